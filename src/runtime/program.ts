@@ -1,0 +1,29 @@
+import { errorMessage, toError } from "./errors.ts";
+
+/** What a program's main gets: the signal aborts at SIGINT or SIGTERM. The returned number is the exit code. */
+export type Main = (signal: AbortSignal) => Promise<number | undefined> | Promise<void>;
+
+const FORCED_EXIT_MS = 10_000;
+
+/**
+ * Runs a program to its end: SIGINT and SIGTERM abort the signal, a second one or ten seconds end the process at once. A
+ * throw prints one line on standard error (the stack too with CILIUM_DEBUG=1) and exits with 1.
+ */
+export function runProgram(name: string, main: Main): void {
+  const controller = new AbortController();
+  const stop = () => {
+    if (controller.signal.aborted) process.exit(130);
+    controller.abort();
+    setTimeout(() => process.exit(143), FORCED_EXIT_MS).unref();
+  };
+  process.on("SIGINT", stop);
+  process.on("SIGTERM", stop);
+  const fail = (thrown: unknown) => {
+    process.stderr.write(`${name}: ${errorMessage(thrown)}\n`);
+    if (process.env.CILIUM_DEBUG) process.stderr.write(`${toError(thrown).stack}\n`);
+    process.exit(1);
+  };
+  process.on("unhandledRejection", fail);
+  process.on("uncaughtException", fail);
+  main(controller.signal).then((code) => process.exit(code ?? 0), fail);
+}
