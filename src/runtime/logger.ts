@@ -1,4 +1,4 @@
-import { pino } from "pino";
+import { type BaseLogger, pino } from "pino";
 
 export type LogLevel = "debug" | "info" | "warn" | "error";
 export type LogFields = Readonly<Record<string, unknown>>;
@@ -45,7 +45,7 @@ function logLevelFromEnvironment(): LogLevel {
   return wanted === "debug" || wanted === "warn" || wanted === "error" ? wanted : "info";
 }
 
-function wrap(sink: ReturnType<typeof pino>, name: string): Logger {
+function wrap(sink: Pick<BaseLogger, LogLevel>, name: string): Logger {
   const log = (level: LogLevel) => (message: string, fields?: LogFields) => {
     sink[level]({ subsys: name, ...fields }, message);
   };
