@@ -1,0 +1,90 @@
+import { createBackoff, sleep } from "#runtime/backoff.ts";
+import { errorMessage } from "#runtime/errors.ts";
+import type { Logger } from "#runtime/logger.ts";
+import { type Cluster, KubeError, type ListOptions } from "./client.ts";
+import type { Resource } from "./resources.ts";
+import type { KubeObject } from "./types.ts";
+import { watchEvents } from "./watch.ts";
+
+/** Where the objects go. Calls never overlap and come in the server's order. */
+export interface ReflectorHandler<T> {
+  /** Everything there is now: what is not in the list is gone. After each (re-)list. */
+  replace(objects: readonly T[]): void;
+  upsert(object: T): void;
+  remove(object: T): void;
+}
+
+export interface Reflector extends AsyncDisposable {
+  /** Resolves after the first list was handed over. */
+  readonly synced: Promise<void>;
+}
+
+export interface ReflectorDeps {
+  readonly cluster: Cluster;
+  readonly log: Logger;
+}
+
+/**
+ * Keeps a handler up to date with a collection: list, then watch from there, for ever. A broken or ended watch is resumed
+ * from the last version seen; a version that is too old (410) or a failed list leads to a new list, with back-off.
+ */
+export function startReflector<T extends KubeObject>(
+  deps: ReflectorDeps,
+  resource: Resource<T>,
+  options: ListOptions,
+  handler: ReflectorHandler<T>,
+): Reflector {
+  const controller = new AbortController();
+  const { promise: synced, resolve } = Promise.withResolvers<void>();
+  const done = run(deps, resource, options, handler, controller.signal, resolve);
+  return {
+    synced,
+    async [Symbol.asyncDispose]() {
+      controller.abort();
+      await done;
+    },
+  };
+}
+
+async function run<T extends KubeObject>(
+  { cluster, log }: ReflectorDeps,
+  resource: Resource<T>,
+  options: ListOptions,
+  handler: ReflectorHandler<T>,
+  signal: AbortSignal,
+  onSynced: () => void,
+): Promise<void> {
+  const backoff = createBackoff({ initial: 50, max: 5_000 });
+  let version: string | undefined;
+  while (!signal.aborted) {
+    try {
+      if (version === undefined) {
+        const list = await cluster.list(resource, options);
+        handler.replace(list.items);
+        version = list.resourceVersion;
+        onSynced();
+      }
+      let quiet = true;
+      for await (const event of watchEvents(cluster, resource, version, options, signal)) {
+        quiet = false;
+        version = event.object.metadata.resourceVersion ?? version;
+        if (event.type === "DELETED") handler.remove(event.object);
+        else if (event.type !== "BOOKMARK") handler.upsert(event.object);
+        backoff.reset();
+      }
+      // A server that ends watches as soon as they start must not be asked in a tight loop.
+      if (quiet) await sleep(backoff.next(), signal);
+    } catch (thrown) {
+      if (signal.aborted) return;
+      if (isTooOld(thrown)) version = undefined;
+      const wait = backoff.next();
+      log.debug("watch ended, resuming", { resource: resource.plural, error: errorMessage(thrown), retryMs: Math.round(wait) });
+      await sleep(wait, signal);
+    }
+  }
+}
+
+/** 410: the version was compacted away; 504: it is newer than anything the server has, so the server is another one now. */
+function isTooOld(thrown: unknown): boolean {
+  return thrown instanceof KubeError && (thrown.status === 410 || thrown.status === 504);
+}
