@@ -56,24 +56,28 @@ async function run<T extends KubeObject>(
 ): Promise<void> {
   const backoff = createBackoff({ initial: 50, max: 5_000 });
   let version: string | undefined;
+  /** List when there is nothing to resume from, then follow one watch to its end. */
+  const follow = async () => {
+    if (version === undefined) {
+      const list = await cluster.list(resource, options);
+      handler.replace(list.items);
+      version = list.resourceVersion;
+      onSynced();
+    }
+    let quiet = true;
+    for await (const event of watchEvents(cluster, resource, version, options, signal)) {
+      quiet = false;
+      version = event.object.metadata.resourceVersion ?? version;
+      if (event.type === "DELETED") handler.remove(event.object);
+      else if (event.type !== "BOOKMARK") handler.upsert(event.object);
+      backoff.reset();
+    }
+    // A server that ends watches as soon as they start must not be asked in a tight loop.
+    if (quiet) await sleep(backoff.next(), signal);
+  };
   while (!signal.aborted) {
     try {
-      if (version === undefined) {
-        const list = await cluster.list(resource, options);
-        handler.replace(list.items);
-        version = list.resourceVersion;
-        onSynced();
-      }
-      let quiet = true;
-      for await (const event of watchEvents(cluster, resource, version, options, signal)) {
-        quiet = false;
-        version = event.object.metadata.resourceVersion ?? version;
-        if (event.type === "DELETED") handler.remove(event.object);
-        else if (event.type !== "BOOKMARK") handler.upsert(event.object);
-        backoff.reset();
-      }
-      // A server that ends watches as soon as they start must not be asked in a tight loop.
-      if (quiet) await sleep(backoff.next(), signal);
+      await follow();
     } catch (thrown) {
       if (signal.aborted) return;
       if (isTooOld(thrown)) version = undefined;

@@ -62,7 +62,9 @@ export function environmentName(flag: string): string {
 
 /** The `--help` text of a program. */
 export function formatHelp(program: string, purpose: string, set: FlagSet): string {
-  const rows = Object.entries(set).map(([name, flag]) => [`--${name} ${flag.type === "boolean" ? "" : flag.type}`.trimEnd(), flag] as const);
+  const rows = Object.entries(set).map(
+    ([name, flag]) => [`--${name} ${flag.type === "boolean" ? "" : flag.type}`.trimEnd(), flag] as const,
+  );
   const width = Math.max(...rows.map(([left]) => left.length));
   const lines = rows.map(([left, flag]) => `  ${left.padEnd(width)}  ${flag.help}${formatDefault(flag)}`);
   return `${purpose}\n\nUsage: ${program} [flags]\n\nFlags (also as environment CILIUM_<FLAG> and as keys of --config-dir):\n${lines.join("\n")}\n`;

@@ -89,7 +89,10 @@ describe("startJob", () => {
     await using job = startJob({ log: silentLogger, health }, { name: "sync", run, retry: { initial: 1, max: 2 } });
     await job.done;
     assert.equal(runs, 3);
-    assert.deepEqual(health.list().map(({ name, level }) => [name, level]), [["sync", "stopped"]]);
+    assert.deepEqual(
+      health.list().map(({ name, level }) => [name, level]),
+      [["sync", "stopped"]],
+    );
   });
 });
 
