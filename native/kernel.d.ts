@@ -1,0 +1,100 @@
+/**
+ * The typed surface of build/kernel.node. Numbers are results of system calls: negative is -errno, nothing throws but wrong argument types.
+ * Only src/sys imports this; every buffer must stay referenced during the call, which calling with it ensures.
+ */
+
+/** A place in a block and the buffer whose address goes there; `null` writes a null pointer. */
+export type PointerArguments = (number | Uint8Array | null)[];
+
+/** What libbpf or the verifier objected to: `message` libbpf's warnings, `log` the end of the verifier's log. */
+export interface ObjectFailure {
+  errno: number;
+  message: string;
+  log: string;
+}
+
+export interface ProgramFacts {
+  name: string;
+  section: string;
+  type: number;
+  attachType: number;
+}
+
+export interface MapFacts {
+  name: string;
+  type: number;
+  keySize: number;
+  valueSize: number;
+  maxEntries: number;
+  flags: number;
+  /** The initial bytes of a data section (`.rodata.config`), absent for other maps. */
+  initial?: Buffer;
+}
+
+export interface ObjectFacts {
+  errno: 0;
+  programs: ProgramFacts[];
+  maps: MapFacts[];
+}
+
+export interface LoadedFds {
+  errno: 0;
+  /** The caller's own file descriptors (close-on-exec), by name. */
+  programs: Record<string, number>;
+  maps: Record<string, number>;
+}
+
+export interface LoadOptions {
+  /** Data section → its whole initial content, of exactly the section's size. */
+  config?: Record<string, Uint8Array>;
+  /** Map → descriptor of an existing map to use in its place. */
+  reuse?: Record<string, number>;
+  maxEntries?: Record<string, number>;
+  /** Programs to load; absent means all. */
+  only?: Record<string, true>;
+}
+
+/** An open ring reader; keeps the event loop alive until `ringClose`. */
+export type RingHandle = { readonly __ring: unique symbol };
+
+export interface Kernel {
+  /** bpf(2). Pairs (offset, buffer) are written into `attr` as 64-bit addresses before the call. */
+  bpf(command: number, attr: Uint8Array, ...pointers: PointerArguments): number;
+  /** ioctl(2) with a block, pointers as in `bpf`. */
+  ioctl(fd: number, request: number, block: Uint8Array, ...pointers: PointerArguments): number;
+
+  objectInspect(path: string): ObjectFacts | ObjectFailure;
+  /** With `pinRoot` maps that ask for it are pinned and reused there by name; without, no map is pinned. */
+  objectLoad(path: string, options: LoadOptions, pinRoot?: string): LoadedFds | ObjectFailure;
+
+  /**
+   * Reads the ring buffer map `fd` of `size` data bytes. `onBatch` gets runs of finished records as they lie in the ring: u32 length with bit 30 set for
+   * a discarded record, u32 of no meaning, data, padding to 8 bytes; at most about 256 KiB a call.
+   */
+  ringOpen(fd: number, size: number, onBatch: (batch: Buffer) => void): RingHandle | number;
+  ringClose(ring: RingHandle): void;
+
+  /** Moves the calling thread; sockets and children made afterwards are there. */
+  setns(fd: number, type: number): number;
+  unshare(flags: number): number;
+  mount(source: string, target: string, type: string, flags: number, data: string): number;
+  umount(target: string, flags: number): number;
+
+  /** Close-on-exec always. With `netns` the socket lives there and the thread stays where it was. */
+  socket(domain: number, type: number, protocol: number, netns?: number): number;
+  bind(fd: number, address: Uint8Array): number;
+  connect(fd: number, address: Uint8Array): number;
+  listen(fd: number, backlog: number): number;
+  setsockopt(fd: number, level: number, option: number, value: Uint8Array): number;
+  /** Returns the bytes written. */
+  getsockopt(fd: number, level: number, option: number, into: Uint8Array): number;
+  getsockname(fd: number, into: Uint8Array): number;
+  send(fd: number, data: Uint8Array, flags: number): number;
+  /** `send` on the thread pool, of a copy of `data`. */
+  sendLater(fd: number, data: Uint8Array, flags: number): Promise<number>;
+  recv(fd: number, into: Uint8Array, flags: number): number;
+  close(fd: number): number;
+
+  /** Nanoseconds, or a negative number (-errno). */
+  clockGettime(clock: number): bigint | number;
+}
