@@ -24,24 +24,24 @@ export const SERVICE_NAME_LABEL = "kubernetes.io/service-name";
  */
 export function backendsOf(slices: readonly SliceInput[], portName: string, protocol: L4Protocol, family: "IPv4" | "IPv6"): Backend[] {
   const found = new Map<string, Backend>();
-  for (const slice of slices) {
-    if (slice.addressType !== family) continue;
-    const ports = (slice.ports ?? []).filter((port) => (port.name ?? "") === portName && (port.protocol ?? "TCP") === protocol);
-    for (const port of ports) {
-      if (!port.port) continue;
-      for (const endpoint of slice.endpoints ?? []) {
-        const state = stateOf(endpoint.conditions ?? {});
-        for (const ip of endpoint.addresses) {
-          const key = `${ip}:${port.port}`;
-          const before = found.get(key);
-          if (before && RANK[before.state] <= RANK[state]) continue;
-          const address = { ip, port: port.port, protocol };
-          found.set(key, { address, state, nodeName: endpoint.nodeName, zone: endpoint.zone });
-        }
-      }
-    }
+  for (const backend of slices
+    .filter(({ addressType }) => addressType === family)
+    .flatMap((slice) => backendsOfSlice(slice, portName, protocol))) {
+    const key = `${backend.address.ip}:${backend.address.port}`;
+    const before = found.get(key);
+    if (!before || RANK[backend.state] < RANK[before.state]) found.set(key, backend);
   }
   return [...found.values()];
+}
+
+function backendsOfSlice(slice: SliceInput, portName: string, protocol: L4Protocol): Backend[] {
+  const ports = (slice.ports ?? []).filter((port) => (port.name ?? "") === portName && (port.protocol ?? "TCP") === protocol);
+  return ports.flatMap(({ port }) =>
+    (slice.endpoints ?? []).flatMap(({ addresses, conditions, nodeName, zone }) => {
+      const state = stateOf(conditions ?? {});
+      return port ? addresses.map((ip) => ({ address: { ip, port, protocol }, state, nodeName, zone })) : [];
+    }),
+  );
 }
 
 const RANK: Readonly<Record<BackendState, number>> = { active: 0, terminating: 1, "not-ready": 2 };
