@@ -1,0 +1,97 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { silentLogger } from "#runtime/logger.ts";
+import { KubeError } from "./client.ts";
+import { createFakeCluster } from "./fake.ts";
+import { runAsLeader } from "./leader.ts";
+import { startReflector } from "./reflector.ts";
+import { LEASES, NAMESPACES, PODS, pathOf } from "./resources.ts";
+import { createStore } from "./store.ts";
+import type { Namespace } from "./types.ts";
+
+const log = silentLogger;
+
+describe("pathOf", () => {
+  it("builds the paths of core and named groups, of collections and objects", () => {
+    assert.equal(pathOf(PODS), "/api/v1/pods");
+    assert.equal(pathOf(PODS, { namespace: "a", name: "b" }, "status"), "/api/v1/namespaces/a/pods/b/status");
+    assert.equal(pathOf(LEASES, { namespace: "a" }), "/apis/coordination.k8s.io/v1/namespaces/a/leases");
+  });
+});
+
+function until(store: { readonly objects: ReadonlyMap<string, unknown> }, names: string[]): Promise<void> {
+  return new Promise((resolve) => {
+    const check = () => ([...store.objects.keys()].sort().join() === names.join() ? resolve() : setImmediate(check));
+    check();
+  });
+}
+
+describe("startReflector", () => {
+  it("lists, then follows additions, changes and deletions", async () => {
+    using cluster = createFakeCluster();
+    await cluster.create(NAMESPACES, { metadata: { name: "a" } });
+    const seen: string[] = [];
+    const store = createStore<Namespace>((object, gone) => seen.push(`${object.metadata.name}${gone ? " gone" : ""}`));
+    await using reflector = startReflector({ cluster, log }, NAMESPACES, {}, store);
+    await reflector.synced;
+    await cluster.create(NAMESPACES, { metadata: { name: "b" } });
+    await cluster.delete(NAMESPACES, { name: "a" });
+    await until(store, ["b"]);
+    assert.deepEqual(seen, ["a", "b", "a gone"]);
+  });
+
+  it("lists again when the version is too old, and notices what vanished meanwhile", async () => {
+    using cluster = createFakeCluster();
+    await cluster.create(NAMESPACES, { metadata: { name: "a" } });
+    cluster.failNext("WATCH", new KubeError(410, "Expired", "too old resource version"));
+    const store = createStore<Namespace>();
+    await using reflector = startReflector({ cluster, log }, NAMESPACES, {}, store);
+    await reflector.synced;
+    await cluster.delete(NAMESPACES, { name: "a" });
+    await cluster.create(NAMESPACES, { metadata: { name: "c" } });
+    await until(store, ["c"]);
+  });
+
+  it("goes on after the API server was away", async () => {
+    using cluster = createFakeCluster();
+    cluster.failNext("LIST", new KubeError(0, "Unreachable", "connection refused"), 2);
+    const store = createStore<Namespace>();
+    await using reflector = startReflector({ cluster, log }, NAMESPACES, {}, store);
+    await reflector.synced;
+    await cluster.create(NAMESPACES, { metadata: { name: "late" } });
+    await until(store, ["late"]);
+  });
+});
+
+describe("runAsLeader", () => {
+  const options = { namespace: "kube-system", name: "lock", leaseSeconds: 15 };
+
+  it("leads at once when nobody does, and gives the lease back", async () => {
+    using cluster = createFakeCluster();
+    let led = false;
+    await runAsLeader({ cluster, log }, { ...options, identity: "one" }, new AbortController().signal, async () => {
+      led = true;
+    });
+    assert.ok(led);
+    assert.equal((await cluster.get(LEASES, options)).spec?.holderIdentity, "");
+  });
+
+  it("waits while another one holds the lease, and takes over when it has expired", async () => {
+    using cluster = createFakeCluster();
+    const spec = { holderIdentity: "other", leaseDurationSeconds: 15, renewTime: new Date().toISOString() };
+    await cluster.create(LEASES, { metadata: { namespace: options.namespace, name: options.name }, spec });
+    const led: string[] = [];
+    const stop = new AbortController();
+    const waiting = runAsLeader({ cluster, log }, { ...options, identity: "two" }, stop.signal, async () => void led.push("two"));
+    stop.abort();
+    await waiting;
+    const later = () => Date.now() + 60_000;
+    await runAsLeader(
+      { cluster, log },
+      { ...options, identity: "three", now: later },
+      new AbortController().signal,
+      async () => void led.push("three"),
+    );
+    assert.deepEqual(led, ["three"]);
+  });
+});
