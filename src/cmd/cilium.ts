@@ -1,0 +1,25 @@
+import { readFileSync } from "node:fs";
+import { runProgram } from "#runtime/program.ts";
+
+/** The version in `package.json`, which is that of every program. */
+function version(): string {
+  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+runProgram("cilium", async (signal) => {
+  const { addNodeCommands, createProgram } = await import("./cilium/program.ts");
+  const { addClusterCommands } = await import("./cilium/cluster.ts");
+  const program = createProgram("cilium", "Cilium on a cluster: its state, its policies, and what they decide. Runs on a workstation or in an agent's pod.");
+  program.version(`cilium v${version()} ${process.platform}/${process.arch === "x64" ? "amd64" : process.arch}`, "--version");
+  addClusterCommands(program, signal);
+  addNodeCommands(program, "cilium", signal);
+  program
+    .command("version")
+    .description("version of this program")
+    .action(() => process.stdout.write(`cilium v${version()}\n`));
+  const { labCommand } = await import("./lab.ts");
+  program.addCommand(labCommand(signal));
+  await program.parseAsync();
+  return Number(process.exitCode ?? 0);
+});

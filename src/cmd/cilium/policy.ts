@@ -1,0 +1,50 @@
+import { readFileSync } from "node:fs";
+import { type AskOptions, askAgents } from "./agents.ts";
+import { formatOutput } from "./output.ts";
+import type { PolicyShape } from "./shapes.ts";
+
+/** `policy get`: the rules as the agent has them, then `Revision: N`. All agents see the same policies; the newest revision is shown. */
+export async function policyGet(options: AskOptions & { readonly output?: string }): Promise<string> {
+  const answers = await askAgents<PolicyShape>("/v1/policy", options);
+  const newest = answers.map(({ value }) => value).reduce((a, b) => (b.revision > a.revision ? b : a));
+  const rules = JSON.parse(newest.policy) as unknown;
+  if (options.output) return formatOutput(options.output, { revision: newest.revision, policy: rules });
+  return `${JSON.stringify(rules, null, 2)}\nRevision: ${newest.revision}\n`;
+}
+
+/** `policy selectors`. */
+export async function policySelectors(options: AskOptions & { readonly output?: string }): Promise<string> {
+  const answers = await askAgents<readonly { selector: string; identities: readonly number[]; users: number }[]>(
+    "/v1/policy/selectors",
+    options,
+  );
+  const selectors = answers.flatMap(({ value }) => value);
+  if (options.output) return formatOutput(options.output, selectors);
+  const { formatTable } = await import("./output.ts");
+  return formatTable(
+    ["SELECTOR", "USERS", "IDENTITIES"],
+    selectors.map(({ selector, users, identities }) => [selector, String(users), identities.join(", ")]),
+  );
+}
+
+export interface ValidationResult {
+  readonly text: string;
+  readonly valid: boolean;
+}
+
+/**
+ * `policy validate FILE…`: every error and warning of every policy in the files, with line and column. Needs no cluster. `-` reads
+ * standard input.
+ */
+export async function policyValidate(files: readonly string[], output: string | undefined): Promise<ValidationResult> {
+  const { validateDocuments } = await import("./validate.ts");
+  const results = files.flatMap((file) => validateDocuments(file, readFileSync(file === "-" ? 0 : file, "utf8")));
+  const valid = results.every(({ errors }) => errors.length === 0);
+  if (output) return { text: await formatOutput(output, results), valid };
+  const lines = results.flatMap(({ object, errors, warnings }) => [
+    `${object}: ${errors.length === 0 ? "valid" : `invalid, ${errors.length} error${errors.length > 1 ? "s" : ""}`}`,
+    ...errors.map((issue) => `  error: ${issue}`),
+    ...warnings.map((issue) => `  warning: ${issue}`),
+  ]);
+  return { text: lines.map((line) => `${line}\n`).join(""), valid };
+}

@@ -1,0 +1,197 @@
+import { Command, Option } from "commander";
+import type { Layout } from "./endpoint.ts";
+
+interface GlobalFlags {
+  readonly kubeconfig?: string;
+  readonly namespace: string;
+  readonly node?: string;
+}
+
+type Flags = Readonly<Record<string, string | boolean | string[] | undefined>>;
+
+const OUTPUT = () => new Option("-o, --output <format>", "json | yaml | jsonpath='{…}'");
+
+/** Writes the result of a command; what is not a string says by itself whether it is a success. */
+async function show(result: Promise<string | { readonly text: string; readonly ok: boolean }>): Promise<void> {
+  const shown = await result;
+  process.stdout.write(typeof shown === "string" ? shown : shown.text);
+  if (typeof shown !== "string" && !shown.ok) process.exitCode = 1;
+}
+
+/** The node commands, which both programs have. */
+export function addNodeCommands(program: Command, layout: Layout, signal: AbortSignal): void {
+  const global = () => program.opts<GlobalFlags>();
+  const output = (flags: Flags) => (typeof flags.output === "string" ? { output: flags.output } : {});
+
+  const endpoint = program.command("endpoint").description("endpoints: the pods that the agents manage");
+  endpoint
+    .command("list")
+    .description("all endpoints with identity, labels and policy enforcement")
+    .option("-l, --labels <label>", "only endpoints with this label, such as k8s:app=web")
+    .option("--no-headers", "without the line of headings")
+    .addOption(OUTPUT())
+    .action(async (flags: Flags) => {
+      const { endpointList } = await import("./endpoint.ts");
+      const labels = typeof flags.labels === "string" ? { labels: flags.labels } : {};
+      await show(endpointList({ ...global(), ...output(flags), ...labels, layout, headers: flags.headers !== false }));
+    });
+  endpoint
+    .command("get <id...>")
+    .description("everything about endpoints: 1423, pod-name:NAMESPACE:POD or NAMESPACE/POD")
+    .addOption(OUTPUT())
+    .action(async (ids: string[], flags: Flags) => {
+      const { endpointGet } = await import("./endpoint.ts");
+      await show(endpointGet(ids, { ...global(), ...output(flags) }));
+    });
+
+  const identity = program.command("identity").description("security identities: label sets and their numbers");
+  identity
+    .command("list [labels...]")
+    .description("all identities, or those with these labels")
+    .addOption(OUTPUT())
+    .action(async (labels: string[], flags: Flags) => {
+      const { identityList } = await import("./identity.ts");
+      await show(identityList(labels, { ...global(), ...output(flags), layout }));
+    });
+  identity
+    .command("get <id>")
+    .description("the labels of one identity")
+    .addOption(OUTPUT())
+    .action(async (id: string, flags: Flags) => {
+      const { identityGet } = await import("./identity.ts");
+      await show(identityGet(id, { ...global(), ...output(flags), layout }));
+    });
+
+  addPolicyCommands(program, global, output);
+  addBpfCommands(program, global, output);
+
+  program
+    .command("service")
+    .description("services and their backends")
+    .command("list")
+    .description("frontends and backends")
+    .addOption(OUTPUT())
+    .action(async (flags: Flags) => {
+      const { serviceList } = await import("./service.ts");
+      await show(serviceList({ ...global(), ...output(flags), layout }));
+    });
+  program
+    .command("encrypt")
+    .description("transparent encryption")
+    .command("status")
+    .description("mode, interface and peers")
+    .action(async () => {
+      const { askAgents } = await import("./agents.ts");
+      const [answer] = await askAgents<{ encryption?: { mode?: string } }>("/v1/healthz", global());
+      process.stdout.write(`Encryption: ${answer?.value.encryption?.mode ?? "Disabled"}\n`);
+    });
+  program
+    .command("monitor")
+    .description("packets, drops and policy verdicts as they happen")
+    .option("-t, --type <type...>", "drop, trace, policy-verdict, l7, agent, trace-sock")
+    .option("--from <endpoint>", "only events from this endpoint id")
+    .option("--to <endpoint>", "only events to this endpoint id")
+    .option("--related-to <endpoint>", "only events of this endpoint id")
+    .option("-j, --json", "one JSON object a line")
+    .option("-n, --numeric", "reserved identities as numbers")
+    .action(async (flags: Flags) => {
+      const { monitor } = await import("./monitor.ts");
+      const text = (name: string) => (typeof flags[name] === "string" ? flags[name] : undefined);
+      const [from, to, either] = [text("from"), text("to"), text("relatedTo")];
+      const related = { ...(from ? { from } : {}), ...(to ? { to } : {}), ...(either ? { either } : {}) };
+      const types = Array.isArray(flags.type) ? flags.type.flatMap((type) => type.split(",")) : [];
+      await monitor({ ...global(), types, related, output: flags.json ? "json" : "text", numeric: flags.numeric === true }, signal);
+    });
+}
+
+function addPolicyCommands(program: Command, global: () => GlobalFlags, output: (flags: Flags) => { output?: string }): void {
+  const policy = program.command("policy").description("network policies as the agents have them");
+  policy
+    .command("get")
+    .description("the loaded rules and their revision")
+    .addOption(OUTPUT())
+    .action(async (flags: Flags) => {
+      const { policyGet } = await import("./policy.ts");
+      await show(policyGet({ ...global(), ...output(flags) }));
+    });
+  policy
+    .command("selectors")
+    .description("the selectors in use and the identities that they match")
+    .addOption(OUTPUT())
+    .action(async (flags: Flags) => {
+      const { policySelectors } = await import("./policy.ts");
+      await show(policySelectors({ ...global(), ...output(flags) }));
+    });
+  policy
+    .command("validate <file...>")
+    .description("check policy files without a cluster; - reads standard input. Exit status 1 when one is invalid")
+    .addOption(OUTPUT())
+    .action(async (files: string[], flags: Flags) => {
+      const { policyValidate } = await import("./policy.ts");
+      const { text, valid } = await policyValidate(files, output(flags).output);
+      process.stdout.write(text);
+      if (!valid) process.exitCode = 1;
+    });
+}
+
+function addBpfCommands(program: Command, global: () => GlobalFlags, output: (flags: Flags) => { output?: string }): void {
+  const bpf = program.command("bpf").description("the kernel's maps");
+  const listPolicy = (command: Command) =>
+    command
+      .option("-n, --numeric", "identities as numbers")
+      .addOption(OUTPUT())
+      .action(async (endpoint: string | undefined, flags: Flags) => {
+        const { bpfPolicy } = await import("./bpf.ts");
+        const wanted = endpoint === "all" ? undefined : endpoint;
+        await show(bpfPolicy(wanted, { ...global(), ...output(flags), numeric: flags.numeric === true }));
+      });
+  const policy = bpf.command("policy").description("policy maps");
+  listPolicy(policy.command("get [endpoint]").description("the policy map of an endpoint, by id; all without one"));
+  listPolicy(policy.command("list [endpoint]").description("as get"));
+  bpf
+    .command("ipcache")
+    .description("addresses and their identities")
+    .command("list")
+    .addOption(OUTPUT())
+    .action(async (flags: Flags) => {
+      const { bpfIpcache } = await import("./bpf.ts");
+      await show(bpfIpcache({ ...global(), ...output(flags) }));
+    });
+  bpf
+    .command("ct")
+    .description("connection tracking")
+    .command("list [scope]")
+    .description("all tracked connections")
+    .addOption(OUTPUT())
+    .action(async (_scope: string | undefined, flags: Flags) => {
+      const { bpfConntrack } = await import("./bpf.ts");
+      await show(bpfConntrack({ ...global(), ...output(flags) }));
+    });
+  for (const [name, map] of [
+    ["lb", "cilium_lb_services"],
+    ["endpoint", "cilium_lxc"],
+    ["metrics", "cilium_metrics"],
+  ] as const) {
+    bpf
+      .command(name)
+      .description(`the map ${map}`)
+      .command("list")
+      .addOption(OUTPUT())
+      .action(async (flags: Flags) => {
+        const { bpfMap } = await import("./bpf.ts");
+        await show(bpfMap(map, { ...global(), ...output(flags) }));
+      });
+  }
+}
+
+/** Flags that every command understands. */
+export function createProgram(name: string, about: string): Command {
+  return new Command(name)
+    .description(about)
+    .option("--kubeconfig <file>", "kubeconfig of the cluster (default $KUBECONFIG)")
+    .option("-n, --namespace <namespace>", "namespace that Cilium runs in", "kube-system")
+    .option("--node <node>", "ask only the agent of this node")
+    .showSuggestionAfterError()
+    .configureHelp({ sortSubcommands: true })
+    .exitOverride((error) => process.exit(error.code.startsWith("commander.help") || error.code === "commander.version" ? 0 : 2));
+}

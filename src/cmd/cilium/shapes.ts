@@ -1,0 +1,112 @@
+/** The parts of the agent's API that the commands print. The shapes are upstream's; `src/agent/README.md` lists them. */
+export interface IdentityShape {
+  readonly id: number;
+  readonly labels?: readonly string[];
+}
+
+export interface EndpointShape {
+  readonly id: number;
+  readonly status?: {
+    readonly state?: string;
+    readonly identity?: IdentityShape;
+    readonly networking?: { readonly addressing?: readonly { readonly ipv4?: string; readonly ipv6?: string }[] };
+    readonly policy?: { readonly realized?: { readonly "policy-enabled"?: string; readonly "policy-revision"?: number } };
+  };
+}
+
+export interface PolicyShape {
+  readonly revision: number;
+  readonly policy: string;
+}
+
+export interface ServiceAddressShape {
+  readonly ip: string;
+  readonly port: number;
+  readonly protocol?: string;
+  readonly state?: string;
+}
+
+export interface ServiceShape {
+  readonly spec: {
+    readonly id: number;
+    readonly "frontend-address": ServiceAddressShape;
+    readonly "backend-addresses"?: readonly ServiceAddressShape[];
+    readonly flags?: { readonly type?: string; readonly name?: string; readonly namespace?: string };
+  };
+}
+
+export interface ControllerShape {
+  readonly name: string;
+  readonly status?: {
+    readonly "success-count"?: number;
+    readonly "failure-count"?: number;
+    readonly "consecutive-failure-count"?: number;
+    readonly "last-failure-msg"?: string;
+  };
+}
+
+export interface AgentStatusShape {
+  readonly version?: string;
+  readonly node?: string;
+  readonly cilium?: StateShape;
+  readonly kubernetes?: StateShape & { readonly "k8s-api-versions"?: readonly string[] };
+  readonly "kube-proxy-replacement"?: {
+    readonly mode?: string;
+    readonly deviceList?: readonly { readonly name: string; readonly ip?: readonly string[] | string }[];
+  };
+  readonly "cni-chaining"?: { readonly mode?: string };
+  readonly "cni-file"?: StateShape;
+  readonly ipam?: { readonly status?: string };
+  readonly controllers?: readonly ControllerShape[];
+  readonly proxy?: {
+    readonly ip?: string;
+    readonly "port-range"?: string;
+    readonly "total-redirects"?: number;
+    readonly "envoy-deployment-mode"?: string;
+    readonly connected?: boolean;
+  };
+  readonly "identity-range"?: { readonly "min-identity"?: number; readonly "max-identity"?: number };
+  readonly hubble?: StateShape & {
+    readonly observer?: {
+      readonly "current-flows"?: number;
+      readonly "max-flows"?: number;
+      readonly "seen-flows"?: number;
+      readonly uptime?: string;
+    };
+  };
+  readonly routing?: { readonly mode?: string; readonly "intra-host-routing-mode"?: string };
+  readonly masquerading?: { readonly enabled?: boolean };
+  readonly encryption?: { readonly mode?: string; readonly msg?: string };
+  readonly policy?: { readonly revision?: number; readonly "realized-revision"?: number };
+}
+
+export interface StateShape {
+  readonly state?: string;
+  readonly msg?: string;
+}
+
+export interface BpfPolicyShape {
+  readonly endpoint: number;
+  readonly entries: readonly {
+    readonly policy: string;
+    readonly direction: string;
+    readonly identity: number;
+    readonly labels?: readonly string[];
+    readonly protocol: string;
+    readonly port: number;
+    readonly endPort?: number;
+    readonly prefix: number;
+    readonly proxyPort: number;
+    readonly authType: string;
+    readonly cookie: number;
+    readonly rules?: readonly RuleShape[];
+  }[];
+}
+
+export interface RuleShape {
+  readonly kind: string;
+  readonly namespace?: string;
+  readonly name: string;
+  readonly section: string;
+  readonly index: number;
+}

@@ -1,0 +1,100 @@
+import type { Cluster } from "#k8s/client.ts";
+import { DAEMON_SETS, DEPLOYMENTS, NODES, PODS } from "#k8s/resources.ts";
+import type { DaemonSet, Deployment, Pod } from "#k8s/types.ts";
+
+/** One workload of the installation, as `cilium status` shows it. */
+export interface Component {
+  readonly kind: "DaemonSet" | "Deployment";
+  readonly name: string;
+  readonly desired: number;
+  readonly ready: number;
+  readonly available: number;
+}
+
+export interface ClusterStatus {
+  readonly components: readonly Component[];
+  /** Pods of the components by phase. */
+  readonly phases: Readonly<Record<string, Readonly<Record<string, number>>>>;
+  readonly images: Readonly<Record<string, Readonly<Record<string, number>>>>;
+  readonly errors: Readonly<Record<string, readonly string[]>>;
+  readonly pods: { readonly all: number; readonly byCilium: number };
+}
+
+const WORKLOADS = [
+  { kind: "DaemonSet", name: "cilium", selector: "k8s-app=cilium" },
+  { kind: "DaemonSet", name: "cilium-envoy", selector: "k8s-app=cilium-envoy" },
+  { kind: "Deployment", name: "cilium-operator", selector: "name=cilium-operator" },
+  { kind: "Deployment", name: "hubble-relay", selector: "k8s-app=hubble-relay" },
+  { kind: "Deployment", name: "hubble-ui", selector: "k8s-app=hubble-ui" },
+] as const;
+
+/** Reads the installation from the API server. */
+export async function readClusterStatus(cluster: Cluster, namespace: string): Promise<ClusterStatus> {
+  const [daemonSets, deployments, pods, nodes] = await Promise.all([
+    cluster.list(DAEMON_SETS, { namespace }),
+    cluster.list(DEPLOYMENTS, { namespace }),
+    cluster.list(PODS),
+    cluster.list(NODES),
+  ]);
+  const found = [...daemonSets.items.map(daemonSetComponent), ...deployments.items.map(deploymentComponent)];
+  const components = WORKLOADS.flatMap(({ kind, name }) => found.filter((one) => one.kind === kind && one.name === name));
+  const own = new Map<string, Pod[]>(
+    WORKLOADS.map(({ name, selector }) => [name, pods.items.filter((pod) => isOwn(pod, namespace, selector))]),
+  );
+  const errors: Record<string, string[]> = {};
+  for (const component of components) {
+    const missing = component.desired - component.ready;
+    if (missing > 0 || component.desired === 0) {
+      errors[component.name] = [
+        `${missing || "all"} pods of ${component.kind} ${component.name} are not ready`,
+        ...reasonsOf(own.get(component.name) ?? []),
+      ];
+    }
+  }
+  if (!components.some(({ name }) => name === "cilium")) errors.cilium = ['daemonsets.apps "cilium" not found: Cilium is not installed'];
+  const workload = pods.items.filter((pod) => !pod.spec?.hostNetwork && pod.status?.phase === "Running");
+  const managedNodes = new Set((own.get("cilium") ?? []).filter(isReady).map((pod) => pod.spec?.nodeName));
+  return {
+    components,
+    phases: countBy(own, components, (pod) => pod.status?.phase ?? "Unknown"),
+    images: countBy(own, components, (pod) => pod.spec?.containers?.[0]?.image ?? "?"),
+    errors: nodes.items.length === 0 ? { ...errors, cluster: ["there are no nodes"] } : errors,
+    pods: { all: workload.length, byCilium: workload.filter((pod) => managedNodes.has(pod.spec?.nodeName)).length },
+  };
+}
+
+export function isReady(pod: Pod): boolean {
+  return pod.status?.conditions?.some(({ type, status }) => type === "Ready" && status === "True") ?? false;
+}
+
+function isOwn(pod: Pod, namespace: string, selector: string): boolean {
+  const [key = "", value] = selector.split("=");
+  return pod.metadata.namespace === namespace && pod.metadata.labels?.[key] === value && !pod.metadata.deletionTimestamp;
+}
+
+function daemonSetComponent({ metadata, status }: DaemonSet): Component {
+  const { desiredNumberScheduled = 0, numberReady = 0, numberAvailable = 0 } = status ?? {};
+  return { kind: "DaemonSet", name: metadata.name, desired: desiredNumberScheduled, ready: numberReady, available: numberAvailable };
+}
+
+function deploymentComponent({ metadata, spec, status }: Deployment): Component {
+  const { readyReplicas = 0, availableReplicas = 0 } = status ?? {};
+  return { kind: "Deployment", name: metadata.name, desired: spec?.replicas ?? 1, ready: readyReplicas, available: availableReplicas };
+}
+
+function reasonsOf(pods: readonly Pod[]): string[] {
+  return pods.filter((pod) => !isReady(pod)).map((pod) => `${pod.metadata.name} is ${pod.status?.phase ?? "not scheduled"}`);
+}
+
+function countBy(
+  own: ReadonlyMap<string, readonly Pod[]>,
+  components: readonly Component[],
+  key: (pod: Pod) => string,
+): Record<string, Record<string, number>> {
+  return Object.fromEntries(
+    components.map(({ name }) => {
+      const groups = Object.groupBy(own.get(name) ?? [], key);
+      return [name, Object.fromEntries(Object.entries(groups).map(([group, pods]) => [group, pods?.length ?? 0]))];
+    }),
+  );
+}
