@@ -1,0 +1,72 @@
+import { addressFamily, addressFromBytes, addressToBytes, type IpAddress, type IpFamily, parseAddress } from "./addr.ts";
+import type { Brand } from "./brand.ts";
+
+/** An address block in canonical text, host bits zero: `10.0.0.0/8`, `fd00::/64`. */
+export type Prefix = Brand<string, "Prefix">;
+
+/** The parts of a prefix; `bits` counts within the family (0 to 32 or 128). */
+export type PrefixParts = { readonly address: IpAddress; readonly bits: number; readonly family: IpFamily };
+
+function maskBytes(bytes: Uint8Array, bits: number): Uint8Array {
+  return bytes.map((byte, i) => {
+    const keep = Math.min(8, Math.max(0, bits - 8 * i));
+    return byte & (0xff << (8 - keep)) & 0xff;
+  });
+}
+
+/** Reads `address/bits`; host bits are cleared. Undefined when it is none (a bare address too). */
+export function parsePrefix(text: string): Prefix | undefined {
+  const slash = text.indexOf("/");
+  if (slash < 0) return undefined;
+  const address = parseAddress(text.slice(0, slash));
+  const length = text.slice(slash + 1);
+  if (address === undefined || !/^(0|[1-9]\d{0,2})$/.test(length)) return undefined;
+  const family = addressFamily(address);
+  // A mapped address has become IPv4, whose prefix would have another length: nobody means that.
+  if (family === 4 && text.includes(":")) return undefined;
+  const bits = Number(length);
+  return bits > (family === 4 ? 32 : 128) ? undefined : prefixOf(address, bits);
+}
+
+/** Reads a prefix that must be one; throws RangeError naming the text. */
+export function Prefix(text: string): Prefix {
+  const prefix = parsePrefix(text);
+  if (prefix === undefined) throw new RangeError(`"${text}" is not an address block such as 10.0.0.0/8`);
+  return prefix;
+}
+
+/** The block of `bits` leading bits around an address. */
+export function prefixOf(address: IpAddress, bits: number): Prefix {
+  const offset = addressFamily(address) === 4 ? 96 : 0;
+  return `${addressFromBytes(maskBytes(addressToBytes(address), bits + offset))}/${bits}` as Prefix;
+}
+
+/** The block that holds only this address. */
+export function hostPrefix(address: IpAddress): Prefix {
+  return `${address}/${addressFamily(address) === 4 ? 32 : 128}` as Prefix;
+}
+
+/** Takes a prefix apart. */
+export function prefixParts(prefix: Prefix): PrefixParts {
+  const slash = prefix.indexOf("/");
+  const address = prefix.slice(0, slash) as IpAddress;
+  return { address, bits: Number(prefix.slice(slash + 1)), family: addressFamily(address) };
+}
+
+/** Whether every address of `inner` is in `outer`; blocks of different families never contain each other. */
+export function prefixContains(outer: Prefix, inner: Prefix): boolean {
+  const a = prefixParts(outer);
+  const b = prefixParts(inner);
+  return a.family === b.family && a.bits <= b.bits && prefixOf(b.address, a.bits) === outer;
+}
+
+/** Whether the address is in the block. */
+export function prefixHas(prefix: Prefix, address: IpAddress): boolean {
+  return prefixContains(prefix, hostPrefix(address));
+}
+
+/** The block as the datapath has it: 16 bytes and a length from 0 to 128, IPv4 mapped. */
+export function prefixToBytes(prefix: Prefix): { readonly bytes: Uint8Array; readonly bits: number } {
+  const { address, bits, family } = prefixParts(prefix);
+  return { bytes: addressToBytes(address), bits: family === 4 ? bits + 96 : bits };
+}
