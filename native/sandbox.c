@@ -7,7 +7,8 @@
 //   join PID            enter the mount namespace of this process
 //   newnet FILE         new network namespace, bound to FILE
 //   net FILE            enter the network namespace FILE
-//   unshare             new mount, UTS and IPC namespaces; mounts private
+//   unshare             new mount, UTS and IPC namespaces, mounts private; `unshare slave`: later mounts of the origin still show
+//   share               mounts of this namespace show in those that come from it
 //   hostname NAME
 //   mkdir DIR           with its parents
 //   touch FILE          with its parents
@@ -157,8 +158,12 @@ static void step(char **words, int count)
 	else if (!strcmp(verb, "net"))
 		enter(first, CLONE_NEWNET);
 	else if (!strcmp(verb, "unshare")) {
-		if (unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		unsigned long propagation = strcmp(first, "slave") ? MS_PRIVATE : MS_SLAVE;
+		if (unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC) || mount(NULL, "/", NULL, MS_REC | propagation, NULL))
 			die("unshare");
+	} else if (!strcmp(verb, "share")) {
+		if (mount(NULL, "/", NULL, MS_REC | MS_SHARED, NULL))
+			die("share");
 	} else if (!strcmp(verb, "hostname")) {
 		if (sethostname(first, strlen(first)))
 			die("hostname %s", first);
