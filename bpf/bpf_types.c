@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Never loaded. Names the types that no map mentions, so that this object's BTF carries them to the code generator. */
+#include "lib/config.h"
+#include "lib/conntrack_maps.h"
+#include "lib/drop.h"
+#include "lib/endpoint.h"
+#include "lib/event_types.h"
+#include "lib/identity.h"
+#include "lib/ipcache.h"
+#include "lib/lb_maps.h"
+#include "lib/marks.h"
+#include "lib/metrics.h"
+#include "lib/policy_maps.h"
+
+struct event type_event;
+struct sock_event type_sock_event;
+
+enum direction type_direction;
+enum drop_reason type_drop_reason;
+enum reserved_identity type_reserved_identity;
+enum monitor_aggregation type_monitor_aggregation;
+enum endpoint_flags type_endpoint_flags;
+enum ipcache_flags type_ipcache_flags;
+enum policy_entry_flags type_policy_entry_flags;
+enum ct_key_flags type_ct_key_flags;
+enum ct_entry_flags type_ct_entry_flags;
+enum event_type type_event_type;
+enum observation_point type_observation_point;
+enum ct_reason type_ct_reason;
+enum policy_match_type type_policy_match_type;
+enum event_flags type_event_flags;
+enum event_file type_event_file;
+enum sock_trace_point type_sock_trace_point;
+enum sock_event_flags type_sock_event_flags;
+enum lb_service_flags type_lb_service_flags;
+enum packet_mark type_packet_mark;
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Policy as the control plane writes it: a trie per distinct policy result, shared by all endpoints that have it. */
+#pragma once
+
+#include "common.h"
+
+#define POLICY_STATIC_BITS 40 /* sec_label and egress always match in full */
+#define POLICY_FULL_BITS 64
+
+/* prefixlen: 40 matches every protocol, 48 every port of a protocol, 49-64 a port prefix. sec_label 0: any peer. */
+struct policy_key {
+	__u32 prefixlen;
+	__u32 sec_label;
+	__u8 egress;   /* 1: what the endpoint sends, 0: what it receives */
+	__u8 protocol; /* IPPROTO_*; 0: any */
+	__be16 dport;  /* destination port; for ICMP and ICMPv6 the type, as a port number */
+};
+
+_Static_assert(sizeof(struct policy_key) == 12, "policy_key is a trie key: no padding");
+
+enum policy_entry_flags {
+	POLICY_F_DENY = 1,
+};
+
+struct policy_entry {
+	__be16 proxy_port; /* nonzero: to the proxy that listens there */
+	__u8 flags;        /* enum policy_entry_flags */
+	__u8 auth_type;    /* nonzero: needs authentication, refused (189) without it */
+	__u8 match_len;    /* the key's prefixlen - 40: how much of protocol and port this entry fixes, 0-24 */
+	__u8 pad[3];
+	__u32 precedence; /* higher wins over a longer match */
+	__u32 cookie;     /* names the rules behind this entry */
+};
+
+_Static_assert(sizeof(struct policy_entry) == 16, "policy_entry is a map value");
+
+/* Written last when an endpoint is made ready; without it nothing passes (203). */
+struct policy_config {
+	__u32 generation; /* another number: every known connection of the endpoint is judged again */
+	__u8 ingress_default_deny;
+	__u8 egress_default_deny;
+	__u8 ingress_enforced; /* 0: everything passes without a look at the policy */
+	__u8 egress_enforced;
+	__u8 audit; /* 1: what would be denied passes, and is reported */
+	__u8 pad[3];
+	__u32 ingress_default_cookie; /* named when default deny decides */
+	__u32 egress_default_cookie;
+};
+
+_Static_assert(sizeof(struct policy_config) == 20, "policy_config is a map value");
+
+struct policy_map {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__type(key, struct policy_key);
+	__type(value, struct policy_entry);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH_OF_MAPS);
+	__type(key, __u32);
+	__uint(max_entries, 16384);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__array(values, struct policy_map);
+} cilium_policy SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, __u32);
+	__type(value, struct policy_config);
+	__uint(max_entries, 16384);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} cilium_policy_config SEC(".maps");
