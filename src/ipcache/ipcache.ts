@@ -107,7 +107,9 @@ function strongest(claims: Iterable<Claim>): Claim | undefined {
   return best;
 }
 
-function isSame(row: IpcacheRow, claim: Claim | IpcacheRow): boolean {
+type Said = Pick<Claim, "identity" | "nodeIp" | "source" | "pod">;
+
+function isSame(row: Said, claim: Said): boolean {
   return (
     row.identity === claim.identity &&
     row.nodeIp === claim.nodeIp &&
