@@ -196,7 +196,9 @@ static bool queue_delete(const char *socket_path, const char *request, size_t le
 {
 	char directory[PATH_MAX], name[NAME_MAX - 16] = "", temporary[2 * PATH_MAX], final[2 * PATH_MAX];
 	const char *slash = strrchr(socket_path, '/');
-	snprintf(directory, sizeof(directory), "%.*s/deleteQueue", slash ? (int)(slash - socket_path) : 1, slash ? socket_path : ".");
+	int runtime = snprintf(directory, sizeof(directory), "%.*s", slash ? (int)(slash - socket_path) : 1, slash ? socket_path : ".");
+	mkdir(directory, 0755); /* /var/run is empty after a boot; what is wrong with it shows in the next line */
+	strcpy(directory + runtime, "/deleteQueue");
 	if (mkdir(directory, 0755) < 0 && errno != EEXIST)
 		return false;
 	append_name(name, sizeof(name), variable("CNI_CONTAINERID"));
@@ -232,6 +234,15 @@ static int without_agent(const char *command, const char *socket_path, const cha
 	return fail(IO_FAILURE, "cilium-agent does not answer and the deletion could not be queued", details);
 }
 
+static bool is_command(const char *command)
+{
+	static const char *const known[] = { "ADD", "DEL", "CHECK", "STATUS", "GC" };
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (!strcmp(command, known[i]))
+			return true;
+	return false;
+}
+
 int main(void)
 {
 	const char *command = variable("CNI_COMMAND");
@@ -242,7 +253,7 @@ int main(void)
 		printf("{\"cniVersion\":\"1.1.0\",\"supportedVersions\":[\"0.1.0\",\"0.2.0\",\"0.3.0\",\"0.3.1\",\"0.4.0\",\"1.0.0\",\"1.1.0\"]}\n");
 		return 0;
 	}
-	if (!strstr(" ADD DEL CHECK STATUS GC ", command) || strlen(command) < 2)
+	if (!is_command(command))
 		return fail(BAD_ENVIRONMENT, "CNI_COMMAND is not one of ADD, DEL, CHECK, GC, STATUS, VERSION", command);
 
 	char *text = read_all(STDIN_FILENO, CONFIG_LIMIT, false, &length);
