@@ -5,7 +5,7 @@
 //
 // Steps of `make`, one a line, words separated by tabs:
 //   join PID            enter the mount namespace of this process
-//   newnet FILE         new network namespace, bound to FILE
+//   newnet FILE         new network namespace, its loopback device up, bound to FILE
 //   net FILE            enter the network namespace FILE
 //   unshare             new mount, UTS and IPC namespaces, mounts private; `unshare slave`: later mounts of the origin still show
 //   share               mounts of this namespace show in those that come from it
@@ -21,6 +21,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <poll.h>
 #include <pty.h>
 #include <sched.h>
@@ -32,6 +33,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -119,8 +121,13 @@ static void join_cgroup(const char *directory)
 
 static void new_network(const char *file)
 {
+	struct ifreq loopback = {.ifr_name = "lo", .ifr_flags = IFF_UP};
 	if (unshare(CLONE_NEWNET))
 		die("new network namespace");
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &loopback))
+		die("start the loopback device");
+	close(fd);
 	touch(file);
 	if (mount("/proc/self/ns/net", file, NULL, MS_BIND, NULL))
 		die("bind %s", file);
