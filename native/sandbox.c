@@ -139,7 +139,7 @@ static void change_root(const char *directory)
 		die("make %s the root", directory);
 }
 
-static void bind(const char *source, const char *target, unsigned long flags)
+static void bind_mount(const char *source, const char *target, unsigned long flags)
 {
 	make_target(source, target);
 	if (mount(source, target, NULL, MS_BIND | flags, NULL))
@@ -181,9 +181,9 @@ static void step(char **words, int count)
 	else if (!strcmp(verb, "mount"))
 		do_mount(words, count);
 	else if (!strcmp(verb, "bind"))
-		bind(first, second, 0);
+		bind_mount(first, second, 0);
 	else if (!strcmp(verb, "rbind"))
-		bind(first, second, MS_REC);
+		bind_mount(first, second, MS_REC);
 	else if (!strcmp(verb, "readonly")) {
 		if (mount(NULL, first, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL))
 			die("make %s read-only", first);
