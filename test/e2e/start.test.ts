@@ -1,0 +1,22 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { cilium, run } from "./lab.ts";
+
+describe("npm start", () => {
+  it("walks the policy progression with every cell as expected, and ends the lab with --once", async () => {
+    const { code, stdout, stderr } = await cilium("lab", "demo", "--once");
+    assert.equal(code, 0, `${stdout}\n${stderr}`);
+    assert.match(stdout, /default deny/i);
+    assert.match(stdout, /demo\/default-deny/, "a denial names the policy that decided");
+    assert.match(stdout, /deny-backend-to-world/, "the explicit deny names its policy");
+    const { code: status } = await cilium("lab", "status");
+    assert.notEqual(status, 0, "no lab is left behind");
+  });
+
+  it("says in one line that it needs root", async () => {
+    const { code, stderr } = await run("setpriv", ["--reuid=65534", "--clear-groups", "scripts/start"]);
+    assert.notEqual(code, 0);
+    assert.equal(stderr.trim().split("\n").length, 1);
+    assert.match(stderr, /sudo/);
+  });
+});
