@@ -1,0 +1,146 @@
+import { isIPv6 } from "node:net";
+import { check } from "./kernel-error.ts";
+import { kernel } from "./native.ts";
+import type { Netns } from "./netns.ts";
+import { encodeSockaddr } from "./sockaddr.ts";
+
+const AF_INET = 2;
+const AF_INET6 = 10;
+const SOCK_STREAM = 1;
+const SOCK_DGRAM = 2;
+const SOCK_NONBLOCK = 0o4000;
+
+const SOL_IP = 0;
+const SOL_SOCKET = 1;
+const SOL_IPV6 = 41;
+const SO_REUSEADDR = 2;
+const SO_REUSEPORT = 15;
+const SO_MARK = 36;
+const SO_COOKIE = 57;
+const IP_TRANSPARENT = 19;
+const IP_BIND_ADDRESS_NO_PORT = 24;
+const IPV6_V6ONLY = 26;
+const IPV6_TRANSPARENT = 75;
+
+/** Where a socket is made and what it is bound to. */
+export interface SocketPlace {
+  /** Address of the family the socket is to have; `::` takes IPv6 only. */
+  readonly host: string;
+  readonly port: number;
+  /** The namespace it lives in; the own one when absent. */
+  readonly netns?: Netns | undefined;
+  /** SO_MARK of everything it sends. */
+  readonly mark?: number | undefined;
+}
+
+/** A listening TCP socket; give it to `server.listen({ fd })`. Throws `KernelError` (EADDRINUSE, EACCES, …). */
+export function listener(place: SocketPlace & { readonly backlog?: number }): number {
+  return build(SOCK_STREAM, place, (fd) => bindAndListen(fd, place));
+}
+
+/**
+ * A listening TCP socket that accepts connections to any address the routing and BPF send its way: `socket.localAddress` is what the client meant
+ * to reach. Needs CAP_NET_ADMIN. Give it to `server.listen({ fd })`.
+ */
+export function transparentListener(place: SocketPlace & { readonly backlog?: number }): number {
+  return build(SOCK_STREAM, place, (fd) => {
+    setTransparent(fd, place.host);
+    bindAndListen(fd, place);
+  });
+}
+
+/** A bound UDP socket; give it to `dgram.createSocket(…).bind({ fd })`. */
+export function datagram(place: SocketPlace): number {
+  return build(SOCK_DGRAM, place, (fd) => bindTo(fd, place));
+}
+
+/** A UDP socket bound to an address that need not be the machine's, so its answers leave with that source. */
+export function transparentDatagram(place: SocketPlace): number {
+  return build(SOCK_DGRAM, place, (fd) => {
+    setTransparent(fd, place.host);
+    setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    bindTo(fd, place);
+  });
+}
+
+export interface SpoofedStream {
+  /** The source address of the connection; need not be the machine's. */
+  readonly source: string;
+  /** 0 or absent: the kernel picks one at connect, unique for source and destination together. */
+  readonly sourcePort?: number | undefined;
+  readonly mark?: number | undefined;
+  readonly netns?: Netns | undefined;
+}
+
+/** A TCP socket with another's source address; connect it with `new net.Socket({ fd }).connect(port, host)`. */
+export function spoofedStream({ source, sourcePort = 0, mark, netns }: SpoofedStream): number {
+  const place = { host: source, port: sourcePort, mark, netns };
+  return build(SOCK_STREAM, place, (fd) => {
+    setTransparent(fd, source);
+    if (sourcePort === 0) setOption(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+    else setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    bindTo(fd, place);
+  });
+}
+
+/** A TCP socket not yet bound or connected, of another namespace or with a mark. */
+export function stream(place: { readonly family: 4 | 6; readonly netns?: Netns | undefined; readonly mark?: number | undefined }): number {
+  return build(SOCK_STREAM, { ...place, host: place.family === 6 ? "::" : "0.0.0.0", port: 0 }, () => {});
+}
+
+/** SO_MARK: seen by `ip rule` and by BPF programs as `skb->mark`. */
+export function setMark(fd: number, mark: number): void {
+  setOption(fd, SOL_SOCKET, SO_MARK, mark);
+}
+
+/** Lets several sockets share address and port; the kernel spreads connections over them. Before binding. */
+export function setReusePort(fd: number): void {
+  setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+}
+
+/** The number `bpf_get_socket_cookie` gives for this socket. */
+export function socketCookie(fd: number): bigint {
+  const into = Buffer.alloc(8);
+  check("getsockopt SO_COOKIE", kernel().getsockopt(fd, SOL_SOCKET, SO_COOKIE, into));
+  return into.readBigUInt64LE();
+}
+
+/** Closes a descriptor that was not handed to Node. */
+export function closeFd(fd: number): void {
+  check("close", kernel().close(fd));
+}
+
+function build(type: number, place: SocketPlace, prepare: (fd: number) => void): number {
+  const family = isIPv6(place.host) ? AF_INET6 : AF_INET;
+  const fd = check("socket", kernel().socket(family, type | SOCK_NONBLOCK, 0, place.netns?.fd));
+  try {
+    if (family === AF_INET6) setOption(fd, SOL_IPV6, IPV6_V6ONLY, 1);
+    if (place.mark !== undefined) setMark(fd, place.mark);
+    prepare(fd);
+    return fd;
+  } catch (error) {
+    kernel().close(fd);
+    throw error;
+  }
+}
+
+function setTransparent(fd: number, host: string): void {
+  if (isIPv6(host)) setOption(fd, SOL_IPV6, IPV6_TRANSPARENT, 1);
+  else setOption(fd, SOL_IP, IP_TRANSPARENT, 1);
+}
+
+function bindTo(fd: number, { host, port }: SocketPlace): void {
+  check("bind", kernel().bind(fd, encodeSockaddr(host, port)), `${host} port ${port}`);
+}
+
+function bindAndListen(fd: number, place: SocketPlace & { readonly backlog?: number }): void {
+  setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+  bindTo(fd, place);
+  check("listen", kernel().listen(fd, place.backlog ?? 4096), `${place.host} port ${place.port}`);
+}
+
+function setOption(fd: number, level: number, option: number, value: number): void {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32LE(value >>> 0);
+  check("setsockopt", kernel().setsockopt(fd, level, option, bytes), `level ${level} option ${option}`);
+}
