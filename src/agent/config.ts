@@ -1,0 +1,62 @@
+import { hostname } from "node:os";
+import { defineFlags, type FlagValues } from "#runtime/flags.ts";
+
+/** Every setting of the agent, by upstream's names: as flag, as `CILIUM_<NAME>`, and as key of the `cilium-config` ConfigMap. */
+export const agentFlags = defineFlags({
+  "config-dir": { type: "string", default: "", help: "Directory of a mounted ConfigMap, one file a setting." },
+  "k8s-kubeconfig-path": { type: "string", default: "", help: "Kubeconfig file; the pod's service account when empty." },
+  "k8s-node-name": { type: "string", default: "", help: "Name of this node; K8S_NODE_NAME, then the host name when empty." },
+  "cluster-name": { type: "string", default: "default", help: "Name of the cluster, part of every pod's identity." },
+  "cluster-id": { type: "number", default: 0, help: "Number of the cluster in a mesh." },
+  "enable-ipv4": { type: "boolean", default: true, help: "Give pods IPv4 addresses." },
+  "enable-ipv6": { type: "boolean", default: false, help: "Give pods IPv6 addresses." },
+  "enable-policy": { type: "string", default: "default", help: "Policy enforcement: default, always or never." },
+  "policy-audit-mode": { type: "boolean", default: false, help: "Let pass what policy denies, and report it." },
+  "monitor-aggregation": { type: "string", default: "medium", help: "How much forwarded traffic is reported: none, lowest, low, medium, maximum." },
+  "monitor-aggregation-interval": { type: "duration", default: 5000, help: "Time between two reports of one connection." },
+  labels: { type: "string", default: "", help: "Which labels make an identity, as upstream's label filter." },
+  ipam: { type: "string", default: "kubernetes", help: "Who gives pod CIDRs to nodes: kubernetes or cluster-pool." },
+  "routing-mode": { type: "string", default: "native", help: "How packets get to other nodes: native." },
+  "auto-direct-node-routes": { type: "boolean", default: true, help: "Route to other nodes' pod CIDRs through their node addresses." },
+  devices: { type: "list", default: [], help: "Devices that lead to other nodes; the one of the node's address when empty." },
+  mtu: { type: "number", default: 0, help: "MTU of pods; the device's when 0." },
+  "kube-proxy-replacement": { type: "string", default: "true", help: "Translate services in the kernel: true or false." },
+  "bpf-root": { type: "string", default: "/sys/fs/bpf", help: "BPF file system of this node." },
+  "bpf-lib-dir": { type: "string", default: "", help: "Directory of the compiled datapath; the one of this checkout when empty." },
+  "bpf-policy-map-max": { type: "number", default: 16384, help: "Entries of a policy map." },
+  "cgroup-root": { type: "string", default: "", help: "cgroup v2 directory whose processes get service translation; found when empty." },
+  "state-dir": { type: "string", default: "/var/run/cilium/state", help: "Where endpoints are remembered over a restart." },
+  "socket-path": { type: "string", default: "/var/run/cilium/cilium.sock", help: "Socket of the local API." },
+  "cni-socket-path": { type: "string", default: "/var/run/cilium/cni.sock", help: "Socket for the CNI plugin." },
+  "proxy-socket-path": { type: "string", default: "/var/run/cilium/proxy.sock", help: "Socket of the L7 proxy." },
+  "write-cni-conf-when-ready": { type: "string", default: "/etc/cni/net.d/05-cilium.conflist", help: "CNI configuration to write when ready; none when empty." },
+  "cni-bin-dir": { type: "string", default: "/opt/cni/bin", help: "Where the CNI plugin is installed; nowhere when empty." },
+  "cni-exclusive": { type: "boolean", default: true, help: "Set other CNI configurations aside." },
+  "cni-add-timeout": { type: "duration", default: 60_000, help: "Longest time for one CNI ADD before it is undone." },
+  "agent-health-port": { type: "number", default: 9879, help: "Port of /healthz on localhost; 0: none." },
+  "prometheus-serve-addr": { type: "string", default: ":9962", help: "Address of the metrics; none when empty." },
+  "enable-hubble": { type: "boolean", default: true, help: "Observe flows." },
+  "hubble-listen-address": { type: "string", default: ":4244", help: "Address of the Hubble server; none when empty." },
+  "hubble-socket-path": { type: "string", default: "/var/run/cilium/hubble.sock", help: "Unix socket of the Hubble server." },
+  "hubble-event-buffer-capacity": { type: "number", default: 4095, help: "Flows kept in memory." },
+  "hubble-metrics": { type: "string", default: "", help: "Hubble metrics to count, as upstream's list." },
+  "hubble-metrics-server": { type: "string", default: "", help: "Address of the Hubble metrics, such as :9965; none when empty." },
+  "conntrack-gc-interval": { type: "duration", default: 30_000, help: "Time between two sweeps of the connection table." },
+  "policy-l7-merge": { type: "string", default: "union", help: "What an L7 rule beside a wider L4 allow means: union (as Cilium) or restrict." },
+  "log-level": { type: "string", default: "", help: "debug, info, warn or error." },
+});
+
+export type AgentConfig = FlagValues<typeof agentFlags>;
+
+/** The node this agent is for. */
+export function nodeNameOf(config: AgentConfig, env: Readonly<Record<string, string | undefined>> = process.env): string {
+  return config["k8s-node-name"] || env.K8S_NODE_NAME || hostname();
+}
+
+/** Host and port of `:9962` or `127.0.0.1:9962`; undefined when the setting is empty. */
+export function parseListenAddress(text: string): { readonly host: string; readonly port: number } | undefined {
+  if (text === "") return undefined;
+  const colon = text.lastIndexOf(":");
+  const host = text.slice(0, colon).replace(/^\[|\]$/g, "");
+  return { host: host === "" ? "0.0.0.0" : host, port: Number(text.slice(colon + 1)) };
+}

@@ -1,0 +1,86 @@
+import type { ReflectorHandler } from "#k8s/reflector.ts";
+import type { PolicyObject } from "#k8s/types.ts";
+import { type ParsedPolicy, parsePolicy, policyKey } from "#policy/parse.ts";
+import type { PolicySettings } from "#policy/settings.ts";
+import type { Logger } from "#runtime/logger.ts";
+import type { Database } from "#statedb/database.ts";
+import type { Table } from "#statedb/table.ts";
+
+/** A policy object and what it means. With issues it has no rules: it enforces nothing, as upstream. */
+export interface PolicyRow {
+  readonly key: string;
+  readonly parsed: ParsedPolicy;
+  readonly object: PolicyObject;
+  /** When we heard of it, milliseconds since the epoch: for the delay until it is enforced. */
+  readonly heardAt: number;
+}
+
+export interface Policies {
+  readonly table: Table<PolicyRow>;
+  /** For the reflector of one kind of policy objects. */
+  handler(kind: string, apiVersion: string): ReflectorHandler<PolicyObject>;
+  expect(source: string): () => void;
+  /** CIDR groups changed: policies that name one are parsed again. */
+  reparse(): void;
+}
+
+/** The policies table and its only writer. */
+export function createPolicies(
+  deps: { readonly db: Database; readonly log: Logger; readonly resolve: (object: PolicyObject) => PolicyObject },
+  settings: PolicySettings,
+): Policies {
+  const { db, log } = deps;
+  const table = db.createTable<PolicyRow>({
+    name: "policy-objects",
+    key: (row) => row.key,
+    columns: { POLICY: (row) => row.key, RULES: (row) => row.parsed.rules.length, ISSUES: (row) => row.parsed.issues.map((issue) => issue.message) },
+  });
+  const parse = (object: PolicyObject, heardAt: number): PolicyRow => {
+    const parsed = parsePolicy(deps.resolve(object), settings);
+    return { key: policyKey(parsed.ref), parsed, object, heardAt };
+  };
+  const put = (object: PolicyObject) => {
+    const row = parse(object, Date.now());
+    const old = table.get(row.key);
+    // Status and annotations change without a new meaning.
+    if (old && sameMeaning(old.object, object)) return;
+    for (const issue of row.parsed.issues) log.warn("policy ignored", { policy: row.key, path: issue.path, issue: issue.message });
+    for (const warning of row.parsed.warnings) log.info("policy warning", { policy: row.key, path: warning.path, warning: warning.message });
+    table.set(row);
+  };
+  return {
+    table,
+    expect: (source) => table.expect(source),
+    reparse() {
+      db.write(() => {
+        for (const row of [...table.list()]) if (namesCidrGroup(row.object)) table.set(parse(row.object, Date.now()));
+      });
+    },
+    handler(kind, apiVersion) {
+      const typed = (object: PolicyObject): PolicyObject => ({ ...object, kind, apiVersion });
+      const keyOf = ({ metadata }: PolicyObject) =>
+        policyKey({ kind, namespace: metadata.namespace ?? "", name: metadata.name, uid: metadata.uid ?? "" });
+      return {
+        replace(objects) {
+          db.write(() => {
+            const listed = new Set(objects.map(keyOf));
+            for (const object of objects) put(typed(object));
+            for (const { key, object } of [...table.list()]) if (object.kind === kind && !listed.has(key)) table.delete(key);
+          });
+        },
+        upsert: (object) => put(typed(object)),
+        remove: (object) => void table.delete(keyOf(object)),
+      };
+    },
+  };
+}
+
+function sameMeaning(a: PolicyObject, b: PolicyObject): boolean {
+  if (a.metadata.uid !== b.metadata.uid) return false;
+  if (a.metadata.generation !== undefined && a.metadata.generation === b.metadata.generation) return true;
+  return JSON.stringify([a.spec, a.specs, a.metadata.labels]) === JSON.stringify([b.spec, b.specs, b.metadata.labels]);
+}
+
+function namesCidrGroup(object: PolicyObject): boolean {
+  return /"cidrGroup(Ref|Selector)"/.test(JSON.stringify([object.spec, object.specs]));
+}

@@ -1,0 +1,183 @@
+import { type Endpoint, subjectKey } from "#endpoint/endpoint.ts";
+import { createDeltaLog, type SubjectPolicy } from "#endpoint/subject-policy.ts";
+import type { ParsedPolicy } from "#policy/parse.ts";
+import { createRepository, type Repository, type ServiceView } from "#policy/repository.ts";
+import { applyIdentityChanges, type EndpointPolicy, resolveEndpoint } from "#policy/resolve.ts";
+import { createSelectorCache, type IdentityChange, type SelectorCache } from "#policy/selector-cache.ts";
+import type { PolicySettings } from "#policy/settings.ts";
+import type { Step } from "#reconciler/pipeline.ts";
+import type { Logger } from "#runtime/logger.ts";
+import type { Change } from "#statedb/changes.ts";
+import type { Database } from "#statedb/database.ts";
+import type { Table, WritableTable } from "#statedb/table.ts";
+import type { IdentityRow } from "./identities.ts";
+import type { PolicyRow } from "./policies.ts";
+
+export interface PolicyController extends Step {
+  readonly repository: Repository;
+  readonly cache: SelectorCache;
+  /** The policy that endpoints with this key have; resolved on the spot for a key nobody has. */
+  policyOf(endpoint: Pick<Endpoint, "identity" | "namedPorts" | "labels">): EndpointPolicy | undefined;
+  /** Services for toServices rules; all subjects are computed again. */
+  setServices(services: readonly ServiceView[]): void;
+  /** From now on policies are computed: everything has been listed once. */
+  start(): void;
+}
+
+export interface PolicyControllerDeps {
+  readonly db: Database;
+  readonly log: Logger;
+  readonly policies: Table<PolicyRow>;
+  readonly identities: Table<IdentityRow>;
+  readonly endpoints: Table<Endpoint>;
+  readonly subjects: WritableTable<SubjectPolicy>;
+  /** Told the rules after each change of theirs, before any policy is computed: prefixes need identities. */
+  readonly onRules: (repository: Repository) => void;
+}
+
+interface Subject {
+  readonly key: string;
+  readonly endpoint: Endpoint;
+  readonly users: Set<number>;
+  stale: boolean;
+}
+
+/**
+ * Rules × identities × endpoints → one policy for each distinct subject. A change of rules computes only the subjects that
+ * the old or the new rules select; a change of identities updates the policies in place.
+ */
+export function createPolicyController(deps: PolicyControllerDeps, settings: PolicySettings): PolicyController {
+  const { db, subjects } = deps;
+  const policyChanges = deps.policies.observe();
+  const identityChanges = deps.identities.observe();
+  const endpointChanges = deps.endpoints.observe();
+  const known = new Map<string, Subject>();
+  const keyOf = new Map<number, string>();
+  const cache = createSelectorCache(settings);
+  let repository = createRepository(settings);
+  let services: readonly ServiceView[] | undefined;
+  let started = false;
+  let wake = () => {};
+
+  const resolve = (subject: Subject) => {
+    const { identity, labels, namedPorts } = subject.endpoint;
+    if (identity === undefined) return;
+    const old = subjects.get(subject.key);
+    const policy = resolveEndpoint(repository, cache, { identity, labels, namedPorts: [...namedPorts] });
+    const version = (old?.version ?? 0) + 1;
+    const base = { key: subject.key, revision: repository.revision, version, log: createDeltaLog(version) };
+    if (policy.error !== undefined) {
+      deps.log.error("rules cannot be merged, the last good policy stays in force", { identity, error: policy.error });
+      subjects.set({ ...base, policy: old?.policy, error: policy.error });
+    } else subjects.set({ ...base, policy, error: undefined });
+    subject.stale = false;
+  };
+  const takeRules = () => {
+    const changes = policyChanges.take();
+    const touched = changes.flatMap(({ row, previous }) => [row?.parsed, previous?.parsed]).filter((parsed) => parsed !== undefined);
+    const gone = changes.filter(({ row }) => row === undefined).map(({ key }) => String(key));
+    const come = changes.map(({ row }) => row?.parsed).filter((parsed) => parsed !== undefined);
+    if (gone.length > 0) repository = repository.without(...gone);
+    if (come.length > 0) repository = repository.with(...come);
+    const newServices = services;
+    if (newServices) repository = repository.withServices([...newServices]);
+    services = undefined;
+    if (changes.length === 0 && !newServices) return;
+    deps.onRules(repository);
+    markStale(touched, newServices !== undefined);
+  };
+  const markStale = (touched: readonly ParsedPolicy[], all: boolean) => {
+    // A small repository of old and new versions tells which subjects they select.
+    const selecting = touched.map((parsed) => createRepository(settings).with(parsed));
+    for (const subject of known.values()) {
+      const { labels, identity } = subject.endpoint;
+      if (identity === undefined || subject.stale) continue;
+      subject.stale = all || selecting.some((rules) => rules.select(labels, identity).length > 0);
+      const row = subjects.get(subject.key);
+      if (!subject.stale && row && row.revision !== repository.revision) subjects.set({ ...row, revision: repository.revision });
+    }
+  };
+  const takeIdentities = () => {
+    const changes = identityChanges.take();
+    if (changes.length === 0) return;
+    const moved = cache.update(identityUpdate(changes));
+    if (moved.length === 0) return;
+    for (const subject of known.values()) if (!subject.stale) follow(subject, moved);
+  };
+  const follow = (subject: Subject, moved: IdentityChange[]) => {
+    const row = subjects.get(subject.key);
+    if (!row?.policy || row.error !== undefined) return;
+    const delta = applyIdentityChanges(row.policy, cache, moved);
+    const version = row.version + 1;
+    row.log.push(version, delta);
+    subjects.set({ ...row, version });
+  };
+  const takeEndpoints = () => {
+    for (const { key, row } of endpointChanges.take()) {
+      const id = Number(key);
+      const wanted = row?.identity === undefined ? undefined : subjectKey(row);
+      const had = keyOf.get(id);
+      if (wanted !== had && had !== undefined) leave(id, had);
+      if (row && wanted !== undefined && wanted !== had) join(row, wanted);
+    }
+  };
+  const join = (endpoint: Endpoint, key: string) => {
+    keyOf.set(endpoint.id, key);
+    const subject = known.get(key) ?? { key, endpoint, users: new Set<number>(), stale: true };
+    subject.users.add(endpoint.id);
+    known.set(key, subject);
+  };
+  const leave = (id: number, key: string) => {
+    keyOf.delete(id);
+    const subject = known.get(key);
+    subject?.users.delete(id);
+    if (subject?.users.size !== 0) return;
+    known.delete(key);
+    subjects.delete(key);
+  };
+
+  return {
+    name: "policy",
+    cache,
+    get repository() {
+      return repository;
+    },
+    onWork(fn) {
+      wake = fn;
+      policyChanges.onReady(fn);
+      identityChanges.onReady(fn);
+      endpointChanges.onReady(fn);
+    },
+    start() {
+      started = true;
+      wake();
+    },
+    setServices(views) {
+      services = views;
+      wake();
+    },
+    policyOf(endpoint) {
+      if (endpoint.identity === undefined) return undefined;
+      const row = subjects.get(subjectKey(endpoint));
+      if (row?.policy) return row.policy;
+      const { identity, labels, namedPorts } = endpoint;
+      return resolveEndpoint(repository, cache, { identity, labels, namedPorts: [...namedPorts] });
+    },
+    run() {
+      if (!started) return;
+      // Two transactions: identities made for new rules must be seen before any policy is computed with these rules.
+      db.write(takeRules);
+      db.write(() => {
+        takeIdentities();
+        takeEndpoints();
+        for (const subject of known.values()) if (subject.stale) resolve(subject);
+      });
+    },
+  };
+}
+
+function identityUpdate(changes: readonly Change<IdentityRow>[]) {
+  const add = changes.flatMap(({ row }) => (row ? [{ id: row.id, labels: row.labels, namedPorts: [...row.namedPorts] }] : []));
+  const remove = changes.flatMap(({ row, previous }) => (row === undefined && previous ? [previous.id] : []));
+  return { add, remove };
+}

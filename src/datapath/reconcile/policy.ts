@@ -1,0 +1,255 @@
+import type { PolicyConfig, PolicyEntry, PolicyKey } from "#datapath/gen/structs.ts";
+import type { BpfMap, MapOfMaps } from "#ebpf/bpf.ts";
+import type { PolicyDelta, SubjectPolicy } from "#endpoint/subject-policy.ts";
+import type { PolicyMapEntry } from "#policy/types.ts";
+import type { Target } from "#reconciler/reconciler.ts";
+import type { Logger } from "#runtime/logger.ts";
+import { CodedError } from "#runtime/errors.ts";
+import type { Cookies } from "../cookies.ts";
+import { keyText, type ProxyPorts, policyEntryOf, policyKeyOf, sameEntry } from "./policy-entry.ts";
+
+type InnerMap = BpfMap<PolicyKey, PolicyEntry>;
+
+export interface PolicyKernel {
+  /** cilium_policy: endpoint id → inner map. */
+  readonly outer: MapOfMaps<number, PolicyKey, PolicyEntry>;
+  /** cilium_policy_config */
+  readonly config: BpfMap<number, PolicyConfig>;
+}
+
+/** A policy does not fit into a map: its endpoints are locked down, nothing is allowed in part. */
+export class PolicyMapFull extends CodedError {}
+
+/** What an endpoint has in the kernel. */
+export interface RealizedPolicy {
+  readonly revision: number;
+  readonly entries: number;
+  /** Why everything is denied, when it is. */
+  readonly locked: string | undefined;
+}
+
+export interface PolicyMaps extends Disposable {
+  /** For the reconciler of the `policies` table. */
+  readonly target: Target<SubjectPolicy>;
+  /** Gives the endpoint the policy of a subject, also when it has one already; idempotent. */
+  attach(endpoint: { readonly id: number; readonly subject: string; readonly audit: boolean }): void;
+  detach(endpointId: number): void;
+  /** Detaches every endpoint that is not in the set. */
+  prune(endpointIds: ReadonlySet<number>): void;
+  realized(endpointId: number): RealizedPolicy | undefined;
+  /** Number of inner maps: one a distinct subject. */
+  readonly maps: number;
+}
+
+interface Entry {
+  readonly key: PolicyKey;
+  readonly value: PolicyEntry;
+}
+
+interface Realized {
+  inner: InnerMap;
+  entries: Map<string, Entry>;
+  row: SubjectPolicy;
+  locked: string | undefined;
+}
+
+interface Attached {
+  readonly subject: string;
+  readonly audit: boolean;
+  generation: number;
+}
+
+export interface PolicyMapsOptions {
+  readonly maxEntries: number;
+  readonly proxyPorts: ProxyPorts;
+}
+
+/**
+ * The policy maps: one inner map a subject, shared by its endpoints. A new policy is written into a new map in full and
+ * switched in by one pointer; only identities that came or went alter a map in use. Nothing is ever allowed in part.
+ */
+export function createPolicyMaps(
+  deps: { readonly kernel: PolicyKernel; readonly cookies: Cookies; readonly log: Logger },
+  options: PolicyMapsOptions,
+): PolicyMaps {
+  const { kernel, cookies, log } = deps;
+  const subjects = new Map<string, Realized>();
+  const attached = new Map<number, Attached>();
+  const lockdown = kernel.outer.createInner();
+
+  const toEntry = (entry: PolicyMapEntry): Entry => ({ key: policyKeyOf(entry), value: policyEntryOf(entry, cookies, options.proxyPorts) });
+  const fill = (entries: ReadonlyMap<string, Entry>): InnerMap => {
+    if (entries.size > options.maxEntries) throw new PolicyMapFull("policy-map-full", `${entries.size} entries do not fit into ${options.maxEntries}`);
+    const inner = kernel.outer.createInner();
+    try {
+      inner.setMany([...entries.values()].map(({ key, value }) => [key, value] as const));
+    } catch (thrown) {
+      inner.close();
+      throw thrown;
+    }
+    return inner;
+  };
+  /** Points the endpoint at its subject's map and writes its configuration, the new generation last. */
+  const point = (id: number, item: Attached) => {
+    const subject = subjects.get(item.subject);
+    const wanted = configOf(subject, item.audit, cookies);
+    const old = kernel.config.get(id);
+    const loosens = old !== undefined && (old.ingressEnforced > wanted.ingressEnforced || old.egressEnforced > wanted.egressEnforced);
+    // A policy that ends must not deny in between; one that begins is complete before it counts.
+    if (loosens) kernel.config.set(id, { ...wanted, generation: old.generation });
+    kernel.outer.set(id, subject && !subject.locked ? subject.inner : lockdown);
+    item.generation = nextGeneration(old?.generation);
+    kernel.config.set(id, { ...wanted, generation: item.generation });
+  };
+  const usersOf = (key: string) => [...attached].filter(([, item]) => item.subject === key);
+  const switchIn = (key: string, next: Realized) => {
+    const old = subjects.get(key);
+    subjects.set(key, next);
+    for (const [id, item] of usersOf(key)) point(id, item);
+    if (old && old.inner !== next.inner && old.inner !== lockdown) old.inner.close();
+  };
+  const lock = (row: SubjectPolicy, reason: string) => {
+    const old = subjects.get(row.key);
+    if (old?.locked !== reason) log.error("policy not realizable, its endpoints are locked down", { subject: row.key, reason });
+    switchIn(row.key, { inner: lockdown, entries: new Map(), row, locked: reason });
+  };
+  const rebuild = (row: SubjectPolicy, entries: Map<string, Entry>) => {
+    try {
+      switchIn(row.key, { inner: fill(entries), entries, row, locked: undefined });
+    } catch (thrown) {
+      lock(row, thrown instanceof Error ? thrown.message : String(thrown));
+      throw thrown;
+    }
+  };
+  /** True when the row differs from what is realized by a few identities only, and now no longer. */
+  const follow = (realized: Realized, row: SubjectPolicy): boolean => {
+    const deltas = row.log.since(realized.row.version);
+    if (!deltas) return false;
+    try {
+      if (!applyDeltas(realized, deltas, toEntry, options.maxEntries)) return false;
+    } catch (thrown) {
+      lock(row, thrown instanceof Error ? thrown.message : String(thrown));
+      throw thrown;
+    }
+    realized.row = row;
+    if (deltas.some(({ removed }) => removed.length > 0)) for (const [id, item] of usersOf(row.key)) point(id, item);
+    return true;
+  };
+  const update = (row: SubjectPolicy) => {
+    const realized = subjects.get(row.key);
+    if (!row.policy) {
+      lock(row, row.error ?? "there is no policy");
+      return;
+    }
+    if (realized && !realized.locked && follow(realized, row)) return;
+    const entries = new Map(row.policy.entries().map(toEntry).map((entry) => [keyText(entry.key), entry]));
+    if (realized && !realized.locked && sameEntries(realized.entries, entries)) {
+      const same = sameConfig(configOf(realized, false, cookies), configOf({ ...realized, row }, false, cookies));
+      realized.row = row;
+      if (!same) for (const [id, item] of usersOf(row.key)) point(id, item);
+      return;
+    }
+    rebuild(row, entries);
+  };
+  const detach = (id: number) => {
+    attached.delete(id);
+    kernel.config.delete(id);
+    kernel.outer.delete(id);
+  };
+
+  return {
+    target: {
+      update,
+      remove({ key }) {
+        const realized = subjects.get(key);
+        subjects.delete(key);
+        // Endpoints that still point there are locked until they are given their new subject.
+        for (const [id, item] of usersOf(key)) point(id, item);
+        if (realized && realized.inner !== lockdown) realized.inner.close();
+      },
+    },
+    attach({ id, subject, audit }) {
+      const old = attached.get(id);
+      if (old?.subject === subject && old.audit === audit) return;
+      const item: Attached = { subject, audit, generation: 0 };
+      attached.set(id, item);
+      point(id, item);
+    },
+    detach,
+    prune(endpointIds) {
+      for (const id of new Set([...kernel.config.keys(), ...kernel.outer.keys(), ...attached.keys()])) if (!endpointIds.has(id)) detach(id);
+    },
+    realized(id) {
+      const item = attached.get(id);
+      const subject = item && subjects.get(item.subject);
+      if (!item) return undefined;
+      return { revision: subject?.row.revision ?? 0, entries: subject?.entries.size ?? 0, locked: subject ? subject.locked : "no policy yet" };
+    },
+    get maps() {
+      return new Set([...subjects.values()].map(({ inner }) => inner)).size;
+    },
+    [Symbol.dispose]() {
+      for (const { inner } of subjects.values()) if (inner !== lockdown) inner.close();
+      lockdown.close();
+    },
+  };
+}
+
+/** Zero never is a generation: it is what entries have that were never judged. */
+function nextGeneration(old: number | undefined): number {
+  return ((old ?? 0) + 1) >>> 0 || 1;
+}
+
+/** Writes the changes into the map in use. False when they are not only identities that came or went: then a new map is due. */
+function applyDeltas(realized: Realized, deltas: readonly PolicyDelta[], toEntry: (entry: PolicyMapEntry) => Entry, maxEntries: number): boolean {
+  const added = deltas.flatMap((delta) => delta.added).map(toEntry);
+  const removed = deltas.flatMap((delta) => delta.removed).map(policyKeyOf);
+  const present = new Set([...realized.entries.values()].map(({ key }) => key.secLabel));
+  const changesInPlace = added.some(({ key }) => present.has(key.secLabel)) || (added.length > 0 && removed.length > 0);
+  const leavesSome = isPartial(realized.entries, removed);
+  if (changesInPlace || leavesSome || realized.entries.size + added.length > maxEntries) return false;
+  // The ipcache learns of a new identity only after this, so nobody sees it half written; denials come first all the same.
+  const ordered = added.sort((a, b) => b.value.flags - a.value.flags);
+  realized.inner.setMany(ordered.map(({ key, value }) => [key, value] as const));
+  realized.inner.deleteMany(removed);
+  for (const entry of ordered) realized.entries.set(keyText(entry.key), entry);
+  for (const key of removed) realized.entries.delete(keyText(key));
+  return true;
+}
+
+/** Whether some identity keeps entries when these are removed. */
+function isPartial(entries: ReadonlyMap<string, Entry>, removed: readonly PolicyKey[]): boolean {
+  if (removed.length === 0) return false;
+  const gone = new Set(removed.map(keyText));
+  const identities = new Set(removed.map(({ secLabel }) => secLabel));
+  for (const [text, { key }] of entries) if (identities.has(key.secLabel) && !gone.has(text)) return true;
+  return false;
+}
+
+function sameEntries(a: ReadonlyMap<string, Entry>, b: ReadonlyMap<string, Entry>): boolean {
+  if (a.size !== b.size) return false;
+  for (const [text, { value }] of a) {
+    const other = b.get(text);
+    if (!other || !sameEntry(value, other.value)) return false;
+  }
+  return true;
+}
+
+/** Without a realized policy: both directions enforced, nothing allowed. */
+function configOf(subject: Pick<Realized, "row" | "locked"> | undefined, audit: boolean, cookies: Cookies): Omit<PolicyConfig, "generation"> {
+  const policy = subject?.locked ? undefined : subject?.row.policy;
+  const flag = (value: boolean) => (value ? 1 : 0);
+  return {
+    ingressEnforced: flag(policy?.ingress.enforced ?? true),
+    egressEnforced: flag(policy?.egress.enforced ?? true),
+    ingressDefaultDeny: flag(policy?.ingress.defaultDeny ?? true),
+    egressDefaultDeny: flag(policy?.egress.defaultDeny ?? true),
+    audit: flag(audit),
+    ingressDefaultCookie: cookies.of(policy?.ingress.defaultDenyBy ?? []),
+    egressDefaultCookie: cookies.of(policy?.egress.defaultDenyBy ?? []),
+  };
+}
+
+function sameConfig(a: Omit<PolicyConfig, "generation">, b: Omit<PolicyConfig, "generation">): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
