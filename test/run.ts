@@ -23,7 +23,7 @@ interface Layer {
   readonly timeoutMs: number;
 }
 
-const UNIT = ["src/**/*.test.ts", "tools/**/*.test.ts"];
+const UNIT = ["src/**/*.test.ts", "tools/**/*.test.ts", "ui/**/*.test.ts"];
 
 const LAYERS: readonly Layer[] = [
   {
@@ -31,6 +31,7 @@ const LAYERS: readonly Layer[] = [
     about: "types, lint, unused code",
     commands: [
       ["tsc", ["--pretty", "false"]],
+      ["tsc", ["--pretty", "false", "-p", "ui"]],
       ["biome", ["ci", "--error-on-warnings", "--max-diagnostics=20", "."]],
       ["knip", ["--no-progress"]],
     ],
