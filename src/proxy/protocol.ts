@@ -149,7 +149,7 @@ export interface AccessDenial {
   readonly origins: readonly RuleOrigin[];
   /** The rules that came nearest, best first; at most three. */
   readonly nearest: readonly NearMiss[];
-  readonly reason: "policy" | "no-policy" | "ambiguous-path" | "header-mismatch";
+  readonly reason: "policy" | "no-policy" | "ambiguous-path";
   /** For `ambiguous-path`: the reading of the path that no rule allows. */
   readonly reading?: string;
 }

@@ -1,0 +1,378 @@
+import type { Socket } from "node:net";
+import { accessRecord, UNREADABLE_HTTP } from "../access-record.ts";
+import { decide } from "../policy/decide.ts";
+import { Exchange } from "./exchange.ts";
+import { type CompleteHead, HeadReader } from "./head-reader.ts";
+import { headerValue } from "./header-fields.ts";
+import type { HttpError } from "./http-error.ts";
+import { DENIED_BODY, localReply, upstreamFailure } from "./local-reply.ts";
+import { parseRequestHead, type RequestHead } from "./request-head.ts";
+import { rewriteHead } from "./rewrite.ts";
+import type { HttpSession } from "./session.ts";
+import { Upstream } from "./upstream.ts";
+
+/**
+ * head: waiting for a request. body: passing on its body. wait: for the rest of its response. drain: throwing away the body of a request
+ * that the proxy answered. tunnel: bytes both ways. closing: the last answer is on its way. closed.
+ */
+type State = "head" | "body" | "wait" | "drain" | "tunnel" | "closing" | "closed";
+
+/**
+ * One redirected client connection and its one connection to the server. Requests are judged and answered one at a time: the next one of a
+ * pipeline is not read before the response to the last is through, so answers keep their order and memory its bounds.
+ */
+export class HttpConnection {
+  readonly #client: Socket;
+  readonly #session: HttpSession;
+  readonly #heads: HeadReader;
+  #upstream: Upstream | undefined;
+  #exchange: Exchange | undefined;
+  #state: State = "head";
+  #clientEnded = false;
+  /** `#readRequests` is on the stack and goes on by itself. */
+  #reading = false;
+  #deadline: number;
+  /** Drain: finish what is under way, take nothing new. */
+  #stopping = false;
+
+  constructor(client: Socket, session: HttpSession) {
+    this.#client = client;
+    this.#session = session;
+    this.#heads = new HeadReader(session.limits.headBytes);
+    this.#deadline = session.now() + session.timeouts.idle;
+    client.on("data", (chunk: Buffer) => this.#onData(chunk));
+    client.on("end", () => this.#onEnd());
+    client.on("error", () => this.#abort(true));
+    client.on("close", () => this.#abort(false));
+    client.on("drain", () => this.#upstream?.resume());
+  }
+
+  /** Resets the connection, both sides: its policy is gone. */
+  cut(): void {
+    this.#abort(true);
+  }
+
+  /** Closes now when idle, else after the present exchange. */
+  stop(): void {
+    this.#stopping = true;
+    if (this.#state === "head" && !this.#heads.partial) this.#closeGently();
+  }
+
+  /** False: the policy does not know this connection any more, and it should be cut. */
+  stillRedirected(): boolean {
+    return this.#session.policy() !== null;
+  }
+
+  /** Ends the connection when it has been in its state for too long. */
+  checkDeadline(now: number): void {
+    if (now < this.#deadline || this.#state === "closed") return;
+    const reading = this.#state === "body" || (this.#state === "head" && this.#heads.partial);
+    if (reading) this.#refuse({ status: 408, reason: "request not complete in time" });
+    else if (this.#state === "wait" && this.#exchange?.response === undefined) this.#onUpstreamTimeout();
+    else if (this.#state === "head") this.#closeGently();
+    else this.#abort(true);
+  }
+
+  #onData(chunk: Buffer): void {
+    switch (this.#state) {
+      case "head":
+        this.#heads.hold(chunk);
+        this.#readRequests();
+        return;
+      case "body":
+        this.#onBody(chunk, 0);
+        return;
+      case "drain":
+        this.#onDrain(chunk, 0);
+        return;
+      case "wait":
+        // The next request of a pipeline, or bytes for the tunnel to come.
+        this.#heads.hold(chunk);
+        this.#client.pause();
+        return;
+      case "tunnel":
+        this.#extend(this.#session.timeouts.stall);
+        this.#sendUpstream(chunk);
+        return;
+      case "closing":
+      case "closed":
+        return;
+    }
+  }
+
+  #readRequests(): void {
+    if (this.#reading) return;
+    this.#reading = true;
+    while (this.#state === "head" && this.#heads.partial && this.#readRequest());
+    this.#reading = false;
+    if (this.#state === "head" && this.#clientEnded) this.#closeGently();
+  }
+
+  /** False when there is not yet a whole head. */
+  #readRequest(): boolean {
+    const head = this.#heads.next();
+    if (head === undefined) {
+      this.#deadline = Math.min(this.#deadline, this.#session.now() + this.#session.timeouts.head);
+      return false;
+    }
+    const request = "status" in head ? head : parseRequestHead(head.text, this.#session.limits);
+    if ("status" in request) this.#refuse(request);
+    else this.#onRequest(head as CompleteHead, request);
+    return true;
+  }
+
+  #onRequest(head: CompleteHead, request: RequestHead): void {
+    const policy = this.#session.policy();
+    if (policy === null) {
+      this.#abort(true);
+      return;
+    }
+    const exchange = new Exchange(request, this.#session.limits, policy.revision);
+    this.#exchange = exchange;
+    const scope = this.#session.scope();
+    const decision = decide(policy.rules, {
+      ...{ method: request.method, path: request.path, host: request.host },
+      header: (name) => headerValue(request.headers, name),
+    });
+    if (!decision.allowed) {
+      this.#session.record(exchange.deniedRecord(scope, decision.denied));
+      this.#deny(exchange, head);
+      return;
+    }
+    this.#session.record(exchange.forwardedRecord(scope, decision.origins, decision.actions));
+    const text = rewriteHead(head.text, request, decision.actions);
+    if (!this.#ensureUpstream()) return;
+    this.#upstream?.expect(exchange);
+    this.#state = "body";
+    if (text === head.text) {
+      this.#onBody(head.input.subarray(head.start), head.end - head.start);
+      return;
+    }
+    this.#onBody(Buffer.concat([Buffer.from(text, "latin1"), head.input.subarray(head.end)]), text.length);
+  }
+
+  /** Passes on `input`: `from` bytes of head, then as much as belongs to the body. */
+  #onBody(input: Buffer, from: number): void {
+    const exchange = this.#exchange;
+    if (exchange === undefined) return;
+    const end = exchange.requestBody.read(input, from);
+    if (typeof end !== "number") {
+      this.#refuse(end);
+      return;
+    }
+    this.#state = exchange.requestDone ? "wait" : "body";
+    this.#extend(this.#state === "wait" ? this.#session.timeouts.response : this.#session.timeouts.stall);
+    this.#sendUpstream(end === input.length ? input : input.subarray(0, end));
+    if (end < input.length) this.#heads.hold(input.subarray(end));
+    if (!exchange.requestDone) return;
+    this.#passOnEnd();
+    this.#onProgress();
+  }
+
+  #deny(exchange: Exchange, head: CompleteHead): void {
+    const framing = exchange.request.framing;
+    const long = framing.kind === "length" && framing.length > this.#session.limits.drainBytes;
+    // Whoever asked to be told before sending a body may or may not send it now: nobody could tell where the next request starts.
+    const close = !exchange.request.keepAlive || exchange.request.expectContinue || long || this.#stopping;
+    this.#sendClient(localReply(403, DENIED_BODY, close, exchange.request));
+    exchange.answered = true;
+    if (close) {
+      this.#closeGently();
+      return;
+    }
+    this.#state = "drain";
+    this.#onDrain(head.input, head.end);
+  }
+
+  #onDrain(input: Buffer, from: number): void {
+    const exchange = this.#exchange;
+    if (exchange === undefined) return;
+    const end = exchange.requestBody.read(input, from);
+    if (typeof end !== "number") {
+      this.#closeGently();
+      return;
+    }
+    exchange.drained += end - from;
+    if (exchange.drained > this.#session.limits.drainBytes) {
+      this.#closeGently();
+      return;
+    }
+    this.#extend(this.#session.timeouts.stall);
+    if (end < input.length) this.#heads.hold(input.subarray(end));
+    if (exchange.requestDone) this.#finishExchange(exchange);
+  }
+
+  /** Both directions move an exchange forward; when both are through, the next request is read. */
+  #onProgress(): void {
+    const exchange = this.#exchange;
+    if (exchange === undefined || !exchange.responseDone) return;
+    if (!exchange.reusable) {
+      this.#closeGently();
+      return;
+    }
+    if (exchange.requestDone) this.#finishExchange(exchange);
+  }
+
+  #finishExchange(exchange: Exchange): void {
+    this.#exchange = undefined;
+    if (!exchange.reusable || this.#stopping) {
+      this.#closeGently();
+      return;
+    }
+    this.#state = "head";
+    this.#extend(this.#session.timeouts.idle);
+    this.#client.resume();
+    // Not at once: the caller still has bytes of this exchange in hand.
+    if (this.#heads.partial || this.#clientEnded) queueMicrotask(() => this.#readRequests());
+  }
+
+  #ensureUpstream(): boolean {
+    if (this.#upstream !== undefined) return true;
+    try {
+      this.#upstream = new Upstream(this.#session, {
+        toClient: (bytes) => this.#sendClient(bytes),
+        extend: (ms) => this.#extend(ms),
+        progress: () => this.#onProgress(),
+        tunnel: () => this.#openTunnel(),
+        halfClosed: () => this.#onUpstreamHalfClosed(),
+        ended: (error) => this.#onUpstreamEnd(error),
+        bad: (error) => this.#onBadResponse(error),
+        writable: () => this.#onUpstreamDrain(),
+      });
+      return true;
+    } catch (thrown) {
+      this.#answerForServer(503, upstreamFailure((thrown as NodeJS.ErrnoException).code));
+      return false;
+    }
+  }
+
+  #openTunnel(): void {
+    this.#state = "tunnel";
+    this.#extend(this.#session.timeouts.stall);
+    if (this.#heads.partial) this.#sendUpstream(this.#heads.release());
+    this.#client.resume();
+    this.#passOnEnd();
+  }
+
+  #onUpstreamDrain(): void {
+    if (this.#state === "body" || this.#state === "tunnel") this.#client.resume();
+  }
+
+  #onEnd(): void {
+    this.#clientEnded = true;
+    switch (this.#state) {
+      case "wait":
+      case "tunnel":
+        this.#passOnEnd();
+        break;
+      case "body":
+        this.#abort(true);
+        break;
+      case "closing":
+        this.#client.destroySoon();
+        break;
+      default:
+        this.#closeGently();
+    }
+  }
+
+  /** Half-closes towards the server, once there is nothing more to send. */
+  #passOnEnd(): void {
+    if (this.#clientEnded && !this.#heads.partial) this.#upstream?.end();
+  }
+
+  #onUpstreamHalfClosed(): void {
+    if (this.#clientEnded) this.#closeGently();
+    else this.#client.end();
+  }
+
+  #onUpstreamEnd(error: NodeJS.ErrnoException | undefined): void {
+    const exchange = this.#exchange;
+    if (this.#state === "closing" || this.#state === "closed") return;
+    const unanswered = exchange !== undefined && exchange.response === undefined && !exchange.answered && exchange.interimResponses === 0;
+    // On a connection that was used before, the client knows best whether to try again: it sees the close as it would without a proxy.
+    if (unanswered && this.#upstream?.exchanges === 1) {
+      this.#answerForServer(503, upstreamFailure(error?.code));
+      return;
+    }
+    const complete =
+      exchange === undefined || exchange.responseDone || (exchange.response?.framing.kind === "until-close" && error === undefined);
+    if (!complete && this.#state !== "tunnel") {
+      this.#session.record(exchange.errorRecord(this.#session.scope(), exchange.response?.code ?? 0, upstreamFailure(error?.code)));
+    }
+    if (error === undefined) this.#closeGently();
+    else this.#abort(true);
+  }
+
+  #onUpstreamTimeout(): void {
+    if (this.#upstream?.connected === false) this.#answerForServer(503, upstreamFailure("ETIMEDOUT"));
+    else this.#answerForServer(504, "upstream request timeout");
+  }
+
+  #onBadResponse(error: HttpError): void {
+    if (this.#exchange?.response === undefined) {
+      this.#answerForServer(502, `bad response: ${error.reason}`);
+      return;
+    }
+    this.#session.record(this.#exchange.errorRecord(this.#session.scope(), this.#exchange.response.code, error.reason));
+    this.#abort(true);
+  }
+
+  #answerForServer(code: number, body: string): void {
+    const exchange = this.#exchange;
+    if (exchange !== undefined) this.#session.record(exchange.errorRecord(this.#session.scope(), code, body));
+    this.#sendClient(localReply(code, body, true, exchange?.request));
+    this.#closeGently();
+  }
+
+  /** Refuses what is not proper HTTP, and closes: what follows cannot be trusted to start where we think. */
+  #refuse({ status, reason }: HttpError): void {
+    const exchange = this.#exchange;
+    const scope = this.#session.scope();
+    const fixed = { kind: "request", verdict: "ERROR", policyRevision: this.#session.policy()?.revision ?? 0 } as const;
+    const http = { ...UNREADABLE_HTTP, code: status };
+    this.#session.record(exchange?.errorRecord(scope, status, reason) ?? accessRecord(scope, fixed, http, { error: reason }));
+    // Once a response is under way nothing can be said any more.
+    if (exchange?.response !== undefined || (exchange?.interimResponses ?? 0) > 0) {
+      this.#abort(true);
+      return;
+    }
+    if (exchange !== undefined) this.#upstream?.destroy(true);
+    this.#sendClient(localReply(status, `${reason}\r\n`, true, exchange?.request));
+    this.#closeGently();
+  }
+
+  #sendUpstream(bytes: Buffer): void {
+    if (bytes.length > 0 && this.#upstream?.write(bytes) === false) this.#client.pause();
+  }
+
+  #sendClient(bytes: Buffer | string): void {
+    if (this.#client.writable && !this.#client.write(bytes, "latin1")) this.#upstream?.pause();
+  }
+
+  /** Sends what is queued, then closes. Reads on a little, so that the last answer is not lost to a reset. */
+  #closeGently(): void {
+    if (this.#state === "closing" || this.#state === "closed") return;
+    this.#state = "closing";
+    this.#heads.release();
+    this.#upstream?.close();
+    if (this.#clientEnded) this.#client.destroySoon();
+    else this.#client.end(() => this.#extend(this.#session.timeouts.linger));
+    this.#client.resume();
+    this.#extend(this.#session.timeouts.stall);
+  }
+
+  #abort(reset: boolean): void {
+    if (this.#state === "closed") return;
+    this.#state = "closed";
+    this.#heads.release();
+    this.#upstream?.destroy(reset);
+    if (this.#client.destroyed) return;
+    if (reset) this.#client.resetAndDestroy();
+    else this.#client.destroy();
+  }
+
+  #extend(ms: number): void {
+    this.#deadline = this.#session.now() + ms;
+  }
+}

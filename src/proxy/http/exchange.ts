@@ -1,0 +1,74 @@
+import { accessHttp, accessRecord, type RecordScope, redactDenial } from "../access-record.ts";
+import type { HeaderAction } from "../policy/http-rule.ts";
+import type { AccessDenial, AccessMessage, RuleOrigin } from "../protocol.ts";
+import { type BodyReader, readBody } from "./body.ts";
+import type { HttpLimits } from "./limits.ts";
+import type { RequestHead } from "./request-head.ts";
+import type { ResponseHead } from "./response-head.ts";
+
+/** One request and its response. */
+export class Exchange {
+  readonly request: RequestHead;
+  readonly requestBody: BodyReader;
+  /** Set by the final response head. */
+  response: ResponseHead | undefined;
+  responseBody: BodyReader | undefined;
+  interimResponses = 0;
+  /** The proxy answered itself; what the client still sends of the body is thrown away. */
+  answered = false;
+  drained = 0;
+  readonly #revision: number;
+  readonly #started = performance.now();
+
+  constructor(request: RequestHead, limits: HttpLimits, revision: number) {
+    this.request = request;
+    this.requestBody = readBody(request.framing, limits);
+    this.#revision = revision;
+  }
+
+  get requestDone(): boolean {
+    return this.requestBody.done;
+  }
+
+  get responseDone(): boolean {
+    return this.answered || this.responseBody?.done === true;
+  }
+
+  /** The connection can carry another request after this one. */
+  get reusable(): boolean {
+    return this.request.keepAlive && (this.answered || this.response?.keepAlive === true);
+  }
+
+  forwardedRecord(scope: RecordScope, origins: readonly RuleOrigin[], actions: readonly HeaderAction[]): AccessMessage {
+    const outcome = actions.length === 0 ? { origins } : { origins, missingHeaders: actions.map(({ name }) => name) };
+    return this.#record(scope, { kind: "request", verdict: "FORWARDED" }, 0, outcome);
+  }
+
+  deniedRecord(scope: RecordScope, denied: AccessDenial): AccessMessage {
+    return this.#record(scope, { kind: "request", verdict: "DROPPED" }, 403, { denied: redactDenial(denied) });
+  }
+
+  responseRecord(scope: RecordScope, response: ResponseHead): AccessMessage {
+    const latencyNs = this.#latency();
+    const fixed = { kind: "response", verdict: "FORWARDED", policyRevision: this.#revision } as const;
+    return accessRecord(scope, fixed, accessHttp(this.request, response.code, response), { latencyNs });
+  }
+
+  /** The proxy answered for the server, or broke the connection off. */
+  errorRecord(scope: RecordScope, code: number, error: string): AccessMessage {
+    return this.#record(scope, { kind: "response", verdict: "ERROR" }, code, { error, latencyNs: this.#latency() });
+  }
+
+  #record(
+    scope: RecordScope,
+    fixed: Pick<AccessMessage, "kind" | "verdict">,
+    code: number,
+    outcome: Parameters<typeof accessRecord>[3],
+  ): AccessMessage {
+    return accessRecord(scope, { ...fixed, policyRevision: this.#revision }, accessHttp(this.request, code), outcome);
+  }
+
+  #latency(): number {
+    return Math.round((performance.now() - this.#started) * 1e6);
+  }
+}

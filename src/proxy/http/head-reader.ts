@@ -1,0 +1,81 @@
+import { scanHead } from "./head-scan.ts";
+import { isToken } from "./header-fields.ts";
+import { type HttpError, httpError } from "./http-error.ts";
+
+/** A whole head: `text` is the latin1 of `input` from `start` to `end`; what follows `end` is not looked at. */
+export interface CompleteHead {
+  readonly text: string;
+  readonly input: Buffer;
+  readonly start: number;
+  readonly end: number;
+}
+
+const CR = 0x0d;
+const LF = 0x0a;
+const EMPTY = Buffer.alloc(0);
+
+/** Gathers the bytes of one head after the other, however they were cut. */
+export class HeadReader {
+  #input: Buffer = EMPTY;
+  #scanned = 0;
+  #started = false;
+  readonly #maxBytes: number;
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  /** Bytes of the next head have arrived. */
+  get partial(): boolean {
+    return this.#input.length > 0;
+  }
+
+  /** Adds bytes without looking at them. */
+  hold(chunk: Buffer): void {
+    this.#input = this.#input.length === 0 ? chunk : Buffer.concat([this.#input, chunk]);
+  }
+
+  /** Gives back all held bytes: they are not a head. */
+  release(): Buffer {
+    const held = this.#input;
+    this.#reset(EMPTY);
+    return held;
+  }
+
+  /**
+   * The next head, or undefined until there is a whole one. Whoever takes it decides what the bytes behind it are and gives those of the
+   * next head to `hold`. One empty line before a request is skipped (RFC 9112 §2.2).
+   */
+  next(): CompleteHead | HttpError | undefined {
+    const start = this.#startOfHead();
+    if (start === undefined) return undefined;
+    if (typeof start !== "number") return start;
+    const input = this.#input;
+    const scan = scanHead(input, Math.max(this.#scanned, start), start + this.#maxBytes);
+    if ("status" in scan) return scan;
+    if ("scanned" in scan) {
+      this.#scanned = scan.scanned;
+      return undefined;
+    }
+    this.#reset(EMPTY);
+    return { text: input.toString("latin1", start, scan.end), input, start, end: scan.end };
+  }
+
+  /** Where the head starts; an error as soon as it cannot be one, so that other protocols do not wait for a time-out. */
+  #startOfHead(): number | HttpError | undefined {
+    const input = this.#input;
+    if (input.length === 0) return undefined;
+    const start = input[0] === CR ? 2 : 0;
+    if (start === 2 && input.length > 1 && input[1] !== LF) return httpError(400, "carriage return without line feed");
+    if (input.length <= start) return undefined;
+    if (!this.#started && !isToken(String.fromCharCode(input[start] ?? 0))) return httpError(400, "not HTTP");
+    this.#started = true;
+    return start;
+  }
+
+  #reset(input: Buffer): void {
+    this.#input = input;
+    this.#scanned = 0;
+    this.#started = false;
+  }
+}

@@ -1,0 +1,23 @@
+/** Bounds on what one connection may cost. */
+export interface HttpLimits {
+  /** Bytes of a head, request line and blank line included; more is 431. */
+  readonly headBytes: number;
+  readonly headerCount: number;
+  /** Bytes of one chunk-size line or one trailer section. */
+  readonly chunkLineBytes: number;
+  readonly trailerBytes: number;
+  /** Interim (1xx) responses before a final one. */
+  readonly interimResponses: number;
+  /** Bytes of a denied request's body that are read and thrown away to keep the connection; more closes it. */
+  readonly drainBytes: number;
+}
+
+/** Envoy's bounds where it has one (60 KiB, 100 headers). */
+export const DEFAULT_HTTP_LIMITS: HttpLimits = {
+  headBytes: 60 * 1024,
+  headerCount: 100,
+  chunkLineBytes: 256,
+  trailerBytes: 8 * 1024,
+  interimResponses: 32,
+  drainBytes: 1024 * 1024,
+};

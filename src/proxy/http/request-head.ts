@@ -1,0 +1,129 @@
+import { type HeaderField, headerItems, headerValue, isToken, parseHeaderFields } from "./header-fields.ts";
+import { type HttpError, httpError } from "./http-error.ts";
+import type { HttpLimits } from "./limits.ts";
+
+/** How the bytes behind a head are counted: so many, chunks, or none. */
+export type Framing = { readonly kind: "none" } | { readonly kind: "length"; readonly length: number } | { readonly kind: "chunked" };
+
+export interface RequestHead {
+  readonly method: string;
+  /** As sent. */
+  readonly target: string;
+  /** What rules call the path: path and query of the target; empty for CONNECT, `*` for the asterisk form. */
+  readonly path: string;
+  /** The Host header as sent; empty for HTTP/1.0 without one. */
+  readonly host: string;
+  readonly minor: 0 | 1;
+  readonly headers: readonly HeaderField[];
+  readonly framing: Framing;
+  readonly keepAlive: boolean;
+  /** Wants to go on with WebSocket on this connection. */
+  readonly upgrade: boolean;
+  /** Offers to leave HTTP/1.1 in another way (h2c, TLS, …): the offer is taken out, as a server may ignore it anyway. */
+  readonly otherUpgrade: boolean;
+  readonly expectContinue: boolean;
+}
+
+const TARGET = /^[\x21\x22\x24-\x7e]+$/;
+const HOST = /^(?:[A-Za-z0-9._~!$&'()*+;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?$/;
+const MAX_METHOD = 32;
+
+/** Reads a whole request head (latin1, with its blank line). */
+export function parseRequestHead(head: string, limits: HttpLimits): RequestHead | HttpError {
+  const lineEnd = head.indexOf("\r\n");
+  const line = parseRequestLine(head.slice(0, lineEnd));
+  if ("status" in line) return line;
+  const headers = parseHeaderFields(head, lineEnd + 2, limits.headerCount);
+  if (!Array.isArray(headers)) return headers;
+  const host = requestHost(line.minor, headers);
+  if (typeof host !== "string") return host;
+  const path = targetPath(line.method, line.target, host);
+  if (typeof path !== "string") return path;
+  const framing = requestFraming(line.minor, headers);
+  if ("status" in framing) return framing;
+  return finish({ ...line, headers, host, path, framing });
+}
+
+interface RequestLine {
+  readonly method: string;
+  readonly target: string;
+  readonly minor: 0 | 1;
+}
+
+function parseRequestLine(line: string): RequestLine | HttpError {
+  const [method = "", target = "", version = "", ...more] = line.split(" ");
+  if (!isToken(method) || method.length > MAX_METHOD) return httpError(400, "bad method");
+  if (version === "HTTP/2.0" && method === "PRI" && target === "*") return httpError(505, "HTTP/2 is not spoken on this port");
+  if (more.length > 0 || !TARGET.test(target)) return httpError(400, "bad request target");
+  if (version === "HTTP/1.1") return { method, target, minor: 1 };
+  if (version === "HTTP/1.0") return { method, target, minor: 0 };
+  return /^HTTP\/[0-9]\.[0-9]$/.test(version) ? httpError(505, "unsupported HTTP version") : httpError(400, "bad request line");
+}
+
+function requestHost(minor: 0 | 1, headers: readonly HeaderField[]): string | HttpError {
+  const hosts = headers.filter(({ name }) => name === "host");
+  if (hosts.length > 1) return httpError(400, "more than one Host header");
+  const host = hosts[0]?.value;
+  if (host === undefined) return minor === 0 ? "" : httpError(400, "no Host header");
+  return HOST.test(host) ? host : httpError(400, "bad Host header");
+}
+
+/** RFC 9112 §3.2: origin form, absolute form (only for the host that Host names), authority form (CONNECT), asterisk (OPTIONS). */
+function targetPath(method: string, target: string, host: string): string | HttpError {
+  if (method === "CONNECT") {
+    return target === host && /:[0-9]{1,5}$/.test(target) ? "" : httpError(400, "CONNECT target and Host header differ");
+  }
+  if (target.startsWith("/")) return /%00/.test(target) ? httpError(400, "escaped NUL in the path") : target;
+  if (target === "*") return method === "OPTIONS" ? "*" : httpError(400, "asterisk target without OPTIONS");
+  const [, authority, path = ""] = /^http:\/\/([^/?]+)(.*)$/i.exec(target) ?? [];
+  if (authority === undefined) return httpError(400, "bad request target");
+  if (authority.toLowerCase() !== host.toLowerCase()) return httpError(400, "target and Host header name different hosts");
+  return path.startsWith("/") && !/%00/.test(path) ? path : httpError(400, "bad request target");
+}
+
+function requestFraming(minor: 0 | 1, headers: readonly HeaderField[]): Framing | HttpError {
+  const encodings = headers.filter(({ name }) => name === "transfer-encoding");
+  const lengths = headers.filter(({ name }) => name === "content-length");
+  if (lengths.length > 1) return httpError(400, "more than one Content-Length");
+  if (encodings.length > 0) {
+    if (lengths.length > 0) return httpError(400, "both Content-Length and Transfer-Encoding");
+    if (minor === 0) return httpError(400, "Transfer-Encoding in HTTP/1.0");
+    if (encodings.length > 1 || encodings[0]?.value.toLowerCase() !== "chunked") return httpError(400, "unsupported Transfer-Encoding");
+    return { kind: "chunked" };
+  }
+  const value = lengths[0]?.value;
+  if (value === undefined) return { kind: "none" };
+  const length = parseLength(value);
+  if (length === undefined) return httpError(400, "bad Content-Length");
+  return length === 0 ? { kind: "none" } : { kind: "length", length };
+}
+
+/** Digits only, small enough to be exact; undefined otherwise. */
+export function parseLength(value: string): number | undefined {
+  return /^[0-9]{1,15}$/.test(value) ? Number(value) : undefined;
+}
+
+/** Header names that `Connection` may list in a request: those that every hop removes anyway. */
+const CONNECTION_OPTIONS = new Set(["close", "keep-alive", "upgrade", "te", "http2-settings", "proxy-connection"]);
+
+type Parsed = Omit<RequestHead, "keepAlive" | "upgrade" | "otherUpgrade" | "expectContinue">;
+
+function finish(parsed: Parsed): RequestHead | HttpError {
+  const { headers, minor } = parsed;
+  const connection = headerItems(headers, "connection");
+  // A listed header is removed by the next hop: the server would not see what the policy judged.
+  const hidden = connection.find((option) => !CONNECTION_OPTIONS.has(option) && headers.some(({ name }) => name === option));
+  if (hidden !== undefined) return httpError(400, "Connection lists a header of this request");
+  const expect = headerValue(headers, "expect");
+  if (expect !== undefined && expect.toLowerCase() !== "100-continue") return httpError(400, "bad Expect header");
+  const protocols = headerItems(headers, "upgrade");
+  const wanted = protocols.length > 0 && connection.includes("upgrade") && minor === 1;
+  const upgrade = wanted && protocols.length === 1 && protocols[0] === "websocket" && parsed.framing.kind === "none";
+  return {
+    ...parsed,
+    keepAlive: !connection.includes("close") && (minor === 1 || connection.includes("keep-alive")),
+    upgrade,
+    otherUpgrade: protocols.length > 0 && !upgrade,
+    expectContinue: expect !== undefined && minor === 1,
+  };
+}

@@ -1,0 +1,175 @@
+import type { Socket } from "node:net";
+import { readBody } from "./body.ts";
+import type { Exchange } from "./exchange.ts";
+import { HeadReader } from "./head-reader.ts";
+import { type HttpError, httpError } from "./http-error.ts";
+import { parseResponseHead } from "./response-head.ts";
+import type { HttpSession } from "./session.ts";
+
+/** What the server's side tells the client's side. */
+export interface UpstreamEvents {
+  toClient(bytes: Buffer): void;
+  extend(ms: number): void;
+  /** A response is complete. */
+  progress(): void;
+  /** The server agreed to leave HTTP. */
+  tunnel(): void;
+  /** The server has nothing more to say through the tunnel, but may listen. */
+  halfClosed(): void;
+  /** The server closed (no error) or the connection broke. */
+  ended(error: NodeJS.ErrnoException | undefined): void;
+  bad(error: HttpError): void;
+  writable(): void;
+}
+
+/** The connection to the server: reads responses, passes them on, and says when each is through. */
+export class Upstream {
+  /** Requests sent so far. */
+  exchanges = 0;
+  connected = false;
+  readonly #socket: Socket;
+  readonly #session: HttpSession;
+  readonly #events: UpstreamEvents;
+  readonly #heads: HeadReader;
+  #exchange: Exchange | undefined;
+  #tunnel = false;
+  #over = false;
+
+  constructor(session: HttpSession, events: UpstreamEvents) {
+    this.#session = session;
+    this.#events = events;
+    this.#heads = new HeadReader(session.limits.headBytes);
+    this.#socket = session.connect();
+    this.#socket.setTimeout(session.timeouts.connect, () => {
+      if (!this.connected) this.#finish(Object.assign(new Error("connect timed out"), { code: "ETIMEDOUT" }));
+    });
+    this.#socket.on("connect", () => {
+      this.connected = true;
+      this.#socket.setTimeout(0);
+    });
+    this.#socket.on("data", (chunk: Buffer) => this.#onData(chunk));
+    this.#socket.on("drain", () => events.writable());
+    this.#socket.on("end", () => this.#onEnd());
+    this.#socket.on("error", (error) => this.#finish(error));
+    this.#socket.on("close", () => this.#finish(undefined));
+  }
+
+  /** The next response belongs to this exchange. */
+  expect(exchange: Exchange): void {
+    this.#exchange = exchange;
+    this.exchanges++;
+  }
+
+  write(bytes: Buffer): boolean {
+    return this.#socket.writable ? this.#socket.write(bytes) : true;
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  /** Half-closes: the client has nothing more to say. */
+  end(): void {
+    this.#socket.end();
+  }
+
+  /** Closes for good once everything queued is sent. */
+  close(): void {
+    this.#over = true;
+    this.#socket.destroySoon();
+  }
+
+  destroy(reset: boolean): void {
+    this.#over = true;
+    if (this.#socket.destroyed) return;
+    if (reset && this.connected) this.#socket.resetAndDestroy();
+    else this.#socket.destroy();
+  }
+
+  #onData(chunk: Buffer): void {
+    if (this.#over) return;
+    if (this.#tunnel) {
+      this.#events.extend(this.#session.timeouts.stall);
+      this.#events.toClient(chunk);
+      return;
+    }
+    const exchange = this.#exchange;
+    // A server that speaks unasked (or says more than its response) is about to close; nothing of that is for the client.
+    if (exchange === undefined) {
+      this.#finish(undefined);
+      return;
+    }
+    if (exchange.response !== undefined) {
+      this.#onBody(exchange, chunk, 0);
+      return;
+    }
+    this.#heads.hold(chunk);
+    this.#readHeads(exchange);
+  }
+
+  #readHeads(exchange: Exchange): void {
+    while (this.#heads.partial) {
+      const head = this.#heads.next();
+      if (head === undefined) return;
+      if ("status" in head) {
+        this.#events.bad(httpError(502, head.reason));
+        return;
+      }
+      const response = parseResponseHead(head.text, exchange.request, this.#session.limits);
+      if ("status" in response) {
+        this.#events.bad(response);
+        return;
+      }
+      if (response.interim) {
+        if (++exchange.interimResponses > this.#session.limits.interimResponses) {
+          this.#events.bad(httpError(502, "too many interim responses"));
+          return;
+        }
+        this.#events.toClient(head.input.subarray(head.start, head.end));
+        this.#heads.hold(head.input.subarray(head.end));
+        continue;
+      }
+      exchange.response = response;
+      exchange.responseBody = readBody(response.framing, this.#session.limits);
+      this.#session.record(exchange.responseRecord(this.#session.scope(), response));
+      if (response.tunnel) {
+        this.#tunnel = true;
+        this.#events.toClient(head.input.subarray(head.start));
+        this.#events.tunnel();
+        return;
+      }
+      this.#onBody(exchange, head.input.subarray(head.start), head.end - head.start);
+      return;
+    }
+  }
+
+  #onBody(exchange: Exchange, input: Buffer, from: number): void {
+    const end = exchange.responseBody?.read(input, from) ?? from;
+    if (typeof end !== "number") {
+      this.#events.bad(httpError(502, end.reason));
+      return;
+    }
+    this.#events.extend(this.#session.timeouts.stall);
+    this.#events.toClient(end === input.length ? input : input.subarray(0, end));
+    if (!exchange.responseDone) return;
+    this.#exchange = undefined;
+    this.#events.progress();
+    if (end < input.length) this.#finish(undefined);
+  }
+
+  #onEnd(): void {
+    if (this.#tunnel && !this.#over) this.#events.halfClosed();
+    else this.#finish(undefined);
+  }
+
+  #finish(error: NodeJS.ErrnoException | undefined): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#events.ended(error);
+    this.#socket.destroySoon();
+  }
+}

@@ -1,0 +1,98 @@
+import type { AccessDenial, NearMiss, PeerRule, RuleOrigin } from "../protocol.ts";
+import {
+  actionSatisfied,
+  type CompiledHttpRule,
+  compileHttpRule,
+  type HeaderAction,
+  type RequestView,
+  ruleMatches,
+  ruleMismatches,
+} from "./http-rule.ts";
+import { readingsOf } from "./path-readings.ts";
+
+/** The rules of one port for one peer, compiled. */
+export interface PeerPolicy {
+  readonly identity: number;
+  /** Rules that allow everything; when there is one, nothing is denied. */
+  readonly wildcards: readonly PeerRule[];
+  readonly rules: readonly { readonly origins: readonly RuleOrigin[]; readonly index: number; readonly compiled: CompiledHttpRule }[];
+  /** Rules of the port that are for other peers: shown as near misses. */
+  readonly others: readonly PeerRule[];
+  /** Some rule changes headers: then all matching rules have their say, not only the first. */
+  readonly hasActions: boolean;
+}
+
+export type Decision =
+  | {
+      readonly allowed: true;
+      readonly origins: readonly RuleOrigin[];
+      /** Header expectations that the request does not meet. */
+      readonly actions: readonly HeaderAction[];
+    }
+  | { readonly allowed: false; readonly denied: AccessDenial };
+
+const MAX_NEAREST = 3;
+const MAX_ORIGINS = 16;
+const MAX_SHOWN_IDENTITIES = 8;
+const NO_ACTIONS: readonly HeaderAction[] = [];
+
+/** What the rules of a port mean for the peer `identity`. An empty `http` list allows nothing. */
+export function selectPeer(rules: readonly PeerRule[], identity: number): PeerPolicy {
+  const mine = rules.filter((rule) => rule.identities === null || rule.identities.includes(identity));
+  const compiled = mine.flatMap((rule) =>
+    (rule.http ?? []).map((http, index) => ({ origins: rule.origins, index, compiled: compileHttpRule(http) })),
+  );
+  return {
+    identity,
+    wildcards: mine.filter((rule) => rule.http === null),
+    rules: compiled,
+    others: rules.filter((rule) => !mine.includes(rule)),
+    hasActions: compiled.some((rule) => rule.compiled.actions.length > 0),
+  };
+}
+
+/** The union of the rules: allowed when any rule allows it, in every way a server may read the path. */
+export function decide(policy: PeerPolicy, request: RequestView): Decision {
+  const wildcard = policy.wildcards[0];
+  if (wildcard !== undefined && !policy.hasActions) return { allowed: true, origins: wildcard.origins, actions: NO_ACTIONS };
+  const matches = (rule: (typeof policy.rules)[number]) => ruleMatches(rule.compiled, request, request.path);
+  const first = policy.rules.find(matches);
+  if (wildcard === undefined) {
+    if (first === undefined) return deny(policy, request, request.path, "policy");
+    const readings = readingsOf(request.path);
+    if (readings === null) return deny(policy, request, request.path, "ambiguous-path");
+    const refused = readings.find((path) => !policy.rules.some((rule) => ruleMatches(rule.compiled, request, path)));
+    if (refused !== undefined) return deny(policy, request, refused, "ambiguous-path");
+  }
+  const actions = policy.hasActions
+    ? policy.rules
+        .filter(matches)
+        .flatMap((rule) => rule.compiled.actions)
+        .filter((action) => !actionSatisfied(action, request))
+    : NO_ACTIONS;
+  return { allowed: true, origins: first?.origins ?? wildcard?.origins ?? [], actions };
+}
+
+function deny(policy: PeerPolicy, request: RequestView, path: string, reason: "policy" | "ambiguous-path"): Decision {
+  const origins = [...new Set([...policy.rules, ...policy.others].flatMap((rule) => rule.origins))].slice(0, MAX_ORIGINS);
+  const nearest = nearMisses(policy, request, path);
+  return { allowed: false, denied: reason === "policy" ? { origins, nearest, reason } : { origins, nearest, reason, reading: path } };
+}
+
+function nearMisses(policy: PeerPolicy, request: RequestView, path: string): readonly NearMiss[] {
+  const misses: NearMiss[] = policy.rules.map((rule) => ({
+    origins: rule.origins,
+    httpIndex: rule.index,
+    mismatches: ruleMismatches(rule.compiled, request, path),
+  }));
+  for (const rule of policy.others.slice(0, MAX_NEAREST)) {
+    const wanted = (rule.identities ?? []).slice(0, MAX_SHOWN_IDENTITIES).join(",");
+    misses.push({ origins: rule.origins, mismatches: [{ field: "identity", wanted, found: String(policy.identity) }] });
+  }
+  // Rules for this peer come first; among them those that fail in the fewest fields.
+  const rank = (miss: NearMiss) => miss.mismatches.length + (miss.httpIndex === undefined ? 100 : 0);
+  return misses
+    .filter((miss) => miss.mismatches.length > 0)
+    .sort((a, b) => rank(a) - rank(b))
+    .slice(0, MAX_NEAREST);
+}
