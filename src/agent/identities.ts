@@ -2,14 +2,17 @@ import { isConflict, isNotFound, type Cluster } from "#k8s/client.ts";
 import { CILIUM_IDENTITIES } from "#k8s/resources.ts";
 import type { CiliumIdentity } from "#k8s/types.ts";
 import type { NamedPort } from "#endpoint/endpoint.ts";
-import { createLocalAllocator } from "#identity/local.ts";
+import { createCidrAllocator } from "#identity/local.ts";
 import { chooseIdentity } from "#identity/probe.ts";
 import { reservedIdentities } from "#identity/reserved.ts";
 import { type LabelSet, labelSetFromRecord, labelSetToRecord } from "#labels/label-set.ts";
+import { CodedError, errorMessage } from "#runtime/errors.ts";
 import type { Logger } from "#runtime/logger.ts";
 import type { Database } from "#statedb/database.ts";
 import type { Table } from "#statedb/table.ts";
-import { clusterIdentityRange, localCidrIdentityFirst, NumericIdentity } from "#types/identity.ts";
+import { clusterIdentityRange, NumericIdentity } from "#types/identity.ts";
+
+export class IdentityError extends CodedError {}
 
 /** An identity this node knows, and so does its policy. */
 export interface IdentityRow {
@@ -47,7 +50,7 @@ export interface IdentitiesDeps {
 }
 
 /** The identities table and its only writer. */
-export function createIdentities(deps: IdentitiesDeps, config: { readonly dualStack: boolean }): Identities {
+export function createIdentities(deps: IdentitiesDeps): Identities {
   const { db, cluster, log } = deps;
   const table = db.createTable<IdentityRow>({
     name: "identities",
@@ -55,7 +58,7 @@ export function createIdentities(deps: IdentitiesDeps, config: { readonly dualSt
     indexes: { labels: (row) => row.labels.key },
     columns: { ID: (row) => row.id, LABELS: (row) => row.labels.texts.join(" ") },
   });
-  const local = createLocalAllocator(NumericIdentity(localCidrIdentityFirst));
+  const local = createCidrAllocator();
   const ports = createNamedPorts();
   const inFlight = new Map<string, Promise<NumericIdentity>>();
 
@@ -72,12 +75,23 @@ export function createIdentities(deps: IdentitiesDeps, config: { readonly dualSt
     put(NumericIdentity(id), labelSetFromRecord(object["security-labels"]), "cluster");
   };
   const remove = (id: NumericIdentity) => {
-    // Deleted under us: the endpoints controller creates it again; until then nothing changes for the pods.
-    if (!deps.inUse(id)) table.delete(id);
+    const row = table.get(id);
+    if (row === undefined || row.scope !== "cluster") return;
+    if (!deps.inUse(id)) {
+      table.delete(id);
+      return;
+    }
+    // Deleted while pods of ours have it: it goes back, and meanwhile nothing changes for them.
+    log.warn("identity in use was deleted, creating it again", { identity: id });
+    cluster.create(CILIUM_IDENTITIES, identityObject(id, row.labels)).catch((thrown: unknown) => {
+      if (!isConflict(thrown)) log.error("identity not created again", { identity: id, error: errorMessage(thrown) });
+    });
   };
   const create = async (labels: LabelSet): Promise<NumericIdentity> => {
     for (;;) {
-      const { id, exists } = chooseIdentity(labels, (candidate) => table.get(candidate)?.labels);
+      const choice = chooseIdentity(labels, (candidate) => table.get(candidate)?.labels);
+      if (choice === undefined) throw new IdentityError("identities-exhausted", "all 65280 identities of the cluster are taken");
+      const { id, exists } = choice;
       if (exists) return id;
       try {
         putObject(await cluster.create(CILIUM_IDENTITIES, identityObject(id, labels)));
@@ -93,7 +107,7 @@ export function createIdentities(deps: IdentitiesDeps, config: { readonly dualSt
   };
 
   db.write(() => {
-    for (const { id, labels } of reservedIdentities(config.dualStack)) put(id, labels, "reserved");
+    for (const { id, labels } of reservedIdentities()) put(id, labels, "reserved");
   });
   return {
     table,

@@ -20,13 +20,11 @@ export interface Policies {
   /** For the reflector of one kind of policy objects. */
   handler(kind: string, apiVersion: string): ReflectorHandler<PolicyObject>;
   expect(source: string): () => void;
-  /** CIDR groups changed: policies that name one are parsed again. */
-  reparse(): void;
 }
 
 /** The policies table and its only writer. */
 export function createPolicies(
-  deps: { readonly db: Database; readonly log: Logger; readonly resolve: (object: PolicyObject) => PolicyObject },
+  deps: { readonly db: Database; readonly log: Logger },
   settings: PolicySettings,
 ): Policies {
   const { db, log } = deps;
@@ -36,7 +34,7 @@ export function createPolicies(
     columns: { POLICY: (row) => row.key, RULES: (row) => row.parsed.rules.length, ISSUES: (row) => row.parsed.issues.map((issue) => issue.message) },
   });
   const parse = (object: PolicyObject, heardAt: number): PolicyRow => {
-    const parsed = parsePolicy(deps.resolve(object), settings);
+    const parsed = parsePolicy(object, settings);
     return { key: policyKey(parsed.ref), parsed, object, heardAt };
   };
   const put = (object: PolicyObject) => {
@@ -51,11 +49,6 @@ export function createPolicies(
   return {
     table,
     expect: (source) => table.expect(source),
-    reparse() {
-      db.write(() => {
-        for (const row of [...table.list()]) if (namesCidrGroup(row.object)) table.set(parse(row.object, Date.now()));
-      });
-    },
     handler(kind, apiVersion) {
       const typed = (object: PolicyObject): PolicyObject => ({ ...object, kind, apiVersion });
       const keyOf = ({ metadata }: PolicyObject) =>
@@ -79,8 +72,4 @@ function sameMeaning(a: PolicyObject, b: PolicyObject): boolean {
   if (a.metadata.uid !== b.metadata.uid) return false;
   if (a.metadata.generation !== undefined && a.metadata.generation === b.metadata.generation) return true;
   return JSON.stringify([a.spec, a.specs, a.metadata.labels]) === JSON.stringify([b.spec, b.specs, b.metadata.labels]);
-}
-
-function namesCidrGroup(object: PolicyObject): boolean {
-  return /"cidrGroup(Ref|Selector)"/.test(JSON.stringify([object.spec, object.specs]));
 }

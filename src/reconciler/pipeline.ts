@@ -13,6 +13,8 @@ export interface Step {
 export interface Pipeline extends AsyncDisposable {
   /** Runs all steps soon. */
   wake(): void;
+  /** Resolves after all steps have run once more from the first to the last. */
+  settled(): Promise<void>;
 }
 
 /**
@@ -23,6 +25,7 @@ export function startPipeline(deps: { readonly log: Logger }, steps: readonly St
   let running: Promise<void> | undefined;
   let again = false;
   let stopped = false;
+  const waiters: (() => void)[] = [];
 
   const round = async () => {
     for (const step of steps) {
@@ -40,7 +43,9 @@ export function startPipeline(deps: { readonly log: Logger }, steps: readonly St
     await new Promise<void>((resolve) => setImmediate(resolve));
     while (again && !stopped) {
       again = false;
+      const waiting = waiters.splice(0);
       await round();
+      for (const resolve of waiting) resolve();
     }
   };
   const wake = () => {
@@ -54,6 +59,11 @@ export function startPipeline(deps: { readonly log: Logger }, steps: readonly St
   for (const step of steps) step.onWork(wake);
   return {
     wake,
+    settled() {
+      const done = new Promise<void>((resolve) => waiters.push(resolve));
+      wake();
+      return done;
+    },
     async [Symbol.asyncDispose]() {
       stopped = true;
       await running;

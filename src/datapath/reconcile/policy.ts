@@ -1,3 +1,4 @@
+import { randomInt } from "node:crypto";
 import type { PolicyConfig, PolicyEntry, PolicyKey } from "#datapath/gen/structs.ts";
 import type { BpfMap, MapOfMaps } from "#ebpf/bpf.ts";
 import type { PolicyDelta, SubjectPolicy } from "#endpoint/subject-policy.ts";
@@ -195,9 +196,12 @@ export function createPolicyMaps(
   };
 }
 
-/** Zero never is a generation: it is what entries have that were never judged. */
+/**
+ * Zero never is a generation: it is what entries have that were never judged. A first one is random, so that connections of
+ * an endpoint that had the same number before are not taken for judged.
+ */
 function nextGeneration(old: number | undefined): number {
-  return ((old ?? 0) + 1) >>> 0 || 1;
+  return ((old ?? randomInt(2 ** 32)) + 1) >>> 0 || 1;
 }
 
 /** Writes the changes into the map in use. False when they are not only identities that came or went: then a new map is due. */

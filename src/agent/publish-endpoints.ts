@@ -1,0 +1,118 @@
+import { type Endpoint, podKey, subjectKey } from "#endpoint/endpoint.ts";
+import { type CiliumEndpointStatus, ciliumEndpointStatus } from "#endpoint/object.ts";
+import type { SubjectPolicy } from "#endpoint/subject-policy.ts";
+import { type Cluster, isConflict, isNotFound } from "#k8s/client.ts";
+import { CILIUM_ENDPOINTS } from "#k8s/resources.ts";
+import type { CiliumEndpoint } from "#k8s/types.ts";
+import type { Step } from "#reconciler/pipeline.ts";
+import type { Target } from "#reconciler/reconciler.ts";
+import type { Database } from "#statedb/database.ts";
+import type { Table } from "#statedb/table.ts";
+
+/** A CiliumEndpoint as it should be. */
+export interface PublishedEndpoint {
+  readonly key: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly podUid: string;
+  readonly status: CiliumEndpointStatus;
+}
+
+export interface PublisherDeps {
+  readonly db: Database;
+  readonly endpoints: Table<Endpoint>;
+  readonly subjects: Table<SubjectPolicy>;
+  readonly auditMode: () => boolean;
+  readonly nodeIp: () => string;
+}
+
+/** Endpoints and their realized policies → the table of CiliumEndpoints to publish; a step after the endpoints' reconciler. */
+export function createPublisher(deps: PublisherDeps): { readonly table: Table<PublishedEndpoint>; readonly step: Step } {
+  const { db, endpoints, subjects } = deps;
+  const table = db.createTable<PublishedEndpoint>({
+    name: "published-endpoints",
+    key: (row) => row.key,
+    columns: { ENDPOINT: (row) => row.key, ID: (row) => row.status.id, STATE: (row) => row.status.state },
+  });
+  const endpointChanges = endpoints.observe();
+  const subjectChanges = subjects.observe();
+
+  const publish = (endpoint: Endpoint) => {
+    if (endpoint.identity === undefined || endpoint.state === "disconnecting") return;
+    const subject = subjects.get(subjectKey(endpoint))?.policy;
+    const status = ciliumEndpointStatus(endpoint, deps.nodeIp(), {
+      ingress: subject?.ingress.enforced ?? true,
+      egress: subject?.egress.enforced ?? true,
+      audit: endpoint.auditMode || deps.auditMode(),
+      revision: 0,
+    });
+    const { namespace, name, uid } = endpoint.pod;
+    const key = podKey(endpoint.pod);
+    const old = table.get(key);
+    if (old?.podUid === uid && JSON.stringify(old.status) === JSON.stringify(status)) return;
+    table.set({ key, namespace, name, podUid: uid, status });
+  };
+  return {
+    table,
+    step: {
+      name: "publish",
+      onWork(fn) {
+        endpointChanges.onReady(fn);
+        subjectChanges.onReady(fn);
+      },
+      run() {
+        db.write(() => {
+          for (const { row, previous } of endpointChanges.take()) {
+            if (row) publish(row);
+            else if (previous && table.get(podKey(previous.pod))?.status.id === previous.id) table.delete(podKey(previous.pod));
+          }
+          const changed = new Set(subjectChanges.take().map(({ key }) => key));
+          if (changed.size > 0) for (const row of endpoints.list()) if (changed.has(subjectKey(row))) publish(row);
+        });
+      },
+    },
+  };
+}
+
+/** The CiliumEndpoint objects at the API server. Pruning deletes those of this node that no endpoint stands behind. */
+export function createPublishTarget(cluster: Cluster, ownObjects: () => Iterable<CiliumEndpoint>): Target<PublishedEndpoint> {
+  const remove = (ref: { readonly namespace: string; readonly name: string }) =>
+    cluster.delete(CILIUM_ENDPOINTS, ref).catch((thrown: unknown) => {
+      if (!isNotFound(thrown)) throw thrown;
+    });
+  return {
+    async update(row) {
+      const ref = { namespace: row.namespace, name: row.name };
+      try {
+        await cluster.create(CILIUM_ENDPOINTS, objectOf(row));
+      } catch (thrown) {
+        if (!isConflict(thrown)) throw thrown;
+        // An older pod's object of that name is taken over with its new owner.
+        const { metadata, status } = objectOf(row);
+        const old = await cluster.get(CILIUM_ENDPOINTS, ref);
+        await cluster.update(CILIUM_ENDPOINTS, {
+          ...old,
+          metadata: { ...old.metadata, labels: { ...old.metadata.labels }, ownerReferences: metadata.ownerReferences ?? [] },
+          status: status ?? {},
+        });
+      }
+    },
+    remove: ({ namespace, name }) => remove({ namespace, name }),
+    async prune(rows) {
+      const keep = new Set([...rows].map((row) => row.key));
+      for (const { metadata } of ownObjects()) {
+        const namespace = metadata.namespace ?? "default";
+        if (!keep.has(`${namespace}/${metadata.name}`)) await remove({ namespace, name: metadata.name });
+      }
+    },
+  };
+}
+
+function objectOf({ namespace, name, podUid, status }: PublishedEndpoint): CiliumEndpoint {
+  return {
+    apiVersion: "cilium.io/v2",
+    kind: "CiliumEndpoint",
+    metadata: { name, namespace, ownerReferences: [{ apiVersion: "v1", kind: "Pod", name, uid: podUid }] },
+    status: status as unknown as NonNullable<CiliumEndpoint["status"]>,
+  };
+}

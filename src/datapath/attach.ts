@@ -1,0 +1,86 @@
+import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import type { Bpf, Link, Program } from "#ebpf/bpf.ts";
+
+/**
+ * Programs on hooks, each held by a pinned link: it outlives us, and a restart replaces the program in it without a packet
+ * in between. Closing is for handles only; `remove` detaches.
+ */
+export interface Attachments {
+  /** Both programs on the node's end of a pod's veth. Until the endpoint is in the maps they drop everything. */
+  endpoint(id: number, ifindex: number): void;
+  removeEndpoint(id: number): void;
+  /** Endpoint ids that have links, ours or left over. */
+  endpoints(): number[];
+  device(name: string, ifindex: number): void;
+  /** Socket hooks on a cgroup v2 directory. */
+  cgroup(directory: string): void;
+}
+
+export interface AttachPrograms {
+  readonly fromContainer: Program;
+  readonly toContainer: Program;
+  readonly fromNetdev: Program;
+  /** Hook name (`connect4`, `sendmsg6`, …) → program. */
+  readonly sockets: ReadonlyMap<CgroupHook, Program>;
+}
+
+export type CgroupHook = Parameters<Bpf["attachCgroup"]>[2];
+
+export function createAttachments(bpf: Bpf, programs: AttachPrograms, directory: string): Attachments {
+  const endpointDirectory = (id: number) => join(directory, "endpoints", String(id));
+  /** Replaces the program of the link pinned there, or makes the link. */
+  const ensure = (pin: string, program: Program, attach: () => Link) => {
+    if (existsSync(pin) && replace(bpf, pin, program)) return;
+    rmSync(pin, { force: true });
+    const link = attach();
+    try {
+      link.pin(pin);
+    } catch (thrown) {
+      link.detach();
+      throw thrown;
+    } finally {
+      link.close();
+    }
+  };
+  return {
+    endpoint(id, ifindex) {
+      const at = endpointDirectory(id);
+      mkdirSync(at, { recursive: true });
+      ensure(join(at, "from_container"), programs.fromContainer, () => bpf.attachTcx(programs.fromContainer, ifindex, "ingress"));
+      ensure(join(at, "to_container"), programs.toContainer, () => bpf.attachTcx(programs.toContainer, ifindex, "egress"));
+    },
+    removeEndpoint(id) {
+      rmSync(endpointDirectory(id), { recursive: true, force: true });
+    },
+    endpoints() {
+      const at = join(directory, "endpoints");
+      return existsSync(at) ? readdirSync(at).map(Number).filter(Number.isInteger) : [];
+    },
+    device(name, ifindex) {
+      const at = join(directory, "devices", name);
+      mkdirSync(at, { recursive: true });
+      ensure(join(at, "from_netdev"), programs.fromNetdev, () => bpf.attachTcx(programs.fromNetdev, ifindex, "ingress"));
+    },
+    cgroup(cgroupDirectory) {
+      const at = join(directory, "socketlb");
+      mkdirSync(at, { recursive: true });
+      for (const [hook, program] of programs.sockets) ensure(join(at, hook), program, () => bpf.attachCgroup(program, cgroupDirectory, hook));
+    },
+  };
+}
+
+/** False when the link is dead: its device or cgroup is gone. */
+function replace(bpf: Bpf, pin: string, program: Program): boolean {
+  try {
+    const link = bpf.openLink(pin);
+    try {
+      link.update(program);
+      return true;
+    } finally {
+      link.close();
+    }
+  } catch {
+    return false;
+  }
+}
