@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
 import type { Logger } from "#runtime/logger.ts";
+import { openApiPage } from "./openapi/pages.ts";
 import { firstAddress } from "./admission/ranges.ts";
 import { createLocalClient, type LocalClient } from "./client.ts";
 import { startBootstrap } from "./controllers/bootstrap.ts";
@@ -81,7 +82,7 @@ export async function startApiServer(deps: ApiServerDeps, config: ApiServerConfi
   let streams = deps.streams;
   const stop = new AbortController();
   const upgrade = createUpgrader({ core, tokens, streams: () => streams, signal: stop.signal });
-  const pages: Page[] = [podStreamPage(() => streams)];
+  const pages: Page[] = [openApiPage(core.registry), podStreamPage(() => streams)];
   const request = (incoming: IncomingMessage, response: ServerResponse) =>
     void serve({ core, tokens, stop: stop.signal, pages }, incoming, response);
   const listening = stack.use(await listen(pki, config.listeners, { request, upgrade }));

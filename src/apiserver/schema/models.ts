@@ -72,7 +72,7 @@ function readDeclarations(file: string): Map<string, Schema> {
   const text = readFileSync(join(root, `${file}.d.ts`), "utf8");
   const imports = readImports(file, text);
   const types = new Map<string, Schema>();
-  const declaration = /(?:\/\*\*((?:(?!\*\/)[\s\S])*)\*\/\n)?export interface (\w+) \{\n([\s\S]*?)\n\}/g;
+  const declaration = /(?:\/\*\*((?:(?!\*\/)[\s\S])*)\*\/\n)?export interface (\w+) \{\n([\s\S]*?)^\}/gm;
   for (const [, comment, type = "", body = ""] of text.matchAll(declaration)) {
     types.set(
       type,
