@@ -1,0 +1,49 @@
+import { startLab } from "../test/e2e/lab.ts";
+import { measureRoundTrip, startServer } from "./probe/pingpong.ts";
+import { createPlainRouting } from "./probe/plain-routing.ts";
+import type { Benchmark, Row } from "./row.ts";
+
+const ROUNDS = 6;
+const PORT = 5999;
+const MANIFEST = new URL("manifests/round-trip.yaml", import.meta.url).pathname;
+
+/** Pod to pod on one node under a policy, against plain veth routing without any, and loopback for scale. */
+export const benchmark: Benchmark = {
+  name: "round-trip",
+  about: "64-byte TCP round trip pod to pod on one node, policy on, busy-polling",
+  async run(progress): Promise<Row[]> {
+    progress("booting a lab of one node");
+    await using lab = await startLab("--nodes", "1");
+    const kubectl = async (...args: string[]) => {
+      const { code, stdout, stderr } = await lab.kubectl(...args);
+      if (code !== 0) throw new Error(`kubectl ${args.join(" ")}: ${stderr}`);
+      return stdout.trim();
+    };
+    await kubectl("apply", "-f", MANIFEST);
+    await kubectl("-n", "bench", "wait", "--for=condition=Ready", "pod", "--all", "--timeout=60s");
+    await kubectl("-n", "bench", "wait", "--for=condition=Valid", "cnp", "--all", "--timeout=30s");
+    const pod = (name: string) => ["kubectl", `--kubeconfig=${lab.env.KUBECONFIG}`, "-n", "bench", "exec", name, "--"];
+    const address = await kubectl("-n", "bench", "get", "pod", "server", "-o", "jsonpath={.status.podIP}");
+
+    using plain = createPlainRouting();
+    const places = {
+      ours: { client: pod("client"), server: pod("server"), address },
+      plain: { client: plain.client, server: plain.server, address: plain.serverAddress },
+      loopback: { client: plain.server, server: plain.server, address: "127.0.0.1" },
+    };
+    const best = { ours: Number.POSITIVE_INFINITY, plain: Number.POSITIVE_INFINITY, loopback: Number.POSITIVE_INFINITY };
+    for (let round = 1; round <= ROUNDS; round += 1) {
+      progress(`round ${round} of ${ROUNDS}`);
+      for (const name of ["ours", "plain", "loopback"] as const) {
+        const place = places[name];
+        // One server at a time: a second one, polling, would take a processor away from the measured one.
+        await using _server = await startServer(place.server, PORT);
+        best[name] = Math.min(best[name], await measureRoundTrip(place.client, place.address, PORT));
+      }
+    }
+    return [
+      { name: "round-trip/same-node", unit: "us", ours: best.ours, peer: best.plain, peerName: "veth routing, no policy", goal: 0.85 },
+      { name: "round-trip/loopback", unit: "us", ours: best.ours, peer: best.loopback, peerName: "loopback", goal: 1.25 },
+    ];
+  },
+};
