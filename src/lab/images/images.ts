@@ -32,7 +32,7 @@ function program(...entrypoint: string[]): Image {
 const IMAGES: ReadonlyMap<string, Image> = new Map([
   ["curlimages/curl", { ...SHELL, entrypoint: ["curl"], args: ["--help"] }],
   ["cilium/alpine-curl", SHELL],
-  ["nicolaka/netshoot", { ...SHELL, entrypoint: [], args: ["zsh"], directory: "/root", env: { PS1: "\\h:\\w# " }, path: EMULATIONS }],
+  ["nicolaka/netshoot", { ...SHELL, entrypoint: [], args: ["bash"], directory: "/root", env: { PS1: "\\h:\\w# " }, path: EMULATIONS }],
   ["busybox", SHELL],
   ["alpine", SHELL],
   ["debian", { ...SHELL, entrypoint: ["bash"] }],
