@@ -1,4 +1,5 @@
 import type { AccessMessage } from "#proxy/protocol.ts";
+import type { DnsAccess } from "./access.ts";
 
 /** Which way traffic went, seen from the endpoint of the event. */
 export type EventDirection = "unknown" | "ingress" | "egress";
@@ -54,11 +55,11 @@ export interface SocketEvent {
   readonly cgroupId: bigint;
 }
 
-/** A request or response at the proxy. */
+/** A request or response at the proxy, or a DNS question or answer. */
 export interface L7Event {
   readonly type: "l7";
   readonly time: bigint;
-  readonly access: AccessMessage;
+  readonly access: AccessMessage | DnsAccess;
 }
 
 /** What an agent event carries, by kind. */

@@ -1,0 +1,167 @@
+/** Human text of drop reasons, upstream's words: `cilium monitor`, Hubble's TYPE column and `cilium_drop_count_total{reason}`. */
+const DROP_TEXT: Readonly<Record<number, string>> = {
+  0: "Success",
+  130: "Invalid source mac",
+  131: "Invalid destination mac",
+  132: "Invalid source ip",
+  133: "Policy denied",
+  134: "Invalid packet",
+  135: "CT: Truncated or invalid header",
+  136: "Fragmentation needed",
+  137: "CT: Unknown L4 protocol",
+  138: "CT: Can't create entry from packet",
+  139: "Unsupported L3 protocol",
+  140: "Missed tail call",
+  141: "Error writing to packet",
+  142: "Unknown L4 protocol",
+  143: "Unknown ICMPv4 code",
+  144: "Unknown ICMPv4 type",
+  145: "Unknown ICMPv6 code",
+  146: "Unknown ICMPv6 type",
+  147: "Error retrieving tunnel key",
+  148: "Error retrieving tunnel options",
+  149: "Invalid Geneve option",
+  150: "Unknown L3 target address",
+  151: "Stale or unroutable IP",
+  152: "No matching local container found",
+  153: "Error while correcting L3 checksum",
+  154: "Error while correcting L4 checksum",
+  155: "CT: Map insertion failed",
+  156: "Invalid IPv6 extension header",
+  157: "IP fragmentation not supported",
+  158: "Service backend not found",
+  160: "No tunnel/encapsulation endpoint (datapath BUG!)",
+  161: "NAT 46/64 not enabled",
+  162: "Reached EDT rate-limiting drop horizon",
+  163: "Unknown connection tracking state",
+  164: "Local host is unreachable",
+  165: "No configuration available to perform policy decision",
+  166: "Unsupported L2 protocol",
+  167: "No mapping for NAT masquerade",
+  168: "Unsupported protocol for NAT masquerade",
+  169: "FIB lookup failed",
+  170: "Encapsulation traffic is prohibited",
+  171: "Invalid identity",
+  172: "Unknown sender",
+  173: "NAT not needed",
+  174: "Is a ClusterIP",
+  175: "First logical datagram fragment not found",
+  176: "Forbidden ICMPv6 message",
+  177: "Denied by LB src range check",
+  178: "Socket lookup failed",
+  179: "Socket assign failed",
+  180: "Proxy redirection not supported for protocol",
+  181: "Policy denied by denylist",
+  182: "VLAN traffic disallowed by VLAN filter",
+  183: "Incorrect VNI from VTEP",
+  184: "Failed to update or lookup TC buffer",
+  185: "No SID was found for the IP address",
+  186: "SRv6 state was removed during tail call",
+  187: "L3 translation from IPv4 to IPv6 failed (NAT46)",
+  188: "L3 translation from IPv6 to IPv4 failed (NAT64)",
+  189: "Authentication required",
+  190: "No conntrack map found",
+  191: "No nat map found",
+  192: "Invalid ClusterID",
+  193: "Unsupported packet protocol for DSR encapsulation",
+  194: "No egress gateway found",
+  195: "Traffic is unencrypted",
+  196: "TTL exceeded",
+  197: "No node ID found",
+  198: "Rate limited",
+  199: "IGMP handled",
+  200: "IGMP subscribed",
+  201: "Multicast handled",
+  202: "Host datapath not ready",
+  203: "Endpoint policy program not available",
+  204: "No Egress IP configured",
+  205: "Punt to proxy",
+  207: "Fragment not found (world)",
+};
+
+/** The words for a drop reason; `N` for one without words. */
+export function dropReasonText(reason: number): string {
+  return DROP_TEXT[reason] ?? String(reason);
+}
+
+const OBSERVATION_POINTS = [
+  "to-endpoint",
+  "to-proxy",
+  "to-host",
+  "to-stack",
+  "to-overlay",
+  "from-endpoint",
+  "from-proxy",
+  "from-host",
+  "from-stack",
+  "from-overlay",
+  "from-network",
+  "to-network",
+  "from-crypto",
+  "to-crypto",
+] as const;
+
+/** The name of an observation point by its datapath number. */
+export function observationPointText(point: number): string {
+  return OBSERVATION_POINTS[point] ?? String(point);
+}
+
+/** The datapath number of an observation point's name. */
+export function observationPointNumber(name: string): number | undefined {
+  const found = (OBSERVATION_POINTS as readonly string[]).indexOf(name);
+  return found < 0 ? undefined : found;
+}
+
+/** The names of all observation points, by datapath number. */
+export const observationPoints: readonly string[] = OBSERVATION_POINTS;
+
+const MATCH_TYPES = ["none", "L3-Only", "L3-L4", "L4-Only", "all", "L3-Proto", "Proto-Only"] as const;
+
+/** How a policy map entry matched: `L3-L4`, `none`, … */
+export function matchTypeText(type: number): string {
+  return MATCH_TYPES[type] ?? String(type);
+}
+
+const CT_STATES = ["new", "established", "reply", "related", "reopened", "unknown"] as const;
+
+/** What conntrack said, as the monitor prints it. */
+export function ctStateText(reason: number): string {
+  return CT_STATES[reason] ?? `unknown ${reason}`;
+}
+
+const FILES: Readonly<Record<number, string>> = {
+  1: "bpf_lxc.c",
+  2: "bpf_host.c",
+  3: "bpf_sock.c",
+  16: "parse.h",
+  17: "icmp.h",
+  18: "conntrack.h",
+  19: "policy.h",
+  20: "proxy.h",
+  21: "deliver.h",
+  22: "fragment.h",
+};
+
+/** The C file of an event; empty when it has none. */
+export function sourceFileName(file: number): string {
+  return FILES[file] ?? (file === 0 ? "" : `unknown(${file})`);
+}
+
+const RESERVED: Readonly<Record<number, string>> = {
+  0: "unknown",
+  1: "host",
+  2: "world",
+  3: "unmanaged",
+  4: "health",
+  5: "init",
+  6: "remote-node",
+  7: "kube-apiserver",
+  8: "ingress",
+  9: "world-ipv4",
+  10: "world-ipv6",
+};
+
+/** The name of a reserved identity; undefined for others. */
+export function reservedIdentityName(identity: number): string | undefined {
+  return RESERVED[identity];
+}
