@@ -29,7 +29,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   endpoint: [...LOOP, "policy", "ipam"],
 
   datapath: [...LOOP, "policy", "loadbalancer", "ipcache", "node", "endpoint", "ebpf", "netlink", "sys"],
-  monitor: ["types", "ebpf", "datapath", "packet", "runtime"],
+  monitor: ["types", "ebpf", "datapath", "packet", "proxy", "runtime"],
   proxy: ["types", "packet", "fqdn", "labels", "policy", "statedb", "runtime", "sys", "ebpf", "datapath"],
   hubble: ["types", "api", "packet", "labels", "identity", "monitor", "datapath", "policy", "proxy", "statedb", "runtime", "k8s"],
   cni: ["types", "api", "netlink", "runtime", "ipam", "sys"],
