@@ -14,6 +14,8 @@
 
 struct event type_event;
 struct sock_event type_sock_event;
+struct policy_key type_policy_key;
+struct policy_entry type_policy_entry;
 
 enum direction type_direction;
 enum drop_reason type_drop_reason;

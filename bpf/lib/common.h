@@ -8,7 +8,14 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_endian.h>
 
-#define __noinline_bpf __attribute__((noinline))
+/* A subprogram of its own: own stack frame, own registers. Not every object that includes a header uses all of them. */
+#define __subprogram static __attribute__((noinline, unused))
+
+/*
+ * The same, verified once by itself instead of at each call: what it may assume is only its signature, so its pointers are checked.
+ * Without it the verifier multiplies the paths of every step with those of all steps before.
+ */
+#define __verified_alone __attribute__((noinline))
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 

@@ -28,7 +28,8 @@ enum ct_entry_flags {
 	CT_F_TX_CLOSING = 4,  /* FIN from the side that began */
 	CT_F_RX_CLOSING = 8,  /* FIN from the other side */
 	CT_F_RESET = 16,
-	CT_F_AUDIT = 32, /* passes only because of audit mode */
+	CT_F_AUDIT = 32,       /* passes only because of audit mode */
+	CT_F_ORIGIN_HOST = 64, /* the node itself began, whatever address it used */
 };
 
 /* How one endpoint's policy judged the connection; lxc_id 0: no endpoint of this node at that end. */

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The decision about a packet between two known ends: conntrack first, policy when it says "new" or "judged by an older policy".
+ *
+ * One conntrack entry holds both policies: what the pod that began may send (egress) and what the pod that was called may receive
+ * (ingress), as far as those pods are on this node. A reply is judged by the same two answers, so a change cuts both directions.
+ */
+#pragma once
+
+#include "conntrack.h"
+#include "policy.h"
+#include "proxy.h"
+
+/* One question to one endpoint's policy, with its record. Returns 0 or a drop; a redirect is in answer->verdict. */
+__subprogram int flow_ask(struct __sk_buff *ctx, const struct packet *packet, struct flow *flow,
+				   const struct policy_query *query, struct ct_side *side)
+{
+	struct policy_answer answer;
+	int ret = policy_ask(query, &answer);
+
+	side->generation = answer.generation;
+	side->remote_id = query->remote_id;
+	side->cookie = answer.cookie;
+	side->lxc_id = query->lxc_id;
+	side->proxy_port = answer.verdict > 0 ? bpf_htons(answer.verdict) : 0;
+	flow->cookie = answer.cookie;
+	flow->seen_at = query->lxc_id;
+	flow->direction = query->egress ? DIRECTION_EGRESS : DIRECTION_INGRESS;
+	if (answer.audit)
+		flow->audit = 1;
+	if (answer.enforced)
+		event_verdict(ctx, packet, flow, answer.verdict, answer.match_type, answer.audit ? EVENT_F_AUDIT : 0, answer.cookie);
+	return ret;
+}
+
+static __always_inline void flow_query(struct policy_query *query, const struct packet *packet, __u16 lxc_id, int egress,
+				       __u32 remote_id, __be16 dport)
+{
+	query->lxc_id = lxc_id;
+	query->egress = egress;
+	query->protocol = packet->protocol;
+	query->dport = dport;
+	query->pad = 0;
+	query->remote_id = remote_id;
+}
+
+/* Both policies of a packet that begins something. Sets flow->proxy_port when one of them wants the proxy to see it. */
+__subprogram int flow_judge_new(struct __sk_buff *ctx, const struct packet *packet, struct flow *flow, struct ct_entry *entry)
+{
+	__be16 dport = policy_port(packet);
+	struct policy_query query;
+	int ret;
+
+	if (flow->source_lxc) {
+		flow_query(&query, packet, flow->source_lxc, 1, flow->destination_id, dport);
+		ret = flow_ask(ctx, packet, flow, &query, &entry->egress);
+		if (ret < 0)
+			return ret;
+		/* What the server may receive is asked when the proxy calls it. */
+		flow->proxy_port = entry->egress.proxy_port;
+		if (flow->proxy_port)
+			return 0;
+	}
+	if (flow->destination_lxc) {
+		flow_query(&query, packet, flow->destination_lxc, 0, flow->source_id, dport);
+		ret = flow_ask(ctx, packet, flow, &query, &entry->ingress);
+		if (ret < 0)
+			return ret;
+		/* The ingress proxy has seen it: no second round. */
+		if (flow->from_proxy == MARK_FROM_INGRESS_PROXY >> 8)
+			entry->ingress.proxy_port = 0;
+		flow->proxy_port = entry->ingress.proxy_port;
+	}
+	return 0;
+}
+
+__subprogram int flow_begin(struct __sk_buff *ctx, struct packet *packet, struct flow *flow, struct ct_place *place)
+{
+	struct ct_entry entry = {};
+	int ret;
+
+	flow->ct_reason = CT_NEW;
+	flow->report = 1;
+	ret = flow_judge_new(ctx, packet, flow, &entry);
+	if (ret < 0 || packet->flags & (PACKET_F_STATELESS | PACKET_F_ICMP_ERROR))
+		return ret;
+
+	entry.flags = place->from_high ? CT_F_ORIGIN_HIGH : 0;
+	if (flow->audit)
+		entry.flags |= CT_F_AUDIT;
+	if (flow->host_source)
+		entry.flags |= CT_F_ORIGIN_HOST;
+	if (packet->protocol == PROTO_TCP)
+		ct_follow_tcp(packet, &entry, 0);
+	entry.dport = policy_port(packet);
+	entry.created = place->now;
+	entry.lifetime = place->now + ct_lifetime(packet, &entry);
+	entry.tx_reported = place->now;
+	entry.tx_packets = 1;
+	entry.tx_bytes = ctx->len;
+	entry.tx_flags_seen = packet->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST);
+	if (bpf_map_update_elem(&cilium_ct, &place->key, &entry, BPF_ANY))
+		return drop_at(packet, FILE_CONNTRACK, DROP_CT_MAP_INSERTION_FAILED);
+	return 0;
+}
+
+/* Asks one side's policy again when it, or the peer's identity, has changed since. */
+static __always_inline int flow_refresh(struct __sk_buff *ctx, const struct packet *packet, struct flow *flow,
+					struct ct_entry *entry, struct ct_side *side, int egress, __u32 remote_id)
+{
+	__u32 lxc_id = side->lxc_id;
+	const struct policy_config *config;
+	struct policy_query query;
+	struct ct_side now = {};
+	int ret;
+
+	if (!lxc_id)
+		return 0;
+	config = bpf_map_lookup_elem(&cilium_policy_config, &lxc_id);
+	if (likely(config && config->generation == side->generation && side->remote_id == remote_id))
+		return 0;
+	flow_query(&query, packet, lxc_id, egress, remote_id, entry->dport);
+	flow->audit = 0;
+	ret = flow_ask(ctx, packet, flow, &query, &now);
+	if (ret < 0)
+		return ret;
+	/* A connection the proxy has taken stays with it: its server knows another one. */
+	if (!now.proxy_port || (flow->from_proxy == MARK_FROM_INGRESS_PROXY >> 8 && !egress))
+		now.proxy_port = side->proxy_port;
+	*side = now;
+	entry->flags = (entry->flags & ~CT_F_AUDIT) | (flow->audit ? CT_F_AUDIT : 0);
+	return 0;
+}
+
+/* Does the entry hold the answers of the endpoints this packet concerns? An entry of an address's former owner does not. */
+static __always_inline int flow_covered(const struct flow *flow, const struct ct_entry *entry, int reply)
+{
+	__u16 source = reply ? entry->ingress.lxc_id : entry->egress.lxc_id;
+	__u16 destination = reply ? entry->egress.lxc_id : entry->ingress.lxc_id;
+
+	if (flow->source_lxc && source != flow->source_lxc)
+		return 0;
+	return !flow->destination_lxc || destination == flow->destination_lxc;
+}
+
+/* An answer on the tuple of a connection the proxy took, but not sent by the proxy: at most, it is for the proxy's own connection. */
+static __always_inline int flow_bypasses_proxy(const struct flow *flow, const struct ct_entry *entry, int reply)
+{
+	return reply && flow->origin != ORIGIN_STACK && (entry->egress.proxy_port || entry->ingress.proxy_port);
+}
+
+/* Where a packet of a connection with a proxy in it goes. Forward: to the proxy. Backward: see bpf/README.md, "The life of a proxied connection". */
+static __always_inline void flow_route_proxied(struct flow *flow, __be16 proxy_port, int from_proxy_entry, int reply)
+{
+	if (!reply)
+		flow->proxy_port = proxy_port;
+	else if (from_proxy_entry || (proxy_port && flow->origin != ORIGIN_STACK))
+		flow->to_upstream = 1;
+}
+
+__subprogram int flow_continue(struct __sk_buff *ctx, struct packet *packet, struct flow *flow, struct ct_entry *entry,
+					const struct ct_place *place)
+{
+	int reply = ct_is_reply(place, entry), ret;
+	__u32 caller_id = reply ? flow->destination_id : flow->source_id;
+	__u32 called_id = reply ? flow->source_id : flow->destination_id;
+	__be16 proxy_port;
+
+	flow->ct_reason = place->related ? CT_RELATED : reply ? CT_REPLY : CT_ESTABLISHED;
+	if (entry->flags & CT_F_ORIGIN_HOST)
+		caller_id = IDENTITY_HOST;
+	if (place->related) {
+		/* An error may come from any router on the way: its sender is not the peer. */
+		called_id = entry->egress.remote_id;
+		caller_id = entry->ingress.remote_id;
+	}
+	if (entry->flags & CT_F_AUDIT)
+		flow->audit = 1;
+	flow->cookie = entry->egress.cookie ? entry->egress.cookie : entry->ingress.cookie;
+	ret = flow_refresh(ctx, packet, flow, entry, &entry->egress, 1, called_id);
+	if (!ret)
+		ret = flow_refresh(ctx, packet, flow, entry, &entry->ingress, 0, caller_id);
+	if (ret < 0)
+		return ret;
+	proxy_port = entry->egress.proxy_port ? entry->egress.proxy_port : entry->ingress.proxy_port;
+	flow_route_proxied(flow, proxy_port, place->key.flags & CT_KEY_FROM_PROXY, reply);
+	if (place->related)
+		return 0;
+	if (ct_update(ctx, packet, entry, place, reply))
+		flow->report = 1;
+	return 0;
+}
+
+/* The connection the packet belongs to; null: it begins one. */
+static __always_inline struct ct_entry *flow_find(const struct packet *packet, const struct flow *flow, struct ct_place *place)
+{
+	struct ct_entry *entry = ct_find(place);
+	int reply;
+
+	if (!entry)
+		return NULL;
+	reply = ct_is_reply(place, entry);
+	if (ct_begins_anew(packet, entry, reply))
+		return NULL;
+	return flow_covered(flow, entry, reply) || flow_bypasses_proxy(flow, entry, reply) ? entry : NULL;
+}
+
+/* The proxy's call to a server that this packet answers, if there is one; place then names that. */
+__subprogram struct ct_entry *flow_find_proxy_call(const struct packet *packet, const struct flow *flow, struct ct_place *place)
+{
+	struct ct_entry *entry;
+
+	if (tcp_is_opening(packet))
+		return NULL;
+	place->key.flags |= CT_KEY_FROM_PROXY;
+	entry = ct_find(place);
+	if (entry && ct_is_reply(place, entry) && (!flow->source_lxc || flow->source_lxc == entry->ingress.lxc_id))
+		return entry;
+	place->key.flags &= ~CT_KEY_FROM_PROXY;
+	return NULL;
+}
+
+/*
+ * Decides: 0 goes on (look at flow->proxy_port and flow->to_upstream), negative is a drop.
+ * flow->report says whether the packet deserves a trace event.
+ */
+__verified_alone int flow_decide(struct __sk_buff *ctx, struct packet *packet, struct flow *flow)
+{
+	struct ct_place place = { .now = ct_now() };
+	struct ct_entry *entry;
+	int ret;
+
+	if (!packet || !flow)
+		return -DROP_INVALID_PACKET;
+	if (unlikely(packet->flags & PACKET_F_STATELESS))
+		return flow_begin(ctx, packet, flow, &place);
+	if (unlikely(packet->flags & PACKET_F_ICMP_ERROR)) {
+		ret = ct_place_of_error(ctx, packet, &place);
+		if (ret < 0)
+			return ret;
+	} else {
+		ct_place_of(packet, &place);
+	}
+	if (flow->from_proxy)
+		place.key.flags |= CT_KEY_FROM_PROXY;
+
+	entry = flow_find(packet, flow, &place);
+	if (!entry && !flow->from_proxy)
+		entry = flow_find_proxy_call(packet, flow, &place);
+	if (entry)
+		return flow_continue(ctx, packet, flow, entry, &place);
+	if (flow->origin != ORIGIN_STACK && proxy_owns(ctx, packet)) {
+		flow->ct_reason = CT_REPLY;
+		flow->to_upstream = 1;
+		return 0;
+	}
+	return flow_begin(ctx, packet, flow, &place);
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One endpoint's policy asked about one peer, protocol and port. */
+#pragma once
+
+#include "config.h"
+#include "events.h"
+#include "policy_maps.h"
+
+struct policy_query {
+	__u16 lxc_id;
+	__u8 egress;
+	__u8 protocol;
+	__be16 dport;
+	__u16 pad;
+	__u32 remote_id;
+};
+
+struct policy_answer {
+	__s32 verdict; /* 0 allowed, > 0 port of the proxy in host order, < 0 -enum drop_reason */
+	__u32 cookie;
+	__u32 generation;
+	__u8 match_type;
+	__u8 enforced; /* the policy was looked at */
+	__u8 audit;    /* verdict would have been a denial */
+	__u8 pad;
+};
+
+/* A subprogram: its signature is also what puts the types of the inner map into the object's BTF. */
+__subprogram const struct policy_entry *policy_find(void *map, const struct policy_key *key)
+{
+	return bpf_map_lookup_elem(map, key);
+}
+
+/* Higher precedence, then the longer match, then the peer's own entry. */
+static __always_inline int policy_prefers_any(const struct policy_entry *own, const struct policy_entry *any)
+{
+	if (own->precedence != any->precedence)
+		return any->precedence > own->precedence;
+	return any->match_len > own->match_len;
+}
+
+static __always_inline __u8 policy_match_type(const struct policy_entry *entry, int own)
+{
+	if (entry->match_len == 0)
+		return own ? POLICY_MATCH_L3_ONLY : POLICY_MATCH_ALL;
+	if (entry->match_len <= 8)
+		return own ? POLICY_MATCH_L3_PROTO : POLICY_MATCH_PROTO_ONLY;
+	return own ? POLICY_MATCH_L3_L4 : POLICY_MATCH_L4_ONLY;
+}
+
+static __always_inline __s32 policy_entry_verdict(const struct policy_entry *entry)
+{
+	if (entry->flags & POLICY_F_DENY)
+		return -DROP_POLICY_DENY;
+	if (entry->auth_type)
+		return -DROP_AUTH_REQUIRED;
+	return bpf_ntohs(entry->proxy_port);
+}
+
+/* The entry that decides, and how it matched; null: none does. */
+static __always_inline const struct policy_entry *policy_decide(void *map, const struct policy_query *query, struct policy_answer *answer)
+{
+	struct policy_key key = {
+		.prefixlen = POLICY_FULL_BITS,
+		.sec_label = query->remote_id,
+		.egress = query->egress,
+		.protocol = query->protocol,
+		.dport = query->dport,
+	};
+	const struct policy_entry *own = policy_find(map, &key);
+	const struct policy_entry *any;
+
+	key.sec_label = 0;
+	any = policy_find(map, &key);
+	if (own) {
+		if (!any || !policy_prefers_any(own, any)) {
+			answer->match_type = policy_match_type(own, 1);
+			return own;
+		}
+	}
+	if (any)
+		answer->match_type = policy_match_type(any, 0);
+	return any;
+}
+
+/* The answer for one direction of one endpoint. Without configuration nothing passes: the endpoint is not ready. */
+__verified_alone int policy_ask(const struct policy_query *query, struct policy_answer *answer)
+{
+	const struct policy_config *config;
+	const struct policy_entry *entry;
+	__u32 lxc_id;
+	void *map;
+
+	if (!query || !answer)
+		return -DROP_EP_NOT_READY;
+	*answer = (struct policy_answer){ .verdict = -DROP_EP_NOT_READY };
+	lxc_id = query->lxc_id;
+	config = bpf_map_lookup_elem(&cilium_policy_config, &lxc_id);
+	if (!config)
+		return -DROP_EP_NOT_READY;
+	answer->generation = config->generation;
+	if (!(query->egress ? config->egress_enforced : config->ingress_enforced)) {
+		answer->verdict = 0;
+		answer->match_type = POLICY_MATCH_ALL;
+		return 0;
+	}
+	map = bpf_map_lookup_elem(&cilium_policy, &lxc_id);
+	if (!map)
+		return -DROP_EP_NOT_READY;
+	answer->enforced = 1;
+	entry = policy_decide(map, query, answer);
+	if (entry) {
+		answer->verdict = policy_entry_verdict(entry);
+		answer->cookie = entry->cookie;
+	} else {
+		int denied = query->egress ? config->egress_default_deny : config->ingress_default_deny;
+
+		answer->verdict = denied ? -DROP_POLICY_DENIED : 0;
+		answer->cookie = query->egress ? config->egress_default_cookie : config->ingress_default_cookie;
+		answer->match_type = denied ? POLICY_MATCH_NONE : POLICY_MATCH_ALL;
+	}
+	if (answer->verdict < 0 && config->audit) {
+		answer->audit = 1;
+		return 0;
+	}
+	return answer->verdict < 0 ? answer->verdict : 0;
+}
