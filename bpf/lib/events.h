@@ -2,6 +2,7 @@
 /* Writing records into the ring buffer. What does not fit is counted, never waited for. */
 #pragma once
 
+#include "events_lost.h"
 #include "metrics.h"
 #include "packet.h"
 
@@ -14,15 +15,6 @@ struct record {
 	__s32 verdict;
 	__u32 cookie;
 };
-
-static __always_inline void events_count_lost(void)
-{
-	__u32 zero = 0;
-	__u64 *lost = bpf_map_lookup_elem(&cilium_events_lost, &zero);
-
-	if (lost)
-		*lost += 1;
-}
 
 static __always_inline __u8 event_flags_of(const struct packet *packet, const struct flow *flow)
 {
