@@ -49,7 +49,6 @@ export function validateFqdn(selector: FqdnSelector, underscore: boolean): strin
   const problems: string[] = [];
   const name = selector.matchName ?? "";
   const pattern = selector.matchPattern ?? "";
-  if (name.length > 255) problems.push(`matchName has ${name.length} characters, at most 255 are allowed`);
   if (!(underscore ? /^[-0-9a-zA-Z._]*$/ : /^[-0-9a-zA-Z.]*$/).test(name)) {
     problems.push(
       `matchName "${name}" has a character that is not allowed: letters, digits, "."${underscore ? ', "_"' : ""} and "-" are${

@@ -1,0 +1,92 @@
+import { protocolNumber } from "#types/proto.ts";
+import { didYouMean, type Fields, type Reading, readObjects, readString, refuse } from "./reading.ts";
+import type { PortSpec } from "./rule.ts";
+
+const v4Types: Readonly<Record<string, number>> = {
+  EchoReply: 0,
+  DestinationUnreachable: 3,
+  Redirect: 5,
+  Echo: 8,
+  EchoRequest: 8,
+  RouterAdvertisement: 9,
+  RouterSelection: 10,
+  TimeExceeded: 11,
+  ParameterProblem: 12,
+  Timestamp: 13,
+  TimestampReply: 14,
+  Photuris: 40,
+  ExtendedEchoRequest: 42,
+  ExtendedEchoReply: 43,
+  "Extended EchoRequest": 42,
+  "Extended EchoReply": 43,
+};
+
+const v6Types: Readonly<Record<string, number>> = {
+  DestinationUnreachable: 1,
+  PacketTooBig: 2,
+  TimeExceeded: 3,
+  ParameterProblem: 4,
+  EchoRequest: 128,
+  EchoReply: 129,
+  MulticastListenerQuery: 130,
+  MulticastListenerReport: 131,
+  MulticastListenerDone: 132,
+  RouterSolicitation: 133,
+  RouterAdvertisement: 134,
+  NeighborSolicitation: 135,
+  NeighborAdvertisement: 136,
+  RedirectMessage: 137,
+  RouterRenumbering: 138,
+  ICMPNodeInformationQuery: 139,
+  ICMPNodeInformationResponse: 140,
+  InverseNeighborDiscoverySolicitation: 141,
+  InverseNeighborDiscoveryAdvertisement: 142,
+  HomeAgentAddressDiscoveryRequest: 144,
+  HomeAgentAddressDiscoveryReply: 145,
+  MobilePrefixSolicitation: 146,
+  MobilePrefixAdvertisement: 147,
+  DuplicateAddressRequestCodeSuffix: 157,
+  DuplicateAddressConfirmationCodeSuffix: 158,
+  ExtendedEchoRequest: 160,
+  ExtendedEchoReply: 161,
+};
+
+function readType(reading: Reading, value: unknown, family: string, path: string): number | undefined {
+  if (value === undefined || value === null) {
+    refuse(reading, path, "is missing; give the ICMP type as a number or name, such as 8 or EchoRequest");
+    return undefined;
+  }
+  if (typeof value === "number" && Number.isInteger(value)) return value;
+  if (typeof value === "string") {
+    if (/^[0-9]+$/.test(value)) return Number(value);
+    const types = family === "IPv6" ? v6Types : v4Types;
+    if (Object.hasOwn(types, value)) return types[value];
+    const other = Object.hasOwn(family === "IPv6" ? v4Types : v6Types, value) ? `; it exists for ${family === "IPv6" ? "IPv4" : "IPv6"}` : didYouMean(value, Object.keys(types));
+    reading.issues.push({ path, message: `"${value}" is not an ICMP type of ${family || "IPv4"}${other}`, stage: "decode" });
+    return undefined;
+  }
+  reading.issues.push({ path, message: `must be a number or a name, found ${JSON.stringify(value)}`, stage: "decode" });
+  return undefined;
+}
+
+function readField(reading: Reading, one: Fields, path: string): PortSpec[] {
+  const family = readString(reading, one["family"], `${path}.family`) ?? "";
+  const type = readType(reading, one["type"], family, `${path}.type`);
+  if (!["", "IPv4", "IPv6"].includes(family)) refuse(reading, `${path}.family`, `"${family}" is not IPv4 or IPv6${didYouMean(family, ["IPv4", "IPv6"])}`);
+  if (type === undefined) return [];
+  const protocol = family === "IPv6" ? protocolNumber.ICMPv6 : protocolNumber.ICMP;
+  return [{ protocol, name: "", port: type, endPort: 0 }];
+}
+
+/** Reads `icmps`: undefined when it is absent or empty; otherwise the ICMP types, which stand where ports do. */
+export function readIcmps(reading: Reading, value: unknown, path: string): PortSpec[] | undefined {
+  const list = readObjects(reading, value, path);
+  if (list === undefined || list.length === 0) return undefined;
+  const specs = list.flatMap((one, i) => {
+    const fields = readObjects(reading, one["fields"], `${path}[${i}].fields`) ?? [];
+    if (fields.length > 40) refuse(reading, `${path}[${i}].fields`, `has ${fields.length} entries, at most 40 are allowed`);
+    return fields.flatMap((field, j) => readField(reading, field, `${path}[${i}].fields[${j}]`));
+  });
+  if (specs.length > 0 && !reading.settings.icmpRules) refuse(reading, path, 'needs the agent setting "enable-icmp-rules"');
+  return specs;
+}

@@ -1,0 +1,198 @@
+import { type FqdnSelector, validateFqdn } from "#fqdn/pattern.ts";
+import { labelKey } from "#labels/label.ts";
+import { type Requirement, requirement, selectorOf } from "#labels/selector.ts";
+import { type Prefix, parsePrefix, prefixContains } from "#types/prefix.ts";
+import { parseAddress } from "#types/addr.ts";
+import { readRequirements, type SelectorScope, withImplied } from "./parse-selector.ts";
+import { cidrPeer, entities, entityPeers, fqdnPeer, labelPeer, noPeer } from "./peer.ts";
+import { checkFields, didYouMean, type Fields, type Reading, readObject, readObjects, readString, readStrings, refuse, warnPortability } from "./reading.ts";
+import type { PeerSelector, ServiceReference } from "./rule.ts";
+
+/** The peers of one rule entry; `named` tells whether the entry names peers at all (an empty list does). */
+export type Peers = { readonly peers: readonly PeerSelector[]; readonly services: readonly ServiceReference[]; readonly named: boolean; readonly dnsEntity: boolean };
+
+type PeerReader = { readonly field: string; read(value: unknown, path: string): readonly PeerSelector[] };
+
+/** Reads an address block; host bits are dropped, a bare address is refused. */
+export function readPrefix(reading: Reading, text: string, path: string): Prefix | undefined {
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)\/(\d+)$/i.exec(text);
+  const prefix = parsePrefix(mapped === null || Number(mapped[2]) < 96 ? text : `${mapped[1]}/${Number(mapped[2]) - 96}`);
+  if (prefix !== undefined) return prefix;
+  const address = parseAddress(text);
+  const hint = address === undefined ? "" : `; for the one address write ${address}/${address.includes(":") ? 128 : 32}`;
+  refuse(reading, path, `"${text}" is not an address block such as 10.0.0.0/8 or fd00::/64${hint}`);
+  return undefined;
+}
+
+function readExcept(reading: Reading, value: unknown, path: string, within: Prefix | undefined): Prefix[] {
+  const except: Prefix[] = [];
+  readStrings(reading, value, path)?.forEach((text, i) => {
+    const prefix = readPrefix(reading, text, `${path}[${i}]`);
+    if (prefix === undefined) return;
+    except.push(prefix);
+    if (within !== undefined && !prefixContains(within, prefix)) {
+      refuse(reading, `${path}[${i}]`, `${prefix} is not inside ${within}, so it can not be an exception from it`);
+    }
+  });
+  return except;
+}
+
+function readCidrSet(reading: Reading, one: Fields, path: string): readonly PeerSelector[] {
+  checkFields(reading, one, path, ["cidr", "cidrGroupRef", "cidrGroupSelector", "except"]);
+  const cidr = readString(reading, one["cidr"], `${path}.cidr`) ?? "";
+  const group = readString(reading, one["cidrGroupRef"], `${path}.cidrGroupRef`) ?? "";
+  const selector = readObject(reading, one["cidrGroupSelector"], `${path}.cidrGroupSelector`);
+  const given = [cidr !== "", group !== "", selector !== undefined].filter(Boolean).length;
+  if (given !== 1) {
+    refuse(reading, path, `needs exactly one of cidr, cidrGroupRef and cidrGroupSelector, found ${given}`);
+    return [];
+  }
+  if (cidr !== "") {
+    const prefix = readPrefix(reading, cidr, `${path}.cidr`);
+    const except = readExcept(reading, one["except"], `${path}.except`, prefix);
+    return prefix === undefined ? [] : [cidrPeer(prefix, except, reading.settings)];
+  }
+  const except = readExcept(reading, one["except"], `${path}.except`, undefined);
+  if (group !== "") return [labelPeer([groupNamed(group)], except)];
+  return cidrGroupPeers(reading, selector, `${path}.cidrGroupSelector`, except);
+}
+
+const groupNamed = (name: string) => ({ source: "cidrgroup", key: `${labelKey.cidrGroupName}/${name}`, operator: "Exists" as const, values: [] });
+
+/** A block's groups may disagree about a key, so `key=value` of a group is the label `key+value` of its blocks. */
+function cidrGroupPeers(reading: Reading, selector: Fields | undefined, path: string, except: readonly Prefix[]): PeerSelector[] {
+  const exists = (key: string, operator: "Exists" | "DoesNotExist"): Requirement => ({ source: "cidrgroup", key, operator, values: [] });
+  let alternatives: Requirement[][] = [[]];
+  for (const one of readRequirements(reading, selector, path, "cidrgroup")) {
+    const keys = one.values.map((value) => `${one.key}+${value}`);
+    if (one.operator === "In") alternatives = alternatives.flatMap((all) => keys.map((key) => [...all, exists(key, "Exists")]));
+    else if (one.operator === "NotIn") alternatives = alternatives.map((all) => [...all, ...keys.map((key) => exists(key, "DoesNotExist"))]);
+    else alternatives = alternatives.map((all) => [...all, one]);
+  }
+  // Without the source, an empty selector or a negative one would select pods too.
+  return alternatives.map((requirements) => {
+    const peer = labelPeer(requirements, except);
+    return { ...peer, text: `cidrgroup:${peer.text}`, source: "cidrgroup" };
+  });
+}
+
+function readFqdns(reading: Reading, value: unknown, path: string): PeerSelector[] {
+  return (readObjects(reading, value, path) ?? []).map((one, i) => {
+    checkFields(reading, one, `${path}[${i}]`, ["matchName", "matchPattern"]);
+    const fqdn: FqdnSelector = {
+      matchName: readString(reading, one["matchName"], `${path}[${i}].matchName`),
+      matchPattern: readString(reading, one["matchPattern"], `${path}[${i}].matchPattern`),
+    };
+    for (const problem of validateFqdn(fqdn, true)) refuse(reading, `${path}[${i}]`, problem);
+    if ((fqdn.matchName ?? "") !== "" && (fqdn.matchPattern ?? "") !== "") refuse(reading, `${path}[${i}]`, "has both matchName and matchPattern; use one");
+    return fqdnPeer(fqdn);
+  });
+}
+
+function readServices(reading: Reading, value: unknown, path: string, namespace: string): ServiceReference[] {
+  return (readObjects(reading, value, path) ?? []).flatMap((one, i) => {
+    const at = `${path}[${i}]`;
+    checkFields(reading, one, at, ["k8sService", "k8sServiceSelector"]);
+    const references: ServiceReference[] = [];
+    const named = readObject(reading, one["k8sService"], `${at}.k8sService`);
+    if (named !== undefined) {
+      checkFields(reading, named, `${at}.k8sService`, ["serviceName", "namespace"]);
+      references.push({
+        namespace: readString(reading, named["namespace"], `${at}.k8sService.namespace`) ?? namespace,
+        name: readString(reading, named["serviceName"], `${at}.k8sService.serviceName`) ?? "",
+      });
+    }
+    const selected = readObject(reading, one["k8sServiceSelector"], `${at}.k8sServiceSelector`);
+    if (selected !== undefined) {
+      // Cilium does not check this selector; what it can not mean selects nothing.
+      const unchecked: Reading = { ...reading, issues: [] };
+      references.push({
+        namespace: readString(reading, selected["namespace"], `${at}.k8sServiceSelector.namespace`) ?? "",
+        selector: selectorOf(readRequirements(unchecked, selected["selector"], `${at}.k8sServiceSelector.selector`)),
+      });
+    }
+    return references;
+  });
+}
+
+function readEntities(reading: Reading, value: unknown, path: string): { peers: PeerSelector[]; dns: boolean } {
+  let dns = false;
+  const peers = (readStrings(reading, value, path) ?? []).flatMap((entity, i) => {
+    if (entity === "dns" && reading.settings.extensions) {
+      dns = true;
+      warnPortability(reading, `${path}[${i}]`, 'the entity "dns" is Cilia\'s own; `cilium policy export --portable` writes what Cilium accepts');
+      return dnsPeers(reading);
+    }
+    if ((entities as readonly string[]).includes(entity)) return entityPeers(entity, reading.settings);
+    const allowed = reading.settings.extensions ? [...entities, "dns"] : entities;
+    refuse(reading, `${path}[${i}]`, `"${entity}" is not an entity; allowed are ${allowed.join(", ")}${didYouMean(entity.replace(/^reserved:/, ""), allowed)}`);
+    return [];
+  });
+  return { peers, dns };
+}
+
+/** The cluster's DNS: kube-dns and CoreDNS share a label, the node-local cache has its own. */
+function dnsPeers(reading: Reading): PeerSelector[] {
+  const scope = [requirement(`k8s:${labelKey.namespace}`, "In", ["kube-system"]), requirement(`k8s:${labelKey.cluster}`, "In", [reading.settings.clusterName])];
+  return [labelPeer([requirement("k8s:k8s-app", "In", ["kube-dns", "coredns", "node-local-dns"]), ...scope])];
+}
+
+/** Reads the peers of one entry of `ingress` (prefix `from`) or `egress` (prefix `to`). */
+export function readPeers(reading: Reading, entry: Fields, path: string, prefix: "from" | "to", scope: SelectorScope): Peers {
+  const { settings } = reading;
+  let dnsEntity = false;
+  const readers: PeerReader[] = [
+    {
+      field: "Endpoints",
+      read: (value, at) =>
+        (readObjects(reading, value, at) ?? []).map((one, i) => labelPeer(withImplied(readRequirements(reading, one, `${at}[${i}]`), scope))),
+    },
+    {
+      field: "CIDR",
+      read: (value, at) =>
+        (readStrings(reading, value, at) ?? []).flatMap((text, i) => {
+          const read = readPrefix(reading, text, `${at}[${i}]`);
+          return read === undefined ? [] : [cidrPeer(read, [], settings)];
+        }),
+    },
+    { field: "CIDRSet", read: (value, at) => (readObjects(reading, value, at) ?? []).flatMap((one, i) => readCidrSet(reading, one, `${at}[${i}]`)) },
+    {
+      field: "Entities",
+      read: (value, at) => {
+        const read = readEntities(reading, value, at);
+        dnsEntity = read.dns;
+        return read.peers;
+      },
+    },
+    { field: "Nodes", read: (value, at) => readNodes(reading, value, at, scope) },
+    { field: "Groups", read: (value, at) => (readObjects(reading, value, at) ?? []).map(() => noPeer) },
+  ];
+  if (prefix === "to") readers.push({ field: "FQDNs", read: (value, at) => readFqdns(reading, value, at) });
+
+  const used: string[] = [];
+  const peers: PeerSelector[] = [];
+  let named = false;
+  for (const { field, read } of readers) {
+    const name = `${prefix}${field}`;
+    if (entry[name] === undefined || entry[name] === null) continue;
+    named = true;
+    peers.push(...read(entry[name], `${path}.${name}`));
+    if (Array.isArray(entry[name]) && entry[name].length > 0) used.push(name);
+  }
+  const services = prefix === "to" ? readServices(reading, entry["toServices"], `${path}.toServices`, scope.namespace) : [];
+  if (prefix === "to" && Array.isArray(entry["toServices"])) {
+    named = true;
+    if (entry["toServices"].length > 0) used.push("toServices");
+  }
+  if (used.length > 1) refuse(reading, path, `${used.join(" and ")} can not stand in one rule; write one rule for each`);
+  // Requirements were removed from Cilium; what is left of them is a list of texts that nobody reads.
+  readStrings(reading, entry[`${prefix}Requires`], `${path}.${prefix}Requires`);
+  return { peers, services, named, dnsEntity };
+}
+
+function readNodes(reading: Reading, value: unknown, path: string, scope: SelectorScope): PeerSelector[] {
+  const nodes = readObjects(reading, value, path) ?? [];
+  if (nodes.length > 0 && !reading.settings.nodeSelectorLabels) refuse(reading, path, 'needs the agent setting "enable-node-selector-labels"');
+  const remote = requirement("reserved:remote-node", "Exists");
+  return nodes.map((one, i) => labelPeer([...withImplied(readRequirements(reading, one, `${path}[${i}]`), { ...scope, forInit: true }), remote]));
+}

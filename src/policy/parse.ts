@@ -1,0 +1,40 @@
+import { readCiliumPolicy } from "./parse-cilium.ts";
+import { readClusterNetworkPolicy } from "./parse-clusternp.ts";
+import { readNetworkPolicy } from "./parse-knp.ts";
+import { didYouMean, type Fields, type Reading, readObject, readString, refuse, startReading } from "./reading.ts";
+import type { ParsedPolicy, PolicyRef, Rule } from "./rule.ts";
+import { defaultSettings, type PolicySettings } from "./settings.ts";
+
+type Reader = { readonly namespaced: boolean; read(reading: Reading, object: Fields, policy: PolicyRef): Rule[] };
+
+const readers: Readonly<Record<string, Reader>> = {
+  CiliumNetworkPolicy: { namespaced: true, read: readCiliumPolicy },
+  CiliumClusterwideNetworkPolicy: { namespaced: false, read: readCiliumPolicy },
+  NetworkPolicy: { namespaced: true, read: readNetworkPolicy },
+  ClusterNetworkPolicy: { namespaced: false, read: readClusterNetworkPolicy },
+};
+
+/** The kinds of policy objects. */
+export const policyKinds: readonly string[] = Object.keys(readers);
+
+/**
+ * Reads a policy object as it comes from Kubernetes. Never throws: whatever is wrong is in `issues`, all of it at once, and a policy with
+ * issues has no rules, as one bad spec refuses the whole object. `warnings` tell what is ignored or not portable.
+ */
+export function parsePolicy(object: unknown, settings: PolicySettings = defaultSettings): ParsedPolicy {
+  const reading = startReading(settings);
+  const fields = readObject(reading, object, "") ?? {};
+  const kind = readString(reading, fields["kind"], "kind") ?? "";
+  const metadata = readObject(reading, fields["metadata"], "metadata") ?? {};
+  const name = readString(reading, metadata["name"], "metadata.name") ?? "";
+  const reader = Object.hasOwn(readers, kind) ? readers[kind] : undefined;
+  const given = readString(reading, metadata["namespace"], "metadata.namespace") ?? "";
+  const namespace = reader?.namespaced === true ? given || "default" : "";
+  const ref: PolicyRef = { kind, namespace, name, uid: readString(reading, metadata["uid"], "metadata.uid") ?? "" };
+  if (name === "") refuse(reading, "metadata.name", "a policy needs a name");
+  if (reader === undefined) {
+    refuse(reading, "kind", `"${kind}" is not a kind of policy; allowed are ${policyKinds.join(", ")}${didYouMean(kind, policyKinds)}`);
+  }
+  const rules = reader?.read(reading, fields, ref) ?? [];
+  return { ref, rules: reading.issues.length > 0 ? [] : rules, issues: reading.issues, warnings: reading.warnings };
+}

@@ -1,0 +1,149 @@
+import { labelKey } from "#labels/label.ts";
+import type { LabelSet } from "#labels/label-set.ts";
+import { matches, requirement, requirementsOf, type Requirement, selectorOf } from "#labels/selector.ts";
+import type { FqdnSelector } from "#fqdn/pattern.ts";
+import { fqdnLabelKey } from "#fqdn/pattern.ts";
+import { type NumericIdentity, reservedIdentity } from "#types/identity.ts";
+import { hostPrefix, type Prefix } from "#types/prefix.ts";
+import { parseAddress } from "#types/addr.ts";
+import { cidrPeer, labelPeer } from "./peer.ts";
+import { type ParsedPolicy, type PeerSelector, policyKey, type Rule, type ServiceReference } from "./rule.ts";
+import { defaultSettings, type PolicySettings } from "./settings.ts";
+
+/** A service as `toServices` sees it: pods by its selector, or the addresses of one without. */
+export type ServiceView = {
+  readonly namespace: string;
+  readonly name: string;
+  readonly labels: LabelSet;
+  readonly selector?: Readonly<Record<string, string>> | undefined;
+  readonly endpoints?: readonly string[] | undefined;
+};
+
+/** All policies of the cluster. Persistent: every change gives a new repository with the next revision, and the old one stays valid. */
+export type Repository = {
+  readonly revision: number;
+  readonly settings: PolicySettings;
+  readonly policies: ReadonlyMap<string, ParsedPolicy>;
+  readonly services: readonly ServiceView[];
+  /** Adds policies; one with a known key replaces it. */
+  with(...parsed: readonly ParsedPolicy[]): Repository;
+  /** Removes policies by `policyKey`. */
+  without(...keys: readonly string[]): Repository;
+  /** Replaces the services that `toServices` may find. */
+  withServices(services: readonly ServiceView[]): Repository;
+  withSettings(settings: PolicySettings): Repository;
+  /** The rules that select an endpoint with these labels. */
+  select(labels: LabelSet, identity: NumericIdentity): readonly Rule[];
+  /** The peers of a rule, with the services that it names resolved. */
+  peersOf(rule: Rule): readonly PeerSelector[];
+  /** Every address block for which an identity is needed, exceptions included. */
+  prefixes(): Prefix[];
+  /** Every selector of names in `toFQDNs`. */
+  fqdns(): FqdnSelector[];
+};
+
+/** An empty repository. */
+export function createRepository(settings: PolicySettings = defaultSettings): Repository {
+  return build(1, settings, new Map(), []);
+}
+
+type Subjects = { readonly byLabel: ReadonlyMap<string, readonly Rule[]>; readonly others: readonly Rule[] };
+
+/** Rules by one label that their subjects must have, so that only few have to be tried. */
+function indexSubjects(policies: Iterable<ParsedPolicy>): Subjects {
+  const byLabel = new Map<string, Rule[]>();
+  const others: Rule[] = [];
+  for (const { rules } of policies) {
+    for (const rule of rules) {
+      const anchor = rule.subject.requirements.find((one) => one.operator === "In" && one.values.length === 1 && one.key !== labelKey.cluster);
+      const key = anchor === undefined ? undefined : `${anchor.key}=${anchor.values[0]}`;
+      const bucket = key === undefined ? others : byLabel.get(key);
+      if (bucket !== undefined) bucket.push(rule);
+      else if (key !== undefined) byLabel.set(key, [rule]);
+    }
+  }
+  return { byLabel, others };
+}
+
+function resolveService(reference: ServiceReference, service: ServiceView, settings: PolicySettings): PeerSelector[] {
+  if (service.selector !== undefined && Object.keys(service.selector).length > 0) {
+    const requirements: Requirement[] = [
+      ...requirementsOf({ matchLabels: Object.fromEntries(Object.entries(service.selector).map(([key, value]) => [`k8s:${key}`, value])) }),
+      requirement(`k8s:${labelKey.namespace}`, "In", [service.namespace]),
+      requirement(`k8s:${labelKey.cluster}`, "In", [settings.clusterName]),
+    ];
+    return [labelPeer(requirements)];
+  }
+  return (service.endpoints ?? []).flatMap((text) => {
+    const address = parseAddress(text);
+    return address === undefined || reference === undefined ? [] : [cidrPeer(hostPrefix(address), [], settings)];
+  });
+}
+
+function serviceMatches(reference: ServiceReference, service: ServiceView): boolean {
+  if (reference.name !== undefined) return service.name === reference.name && service.namespace === reference.namespace;
+  if (reference.namespace !== "" && service.namespace !== reference.namespace) return false;
+  return reference.selector !== undefined && matches(selectorOf(reference.selector.requirements), service.labels);
+}
+
+function build(revision: number, settings: PolicySettings, policies: ReadonlyMap<string, ParsedPolicy>, services: readonly ServiceView[]): Repository {
+  let subjects: Subjects | undefined;
+
+  function select(labels: LabelSet, identity: NumericIdentity): readonly Rule[] {
+    subjects ??= indexSubjects(policies.values());
+    const isHost = identity === reservedIdentity.host;
+    const fits = (rule: Rule) => rule.onNode === isHost && matches(rule.subject, labels);
+    if (isHost && !settings.hostFirewall) return [];
+    const found = new Set(subjects.others.filter(fits));
+    for (const { key, value } of labels.labels) {
+      for (const rule of subjects.byLabel.get(`${key}=${value}`) ?? []) if (fits(rule)) found.add(rule);
+    }
+    return [...found];
+  }
+
+  function peersOf(rule: Rule): readonly PeerSelector[] {
+    if (rule.services.length === 0) return rule.peers;
+    const resolved = rule.services.flatMap((reference) =>
+      services.filter((one) => serviceMatches(reference, one)).flatMap((one) => resolveService(reference, one, settings)),
+    );
+    return [...rule.peers, ...resolved];
+  }
+
+  function* allPeers(): Generator<PeerSelector> {
+    for (const { rules } of policies.values()) for (const rule of rules) yield* peersOf(rule);
+  }
+
+  return {
+    revision,
+    settings,
+    policies,
+    services,
+    with(...parsed) {
+      const next = new Map(policies);
+      for (const one of parsed) next.set(policyKey(one.ref), one);
+      return build(revision + 1, settings, next, services);
+    },
+    without(...keys) {
+      const next = new Map(policies);
+      for (const key of keys) next.delete(key);
+      return build(revision + 1, settings, next, services);
+    },
+    withServices: (next) => build(revision + 1, settings, policies, next),
+    withSettings: (next) => build(revision + 1, next, policies, services),
+    select,
+    peersOf,
+    prefixes() {
+      const found = new Set<Prefix>();
+      for (const peer of allPeers()) {
+        if (peer.within !== undefined) found.add(peer.within);
+        for (const one of peer.except) found.add(one);
+      }
+      return [...found];
+    },
+    fqdns() {
+      const found = new Map<string, FqdnSelector>();
+      for (const peer of allPeers()) if (peer.fqdn !== undefined) found.set(fqdnLabelKey(peer.fqdn), peer.fqdn);
+      return [...found.values()];
+    },
+  };
+}

@@ -1,0 +1,168 @@
+import type { FqdnSelector } from "#fqdn/pattern.ts";
+import type { Requirement, Selector } from "#labels/selector.ts";
+import type { Direction } from "#types/direction.ts";
+import type { Prefix } from "#types/prefix.ts";
+
+/** Which object a policy is. `namespace` is empty for cluster-wide kinds. */
+export type PolicyRef = { readonly kind: string; readonly namespace: string; readonly name: string; readonly uid: string };
+
+/** The list that an entry stands in. */
+export type Section = "ingress" | "ingressDeny" | "egress" | "egressDeny";
+
+/** One entry of a policy as its author wrote it; both numbers count from 0. */
+export type RuleRef = {
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly section: Section;
+  readonly index: number;
+  /** Position in `specs`; 0 for `spec`. */
+  readonly spec: number;
+};
+
+/** The one name of a policy object: `CiliumNetworkPolicy/namespace/name`. */
+export function policyKey(ref: { readonly kind: string; readonly namespace: string; readonly name: string }): string {
+  return `${ref.kind}/${ref.namespace}/${ref.name}`;
+}
+
+/** The one name of a policy's entry. */
+export function ruleKey(ref: RuleRef): string {
+  return `${policyKey(ref)}#${ref.spec}.${ref.section}.${ref.index}`;
+}
+
+/** Writes an entry for people: `namespace/name (ingress) rule 0`. */
+export function formatRuleRef(ref: RuleRef): string {
+  const spec = ref.spec > 0 ? ` specs[${ref.spec}]` : "";
+  return `${ref.namespace === "" ? "" : `${ref.namespace}/`}${ref.name}${spec} (${ref.section}) rule ${ref.index}`;
+}
+
+/** A set of peers: identities whose labels meet all requirements and whose address block lies in `within` and in none of `except`. */
+export type PeerSelector = {
+  /** Equal selectors have equal texts. */
+  readonly text: string;
+  /** Everybody, known or not: what stands under identity 0 in a policy map. */
+  readonly any: boolean;
+  /** Nobody, whatever the labels. */
+  readonly none: boolean;
+  readonly requirements: readonly Requirement[];
+  /** When set, a label of this source must be there. */
+  readonly source?: string | undefined;
+  readonly within?: Prefix | undefined;
+  readonly except: readonly Prefix[];
+  readonly fqdn?: FqdnSelector | undefined;
+};
+
+/** A service that `toServices` names; resolved when the repository knows the services. */
+export type ServiceReference = {
+  readonly namespace: string;
+  readonly name?: string | undefined;
+  readonly selector?: Selector | undefined;
+};
+
+/** One HTTP rule; absent fields match everything. */
+export type HttpRule = {
+  readonly path?: string;
+  readonly method?: string;
+  readonly host?: string;
+  readonly headers?: readonly string[];
+  readonly headerMatches?: readonly HeaderMatch[];
+};
+
+/** A header condition; with `mismatch` it never makes the rule fail, but changes or logs the header. */
+export type HeaderMatch = {
+  readonly name: string;
+  readonly value?: string;
+  readonly secret?: SecretRef;
+  readonly mismatch?: "LOG" | "ADD" | "DELETE" | "REPLACE";
+};
+
+/** A Kubernetes secret. */
+export type SecretRef = { readonly namespace: string; readonly name: string };
+
+/** A TLS context as the policy gives it. */
+export type TlsContext = { readonly secret: SecretRef; readonly trustedCa?: string; readonly certificate?: string; readonly privateKey?: string };
+
+/** One Kafka rule (our extension: Cilium 1.20 ignores them). */
+export type KafkaRule = {
+  readonly role?: "produce" | "consume";
+  readonly apiKey?: string;
+  readonly apiVersion?: string;
+  readonly clientID?: string;
+  readonly topic?: string;
+};
+
+/** A proxy listener of a CiliumEnvoyConfig. */
+export type ListenerRef = {
+  readonly configKind: string;
+  readonly configName: string;
+  readonly name: string;
+  /** 0 when not given. */
+  readonly priority: number;
+};
+
+/** What application traffic a rule allows. An empty list is no list. */
+export type L7Rules = { readonly http: readonly HttpRule[]; readonly dns: readonly FqdnSelector[]; readonly kafka: readonly KafkaRule[] };
+
+/** A port, range or named port of one protocol. For ICMP the port is the type. */
+export type PortSpec = {
+  /** 0: every protocol. */
+  readonly protocol: number;
+  /** Set for a named port; then `port` is 0. */
+  readonly name: string;
+  readonly port: number;
+  /** 0 when it is no range. */
+  readonly endPort: number;
+};
+
+/** Ports with what applies on them. */
+export type PortRule = {
+  readonly ports: readonly PortSpec[];
+  readonly l7?: L7Rules | undefined;
+  readonly serverNames: readonly string[];
+  readonly terminatingTls?: TlsContext | undefined;
+  readonly originatingTls?: TlsContext | undefined;
+  readonly listener?: ListenerRef | undefined;
+};
+
+/** How peers must prove who they are. */
+export type AuthType = "disabled" | "spire" | "test-always-fail";
+
+/** What a rule does with the traffic that it names. */
+export type RuleAction = "allow" | "deny" | "pass";
+
+/** Tiers, the strongest first. */
+export const tier = { admin: 0, normal: 1, baseline: 2 } as const;
+
+/** One entry of a policy in the engine's form. */
+export type Rule = {
+  readonly policy: PolicyRef;
+  readonly origin: RuleRef;
+  readonly direction: Direction;
+  readonly action: RuleAction;
+  readonly tier: number;
+  /** Within the tier; the lower the stronger. */
+  readonly priority: number;
+  /** Position within the policy where order counts (ClusterNetworkPolicy), else 0. */
+  readonly order: number;
+  readonly subject: Selector;
+  /** True for a policy with `nodeSelector`: it applies to the host. */
+  readonly onNode: boolean;
+  readonly defaultDeny: boolean;
+  readonly peers: readonly PeerSelector[];
+  readonly services: readonly ServiceReference[];
+  /** Null: every protocol and port. */
+  readonly ports: readonly PortRule[] | null;
+  readonly auth?: AuthType | undefined;
+  readonly log?: string | undefined;
+};
+
+/** Something wrong, or worth saying, about a policy; `path` is in JSON notation from the object's root: `spec.ingress[0].fromCIDR[1]`. */
+export type Issue = { readonly path: string; readonly message: string; readonly stage: "decode" | "validate" | "portability" };
+
+/** A policy object in the engine's form. When `issues` is not empty the policy has no effect: `rules` is empty. */
+export type ParsedPolicy = {
+  readonly ref: PolicyRef;
+  readonly rules: readonly Rule[];
+  readonly issues: readonly Issue[];
+  readonly warnings: readonly Issue[];
+};
