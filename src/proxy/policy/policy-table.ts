@@ -1,0 +1,111 @@
+import type { PolicyMessage, PortPolicy, ProxyDirection } from "../protocol.ts";
+import { type PeerPolicy, selectPeer } from "./decide.ts";
+
+/** The rules of one port of one endpoint. */
+export interface PortRules {
+  /** What they mean for a peer; compiled at the first use. */
+  peer(identity: number): PeerPolicy;
+}
+
+export interface EndpointRules {
+  readonly id: number;
+  readonly identity: number;
+  /** The rules of a port, or undefined when it is not redirected. */
+  ingress(port: number): PortRules | undefined;
+  egress(port: number): PortRules | undefined;
+}
+
+/** The policy in force. Before the first one everything is denied. */
+export interface PolicyTable {
+  readonly revision: number | null;
+  readonly endpoints: number;
+  /** Ports of endpoints that are redirected. */
+  readonly redirects: number;
+  replace(policy: PolicyMessage): void;
+  /** The endpoint with this address (canonical text). */
+  endpoint(ip: string): EndpointRules | undefined;
+}
+
+/** An empty table. Replacing keeps what is compiled for rules that stay the same, and replicas share it. */
+export function createPolicyTable(): PolicyTable {
+  let byIp = new Map<string, EndpointRules>();
+  let shared = new Map<string, PortLookup>();
+  let revision: number | null = null;
+  let endpoints = 0;
+  let redirects = 0;
+  return {
+    get revision() {
+      return revision;
+    },
+    get endpoints() {
+      return endpoints;
+    },
+    get redirects() {
+      return redirects;
+    },
+    endpoint: (ip) => byIp.get(ip),
+    replace(policy) {
+      const nextByIp = new Map<string, EndpointRules>();
+      const nextShared = new Map<string, PortLookup>();
+      const lookup = (ports: readonly PortPolicy[]) => {
+        const key = JSON.stringify(ports);
+        const found = nextShared.get(key) ?? shared.get(key) ?? portLookup(ports);
+        nextShared.set(key, found);
+        return found;
+      };
+      for (const { id, identity, ips, ingress, egress } of policy.endpoints) {
+        const rules = { id, identity, ingress: lookup(ingress), egress: lookup(egress) };
+        for (const ip of ips) nextByIp.set(ip, rules);
+      }
+      [byIp, shared, revision] = [nextByIp, nextShared, policy.revision];
+      endpoints = policy.endpoints.length;
+      redirects = policy.endpoints.reduce((sum, { ingress, egress }) => sum + ingress.length + egress.length, 0);
+    },
+  };
+}
+
+type PortLookup = (port: number) => PortRules | undefined;
+
+/** Several entries can cover one port (a range and a port in it): their rules add up. */
+function portLookup(ports: readonly PortPolicy[]): PortLookup {
+  const known = new Map<number, PortRules | undefined>();
+  return (port) => {
+    if (known.has(port)) return known.get(port);
+    const covering = ports.filter((entry) => entry.port <= port && port <= (entry.endPort ?? entry.port));
+    const made = covering.length === 0 ? undefined : portRules(covering);
+    known.set(port, made);
+    return made;
+  };
+}
+
+/** Peers remembered for each port; more (scans from many addresses) start over. */
+const MAX_PEERS = 4096;
+
+function portRules(covering: readonly PortPolicy[]): PortRules {
+  const rules = covering.flatMap((entry) => entry.rules);
+  const peers = new Map<number, PeerPolicy>();
+  return {
+    peer(identity) {
+      let found = peers.get(identity);
+      if (found === undefined) {
+        found = selectPeer(rules, identity);
+        if (peers.size >= MAX_PEERS) peers.clear();
+        peers.set(identity, found);
+      }
+      return found;
+    },
+  };
+}
+
+/** The rules for a connection: of the server's endpoint on ingress, of the client's on egress; undefined when it is not redirected. */
+export function rulesOfConnection(
+  table: PolicyTable,
+  direction: ProxyDirection,
+  client: string,
+  server: string,
+  port: number,
+): { readonly endpoint: EndpointRules; readonly rules: PortRules } | undefined {
+  const endpoint = table.endpoint(direction === "ingress" ? server : client);
+  const rules = endpoint?.[direction](port);
+  return endpoint === undefined || rules === undefined ? undefined : { endpoint, rules };
+}

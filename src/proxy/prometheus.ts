@@ -1,0 +1,47 @@
+import type { Registry } from "#runtime/metrics.ts";
+import type { Proxy } from "./proxy.ts";
+
+/** Registers the proxy's figures; they are read when Prometheus asks. */
+export async function registerProxyMetrics(registry: Registry, proxy: Proxy): Promise<void> {
+  const { Gauge, Counter } = await import("prom-client");
+  const registers = [registry];
+  const { counters, records } = proxy;
+  const counter = (
+    name: string,
+    help: string,
+    labelNames: readonly string[],
+    read: (set: (labels: Record<string, string>, value: number) => void) => void,
+  ) =>
+    new Counter({
+      ...{ name, help, registers },
+      labelNames: [...labelNames],
+      collect() {
+        this.reset();
+        read((labels, value) => this.inc(labels, value));
+      },
+    });
+  counter("cilium_policy_l7_total", "Requests judged by HTTP policy", ["rule", "proxy_type"], (set) => {
+    const total = (verdict: "FORWARDED" | "DROPPED" | "ERROR") => counters.requests.ingress[verdict] + counters.requests.egress[verdict];
+    set({ rule: "received", proxy_type: "envoy" }, total("FORWARDED") + total("DROPPED"));
+    set({ rule: "forwarded", proxy_type: "envoy" }, total("FORWARDED"));
+    set({ rule: "denied", proxy_type: "envoy" }, total("DROPPED"));
+    set({ rule: "parse_errors", proxy_type: "envoy" }, total("ERROR"));
+  });
+  counter("cilium_proxy_connections_total", "Redirected connections that were taken", [], (set) => set({}, counters.accepted));
+  counter("cilium_proxy_connections_refused_total", "Connections that were not served", ["reason"], (set) => {
+    for (const [reason, value] of Object.entries(counters.refused)) set({ reason }, value);
+  });
+  counter("cilium_proxy_access_records_lost_total", "Access records that nobody took in time", [], (set) => set({}, records.lost));
+  new Gauge({
+    ...{ name: "cilium_proxy_connections", help: "Open client connections", registers },
+    collect() {
+      this.set(proxy.status().connections);
+    },
+  });
+  new Gauge({
+    ...{ name: "cilium_proxy_redirects", help: "Redirected ports of endpoints", labelNames: ["protocol"], registers },
+    collect() {
+      this.set({ protocol: "http" }, proxy.status().redirects);
+    },
+  });
+}
