@@ -19,6 +19,7 @@ const SO_MARK = 36;
 const SO_COOKIE = 57;
 const IP_TRANSPARENT = 19;
 const IP_BIND_ADDRESS_NO_PORT = 24;
+const IP_LOCAL_PORT_RANGE = 51;
 const IPV6_V6ONLY = 26;
 const IPV6_TRANSPARENT = 75;
 
@@ -68,19 +69,29 @@ export interface SpoofedStream {
   readonly source: string;
   /** 0 or absent: the kernel picks one at connect, unique for source and destination together. */
   readonly sourcePort?: number | undefined;
+  /** The ports the kernel may pick from (Linux 6.3; without effect before); the system's range when absent. */
+  readonly localPorts?: { readonly first: number; readonly last: number } | undefined;
   readonly mark?: number | undefined;
   readonly netns?: Netns | undefined;
 }
 
 /** A TCP socket with another's source address; connect it with `new net.Socket({ fd }).connect(port, host)`. */
-export function spoofedStream({ source, sourcePort = 0, mark, netns }: SpoofedStream): number {
+export function spoofedStream({ source, sourcePort = 0, localPorts, mark, netns }: SpoofedStream): number {
   const place = { host: source, port: sourcePort, mark, netns };
   return build(SOCK_STREAM, place, (fd) => {
     setTransparent(fd, source);
     if (sourcePort === 0) setOption(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1);
     else setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    if (localPorts !== undefined) setPortRange(fd, localPorts);
     bindTo(fd, place);
   });
+}
+
+function setPortRange(fd: number, { first, last }: { readonly first: number; readonly last: number }): void {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32LE(((last << 16) | first) >>> 0);
+  // Older kernels do not know the option: then the system's range has to do.
+  kernel().setsockopt(fd, SOL_IP, IP_LOCAL_PORT_RANGE, bytes);
 }
 
 /** A TCP socket not yet bound or connected, of another namespace or with a mark. */
