@@ -70,6 +70,10 @@ export class PodWorker {
     return [...this.#main, ...this.#init].find((record) => record.container.name === name) ?? (name === "" ? this.#main[0] : undefined);
   }
 
+  records(): readonly ContainerRecord[] {
+    return [...this.#init, ...this.#main];
+  }
+
   /** Directory, environment: what a command executed in this container starts with. */
   command(name: string): Command | undefined {
     return this.#commands.get(name);

@@ -1,14 +1,13 @@
 import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { findCgroup2 } from "#sys/mount.ts";
 import { LabError } from "../errors.ts";
 
 /** Where cgroup v2 is mounted on this machine; hybrid set-ups have it beside the v1 controllers. */
 export function cgroupRoot(): string {
-  for (const line of readFileSync("/proc/self/mountinfo", "utf8").split("\n")) {
-    const [mount, type] = line.split(" - ");
-    if (type?.startsWith("cgroup2 ")) return mount?.split(" ")[4] ?? "";
-  }
-  throw new LabError("preflight", "cgroup v2 is not mounted; run: mount -t cgroup2 none /sys/fs/cgroup");
+  const root = findCgroup2();
+  if (root === undefined) throw new LabError("preflight", "cgroup v2 is not mounted; run: mount -t cgroup2 none /sys/fs/cgroup");
+  return root;
 }
 
 /** Makes the cgroup with its parents. */

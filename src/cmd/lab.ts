@@ -1,0 +1,124 @@
+import { Command, InvalidArgumentError } from "commander";
+import type { LabOptions } from "#lab/config.ts";
+import type { LabReport } from "#lab/control.ts";
+
+interface UpFlags {
+  readonly nodes?: number;
+  readonly config?: string;
+  readonly ipv6?: boolean;
+  readonly apiPort?: number;
+  readonly bare?: boolean;
+  readonly wait: boolean;
+}
+
+function parseCount(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value)) throw new InvalidArgumentError("a whole number is needed");
+  return value;
+}
+
+/** The `cilium lab` commands. */
+export function labCommand(signal: AbortSignal): Command {
+  const lab = new Command("lab").description("a whole cluster on this machine: nodes and pods are namespaces, kubectl is real");
+  lab
+    .command("up")
+    .description("start the lab and wait until its pods are ready")
+    .option("--nodes <count>", "number of nodes, the control plane among them (default: 3)", parseCount)
+    .option("--config <file>", "a cluster configuration in kind's format instead of --nodes")
+    .option("--ipv6", "give pods, services and nodes IPv6 addresses too")
+    .option("--api-port <port>", "port of the API server on 127.0.0.1 (default: 6443)", parseCount)
+    .option("--bare", "without Cilium: install it with `cilium install`")
+    .option("--no-wait", "return as soon as the API server serves")
+    .action((flags: UpFlags) => up(flags));
+  lab.command("down").description("end the lab and remove all it made").action(down);
+  lab
+    .command("status")
+    .description("nodes, their daemons and pods")
+    .option("-o, --output <format>", "text or json", "text")
+    .action((flags: { readonly output: string }) => status(flags.output));
+  lab.command("env").description('shell variables to use the lab: eval "$(cilium lab env)"').action(env);
+  lab
+    .command("demo")
+    .description("start the lab if needed and walk the policy progression: probes, verdicts, reasons")
+    .option("--keep", "leave the demo's workloads and policies in place")
+    .action(async (flags: { readonly keep?: boolean }) => {
+      await ensureUp();
+      const { runDemo } = await import("#lab/demo/demo.ts");
+      process.exitCode = (await runDemo({ keep: flags.keep ?? false, signal })) ? 0 : 1;
+    });
+  return lab;
+}
+
+const READY_MS = 60_000;
+
+async function up(flags: UpFlags): Promise<void> {
+  const { checkMachine } = await import("#lab/preflight.ts");
+  const { readLabConfig } = await import("#lab/config.ts");
+  const { startDaemon, waitReady } = await import("#lab/client.ts");
+  const { createProgress } = await import("#lab/progress.ts");
+  const { nodes, config: configFile, ipv6, apiPort, bare } = flags;
+  const options = Object.fromEntries(
+    Object.entries({ nodes, configFile, ipv6, apiPort, bare }).filter(([, value]) => value !== undefined),
+  ) as LabOptions;
+  const plan = readLabConfig(options); // says what is wrong before anything is started
+  checkMachine();
+  const progress = createProgress(process.stderr);
+  progress.step(`starting a lab of ${plan.nodes.length} nodes`);
+  await startDaemon(options, (step) => progress.step(step));
+  if (!flags.wait) {
+    progress.done("the API server serves");
+    return;
+  }
+  const report = await waitReady(READY_MS, (now) => progress.detail(readiness(now)));
+  if (!report.ready) {
+    progress.fail(`not ready after ${READY_MS / 1000} s`);
+    process.stderr.write(`${unready(report).join("\n")}\nlogs: kubectl -n kube-system logs POD, /var/lib/cilia-lab/lab.log\n`);
+    process.exitCode = 1;
+    return;
+  }
+  progress.done(`lab ready: ${plan.nodes.length} nodes`);
+  process.stdout.write('Use it:   eval "$(bin/cilium lab env)"   then kubectl, cilium, hubble\nEnd it:   bin/cilium lab down\n');
+}
+
+function pods(report: LabReport) {
+  return report.nodes.flatMap((node) => node.pods.map((pod) => ({ ...pod, node: node.name })));
+}
+
+function readiness(report: LabReport): string {
+  const all = pods(report);
+  return `${report.nodes.filter((node) => node.ready).length}/${report.nodes.length} nodes, ${all.filter((pod) => pod.ready).length}/${all.length} pods ready`;
+}
+
+function unready(report: LabReport): string[] {
+  const waiting = pods(report).filter((pod) => !pod.ready && pod.phase !== "Succeeded");
+  return waiting.map(
+    (pod) => `  ${pod.namespace}/${pod.name} on ${pod.node}: ${pod.containers.map((one) => one.message ?? one.state).join(", ")}`,
+  );
+}
+
+async function ensureUp(): Promise<void> {
+  const { isRunning } = await import("#lab/client.ts");
+  if (!isRunning()) await up({ wait: true });
+}
+
+async function down(): Promise<void> {
+  const { stopLab } = await import("#lab/client.ts");
+  process.stdout.write((await stopLab()) ? "the lab is gone\n" : "no lab is running\n");
+}
+
+async function status(format: string): Promise<void> {
+  const { readReport } = await import("#lab/client.ts");
+  const report = await readReport();
+  if (format === "json") {
+    process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
+    return;
+  }
+  const { formatReport } = await import("#lab/format.ts");
+  process.stdout.write(formatReport(report));
+}
+
+async function env(): Promise<void> {
+  const { labEnvironment } = await import("#lab/client.ts");
+  for (const [name, value] of Object.entries(labEnvironment()))
+    process.stdout.write(`export ${name}='${value.replaceAll("'", "'\\''")}'\n`);
+}

@@ -1,0 +1,80 @@
+import { existsSync, readFileSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { isKernelError } from "#sys/kernel-error.ts";
+import { mounts, unmount } from "#sys/mount.ts";
+import { netnsPath } from "./network/fabric.ts";
+import { PREFIX, paths, RUNTIME_DIRECTORY } from "./paths.ts";
+import { cgroupRoot, removeCgroup } from "./process/cgroup.ts";
+
+/** Who holds the lab of this machine, and what it has made. Written before anything is made. */
+export interface LabRecord {
+  readonly pid: number;
+  /** Field 22 of /proc/PID/stat: together with the pid it names one process for ever. */
+  readonly startTime: string;
+  /** Network namespaces by name. */
+  readonly netns: readonly string[];
+}
+
+/** When a process was started, in clock ticks since boot; undefined when there is none. */
+export function startTimeOf(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
+  } catch {
+    return undefined;
+  }
+}
+
+/** The record of the machine's lab, dead or alive. */
+export function readRecord(): LabRecord | undefined {
+  try {
+    return JSON.parse(readFileSync(paths.lock, "utf8")) as LabRecord;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether the process of this record still runs. */
+export function isAlive(record: LabRecord): boolean {
+  return startTimeOf(record.pid) === record.startTime;
+}
+
+/** Takes the lab of this machine for this process. False when a living process has it. */
+export function takeLock(netns: readonly string[]): boolean {
+  const record: LabRecord = { pid: process.pid, startTime: startTimeOf(process.pid) ?? "", netns };
+  try {
+    writeFileSync(paths.lock, JSON.stringify(record), { flag: "wx" });
+    return true;
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code === "EEXIST") return false;
+    throw thrown;
+  }
+}
+
+/** The lab's own directory of cgroup v2. */
+export function labCgroup(): string {
+  return join(cgroupRoot(), PREFIX);
+}
+
+/** Removes what a lab that is no more has left: its processes, namespaces, mounts and its lock. Nothing else. */
+export async function removeLeftovers(record: LabRecord): Promise<void> {
+  await removeCgroup(labCgroup());
+  for (const name of record.netns) removeNetns(netnsPath(name));
+  const below = mounts()
+    .map(({ path }) => path)
+    .filter((target) => target === RUNTIME_DIRECTORY || target.startsWith(`${RUNTIME_DIRECTORY}/`));
+  for (const target of below.toReversed()) unmount(target);
+  rmSync(RUNTIME_DIRECTORY, { recursive: true, force: true });
+  rmSync(paths.lock, { force: true });
+}
+
+function removeNetns(path: string): void {
+  if (!existsSync(path)) return;
+  try {
+    unmount(path);
+  } catch (thrown) {
+    // EINVAL: nothing is mounted, as after a reboot that kept /run.
+    if (!isKernelError(thrown, "EINVAL")) throw thrown;
+  }
+  unlinkSync(path);
+}
