@@ -1,15 +1,18 @@
 import type { IncomingMessage } from "node:http";
 import { errorMessage } from "#runtime/errors.ts";
 import { ApiError, badRequest } from "../errors.ts";
+import { decodeProtobuf } from "../protobuf/decode.ts";
 
 /** As kube-apiserver: 3 MiB. */
 const LIMIT = 3 * 1024 * 1024;
 
-/** Reads and parses a JSON or YAML body; undefined when it is empty. Throws 400 for malformed text, 413, 415. */
+/** Reads and parses a JSON, YAML or protobuf body; undefined when it is empty. Throws 400 for malformed text, 413, 415. */
 export async function readBody(request: IncomingMessage): Promise<unknown> {
   const type = (request.headers["content-type"] ?? "application/json").split(";")[0]?.trim() ?? "";
-  if (type.includes("protobuf") || type.includes("cbor")) throw unsupported(type);
-  const text = await readText(request);
+  if (type.includes("cbor")) throw unsupported(type);
+  const bytes = await readBytes(request);
+  if (type === "application/vnd.kubernetes.protobuf") return decodeProtobuf(bytes);
+  const text = bytes.toString("utf8");
   if (text.trim() === "") return undefined;
   return type.includes("yaml") ? parseYaml(text) : parseJson(text);
 }
@@ -21,7 +24,7 @@ export const unsupported = (type: string): ApiError =>
     `the body of the request was in an unknown format (${type}) - accepted media types include: application/json, application/yaml`,
   );
 
-async function readText(request: IncomingMessage): Promise<string> {
+async function readBytes(request: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
@@ -31,7 +34,7 @@ async function readText(request: IncomingMessage): Promise<string> {
     else if (size > 16 * LIMIT) request.destroy();
   }
   if (size > LIMIT) throw new ApiError(413, "RequestEntityTooLarge", `Request entity too large: limit is ${LIMIT} bytes`);
-  return Buffer.concat(chunks).toString("utf8");
+  return Buffer.concat(chunks);
 }
 
 function parseJson(text: string): unknown {

@@ -36,7 +36,8 @@ export function decodeObject(resource: Resource, body: unknown, options: WriteOp
   const missing = (required ?? []).filter((key) => key !== "metadata" && object[key] === undefined);
   const causes = [...metadata.causes.map(prefixed), ...result.causes];
   for (const key of missing) causes.push({ reason: "FieldValueRequired", field: key, message: "Required value" });
-  return { object, causes };
+  // Status of built-in kinds comes from controllers, which fill it in step by step.
+  return { object, causes: resource.custom ? causes : causes.filter(({ field }) => !field.startsWith("status")) };
 }
 
 const prefixed = (cause: Cause): Cause => ({ ...cause, field: cause.field ? `metadata.${cause.field}` : "metadata" });

@@ -1,0 +1,159 @@
+import { type Cause, cause } from "../errors.ts";
+import { asArray, asObject, at, child, type JsonObject, type KubeObject } from "../object.ts";
+import type { Core } from "../operations/core.ts";
+import { fill, items } from "./fields.ts";
+import { isPort } from "./podcheck.ts";
+import { parseRange, type Range, toAddress, toNumber } from "./ranges.ts";
+import type { Rules } from "./rules.ts";
+
+const TYPES = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
+const specOf = (service: KubeObject): JsonObject => child(service as unknown as JsonObject, "spec");
+const exposed = (spec: JsonObject): boolean => spec.type === "NodePort" || spec.type === "LoadBalancer";
+
+export const serviceRules: Rules = {
+  defaults(service) {
+    const spec = specOf(service);
+    fill(spec, { type: "ClusterIP", sessionAffinity: "None" });
+    if (spec.sessionAffinity === "ClientIP") fill(child(child(spec, "sessionAffinityConfig"), "clientIP"), { timeoutSeconds: 10_800 });
+    for (const port of items(spec, "ports")) {
+      fill(port, { protocol: "TCP" });
+      // A targetPort of 0 or "" is one that was not given.
+      if (spec.type !== "ExternalName" && !port.targetPort) port.targetPort = port.port;
+    }
+    if (spec.type !== "ExternalName") fill(spec, { internalTrafficPolicy: "Cluster" });
+    if (exposed(spec)) fill(spec, { externalTrafficPolicy: "Cluster" });
+    else delete spec.externalTrafficPolicy;
+    if (spec.type === "LoadBalancer") fill(spec, { allocateLoadBalancerNodePorts: true });
+    else delete spec.allocateLoadBalancerNodePorts;
+    fill(service as unknown as JsonObject, { status: { loadBalancer: {} } });
+  },
+  validate: (service) => checkService(asObject(service.spec)),
+  prepare(service, before, core) {
+    const spec = specOf(service);
+    return [...allocateAddresses(spec, service, before, core), ...allocateNodePorts(spec, service, before, core)];
+  },
+};
+
+function checkService(spec: JsonObject): Cause[] {
+  const causes: Cause[] = [];
+  if (!TYPES.includes(String(spec.type))) causes.push(cause.unsupported("spec.type", spec.type, TYPES));
+  if (spec.type === "ExternalName" && !spec.externalName) causes.push(cause.required("spec.externalName"));
+  const ports = items(spec, "ports");
+  if (ports.length === 0 && spec.type !== "ExternalName" && spec.clusterIP !== "None") causes.push(cause.required("spec.ports"));
+  const seen = new Set<string>();
+  ports.forEach((port, index) => {
+    const path = `spec.ports[${index}]`;
+    if (!isPort(port.port)) causes.push(cause.invalid(`${path}.port`, port.port, "must be between 1 and 65535, inclusive"));
+    if (typeof port.targetPort === "number" && !isPort(port.targetPort)) causes.push(cause.invalid(`${path}.targetPort`, port.targetPort, "must be between 1 and 65535, inclusive"));
+    if (ports.length > 1 && !port.name) causes.push(cause.required(`${path}.name`));
+    if (port.nodePort && !exposed(spec)) causes.push(cause.forbidden(`${path}.nodePort`, `may not be used when \`type\` is '${String(spec.type)}'`));
+    const identity = `${String(port.protocol)}/${String(port.port)}`;
+    if (seen.has(identity)) causes.push(cause.duplicate(path, { port: port.port, protocol: port.protocol }));
+    seen.add(identity);
+  });
+  return causes;
+}
+
+/** Gives (or keeps, or takes away) the service's cluster addresses. */
+function allocateAddresses(spec: JsonObject, service: KubeObject, before: KubeObject | undefined, core: Core): Cause[] {
+  if (spec.type === "ExternalName") {
+    for (const key of ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"]) delete spec[key];
+    return [];
+  }
+  const old = at(before, "spec", "clusterIP");
+  if (old && spec.clusterIP && old !== spec.clusterIP && old !== "None") return [cause.invalid("spec.clusterIPs[0]", spec.clusterIP, "may not change once set")];
+  if (old) {
+    for (const key of ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"]) spec[key] = at(before, "spec", key);
+    return [];
+  }
+  const ranges = wantedRanges(spec, core);
+  fill(spec, { ipFamilyPolicy: "SingleStack" });
+  spec.ipFamilies = ranges.map(({ family }) => (family === 4 ? "IPv4" : "IPv6"));
+  if (spec.clusterIP === "None") {
+    spec.clusterIPs = ["None"];
+    return [];
+  }
+  const taken = takenAddresses(core, service);
+  const given = asArray(spec.clusterIPs).length > 0 ? asArray(spec.clusterIPs) : spec.clusterIP ? [spec.clusterIP] : [];
+  const addresses: string[] = [];
+  for (const [index, range] of ranges.entries()) {
+    const wanted = given[index];
+    const problem = typeof wanted === "string" && wanted !== "" ? checkAddress(wanted, range, taken, `spec.clusterIPs[${index}]`) : undefined;
+    if (problem) return [problem];
+    addresses.push(typeof wanted === "string" && wanted !== "" ? wanted : freeAddress(range, taken));
+  }
+  spec.clusterIPs = addresses;
+  spec.clusterIP = addresses[0];
+  return [];
+}
+
+/** The ranges of the service's families: one, or both when asked for and there. */
+function wantedRanges(spec: JsonObject, core: Core): Range[] {
+  const { serviceCidr, serviceCidrV6 } = core.settings;
+  const all = [serviceCidr, ...(serviceCidrV6 ? [serviceCidrV6] : [])].map(parseRange);
+  const families = asArray(spec.ipFamilies).map((family) => (family === "IPv6" ? 6 : 4));
+  const ordered = families.length > 0 ? families.flatMap((family) => all.filter((range) => range.family === family)) : all;
+  const dual = spec.ipFamilyPolicy === "PreferDualStack" || spec.ipFamilyPolicy === "RequireDualStack" || families.length > 1;
+  if (!dual) return ordered.slice(0, 1);
+  return [...ordered, ...all.filter((range) => !ordered.includes(range))].slice(0, 2);
+}
+
+function takenAddresses(core: Core, service: KubeObject): Set<string> {
+  const others = core.store.list("services").filter((other) => other.metadata.uid !== service.metadata.uid);
+  return new Set(others.flatMap((other) => asArray(at(other, "spec", "clusterIPs")).map(String)));
+}
+
+function checkAddress(address: string, range: Range, taken: ReadonlySet<string>, path: string): Cause | undefined {
+  let number: bigint;
+  try {
+    number = toNumber(address);
+  } catch {
+    return cause.invalid(path, address, "must be a valid IP address");
+  }
+  if (number < range.first || number > range.last) return cause.invalid(path, address, `failed to allocate IP ${address}: the provided IP is not in the valid range`);
+  return taken.has(address) ? cause.invalid(path, address, `failed to allocate IP ${address}: provided IP is already allocated`) : undefined;
+}
+
+/** A random start spreads addresses, as upstream; the lowest ones stay free for services that ask for them. */
+function freeAddress(range: Range, taken: ReadonlySet<string>): string {
+  const size = range.last - range.first;
+  const reserved = size > 256n ? 256n : 1n;
+  const span = size - reserved;
+  const start = BigInt(Math.floor(Math.random() * Number(span > 65_536n ? 65_536n : span)));
+  for (let step = 0n; step < span; step++) {
+    const address = toAddress(range.first + reserved + ((start + step) % span), range.family);
+    if (!taken.has(address)) return address;
+  }
+  throw new Error("all addresses of the service range are in use");
+}
+
+function allocateNodePorts(spec: JsonObject, service: KubeObject, before: KubeObject | undefined, core: Core): Cause[] {
+  const ports = items(spec, "ports");
+  if (!exposed(spec) || (spec.type === "LoadBalancer" && spec.allocateLoadBalancerNodePorts === false)) {
+    if (!exposed(spec)) for (const port of ports) delete port.nodePort;
+    return [];
+  }
+  const [low, high] = core.settings.nodePorts;
+  const others = core.store.list("services").filter((other) => other.metadata.uid !== service.metadata.uid);
+  const taken = new Set(others.flatMap((other) => items(other.spec, "ports").map((port) => port.nodePort)));
+  const causes: Cause[] = [];
+  ports.forEach((port, index) => {
+    const kept = items(before?.spec, "ports").find((old) => old.port === port.port && old.protocol === port.protocol)?.nodePort;
+    port.nodePort = port.nodePort || kept || freePort(low, high, taken);
+    const value = Number(port.nodePort);
+    if (value < low || value > high) causes.push(cause.invalid(`spec.ports[${index}].nodePort`, value, `provided port is not in the valid range. The range of valid ports is ${low}-${high}`));
+    if (taken.has(value)) causes.push(cause.invalid(`spec.ports[${index}].nodePort`, value, "provided port is already allocated"));
+    taken.add(value);
+  });
+  return causes;
+}
+
+function freePort(low: number, high: number, taken: ReadonlySet<unknown>): number {
+  const size = high - low + 1;
+  const start = Math.floor(Math.random() * size);
+  for (let step = 0; step < size; step++) {
+    const port = low + ((start + step) % size);
+    if (!taken.has(port)) return port;
+  }
+  throw new Error("all node ports are in use");
+}
