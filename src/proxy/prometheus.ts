@@ -1,8 +1,8 @@
 import type { Registry } from "#runtime/metrics.ts";
-import type { Proxy } from "./proxy.ts";
+import type { RunningProxy } from "./proxy.ts";
 
 /** Registers the proxy's figures; they are read when Prometheus asks. */
-export async function registerProxyMetrics(registry: Registry, proxy: Proxy): Promise<void> {
+export async function registerProxyMetrics(registry: Registry, proxy: RunningProxy): Promise<void> {
   const { Gauge, Counter } = await import("prom-client");
   const registers = [registry];
   const { counters, records } = proxy;

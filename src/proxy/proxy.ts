@@ -42,7 +42,7 @@ export const DEFAULT_PROXY_CONFIG: Omit<ProxyConfig, "socketPath" | "statePath">
   timeouts: DEFAULT_HTTP_TIMEOUTS,
 };
 
-export interface Proxy extends AsyncDisposable {
+export interface RunningProxy extends AsyncDisposable {
   status(): StatusMessage;
   readonly counters: ProxyCounters;
   readonly records: AccessStream;
@@ -55,7 +55,7 @@ const RECORD_DELAY_MS = 5;
  * Restores the last policy, then listens for the agent and for connections. Disposing takes no new connections, lets exchanges finish within
  * `drainMs` and sends the last records.
  */
-export async function startProxy(deps: ProxyDeps, config: ProxyConfig): Promise<Proxy> {
+export async function startProxy(deps: ProxyDeps, config: ProxyConfig): Promise<RunningProxy> {
   const { log, transport } = deps;
   const policy = createPolicyTable();
   const counters = createCounters();
