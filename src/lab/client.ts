@@ -20,6 +20,9 @@ interface Progress {
 
 /** Starts the lab's daemon, detached, and resolves when its API server serves. Rejects with what the daemon said. */
 export async function startDaemon(options: LabOptions, onStep: (step: string) => void): Promise<void> {
+  const running = readRecord();
+  if (running && isAlive(running))
+    throw new LabError("running", `a lab runs already (process ${running.pid}); end it with: cilium lab down`);
   mkdirSync(STATE_DIRECTORY, { recursive: true });
   const log = openSync(paths.log, "w");
   const program = join(PROJECT, "src/cmd/lab-daemon.ts");
@@ -31,13 +34,15 @@ export async function startDaemon(options: LabOptions, onStep: (step: string) =>
   };
   const args = ["--disable-warning=ExperimentalWarning", program, JSON.stringify(options)];
   const child = spawn(paths.node, args, { cwd: "/", env, detached: true, stdio: ["ignore", "pipe", log] });
+  const { stdout } = child;
+  if (!stdout) throw new LabError("boot", "cannot read the daemon's progress");
   let failure: Progress = {};
-  for await (const line of createInterface({ input: child.stdout })) {
+  for await (const line of createInterface({ input: stdout })) {
     const progress = JSON.parse(line) as Progress;
     if (progress.step) onStep(progress.step);
     if (progress.error) failure = progress;
     if (progress.up) {
-      child.stdout.destroy();
+      stdout.destroy();
       child.unref();
       return;
     }

@@ -169,7 +169,8 @@ function endpointsOf(service: Service, slices: readonly NewSlice[]) {
 
 type Written = { readonly metadata: { readonly name: string; readonly namespace: string } };
 
-function write(cluster: Cluster, resource: string, wanted: Written, existing: object | undefined): void {
+function write(cluster: Cluster, resource: string, object: Written, existing: object | undefined): void {
+  const wanted = JSON.parse(JSON.stringify(object)) as Written; // without the fields that are undefined
   if (!existing) {
     cluster.create(resource, wanted);
     return;

@@ -34,22 +34,22 @@ export function makeNetworkSandbox(name: string, cgroup: string): Promise<Sandbo
 
 /** Connects the nodes and the world by a bridge; the namespaces exist already. Rejects with what `ip` said. */
 export async function connectFabric(config: LabConfig, bridge: Sandbox, world: Sandbox, nodes: readonly Sandbox[]): Promise<void> {
-  await configure(bridge, bridgeCommands(config.nodes));
+  await configure(bridge, bridgeCommands(world, nodes));
   await Promise.all([
     configure(world, worldCommands(config)),
     ...config.nodes.map((node, index) => configure(nodes[index] ?? world, nodeCommands(node, config.ipv6))),
   ]);
 }
 
-function bridgeCommands(nodes: readonly NodeConfig[]): string[] {
-  const port = (name: string, netns: string) => [
-    `link add ${name} up mtu 1500 type veth peer name eth0 mtu 1500 netns ${netns}`,
+function bridgeCommands(world: Sandbox, nodes: readonly Sandbox[]): string[] {
+  const port = (name: string, { pid }: Sandbox) => [
+    `link add ${name} up mtu 1500 type veth peer name eth0 mtu 1500 netns ${pid}`,
     `link set ${name} master bridge0`,
   ];
   return [
     "link add bridge0 up type bridge forward_delay 0 stp_state 0",
-    ...port("world", WORLD_NETNS),
-    ...nodes.flatMap((node) => port(`node${node.index}`, node.name)),
+    ...port("world", world),
+    ...nodes.flatMap((node, index) => port(`node${index}`, node)),
   ];
 }
 
@@ -78,7 +78,6 @@ function worldCommands(config: LabConfig): string[] {
 async function configure(sandbox: Sandbox, commands: readonly string[]): Promise<void> {
   const sysctls = SYSCTLS.map((setting) => setting.replace(/(.*)=(.*)/, "echo $2 > /proc/sys/$1")).join("; ");
   const batch = ["link set lo up", ...commands].join("\n");
-  // The names of other namespaces are files of the machine: the bridge's own mount namespace still shows them.
   const result = await captureIn({ sandbox }, ["sh", "-c", `${sysctls}; exec ip -batch -`], batch);
   if (result.code !== 0) throw new LabError("network", `ip -batch: ${result.stderr.trim()}`);
 }
