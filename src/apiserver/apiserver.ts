@@ -1,7 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
 import type { Logger } from "#runtime/logger.ts";
-import { openApiPage } from "./openapi/pages.ts";
 import { firstAddress } from "./admission/ranges.ts";
 import { createLocalClient, type LocalClient } from "./client.ts";
 import { startBootstrap } from "./controllers/bootstrap.ts";
@@ -13,6 +12,7 @@ import { openExchange } from "./http/exchange.ts";
 import { handle, type Page } from "./http/handler.ts";
 import { sendError } from "./http/respond.ts";
 import { type Address, type Listener, listen } from "./http/server.ts";
+import { openApiPage } from "./openapi/pages.ts";
 import type { Core } from "./operations/core.ts";
 import { type KubeconfigOptions, writeKubeconfig } from "./pki/kubeconfig.ts";
 import { openPki } from "./pki/pki.ts";

@@ -28,8 +28,10 @@ function checkDefinition(definition: KubeObject, before: KubeObject | undefined,
   const names = asObject(spec.names);
   const causes: Cause[] = [];
   const expected = `${String(names.plural)}.${String(spec.group)}`;
-  if (definition.metadata.name !== expected) causes.push(cause.invalid("metadata.name", definition.metadata.name, `must be spec.names.plural+"."+spec.group`));
-  if (!["Cluster", "Namespaced"].includes(String(spec.scope))) causes.push(cause.unsupported("spec.scope", spec.scope, ["Cluster", "Namespaced"]));
+  if (definition.metadata.name !== expected)
+    causes.push(cause.invalid("metadata.name", definition.metadata.name, `must be spec.names.plural+"."+spec.group`));
+  if (!["Cluster", "Namespaced"].includes(String(spec.scope)))
+    causes.push(cause.unsupported("spec.scope", spec.scope, ["Cluster", "Namespaced"]));
   if (before && at(before, "spec", "scope") !== spec.scope) causes.push(cause.invalid("spec.scope", spec.scope, "field is immutable"));
   const versions = items(spec, "versions");
   const stored = versions.filter((version) => version.storage === true).length;
@@ -52,9 +54,12 @@ function checkStructural(schema: JsonObject, path: string, causes: Cause[]): voi
   const open = schema["x-kubernetes-preserve-unknown-fields"] === true || schema["x-kubernetes-int-or-string"] === true;
   if (!schema.type && !open) causes.push(cause.required(`${path}.type`, "must not be empty for specified object fields"));
   if (schema.type === "array" && !isObject(schema.items)) causes.push(cause.required(`${path}.items`, "must be specified"));
-  if (schema.properties && isObject(schema.additionalProperties)) causes.push(cause.forbidden(`${path}.additionalProperties`, "additionalProperties and properties are mutual exclusive"));
-  if (typeof schema.pattern === "string" && !isRegex(schema.pattern)) causes.push(cause.invalid(`${path}.pattern`, schema.pattern, "must be a valid regular expression"));
-  for (const [name, part] of Object.entries(asObject(schema.properties))) checkStructural(asObject(part), `${path}.properties[${name}]`, causes);
+  if (schema.properties && isObject(schema.additionalProperties))
+    causes.push(cause.forbidden(`${path}.additionalProperties`, "additionalProperties and properties are mutual exclusive"));
+  if (typeof schema.pattern === "string" && !isRegex(schema.pattern))
+    causes.push(cause.invalid(`${path}.pattern`, schema.pattern, "must be a valid regular expression"));
+  for (const [name, part] of Object.entries(asObject(schema.properties)))
+    checkStructural(asObject(part), `${path}.properties[${name}]`, causes);
   if (isObject(schema.items)) checkStructural(schema.items, `${path}.items`, causes);
   if (isObject(schema.additionalProperties)) checkStructural(schema.additionalProperties, `${path}.additionalProperties`, causes);
 }
@@ -76,7 +81,13 @@ function establishedStatus(definition: KubeObject, before: KubeObject | undefine
   const at_ = timestamp(core.now());
   const conditions = [
     { type: "NamesAccepted", status: "True", lastTransitionTime: at_, reason: "NoConflicts", message: "no conflicts found" },
-    { type: "Established", status: "True", lastTransitionTime: at_, reason: "InitialNamesAccepted", message: "the initial names have been accepted" },
+    {
+      type: "Established",
+      status: "True",
+      lastTransitionTime: at_,
+      reason: "InitialNamesAccepted",
+      message: "the initial names have been accepted",
+    },
   ];
   return { conditions: known.length > 0 ? known : conditions, acceptedNames: asObject(spec.names), storedVersions: [...versions] };
 }

@@ -58,9 +58,12 @@ function checkKeys(object: KubeObject, fields: readonly string[]): Cause[] {
   const keys = fields.flatMap((field) => Object.keys(asObject(object[field])).map((key) => ({ field, key })));
   const causes = keys
     .filter(({ key }) => !/^[-._a-zA-Z0-9]{1,253}$/.test(key) || key === "." || key === "..")
-    .map(({ field, key }) => cause.invalid(`${field}[${key}]`, key, "a valid config key must consist of alphanumeric characters, '-', '_' or '.'"));
+    .map(({ field, key }) =>
+      cause.invalid(`${field}[${key}]`, key, "a valid config key must consist of alphanumeric characters, '-', '_' or '.'"),
+    );
   const size = fields.reduce((sum, field) => sum + JSON.stringify(object[field] ?? "").length, 0);
-  if (size > 1.4 * 1024 * 1024) causes.push({ reason: "FieldValueTooLong", field: "", message: "Too long: may not be more than 1048576 bytes" });
+  if (size > 1.4 * 1024 * 1024)
+    causes.push({ reason: "FieldValueTooLong", field: "", message: "Too long: may not be more than 1048576 bytes" });
   return causes;
 }
 
@@ -80,7 +83,9 @@ export const endpointSliceRules: Rules = {
     for (const port of items(slice, "ports")) fill(port, { name: "", protocol: "TCP" });
   },
   validate: (slice) =>
-    ["IPv4", "IPv6", "FQDN"].includes(String(slice.addressType)) ? [] : [cause.unsupported("addressType", slice.addressType, ["FQDN", "IPv4", "IPv6"])],
+    ["IPv4", "IPv6", "FQDN"].includes(String(slice.addressType))
+      ? []
+      : [cause.unsupported("addressType", slice.addressType, ["FQDN", "IPv4", "IPv6"])],
 };
 
 export const endpointsRules: Rules = {

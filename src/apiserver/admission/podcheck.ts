@@ -3,7 +3,8 @@ import { asObject, isObject, type JsonObject } from "../object.ts";
 import { items } from "./fields.ts";
 
 const LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
-const LABEL_HELP = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character";
+const LABEL_HELP =
+  "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character";
 const RESTART = ["Always", "OnFailure", "Never"];
 
 /** Every rule that a pod specification at `path` breaks. */
@@ -35,7 +36,8 @@ function checkVolumes(spec: JsonObject, path: string, causes: Cause[]): Readonly
     if (name && names.has(name)) causes.push(cause.duplicate(`${path}.volumes[${index}].name`, name));
     names.add(name);
     const sources = Object.keys(volume).filter((key) => key !== "name");
-    if (sources.length > 1) causes.push(cause.forbidden(`${path}.volumes[${index}].${sources[1]}`, "may not specify more than 1 volume type"));
+    if (sources.length > 1)
+      causes.push(cause.forbidden(`${path}.volumes[${index}].${sources[1]}`, "may not specify more than 1 volume type"));
   });
   return names;
 }
@@ -49,11 +51,16 @@ function checkContainer(container: JsonObject, path: string, volumes: ReadonlySe
   items(container, "volumeMounts").forEach((mount, index) => {
     const volume = String(mount.name ?? "");
     if (!volumes.has(volume)) {
-      causes.push({ reason: "FieldValueNotFound", field: `${path}.volumeMounts[${index}].name`, message: `Not found: ${JSON.stringify(volume)}` });
+      causes.push({
+        reason: "FieldValueNotFound",
+        field: `${path}.volumeMounts[${index}].name`,
+        message: `Not found: ${JSON.stringify(volume)}`,
+      });
     }
   });
   const policies = ["Always", "IfNotPresent", "Never"];
-  if (!policies.includes(String(container.imagePullPolicy))) causes.push(cause.unsupported(`${path}.imagePullPolicy`, container.imagePullPolicy, policies));
+  if (!policies.includes(String(container.imagePullPolicy)))
+    causes.push(cause.unsupported(`${path}.imagePullPolicy`, container.imagePullPolicy, policies));
   for (const probe of ["livenessProbe", "readinessProbe", "startupProbe"]) {
     const value = container[probe];
     if (isObject(value) && !["httpGet", "tcpSocket", "exec", "grpc"].some((kind) => isObject(value[kind]))) {
@@ -67,21 +74,28 @@ function checkPort(port: JsonObject, path: string): Cause[] {
   const causes: Cause[] = [];
   for (const key of ["containerPort", "hostPort"]) {
     const value = port[key];
-    if (value !== undefined && value !== 0 && !isPort(value)) causes.push(cause.invalid(`${path}.${key}`, value, "must be between 1 and 65535, inclusive"));
+    if (value !== undefined && value !== 0 && !isPort(value))
+      causes.push(cause.invalid(`${path}.${key}`, value, "must be between 1 and 65535, inclusive"));
   }
   const protocols = ["SCTP", "TCP", "UDP"];
   if (!protocols.includes(String(port.protocol))) causes.push(cause.unsupported(`${path}.protocol`, port.protocol, protocols));
   return causes;
 }
 
-export const isPort = (value: unknown): value is number => typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= 65_535;
+export const isPort = (value: unknown): value is number =>
+  typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= 65_535;
 
 /** The specification without what may be changed in a running pod. */
 export function fixedPart(spec: unknown): JsonObject {
-  const { activeDeadlineSeconds, terminationGracePeriodSeconds, tolerations, nodeName, schedulingGates, ephemeralContainers, ...rest } = asObject(spec);
+  const { activeDeadlineSeconds, terminationGracePeriodSeconds, tolerations, nodeName, schedulingGates, ephemeralContainers, ...rest } =
+    asObject(spec);
   const withoutImage = (container: JsonObject): JsonObject => {
     const { image, resources, ...fixed } = container;
     return fixed;
   };
-  return { ...rest, containers: items(spec, "containers").map(withoutImage), initContainers: items(spec, "initContainers").map(withoutImage) };
+  return {
+    ...rest,
+    containers: items(spec, "containers").map(withoutImage),
+    initContainers: items(spec, "initContainers").map(withoutImage),
+  };
 }

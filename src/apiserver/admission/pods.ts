@@ -19,7 +19,8 @@ export const podRules: Rules = {
     if (!before) return causes;
     const bound = at(before, "spec", "nodeName");
     if (deepEqual(fixedPart(pod.spec), fixedPart(before.spec)) && (!bound || bound === at(pod, "spec", "nodeName"))) return causes;
-    const message = "pod updates may not change fields other than `spec.containers[*].image`, `spec.initContainers[*].image`, `spec.activeDeadlineSeconds`, `spec.tolerations` (only additions to existing tolerations) and `spec.terminationGracePeriodSeconds`";
+    const message =
+      "pod updates may not change fields other than `spec.containers[*].image`, `spec.initContainers[*].image`, `spec.activeDeadlineSeconds`, `spec.tolerations` (only additions to existing tolerations) and `spec.terminationGracePeriodSeconds`";
     return [...causes, cause.forbidden("spec", message)];
   },
   prepare(pod, before, core) {
@@ -42,7 +43,9 @@ function defaultRequests(container: JsonObject): void {
 function addTolerations(spec: JsonObject): void {
   const tolerations = [...asArray(spec.tolerations)];
   for (const key of ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"]) {
-    const covered = tolerations.some((each) => (at(each, "key") === key || !at(each, "key")) && ["NoExecute", undefined, ""].includes(at(each, "effect") as string));
+    const covered = tolerations.some(
+      (each) => (at(each, "key") === key || !at(each, "key")) && ["NoExecute", undefined, ""].includes(at(each, "effect") as string),
+    );
     if (!covered) tolerations.push({ key, operator: "Exists", effect: "NoExecute", tolerationSeconds: 300 });
   }
   spec.tolerations = tolerations;
@@ -69,7 +72,13 @@ function useServiceAccount(pod: KubeObject, spec: JsonObject, core: Core): Cause
   spec.serviceAccount = spec.serviceAccountName;
   const name = String(spec.serviceAccountName);
   const account = core.store.get("serviceaccounts", objectKey(pod.metadata.namespace, name));
-  if (!account) return [cause.forbidden("spec.serviceAccountName", `error looking up service account ${pod.metadata.namespace}/${name}: serviceaccount ${JSON.stringify(name)} not found`)];
+  if (!account)
+    return [
+      cause.forbidden(
+        "spec.serviceAccountName",
+        `error looking up service account ${pod.metadata.namespace}/${name}: serviceaccount ${JSON.stringify(name)} not found`,
+      ),
+    ];
   const wanted = spec.automountServiceAccountToken ?? account.automountServiceAccountToken ?? true;
   if (!wanted || items(spec, "volumes").some((volume) => String(volume.name).startsWith("kube-api-access-"))) return [];
   const volume = `kube-api-access-${nameSuffix()}`;
@@ -97,7 +106,9 @@ function qosClass(spec: JsonObject): string {
   const named = resources.flatMap(({ requests, limits }) => [...Object.keys(asObject(requests)), ...Object.keys(asObject(limits))]);
   if (!named.some((name) => name === "cpu" || name === "memory")) return "BestEffort";
   const guaranteed = resources.every(({ requests, limits }) =>
-    ["cpu", "memory"].every((name) => at(limits, name) !== undefined && deepEqual(at(limits, name), at(requests, name) ?? at(limits, name))),
+    ["cpu", "memory"].every(
+      (name) => at(limits, name) !== undefined && deepEqual(at(limits, name), at(requests, name) ?? at(limits, name)),
+    ),
   );
   return guaranteed ? "Guaranteed" : "Burstable";
 }

@@ -44,9 +44,11 @@ function checkService(spec: JsonObject): Cause[] {
   ports.forEach((port, index) => {
     const path = `spec.ports[${index}]`;
     if (!isPort(port.port)) causes.push(cause.invalid(`${path}.port`, port.port, "must be between 1 and 65535, inclusive"));
-    if (typeof port.targetPort === "number" && !isPort(port.targetPort)) causes.push(cause.invalid(`${path}.targetPort`, port.targetPort, "must be between 1 and 65535, inclusive"));
+    if (typeof port.targetPort === "number" && !isPort(port.targetPort))
+      causes.push(cause.invalid(`${path}.targetPort`, port.targetPort, "must be between 1 and 65535, inclusive"));
     if (ports.length > 1 && !port.name) causes.push(cause.required(`${path}.name`));
-    if (port.nodePort && !exposed(spec)) causes.push(cause.forbidden(`${path}.nodePort`, `may not be used when \`type\` is '${String(spec.type)}'`));
+    if (port.nodePort && !exposed(spec))
+      causes.push(cause.forbidden(`${path}.nodePort`, `may not be used when \`type\` is '${String(spec.type)}'`));
     const identity = `${String(port.protocol)}/${String(port.port)}`;
     if (seen.has(identity)) causes.push(cause.duplicate(path, { port: port.port, protocol: port.protocol }));
     seen.add(identity);
@@ -61,7 +63,8 @@ function allocateAddresses(spec: JsonObject, service: KubeObject, before: KubeOb
     return [];
   }
   const old = at(before, "spec", "clusterIP");
-  if (old && spec.clusterIP && old !== spec.clusterIP && old !== "None") return [cause.invalid("spec.clusterIPs[0]", spec.clusterIP, "may not change once set")];
+  if (old && spec.clusterIP && old !== spec.clusterIP && old !== "None")
+    return [cause.invalid("spec.clusterIPs[0]", spec.clusterIP, "may not change once set")];
   if (old) {
     for (const key of ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"]) spec[key] = at(before, "spec", key);
     return [];
@@ -78,7 +81,8 @@ function allocateAddresses(spec: JsonObject, service: KubeObject, before: KubeOb
   const addresses: string[] = [];
   for (const [index, range] of ranges.entries()) {
     const wanted = given[index];
-    const problem = typeof wanted === "string" && wanted !== "" ? checkAddress(wanted, range, taken, `spec.clusterIPs[${index}]`) : undefined;
+    const problem =
+      typeof wanted === "string" && wanted !== "" ? checkAddress(wanted, range, taken, `spec.clusterIPs[${index}]`) : undefined;
     if (problem) return [problem];
     addresses.push(typeof wanted === "string" && wanted !== "" ? wanted : freeAddress(range, taken));
   }
@@ -110,8 +114,11 @@ function checkAddress(address: string, range: Range, taken: ReadonlySet<string>,
   } catch {
     return cause.invalid(path, address, "must be a valid IP address");
   }
-  if (number < range.first || number > range.last) return cause.invalid(path, address, `failed to allocate IP ${address}: the provided IP is not in the valid range`);
-  return taken.has(address) ? cause.invalid(path, address, `failed to allocate IP ${address}: provided IP is already allocated`) : undefined;
+  if (number < range.first || number > range.last)
+    return cause.invalid(path, address, `failed to allocate IP ${address}: the provided IP is not in the valid range`);
+  return taken.has(address)
+    ? cause.invalid(path, address, `failed to allocate IP ${address}: provided IP is already allocated`)
+    : undefined;
 }
 
 /** A random start spreads addresses, as upstream; the lowest ones stay free for services that ask for them. */
@@ -141,7 +148,14 @@ function allocateNodePorts(spec: JsonObject, service: KubeObject, before: KubeOb
     const kept = items(before?.spec, "ports").find((old) => old.port === port.port && old.protocol === port.protocol)?.nodePort;
     port.nodePort = port.nodePort || kept || freePort(low, high, taken);
     const value = Number(port.nodePort);
-    if (value < low || value > high) causes.push(cause.invalid(`spec.ports[${index}].nodePort`, value, `provided port is not in the valid range. The range of valid ports is ${low}-${high}`));
+    if (value < low || value > high)
+      causes.push(
+        cause.invalid(
+          `spec.ports[${index}].nodePort`,
+          value,
+          `provided port is not in the valid range. The range of valid ports is ${low}-${high}`,
+        ),
+      );
     if (taken.has(value)) causes.push(cause.invalid(`spec.ports[${index}].nodePort`, value, "provided port is already allocated"));
     taken.add(value);
   });

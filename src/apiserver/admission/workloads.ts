@@ -18,7 +18,12 @@ function workload(defaults: (spec: JsonObject) => void): Rules {
     },
     validate(object, before) {
       const spec = asObject(object.spec);
-      return [...checkSelector(spec, before), ...checkReplicas(spec), ...checkPodSpec(templateSpec(specOf(object)), "spec.template.spec"), ...alwaysRestarts(spec)];
+      return [
+        ...checkSelector(spec, before),
+        ...checkReplicas(spec),
+        ...checkPodSpec(templateSpec(specOf(object)), "spec.template.spec"),
+        ...alwaysRestarts(spec),
+      ];
     },
   };
 }
@@ -27,13 +32,18 @@ function checkSelector(spec: JsonObject, before: KubeObject | undefined): Cause[
   const { selector, template } = spec;
   if (!isObject(selector)) return [cause.required("spec.selector")];
   if (Object.keys(selector).length === 0) return [cause.invalid("spec.selector", selector, "empty selector is invalid for a workload")];
-  if (before && !deepEqual(at(before, "spec", "selector"), selector)) return [cause.invalid("spec.selector", selector, "field is immutable")];
+  if (before && !deepEqual(at(before, "spec", "selector"), selector))
+    return [cause.invalid("spec.selector", selector, "field is immutable")];
   const labels = asObject(at(template, "metadata", "labels")) as Record<string, string>;
-  return matchesLabelSelector(selector, labels) ? [] : [cause.invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")];
+  return matchesLabelSelector(selector, labels)
+    ? []
+    : [cause.invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")];
 }
 
 function checkReplicas({ replicas }: JsonObject): Cause[] {
-  return typeof replicas === "number" && replicas < 0 ? [cause.invalid("spec.replicas", replicas, "must be greater than or equal to 0")] : [];
+  return typeof replicas === "number" && replicas < 0
+    ? [cause.invalid("spec.replicas", replicas, "must be greater than or equal to 0")]
+    : [];
 }
 
 function alwaysRestarts(spec: JsonObject): Cause[] {
@@ -76,7 +86,13 @@ export const replicationControllerRules: Rules = {
 
 function defaultJobSpec(spec: JsonObject): void {
   if (spec.completions === undefined && spec.parallelism === undefined) spec.completions = 1;
-  fill(spec, { parallelism: 1, backoffLimit: 6, completionMode: "NonIndexed", suspend: false, podReplacementPolicy: "TerminatingOrFailed" });
+  fill(spec, {
+    parallelism: 1,
+    backoffLimit: 6,
+    completionMode: "NonIndexed",
+    suspend: false,
+    podReplacementPolicy: "TerminatingOrFailed",
+  });
   defaultPodSpec(templateSpec(spec));
 }
 
@@ -86,7 +102,9 @@ function checkJobTemplate(spec: unknown, path: string): Cause[] {
   const template = asObject(at(spec, "template", "spec"));
   const causes = checkPodSpec(template, `${path}.template.spec`);
   const policy = template.restartPolicy;
-  return NEVER_OR_FAILURE.includes(String(policy)) ? causes : [...causes, cause.unsupported(`${path}.template.spec.restartPolicy`, policy, NEVER_OR_FAILURE)];
+  return NEVER_OR_FAILURE.includes(String(policy))
+    ? causes
+    : [...causes, cause.unsupported(`${path}.template.spec.restartPolicy`, policy, NEVER_OR_FAILURE)];
 }
 
 export const jobRules: Rules = {
@@ -128,8 +146,11 @@ export const cronJobRules: Rules = {
   validate(object) {
     const spec = asObject(object.spec);
     const causes = checkJobTemplate(at(spec, "jobTemplate", "spec"), "spec.jobTemplate.spec");
-    const fields = String(spec.schedule ?? "").trim().split(/\s+/);
-    if (fields.length !== 5 && !/^@\w+/.test(String(spec.schedule))) causes.push(cause.invalid("spec.schedule", spec.schedule, `expected exactly 5 fields, found ${fields.length}: [${spec.schedule}]`));
+    const fields = String(spec.schedule ?? "")
+      .trim()
+      .split(/\s+/);
+    if (fields.length !== 5 && !/^@\w+/.test(String(spec.schedule)))
+      causes.push(cause.invalid("spec.schedule", spec.schedule, `expected exactly 5 fields, found ${fields.length}: [${spec.schedule}]`));
     return causes;
   },
 };

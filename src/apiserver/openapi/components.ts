@@ -76,4 +76,3 @@ function publishedReference(schema: Schema, components: Components): Schema {
   }
   return Object.keys(beside).length === 0 ? { $ref } : { ...beside, allOf: [{ $ref }] };
 }
-

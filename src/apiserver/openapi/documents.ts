@@ -29,7 +29,9 @@ export function createDocuments(registry: Registry): Documents {
   const groups = () => cached("", () => Map.groupBy(registry.all(), documentPath));
   return {
     index: () => ({
-      paths: Object.fromEntries([...groups()].map(([path, resources]) => [path, { serverRelativeURL: `/openapi/v3/${path}?hash=${hashOf(resources, registry)}` }])),
+      paths: Object.fromEntries(
+        [...groups()].map(([path, resources]) => [path, { serverRelativeURL: `/openapi/v3/${path}?hash=${hashOf(resources, registry)}` }]),
+      ),
     }),
     groupVersion(path) {
       const resources = groups().get(path);

@@ -23,7 +23,10 @@ async function serveV2(exchange: Exchange, document: object): Promise<void> {
   if (!exchange.accept.protobuf) return sendJson(exchange, 200, document);
   const { encodeOpenApiV2 } = await import("./v2-protobuf.ts");
   const bytes = encodeOpenApiV2(document as Parameters<typeof encodeOpenApiV2>[0]);
-  exchange.response.writeHead(200, { "content-type": "application/com.github.proto-openapi.spec.v2@v1.0+protobuf", "content-length": bytes.length });
+  exchange.response.writeHead(200, {
+    "content-type": "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+    "content-length": bytes.length,
+  });
   exchange.response.end(bytes);
 }
 

@@ -6,7 +6,8 @@ const PARAMETERS = ["dryRun", "fieldManager", "fieldValidation"].map((name) => (
   name,
   in: "query",
   schema: { type: "string", uniqueItems: true },
-  description: name === "fieldValidation" ? "What to do with unknown fields: Strict, Warn or Ignore." : "See the API concepts of Kubernetes.",
+  description:
+    name === "fieldValidation" ? "What to do with unknown fields: Strict, Warn or Ignore." : "See the API concepts of Kubernetes.",
 }));
 
 const ACTIONS = { get: "get", post: "post", put: "put", patch: "patch", delete: "delete" } as const;
@@ -32,7 +33,13 @@ export function pathsOf(resources: readonly Resource[], refPrefix: string): Json
 
 const pathParameter = (name: string) => ({ name, in: "path", required: true, schema: { type: "string", uniqueItems: true } });
 
-function operations(resource: Resource, refPrefix: string, methods: readonly Method[], collection: boolean, parameters: readonly JsonObject[]): JsonObject {
+function operations(
+  resource: Resource,
+  refPrefix: string,
+  methods: readonly Method[],
+  collection: boolean,
+  parameters: readonly JsonObject[],
+): JsonObject {
   const { group, version, kind } = resource;
   const result: JsonObject = { parameters };
   for (const method of methods) {

@@ -3,7 +3,17 @@ import { bytesField, message, stringField, varintField } from "../protobuf/wire.
 
 /** Field numbers of gnostic's `openapi.v2.Document` and what it consists of. */
 const DOCUMENT = { swagger: 1, info: 2, paths: 8, definitions: 9 } as const;
-const SCHEMA = { ref: 1, format: 2, description: 4, required: 19, additionalProperties: 21, type: 22, items: 23, properties: 25, extension: 31 } as const;
+const SCHEMA = {
+  ref: 1,
+  format: 2,
+  description: 4,
+  required: 19,
+  additionalProperties: 21,
+  type: 22,
+  items: 23,
+  properties: 25,
+  extension: 31,
+} as const;
 
 interface SwaggerDocument {
   readonly definitions?: Readonly<Record<string, JsonObject>>;
@@ -38,7 +48,8 @@ function encodeSchema(schema: JsonObject): Buffer {
   if (properties.length > 0) parts.push(bytesField(SCHEMA.properties, message(...properties)));
   for (const [key, value] of Object.entries(schema)) {
     // An extension's value is an Any whose `yaml` text readers parse.
-    if (key.startsWith("x-")) parts.push(bytesField(SCHEMA.extension, message(stringField(1, key), bytesField(2, message(stringField(2, JSON.stringify(value)))))));
+    if (key.startsWith("x-"))
+      parts.push(bytesField(SCHEMA.extension, message(stringField(1, key), bytesField(2, message(stringField(2, JSON.stringify(value)))))));
   }
   return message(...parts);
 }

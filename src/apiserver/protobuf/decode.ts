@@ -2,8 +2,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { badRequest } from "../errors.ts";
 import type { JsonObject } from "../object.ts";
-import { keepsZero } from "./zero.ts";
 import { readFields, type WireField } from "./wire.ts";
+import { keepsZero } from "./zero.ts";
 
 /** Kubernetes' protobuf bodies begin with this, then a `runtime.Unknown` with apiVersion, kind and the encoded object. */
 const MAGIC = Buffer.from("k8s\0");
@@ -22,7 +22,10 @@ interface Field {
 export function decodeProtobuf(body: Buffer): JsonObject {
   try {
     if (!body.subarray(0, 4).equals(MAGIC)) throw new RangeError("the body does not begin with the bytes k8s\\0");
-    const { typeMeta, raw } = decodeMessage(UNKNOWN, body.subarray(4)) as { typeMeta?: { apiVersion?: string; kind?: string }; raw?: string };
+    const { typeMeta, raw } = decodeMessage(UNKNOWN, body.subarray(4)) as {
+      typeMeta?: { apiVersion?: string; kind?: string };
+      raw?: string;
+    };
     const { apiVersion = "", kind = "" } = typeMeta ?? {};
     return { apiVersion, kind, ...(decodeMessage(messageName(apiVersion, kind), Buffer.from(raw ?? "", "base64")) as JsonObject) };
   } catch (thrown) {
@@ -57,7 +60,8 @@ function fieldsOf(message: string): ReadonlyMap<number, Field> | undefined {
 
 /** Go's special types are something else in JSON than the messages that carry them. */
 const SPECIAL: Readonly<Record<string, (fields: JsonObject) => unknown>> = {
-  [`${META}.Time`]: ({ seconds }) => (seconds === undefined ? undefined : new Date(Number(seconds) * 1000).toISOString().replace(".000", "")),
+  [`${META}.Time`]: ({ seconds }) =>
+    seconds === undefined ? undefined : new Date(Number(seconds) * 1000).toISOString().replace(".000", ""),
   [`${META}.MicroTime`]: ({ seconds, nanos }) => (seconds === undefined ? undefined : microTime(Number(seconds), Number(nanos ?? 0))),
   [`${META}.FieldsV1`]: ({ Raw }) => rawJson(Raw),
   [`${META}.Verbs`]: ({ items }) => items ?? [],
@@ -71,7 +75,8 @@ const SPECIAL: Readonly<Record<string, (fields: JsonObject) => unknown>> = {
 const microTime = (seconds: number, nanos: number): string =>
   new Date(seconds * 1000).toISOString().replace("000Z", `${String(Math.floor(nanos / 1000)).padStart(6, "0")}Z`);
 
-const rawJson = (base64: unknown): unknown => (typeof base64 === "string" ? JSON.parse(Buffer.from(base64, "base64").toString()) : undefined);
+const rawJson = (base64: unknown): unknown =>
+  typeof base64 === "string" ? JSON.parse(Buffer.from(base64, "base64").toString()) : undefined;
 
 function decodeMessage(message: string, bytes: Buffer): unknown {
   const fields = fieldsOf(message);

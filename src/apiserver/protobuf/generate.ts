@@ -12,7 +12,16 @@ import { readFields } from "./wire.ts";
 const WANTED =
   /^k8s\.io\.(api\.(core|apps|batch|networking|rbac|policy|scheduling|storage|discovery|coordination|autoscaling|authentication|authorization|events|node|admissionregistration)\.v[12]|apimachinery\.pkg\.(apis\.meta\.v1|api\.resource|runtime|util\.intstr))$/;
 
-const TYPES: Readonly<Record<number, string>> = { 1: "double", 3: "int", 4: "int", 5: "int", 8: "bool", 9: "string", 12: "bytes", 13: "int" };
+const TYPES: Readonly<Record<number, string>> = {
+  1: "double",
+  3: "int",
+  4: "int",
+  5: "int",
+  8: "bool",
+  9: "string",
+  12: "bytes",
+  13: "int",
+};
 
 interface Field {
   readonly name: string;
@@ -24,7 +33,8 @@ interface Field {
 type Wire = ReturnType<typeof fieldsOf>;
 
 const fieldsOf = (bytes: Buffer) => [...readFields(bytes)];
-const buffers = (fields: Wire, number: number): Buffer[] => fields.flatMap((field) => (field.number === number && Buffer.isBuffer(field.value) ? [field.value] : []));
+const buffers = (fields: Wire, number: number): Buffer[] =>
+  fields.flatMap((field) => (field.number === number && Buffer.isBuffer(field.value) ? [field.value] : []));
 const text = (fields: Wire, number: number): string => buffers(fields, number)[0]?.toString() ?? "";
 const numeric = (fields: Wire, number: number): number => Number(fields.find((field) => field.number === number)?.value ?? 0);
 
@@ -61,7 +71,12 @@ function isInlined(message: string, field: Field): boolean {
   if (field.repeated || !field.type.includes(".")) return false;
   try {
     const { properties } = modelSchema(`${group}/${version}.${type}`);
-    return properties !== undefined && Object.keys(properties).length > 0 && !(field.name in properties) && /(Source|Handler|Reference|Common|RuleValue)$/i.test(field.name);
+    return (
+      properties !== undefined &&
+      Object.keys(properties).length > 0 &&
+      !(field.name in properties) &&
+      /(Source|Handler|Reference|Common|RuleValue)$/i.test(field.name)
+    );
   } catch {
     return false;
   }
@@ -76,7 +91,9 @@ const lines = [...messages]
   .filter(([name]) => !name.endsWith("List"))
   .sort(([a], [b]) => (a < b ? -1 : 1))
   .map(([name, fields]) => {
-    const written = fields.map((field) => `${field.number}${field.repeated ? "*" : ""}${isInlined(name, field) ? "^" : ""} ${field.name} ${field.type}`);
+    const written = fields.map(
+      (field) => `${field.number}${field.repeated ? "*" : ""}${isInlined(name, field) ? "^" : ""} ${field.name} ${field.type}`,
+    );
     return `  ${JSON.stringify(name)}: ${JSON.stringify(written.join(", "))}`;
   });
 writeFileSync(join(import.meta.dirname, "fields.json"), `{\n${lines.join(",\n")}\n}\n`);

@@ -15,7 +15,8 @@ export function varint(value: number | bigint): Buffer {
 
 export const varintField = (number: number, value: number | bigint): Buffer => Buffer.concat([varint(number << 3), varint(value)]);
 
-export const bytesField = (number: number, content: Uint8Array): Buffer => Buffer.concat([varint((number << 3) | 2), varint(content.length), content]);
+export const bytesField = (number: number, content: Uint8Array): Buffer =>
+  Buffer.concat([varint((number << 3) | 2), varint(content.length), content]);
 
 export const stringField = (number: number, text: string): Buffer => bytesField(number, Buffer.from(text));
 
