@@ -67,6 +67,8 @@ export interface Names {
   readonly nodeLabels: readonly string[];
   /** Any pod of the cluster, or the local node, by its address in canonical text. */
   endpointByIp(ip: string): EndpointNames | undefined;
+  /** The pod of this node whose processes are in this cgroup, and its addresses; may be left out. */
+  endpointByCgroup?(cgroupId: bigint): { readonly endpointId: number; readonly ips: readonly string[] } | undefined;
   /** An endpoint of this node. */
   endpointById(id: number): EndpointNames | undefined;
   /** Labels of an identity, sorted; empty when unknown. */

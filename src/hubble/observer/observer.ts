@@ -1,0 +1,151 @@
+import type { AgentEvent, LostEvent } from "#api/gen/flow/events_pb.ts";
+import type { Flow } from "#api/gen/flow/flow_pb.ts";
+import type { MonitorEvent } from "#monitor/events.ts";
+import { errorMessage } from "#runtime/errors.ts";
+import type { Logger } from "#runtime/logger.ts";
+import type { Names } from "../names.ts";
+import { agentEventMessage, lostEventMessage } from "../parser/agent-event.ts";
+import { flowOfAccess } from "../parser/l7.ts";
+import { flowOfPacket } from "../parser/packet.ts";
+import { createPolicyBook, type PolicyBook } from "../parser/policies.ts";
+import { flowOfSocket } from "../parser/socket.ts";
+import { Ring } from "../ring.ts";
+import { createNamespaceLog, type NamespaceLog } from "./namespaces.ts";
+
+/** One thing the ring holds. `time` is nanoseconds since 1970. */
+export type Entry =
+  | { readonly kind: "flow"; readonly time: bigint; readonly flow: Flow }
+  | { readonly kind: "agent"; readonly time: bigint; readonly event: AgentEvent }
+  | { readonly kind: "lost"; readonly time: bigint; readonly event: LostEvent };
+
+export interface ObserverDeps {
+  readonly names: Names;
+  readonly log: Logger;
+  /** Version of the agent, as clients see it. */
+  readonly version: string;
+}
+
+export interface ObserverConfig {
+  /** Power of two minus one; 4095 by default (`hubble-event-buffer-capacity`). */
+  readonly capacity?: number;
+}
+
+export interface ObserverStatus {
+  readonly flows: number;
+  readonly maxFlows: number;
+  readonly seenFlows: bigint;
+  readonly uptimeNs: bigint;
+  readonly flowsPerSecond: number;
+}
+
+/** The observer of a node: takes events, keeps flows. */
+export interface Observer {
+  readonly ring: Ring<Entry>;
+  readonly names: Names;
+  readonly version: string;
+  readonly namespaces: NamespaceLog;
+  /** Takes an event at once. It never throws: an event nobody understands is counted and logged, once a minute at most. */
+  push(event: MonitorEvent): void;
+  status(): ObserverStatus;
+  /** Calls `sink` for each flow, as it is made; the sink must be quick. Disposing stops that. */
+  onFlow(sink: (flow: Flow) => void): Disposable;
+  /** Calls `sink` for each report of lost events. */
+  onLost(sink: (event: LostEvent) => void): Disposable;
+}
+
+const COMPLAIN_EVERY_MS = 60_000;
+const RATE_WINDOW_NS = 60_000_000_000n;
+
+/** Starts to observe. There is nothing to stop: it only does something when pushed. */
+export function startObserver(deps: ObserverDeps, config: ObserverConfig = {}): Observer {
+  const ring = new Ring<Entry>(config.capacity ?? 4095);
+  const book = createPolicyBook(deps.names);
+  const namespaces = createNamespaceLog();
+  const flowSinks = new Set<(flow: Flow) => void>();
+  const lostSinks = new Set<(event: LostEvent) => void>();
+  const startedAt = performance.now();
+  let seenFlows = 0n;
+  const complain = createComplainer(deps.log);
+  return {
+    ring,
+    names: deps.names,
+    version: deps.version,
+    namespaces,
+    push(event) {
+      try {
+        const entry = entryOf(event, deps, book);
+        ring.write(entry);
+        if (entry.kind === "flow") {
+          seenFlows++;
+          namespaces.note(entry.flow);
+          for (const sink of flowSinks) sink(entry.flow);
+        } else if (entry.kind === "lost") for (const sink of lostSinks) sink(entry.event);
+      } catch (thrown) {
+        complain(event, thrown);
+      }
+    },
+    status: () => ({
+      flows: ring.length,
+      maxFlows: ring.capacity,
+      seenFlows,
+      uptimeNs: BigInt(Math.round((performance.now() - startedAt) * 1e6)),
+      flowsPerSecond: flowsPerSecond(ring),
+    }),
+    onFlow: (sink) => register(flowSinks, sink),
+    onLost: (sink) => register(lostSinks, sink),
+  };
+}
+
+function register<T>(sinks: Set<T>, sink: T): Disposable {
+  sinks.add(sink);
+  return { [Symbol.dispose]: () => void sinks.delete(sink) };
+}
+
+function entryOf(event: MonitorEvent, { names, version }: ObserverDeps, book: PolicyBook): Entry {
+  switch (event.type) {
+    case "agent":
+      return { kind: "agent", time: event.time, event: agentEventMessage(event) };
+    case "lost":
+      return { kind: "lost", time: event.time, event: lostEventMessage(event) };
+    default: {
+      const flow =
+        event.type === "l7"
+          ? flowOfAccess(event, names)
+          : event.type === "trace-sock"
+            ? flowOfSocket(event, names)
+            : flowOfPacket(event, names, book);
+      flow.emitter = { $typeName: "flow.Emitter", name: "Hubble", version };
+      return { kind: "flow", time: event.time, flow };
+    }
+  }
+}
+
+function createComplainer(log: Logger): (event: MonitorEvent, thrown: unknown) => void {
+  let failures = 0;
+  let quietUntil = 0;
+  return (event, thrown) => {
+    failures++;
+    if (performance.now() < quietUntil) return;
+    quietUntil = performance.now() + COMPLAIN_EVERY_MS;
+    log.warn("events could not be made flows", { events: failures, type: event.type, error: errorMessage(thrown) });
+    failures = 0;
+  };
+}
+
+/** Flows a second over the last minute, or over what the ring still holds of it. */
+function flowsPerSecond(ring: Ring<Entry>): number {
+  const newest = ring.at(ring.written - 1);
+  if (newest === undefined) return 0;
+  const now = BigInt(Date.now()) * 1_000_000n;
+  const from = now - RATE_WINDOW_NS;
+  let count = 0;
+  let oldest = now;
+  for (let at = ring.written - 1; at >= ring.oldest; at--) {
+    const entry = ring.at(at);
+    if (entry === undefined || entry.time < from) break;
+    if (entry.kind === "flow") count++;
+    oldest = entry.time;
+  }
+  const whole = ring.length === ring.capacity && oldest > from ? Number(now - oldest) : Number(RATE_WINDOW_NS);
+  return count === 0 ? 0 : count / Math.max(whole / 1e9, 1e-3);
+}

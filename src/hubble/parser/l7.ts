@@ -1,0 +1,144 @@
+import { randomUUID } from "node:crypto";
+import { type Flow, FlowType, type HTTP, L7FlowType, type Layer7, TrafficDirection, Verdict } from "#api/gen/flow/flow_pb.ts";
+import type { DnsAccess } from "#monitor/access.ts";
+import type { L7Event } from "#monitor/events.ts";
+import type { AccessMessage, Mismatched, NearMiss, RuleOrigin } from "#proxy/protocol.ts";
+import { EVENT_TYPE } from "../event-types.ts";
+import type { Denial, Names, PolicyNames } from "../names.ts";
+import { enrichFlow, resolveEndpoint } from "./enrich.ts";
+import { tcpLayer, udpLayer } from "./layer4.ts";
+import { emptyFlow, ipMessage } from "./messages.ts";
+import { nameAllowed, nameDenied } from "./policies.ts";
+import { summaryOf } from "./summary.ts";
+
+type Access = AccessMessage | DnsAccess;
+
+const VERDICTS = { FORWARDED: Verdict.FORWARDED, DROPPED: Verdict.DROPPED, ERROR: Verdict.ERROR } as const;
+
+/** A request or response at the proxy as a flow. A response goes from the server to the client. */
+export function flowOfAccess(event: L7Event, names: Names): Flow {
+  const { access } = event;
+  const response = access.kind === "response";
+  const [from, to] = response ? [access.destination, access.source] : [access.source, access.destination];
+  const flow = emptyFlow(event.time);
+  flow.uuid = randomUUID();
+  flow.Type = FlowType.L7;
+  flow.eventType = { $typeName: "flow.CiliumEventType", type: EVENT_TYPE.l7, subType: 0 };
+  flow.verdict = VERDICTS[access.verdict];
+  flow.isReply = response;
+  flow.reply = response;
+  flow.trafficDirection = access.direction === "egress" ? TrafficDirection.EGRESS : TrafficDirection.INGRESS;
+  flow.IP = ipMessage(from.ip, to.ip);
+  flow.l4 = access.type === "dns-access" && access.protocol === "UDP" ? udpLayer(from.port, to.port) : tcpLayer(from.port, to.port);
+  flow.source = resolveEndpoint(names, { ...from, endpointId: 0 });
+  flow.destination = resolveEndpoint(names, { ...to, endpointId: 0 });
+  flow.l7 = layer7Of(access);
+  enrichFlow(names, flow);
+  nameTrace(flow, access);
+  if (access.denied !== undefined) nameDenied(flow, denialOf(access));
+  else if (access.origins !== undefined) nameAllowed(flow, policiesOfOrigins(access.origins, access.policyRevision));
+  flow.Summary = summaryOf(flow);
+  return flow;
+}
+
+function layer7Of(access: Access): Layer7 {
+  const type = access.kind === "response" ? L7FlowType.RESPONSE : L7FlowType.REQUEST;
+  const latencyNs = BigInt(Math.max(0, Math.round(access.latencyNs)));
+  return {
+    $typeName: "flow.Layer7",
+    type,
+    latencyNs,
+    record: access.type === "access" ? { case: "http", value: httpOf(access) } : dnsOf(access),
+  };
+}
+
+function httpOf({ http }: AccessMessage): HTTP {
+  const headers = http.headers.map(({ key, value }) => ({ $typeName: "flow.HTTPHeader" as const, key, value }));
+  return { $typeName: "flow.HTTP", code: http.code, method: http.method, url: http.url, protocol: http.protocol, headers };
+}
+
+function dnsOf({ dns }: DnsAccess): Layer7["record"] {
+  const { query, ttl, rcode } = dns;
+  return {
+    case: "dns",
+    value: {
+      $typeName: "flow.DNS",
+      query,
+      ips: [...dns.ips],
+      ttl,
+      cnames: [...dns.cnames],
+      observationSource: dns.source,
+      rcode,
+      qtypes: [...dns.qtypes],
+      rrtypes: [...dns.rrtypes],
+    },
+  };
+}
+
+/** W3C trace context: `00-<trace id>-<span>-<flags>`. */
+function nameTrace(flow: Flow, access: Access): void {
+  if (access.type !== "access") return;
+  const parent = access.http.headers.find(({ key }) => key.toLowerCase() === "traceparent")?.value;
+  const traceId = parent?.split("-")[1];
+  if (traceId === undefined || !/^[0-9a-f]{32}$/.test(traceId)) return;
+  flow.traceContext = { $typeName: "flow.TraceContext", parent: { $typeName: "flow.TraceParent", traceId } };
+}
+
+function policiesOfOrigins(origins: readonly RuleOrigin[], revision: number): PolicyNames[] {
+  return origins.map((origin) => policyOfOrigin(origin, revision));
+}
+
+function policyOfOrigin(origin: RuleOrigin, revision: number): PolicyNames {
+  const namespace = origin.namespace ?? "";
+  const prefix = "k8s:io.cilium.k8s.policy";
+  const labels = [`${prefix}.derived-from=${origin.kind}`, `${prefix}.name=${origin.name}`];
+  if (namespace !== "") labels.push(`${prefix}.namespace=${namespace}`);
+  return { ...origin, namespace, labels, revision };
+}
+
+const REASON_LINES = {
+  policy: "no HTTP rule of these policies allows the request",
+  "no-policy": "the proxy has no policy for this port yet",
+  "ambiguous-path": "the path can be read in several ways and not all of them are allowed",
+  "header-mismatch": "a header the policy demands is missing or different",
+} as const;
+
+function denialOf(access: Access): Denial {
+  const denied = access.denied;
+  if (denied === undefined) return { policies: [], lines: [], nearest: [] };
+  const revision = access.policyRevision;
+  const first = denied.nearest[0];
+  const lines: string[] = [access.type === "access" ? REASON_LINES[denied.reason] : "no DNS rule of these policies allows the name"];
+  if (denied.reading !== undefined) lines.push(`read as ${denied.reading} it is not allowed`);
+  const fix = first === undefined ? undefined : fixOf(first, access);
+  return {
+    policies: policiesOfOrigins(denied.origins, revision),
+    lines,
+    nearest: denied.nearest.flatMap((miss) => nearMissOf(miss, revision)),
+    ...(fix === undefined ? {} : { fix }),
+  };
+}
+
+function nearMissOf(miss: NearMiss, revision: number): Denial["nearest"] {
+  const origin = miss.origins[0];
+  if (origin === undefined) return [];
+  const place = miss.httpIndex === undefined ? "" : `http rule ${miss.httpIndex}: `;
+  return [{ rule: policyOfOrigin(origin, revision), reasons: miss.mismatches.map((mismatch) => place + mismatchText(mismatch)) }];
+}
+
+function mismatchText({ field, wanted, found }: Mismatched): string {
+  return `${field} "${found}" does not match "${wanted}"`;
+}
+
+function fixOf(miss: NearMiss, access: Access): string | undefined {
+  const origin = miss.origins[0];
+  if (origin === undefined || access.type !== "access") return undefined;
+  const wrong = miss.mismatches.map(({ field }) => field);
+  const place = `${origin.namespace ? `${origin.namespace}/` : ""}${origin.name}`;
+  if (wrong.includes("identity")) return `let ${place} also select this peer`;
+  return `add an http rule to ${place} with method: "${access.http.method}" and path: "${pathOf(access.http.url)}"`;
+}
+
+function pathOf(url: string): string {
+  return /^[a-z]+:\/\/[^/]*(\/[^?#]*)/.exec(url)?.[1] ?? "/";
+}

@@ -1,0 +1,120 @@
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import {
+  AuthType,
+  DebugCapturePoint,
+  DropReason,
+  type Endpoint,
+  type Flow,
+  FlowType,
+  type IP,
+  IPVersion,
+  type Policy,
+  type Service,
+  SocketTranslationPoint,
+  TraceObservationPoint,
+  TraceReason,
+  TrafficDirection,
+  Verdict,
+} from "#api/gen/flow/flow_pb.ts";
+import type { EndpointNames, PolicyNames } from "../names.ts";
+
+// Messages are made as literals: the same objects `create` gives, four times faster, and a flow is made for every packet.
+
+/** Nanoseconds since 1970 as a protobuf timestamp. */
+export function timestampOf(time: bigint): Timestamp {
+  const seconds = time / 1_000_000_000n;
+  return { $typeName: "google.protobuf.Timestamp", seconds, nanos: Number(time - seconds * 1_000_000_000n) };
+}
+
+/** A protobuf timestamp as nanoseconds since 1970; 0 for none. */
+export function nanosecondsOf(timestamp: Timestamp | undefined): bigint {
+  return timestamp === undefined ? 0n : timestamp.seconds * 1_000_000_000n + BigInt(timestamp.nanos);
+}
+
+/** A flow with nothing in it but its time. */
+export function emptyFlow(time: bigint): Flow {
+  return {
+    $typeName: "flow.Flow",
+    time: timestampOf(time),
+    verdict: Verdict.VERDICT_UNKNOWN,
+    dropReason: 0,
+    ethernet: undefined,
+    IP: undefined,
+    l4: undefined,
+    source: undefined,
+    destination: undefined,
+    Type: FlowType.UNKNOWN_TYPE,
+    nodeName: "",
+    sourceNames: [],
+    destinationNames: [],
+    l7: undefined,
+    reply: false,
+    eventType: undefined,
+    sourceService: undefined,
+    destinationService: undefined,
+    trafficDirection: TrafficDirection.TRAFFIC_DIRECTION_UNKNOWN,
+    policyMatchType: 0,
+    traceObservationPoint: TraceObservationPoint.UNKNOWN_POINT,
+    dropReasonDesc: DropReason.DROP_REASON_UNKNOWN,
+    isReply: undefined,
+    debugCapturePoint: DebugCapturePoint.DBG_CAPTURE_POINT_UNKNOWN,
+    interface: undefined,
+    proxyPort: 0,
+    traceContext: undefined,
+    sockXlatePoint: SocketTranslationPoint.SOCK_XLATE_POINT_UNKNOWN,
+    socketCookie: 0n,
+    cgroupId: 0n,
+    uuid: "",
+    authType: AuthType.DISABLED,
+    traceReason: TraceReason.TRACE_REASON_UNKNOWN,
+    nodeLabels: [],
+    file: undefined,
+    tunnel: undefined,
+    ipTraceId: undefined,
+    emitter: undefined,
+    egressAllowedBy: [],
+    ingressAllowedBy: [],
+    egressDeniedBy: [],
+    ingressDeniedBy: [],
+    policyLog: [],
+    aggregate: undefined,
+    Summary: "",
+    extensions: undefined,
+  };
+}
+
+/** An endpoint of a flow. `names` undefined: something without a name, known by its identity alone. */
+export function endpointMessage(identity: number, labels: readonly string[], names: EndpointNames | undefined): Endpoint {
+  return {
+    $typeName: "flow.Endpoint",
+    ID: names?.id ?? 0,
+    identity,
+    namespace: names?.namespace ?? "",
+    labels: [...labels],
+    podName: names?.podName ?? "",
+    workloads: (names?.workloads ?? []).map(({ name, kind }) => ({ $typeName: "flow.Workload", name, kind })),
+    clusterName: names?.clusterName ?? "",
+  };
+}
+
+/** Addresses of a packet. */
+export function ipMessage(source: string, destination: string): IP {
+  const ipVersion = (destination || source).includes(":") ? IPVersion.IPv6 : IPVersion.IPv4;
+  return { $typeName: "flow.IP", source, destination, ipVersion, encrypted: false, sourceXlated: "" };
+}
+
+/** A service of a flow; undefined stays undefined. */
+export function serviceMessage(service: { readonly name: string; readonly namespace: string } | undefined): Service | undefined {
+  return service === undefined ? undefined : { $typeName: "flow.Service", name: service.name, namespace: service.namespace };
+}
+
+/** Policies without repeats, in their order. */
+export function policyMessages(rules: readonly PolicyNames[]): Policy[] {
+  const seen = new Map<string, Policy>();
+  for (const { kind, namespace, name, labels, revision } of rules) {
+    const key = `${kind}/${namespace}/${name}`;
+    if (seen.has(key)) continue;
+    seen.set(key, { $typeName: "flow.Policy", name, namespace, labels: [...labels], revision: BigInt(revision), kind });
+  }
+  return [...seen.values()];
+}

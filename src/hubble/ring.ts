@@ -1,0 +1,91 @@
+/** What a reader gets: an entry, or how many it missed because it was too slow. */
+export type RingItem<T> = { readonly entry: T } | { readonly lost: number };
+
+/**
+ * The newest `capacity` entries, one writer, any number of readers. Writing never waits: a reader that is overtaken learns
+ * exactly how many entries it missed.
+ */
+export class Ring<T> {
+  readonly capacity: number;
+  readonly #entries: T[] = [];
+  /** Entries ever written: the sequence number of the next one. */
+  #written = 0;
+  readonly #waiting = new Set<() => void>();
+
+  /** `capacity` must be a power of two minus one, as in Hubble (4095 by default). Throws RangeError otherwise. */
+  constructor(capacity: number) {
+    if (!Number.isInteger(Math.log2(capacity + 1)) || capacity < 1 || capacity > 65535) {
+      throw new RangeError(`ring capacity ${capacity}: must be a power of two minus one, from 1 to 65535`);
+    }
+    this.capacity = capacity;
+  }
+
+  /** Entries held now. */
+  get length(): number {
+    return this.#entries.length;
+  }
+
+  /** Entries ever written. */
+  get written(): number {
+    return this.#written;
+  }
+
+  /** Sequence number of the oldest entry held. */
+  get oldest(): number {
+    return this.#written - this.#entries.length;
+  }
+
+  write(entry: T): void {
+    if (this.#entries.length < this.capacity) this.#entries.push(entry);
+    else this.#entries[this.#written % this.capacity] = entry;
+    this.#written++;
+    if (this.#waiting.size > 0) this.#wake();
+  }
+
+  /** The entry of a sequence number, undefined when it is gone or not there yet. */
+  at(sequence: number): T | undefined {
+    if (sequence < this.oldest || sequence >= this.#written) return undefined;
+    return this.#entries[sequence % this.capacity];
+  }
+
+  /** Resolves when there is an entry at or after `sequence`, or the signal aborts. */
+  async wait(sequence: number, signal: AbortSignal): Promise<void> {
+    while (this.#written <= sequence && !signal.aborted) {
+      await new Promise<void>((resolve) => {
+        const done = () => {
+          this.#waiting.delete(done);
+          signal.removeEventListener("abort", done);
+          resolve();
+        };
+        this.#waiting.add(done);
+        signal.addEventListener("abort", done, { once: true });
+      });
+    }
+  }
+
+  /** Everything from `from` on; with `follow` also what is written later, until the signal aborts. */
+  async *read(from: number, options: { readonly follow: boolean; readonly signal: AbortSignal }): AsyncGenerator<RingItem<T>, void> {
+    const end = options.follow ? Number.POSITIVE_INFINITY : this.#written;
+    let next = from;
+    while (next < end && !options.signal.aborted) {
+      if (next < this.oldest) {
+        const oldest = Math.min(this.oldest, end);
+        const lost = oldest - next;
+        next = oldest;
+        yield { lost };
+        continue;
+      }
+      const entry = this.at(next);
+      if (entry === undefined) {
+        await this.wait(next, options.signal);
+        continue;
+      }
+      next++;
+      yield { entry };
+    }
+  }
+
+  #wake(): void {
+    for (const done of [...this.#waiting]) done();
+  }
+}

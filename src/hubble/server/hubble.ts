@@ -1,0 +1,32 @@
+import { Health } from "#api/gen/grpc/health/v1/health_pb.ts";
+import { Observer as ObserverService } from "#api/gen/observer/observer_pb.ts";
+import { Peer as PeerServiceType } from "#api/gen/peer/peer_pb.ts";
+import type { Logger } from "#runtime/logger.ts";
+import type { Observer } from "../observer/observer.ts";
+import { observerService } from "../observer/service.ts";
+import { formatSocketAddress } from "./address.ts";
+import { type GrpcServer, startGrpcServer } from "./grpc.ts";
+import { healthService } from "./health.ts";
+import { type PeerSource, peerService } from "./peers.ts";
+
+export interface HubbleServerDeps {
+  readonly observer: Observer;
+  readonly peers: PeerSource;
+  readonly log: Logger;
+}
+
+export interface HubbleServerConfig {
+  /** `:4244`, `unix:///var/run/cilium/hubble.sock`. */
+  readonly listen: readonly string[];
+}
+
+/** Serves a node's observer, its peers and its health. Rejects when an address is taken. */
+export async function startHubbleServer(deps: HubbleServerDeps, config: HubbleServerConfig): Promise<GrpcServer> {
+  const server = await startGrpcServer((router) => {
+    router.service(ObserverService, observerService(deps.observer));
+    router.service(PeerServiceType, peerService(deps.peers));
+    router.service(Health, healthService([ObserverService.typeName, PeerServiceType.typeName]));
+  }, config.listen);
+  deps.log.info("hubble server started", { addresses: server.addresses.map(formatSocketAddress) });
+  return server;
+}
