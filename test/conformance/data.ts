@@ -1,0 +1,102 @@
+import { existsSync, readFileSync } from "node:fs";
+import { type PolicySettings, settingsWith } from "#policy/settings.ts";
+
+/** Where the data lies unless CILIA_CONFORMANCE says otherwise: beside the checkout, as it is too large to be part of it. */
+export const dataFolder = process.env["CILIA_CONFORMANCE"] ?? new URL("../../../shared/conformance/policy", import.meta.url).pathname;
+
+/** One identity of a scenario. */
+export type DataIdentity = {
+  readonly id: number;
+  readonly name: string;
+  readonly labels: readonly string[];
+  readonly endpoint: boolean;
+  readonly namedPorts?: readonly { readonly name: string; readonly protocol: string; readonly port: number }[];
+};
+
+/** An answer that flows refer to. */
+export type DataVerdict = {
+  readonly verdict: "allowed" | "denied" | "error";
+  readonly match: string;
+  readonly policies?: readonly number[];
+  readonly redirect?: { readonly parser: string; readonly listener?: string; readonly listenerPriority?: number };
+  readonly l7?: readonly Record<string, unknown>[];
+  readonly auth?: string;
+  readonly authExplicit?: boolean;
+  readonly log?: readonly string[];
+};
+
+/** A row of a policy map as the data has it. */
+export type DataMapEntry = {
+  readonly direction: string;
+  readonly identity: number;
+  readonly protocol: number;
+  readonly port: number;
+  readonly portPrefix: number;
+  readonly deny?: boolean;
+  readonly proxy?: string;
+};
+
+/** A small cluster, its policies, and the answer for each flow. */
+export type Scenario = {
+  readonly id: string;
+  readonly quirks?: readonly string[];
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly identities: readonly DataIdentity[];
+  readonly services?: readonly {
+    readonly namespace: string;
+    readonly name: string;
+    readonly labels?: Readonly<Record<string, string>>;
+    readonly selector?: Readonly<Record<string, string>>;
+    readonly endpoints?: readonly string[];
+  }[];
+  readonly policies: readonly unknown[];
+  readonly expected: {
+    readonly policies: readonly { readonly accepted: boolean; readonly stage?: string; readonly error?: string }[];
+    readonly enforcement: readonly {
+      readonly id: number;
+      readonly ingress: boolean;
+      readonly egress: boolean;
+      readonly ingressDefaultDeny: boolean;
+      readonly egressDefaultDeny: boolean;
+      readonly policies?: readonly number[];
+      readonly error?: string;
+    }[];
+    readonly verdicts: readonly DataVerdict[];
+    readonly flows: readonly (readonly [number, number, string, number, number | null, number | null])[];
+    readonly policyMaps?: Readonly<Record<string, readonly DataMapEntry[]>>;
+  };
+};
+
+/** Reads the lines of a data file; undefined when it is not there. */
+export function readLines<T>(name: string): T[] | undefined {
+  const path = name.includes("/") ? name : `${dataFolder}/${name}`;
+  if (!existsSync(path)) return undefined;
+  return readFileSync(path, "utf8")
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line) as T);
+}
+
+const settingNames: Readonly<Record<string, keyof PolicySettings>> = {
+  ipv6: "ipv6",
+  hostFirewall: "hostFirewall",
+  nodeSelectorLabels: "nodeSelectorLabels",
+  policyCIDRMatchMode: "policyCidrMatchMode",
+  extendedIPProtocols: "extendedIpProtocols",
+  policyEnforcement: "enforcement",
+  allowLocalhost: "allowLocalhost",
+  nonDefaultDenyPolicies: "nonDefaultDenyPolicies",
+  l7Proxy: "l7Proxy",
+  icmpRules: "icmpRules",
+};
+
+/** The settings of a case; the engine's extensions stay on, so that they show as deviations. */
+export function settingsOf(config: Readonly<Record<string, unknown>>): PolicySettings {
+  const changes: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(config)) {
+    const own = settingNames[name];
+    if (own === undefined) throw new Error(`the data has a setting that is not known here: ${name}`);
+    changes[own] = value;
+  }
+  return settingsWith(changes as Partial<PolicySettings>);
+}

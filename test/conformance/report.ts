@@ -1,0 +1,81 @@
+/** One difference between the data and the engine. */
+export type Difference = { readonly id: string; readonly aspect: string; readonly where: string; readonly expected: string; readonly actual: string };
+
+/** The outcome of one file. */
+export type Outcome = {
+  readonly file: string;
+  readonly cases: number;
+  readonly checks: number;
+  readonly differences: readonly Difference[];
+  /** Differences that SEMANTICS §3 decided on, by the reason. */
+  readonly deviations: ReadonlyMap<string, readonly Difference[]>;
+  readonly skipped?: string;
+};
+
+/** Collects what one file's cases show. */
+export class Recorder {
+  readonly #file: string;
+  readonly #differences: Difference[] = [];
+  readonly #deviations = new Map<string, Difference[]>();
+  readonly #failed = new Set<string>();
+  #cases = 0;
+  #checks = 0;
+
+  constructor(file: string) {
+    this.#file = file;
+  }
+
+  startCase(): void {
+    this.#cases++;
+  }
+
+  /** Compares two values by their JSON; a difference counts as a deviation when a reason is given. */
+  compare(id: string, aspect: string, where: string, expected: unknown, actual: unknown, deviation?: string): boolean {
+    this.#checks++;
+    const left = JSON.stringify(expected) ?? "nothing";
+    const right = JSON.stringify(actual) ?? "nothing";
+    if (left === right) return true;
+    const difference = { id, aspect, where, expected: left, actual: right };
+    if (deviation === undefined) {
+      this.#differences.push(difference);
+      this.#failed.add(id);
+    } else this.#deviations.set(deviation, [...(this.#deviations.get(deviation) ?? []), difference]);
+    return false;
+  }
+
+  outcome(): Outcome {
+    return { file: this.#file, cases: this.#cases, checks: this.#checks, differences: this.#differences, deviations: this.#deviations };
+  }
+}
+
+function pad(columns: readonly (string | number)[], widths: readonly number[]): string {
+  return columns.map((one, i) => (i === 0 ? String(one).padEnd(widths[i] ?? 0) : String(one).padStart(widths[i] ?? 0))).join("  ");
+}
+
+/** The table of all files. */
+export function formatTable(outcomes: readonly Outcome[]): string {
+  const widths = [34, 7, 9, 9, 11];
+  const lines = [pad(["file", "cases", "checks", "differ", "deviations"], widths)];
+  for (const one of outcomes) {
+    if (one.skipped !== undefined) lines.push(`${one.file.padEnd(34)}  skipped: ${one.skipped}`);
+    else lines.push(pad([one.file, one.cases, one.checks, one.differences.length, [...one.deviations.values()].flat().length], widths));
+  }
+  return lines.join("\n");
+}
+
+/** Every difference of a file, one a line. */
+export function formatDifferences(outcome: Outcome): string {
+  return outcome.differences.map((one) => `${one.id} ${one.aspect} ${one.where}: expected ${one.expected}, got ${one.actual}`).join("\n");
+}
+
+/** How many checks passed and failed. */
+export function totals(outcomes: readonly Outcome[]): { readonly passed: number; readonly failed: number; readonly deviations: number } {
+  let [passed, failed, deviations] = [0, 0, 0];
+  for (const one of outcomes) {
+    const deviating = [...one.deviations.values()].flat().length;
+    failed += one.differences.length;
+    deviations += deviating;
+    passed += one.checks - one.differences.length - deviating;
+  }
+  return { passed, failed, deviations };
+}

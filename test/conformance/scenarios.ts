@@ -1,0 +1,129 @@
+import { labelSet } from "#labels/label-set.ts";
+import { parsePolicy } from "#policy/parse.ts";
+import { createRepository, type Repository } from "#policy/repository.ts";
+import { type EndpointPolicy, resolveEndpoint } from "#policy/resolve.ts";
+import { policyKey, type RuleRef } from "#policy/rule.ts";
+import { createSelectorCache, type IdentityEntry, type SelectorCache } from "#policy/selector-cache.ts";
+import { type Flow, verdict } from "#policy/verdict.ts";
+import { NumericIdentity } from "#types/identity.ts";
+import { parseProtocol } from "#types/proto.ts";
+import { type DataIdentity, type DataVerdict, type Scenario, settingsOf } from "./data.ts";
+import { l7Of } from "./l7.ts";
+import type { Recorder } from "./report.ts";
+
+/** Quirks of the reference where ours does the documented thing (SEMANTICS §3). */
+const decided = new Set(["icmp-type-0", "unresolved-services", "empty-to-fqdns", "empty-cidr-group-selector", "merge-order", "port-wraparound"]);
+
+type Cluster = { readonly repo: Repository; readonly cache: SelectorCache; readonly policies: ReadonlyMap<number, EndpointPolicy>; numberOf(ref: RuleRef): number };
+
+function entryOf(one: DataIdentity): IdentityEntry {
+  const namedPorts = (one.namedPorts ?? []).map(({ name, protocol, port }) => ({ name, port, protocol: parseProtocol(protocol) ?? 0 }));
+  return { id: NumericIdentity(one.id), labels: labelSet(one.labels), namedPorts };
+}
+
+function build(scenario: Scenario, recorder: Recorder): Cluster {
+  const settings = settingsOf(scenario.config);
+  const parsed = scenario.policies.map((object) => parsePolicy(object, settings));
+  for (const [i, one] of parsed.entries()) {
+    const expected = scenario.expected.policies[i];
+    recorder.compare(scenario.id, "accepted", `policy ${i}`, expected?.accepted, one.issues.length === 0, extensionOf(one.warnings.length, expected?.accepted));
+  }
+  const services = (scenario.services ?? []).map((one) => ({
+    ...one,
+    labels: labelSet(Object.entries(one.labels ?? {}).map(([key, value]) => `k8s:${key}=${value}`)),
+  }));
+  const repo = createRepository(settings).with(...parsed).withServices(services);
+  const cache = createSelectorCache();
+  cache.update({ add: scenario.identities.map(entryOf) });
+  const policies = new Map<number, EndpointPolicy>();
+  for (const one of scenario.identities) {
+    if (!one.endpoint) continue;
+    const { id, labels, namedPorts = [] } = entryOf(one);
+    policies.set(one.id, resolveEndpoint(repo, cache, { identity: id, labels, namedPorts }));
+  }
+  const numbers = new Map(parsed.map((one, i) => [policyKey(one.ref), i]));
+  return { repo, cache, policies, numberOf: (ref) => numbers.get(policyKey(ref)) ?? -1 };
+}
+
+/** A policy that the reference refuses and ours accepts with a warning is one of our extensions. */
+function extensionOf(warnings: number, accepted: boolean | undefined): string | undefined {
+  return accepted === false && warnings > 0 ? "extension" : undefined;
+}
+
+function checkEnforcement(scenario: Scenario, cluster: Cluster, recorder: Recorder, deviation: string | undefined): void {
+  for (const expected of scenario.expected.enforcement) {
+    const policy = cluster.policies.get(expected.id);
+    if (policy === undefined) continue;
+    const where = `endpoint ${expected.id}`;
+    const numbers = policy.selectedBy.map((ref) => cluster.numberOf({ ...ref, section: "ingress", index: 0, spec: 0 })).sort((a, b) => a - b);
+    const actual = [policy.ingress.enforced, policy.egress.enforced, policy.ingress.defaultDeny, policy.egress.defaultDeny, numbers];
+    const wanted = [expected.ingress, expected.egress, expected.ingressDefaultDeny, expected.egressDefaultDeny, expected.policies ?? []];
+    recorder.compare(scenario.id, "enforcement", where, wanted, actual, deviation);
+    recorder.compare(scenario.id, "error", where, expected.error !== undefined, policy.error !== undefined, deviation);
+  }
+}
+
+/** The parts of an answer, in the data's own words. */
+type Answer = Readonly<Record<"verdict" | "policies" | "redirect" | "auth" | "log" | "l7", unknown>>;
+
+function answerOf(cluster: Cluster, policy: EndpointPolicy, flow: Flow): Answer {
+  const result = verdict(policy, flow);
+  const { entry } = result;
+  if (entry === undefined) return { verdict: result.verdict, policies: [], redirect: null, auth: null, log: [], l7: null };
+  const policies = [...new Set(entry.origins.map((ref) => cluster.numberOf(ref)))].sort((a, b) => a - b);
+  const { proxy, auth } = entry;
+  return {
+    verdict: entry.deny ? "denied" : "allowed",
+    policies,
+    redirect: proxy === undefined ? null : [proxy.parser, proxy.listener ?? "", proxy.priority],
+    auth: auth === undefined ? null : [auth.type, auth.explicit],
+    log: [...entry.logs].sort(),
+    l7: proxy === undefined ? null : l7Of(policy, flow),
+  };
+}
+
+function wantedOf(expected: DataVerdict): Answer {
+  const { redirect } = expected;
+  return {
+    verdict: expected.verdict,
+    policies: expected.policies ?? [],
+    redirect: redirect === undefined ? null : [redirect.parser, redirect.listener ?? "", redirect.listenerPriority ?? 0],
+    auth: expected.auth === undefined ? null : [expected.auth, expected.authExplicit ?? false],
+    log: [...(expected.log ?? [])].sort(),
+    l7: expected.l7 ?? null,
+  };
+}
+
+const aspects = ["verdict", "redirect", "l7", "auth", "policies", "log"] as const;
+
+/** The aspects that say why and not what: an engine may fill its map in another way (README of the data). */
+export const attribution: ReadonlySet<string> = new Set(["policies", "log"]);
+
+function checkFlows(scenario: Scenario, cluster: Cluster, recorder: Recorder, deviation: string | undefined): void {
+  const wanted = scenario.expected.verdicts.map(wantedOf);
+  const known = new Map<string, Answer>();
+  for (const [from, to, protocol, port, egress, ingress] of scenario.expected.flows) {
+    for (const [direction, endpoint, peer, answer] of [["egress", from, to, egress], ["ingress", to, from, ingress]] as const) {
+      const policy = cluster.policies.get(endpoint);
+      if (answer === null || policy === undefined) continue;
+      const flow: Flow = { direction, identity: NumericIdentity(peer), protocol: parseProtocol(protocol) ?? 0, port };
+      const key = `${direction}/${endpoint}/${peer}/${protocol}/${port}`;
+      const actual = known.get(key) ?? answerOf(cluster, policy, flow);
+      known.set(key, actual);
+      const expected = wanted[answer];
+      if (expected === undefined) continue;
+      for (const aspect of aspects) {
+        if (!recorder.compare(scenario.id, aspect, `${direction} ${from} -> ${to} ${protocol}/${port}`, expected[aspect], actual[aspect], deviation)) break;
+      }
+    }
+  }
+}
+
+/** Runs one scenario and records every difference. */
+export function runScenario(scenario: Scenario, recorder: Recorder): void {
+  recorder.startCase();
+  const cluster = build(scenario, recorder);
+  const deviation = scenario.quirks?.find((one) => decided.has(one));
+  checkEnforcement(scenario, cluster, recorder, deviation);
+  checkFlows(scenario, cluster, recorder, deviation);
+}
