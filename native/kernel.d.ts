@@ -11,6 +11,8 @@ export interface ObjectFailure {
   errno: number;
   message: string;
   log: string;
+  programs?: undefined;
+  maps?: undefined;
 }
 
 export interface ProgramFacts {

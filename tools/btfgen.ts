@@ -72,7 +72,8 @@ function mapCodecs(types: readonly BtfType[], map: MapFacts): [string, string] {
 
 function mapType(types: readonly BtfType[], map: MapFacts): string {
   const name = (index: number | undefined) => (index === undefined ? "Uint8Array" : codecType(types, index));
-  return `MapSpec<${name(map.key)}, ${map.inner ? "number" : name(map.value)}>`;
+  if (map.inner) return `MapOfMapsSpec<${[name(map.key), name(map.inner.key), name(map.inner.value)].join(", ")}>`;
+  return `MapSpec<${name(map.key)}, ${name(map.value)}>`;
 }
 
 function structsFile(structs: ReadonlyMap<string, string>): string {
@@ -84,13 +85,13 @@ function mapsFile(maps: ReadonlyMap<string, string>): string {
   const used = [...new Set([...text.matchAll(/(?:key|value): ([\w]+)/g)].map(([, name = ""]) => name))].sort();
   const scalars = used.filter((name) => /^(?:[iu]\d+|bytes)$/.test(name));
   const structs = used.filter((name) => !scalars.includes(name));
-  const types = [...new Set([...text.matchAll(/MapSpec<([^>]*)>/g)].flatMap(([, list = ""]) => list.split(", ")))]
+  const types = [...new Set([...text.matchAll(/Spec<([^>]*)>/g)].flatMap(([, list = ""]) => list.split(", ")))]
     .filter((name) => /^[A-Z]/.test(name) && name !== "Uint8Array")
     .sort();
   const imports = [...structs, ...types.map((name) => `type ${name}`)];
   return [
     HEADER.trimEnd(),
-    'import type { MapSpec } from "#ebpf/bpf.ts";',
+    'import type { MapOfMapsSpec, MapSpec } from "#ebpf/bpf.ts";',
     `import { ${scalars.join(", ")} } from "#ebpf/codec.ts";`,
     `import { ${imports.join(", ")} } from "./structs.ts";`,
     "",

@@ -173,7 +173,7 @@ function loadObject(path: string, request: LoadRequest, cpus: () => number): Loa
     request.pinRoot,
   );
   const object = basename(path);
-  if (!("programs" in result)) throw loadFailure(object, result);
+  if (!result.programs) throw loadFailure(object, result);
   const programs = new Map(Object.entries(result.programs).map(([name, fd]) => [name, new KernelProgram(fd, name)]));
   const maps = new Map(Object.entries(result.maps).map(([name, fd]) => [name, new Handle(fd)]));
   const find = <T>(kind: string, all: ReadonlyMap<string, T>, name: string): T => {

@@ -45,19 +45,23 @@ const FR_ACT_TO_TBL = 1;
 export function writeChange(writer: MessageWriter, change: Change): void {
   switch (change.set) {
     case "link":
-      return writeLink(writer, change);
+      writeLink(writer, change);
+      break;
     case "address":
     case "no-address":
-      return writeAddress(writer, change);
+      writeAddress(writer, change);
+      break;
     case "route":
     case "no-route":
-      return writeRoute(writer, change);
+      writeRoute(writer, change);
+      break;
     case "neighbour":
     case "no-neighbour":
-      return writeNeighbour(writer, change);
+      writeNeighbour(writer, change);
+      break;
     case "rule":
     case "no-rule":
-      return writeRule(writer, change);
+      writeRule(writer, change);
   }
 }
 

@@ -62,6 +62,18 @@ export const configSections: Readonly<Record<string, { readonly size: number; re
     ctLifetimeAny: { offset: 28, size: 4 },
     traceSock: { offset: 32, size: 1 },
   } },
+  bpf_sock: { size: 33, constants: {
+    nodeIfindex: { offset: 0, size: 4 },
+    enableIpv4: { offset: 4, size: 1 },
+    enableIpv6: { offset: 5, size: 1 },
+    monitorAggregation: { offset: 8, size: 4 },
+    monitorInterval: { offset: 12, size: 4 },
+    ctLifetimeTcp: { offset: 16, size: 4 },
+    ctLifetimeSyn: { offset: 20, size: 4 },
+    ctLifetimeClose: { offset: 24, size: 4 },
+    ctLifetimeAny: { offset: 28, size: 4 },
+    traceSock: { offset: 32, size: 1 },
+  } },
   bpf_types: { size: 33, constants: {
     nodeIfindex: { offset: 0, size: 4 },
     enableIpv4: { offset: 4, size: 1 },
