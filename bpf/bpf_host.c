@@ -48,7 +48,7 @@ static __always_inline int from_netdev(struct __sk_buff *ctx, struct packet *pac
 	if (out_of_hops(packet))
 		return trace_and_count(ctx, packet, flow, TRACE_TO_STACK, endpoint->lxc_id, DIRECTION_INGRESS, TC_ACT_OK);
 	trace_and_count(ctx, packet, flow, TRACE_TO_ENDPOINT, endpoint->lxc_id, DIRECTION_INGRESS, 0);
-	return deliver_local(ctx, packet, endpoint);
+	return deliver_local(ctx, packet, endpoint, ORIGIN_NETWORK);
 }
 
 SEC("tc")

@@ -24,7 +24,7 @@ static __always_inline int check_source(struct __sk_buff *ctx, struct packet *pa
 	const struct addr16 *own = packet_is_ipv6(packet) ? &veth->ipv6 : &veth->ipv4;
 	__u8 mac[6];
 
-	if (bpf_skb_load_bytes(ctx, ETH_ALEN, mac, sizeof(mac)))
+	if (peek_at(ctx, ETH_ALEN, mac, sizeof(mac)))
 		return drop_at(packet, FILE_BPF_LXC, DROP_INVALID_PACKET);
 	if (!mac_equal(mac, veth->mac))
 		return drop_at(packet, FILE_BPF_LXC, DROP_INVALID_SOURCE_MAC);
@@ -53,7 +53,7 @@ static __always_inline int send_to_pod(struct __sk_buff *ctx, struct packet *pac
 		return trace_and_count(ctx, packet, flow, TRACE_TO_STACK, flow->source_lxc, DIRECTION_EGRESS, TC_ACT_OK);
 	metrics_count(REASON_FORWARDED, DIRECTION_EGRESS, ctx->len);
 	trace_and_count(ctx, packet, flow, TRACE_TO_ENDPOINT, to->lxc_id, DIRECTION_INGRESS, 0);
-	return deliver_local(ctx, packet, to);
+	return deliver_local(ctx, packet, to, ORIGIN_POD);
 }
 
 /* To another node, to this node itself, or out of the cluster. */

@@ -18,27 +18,45 @@ static __always_inline int make_linear(struct __sk_buff *ctx, __u32 length)
 	return bpf_skb_pull_data(ctx, length);
 }
 
-/* One hop less to live. IPv4: RFC 1624, as the kernel's ip_decrease_ttl(). IPv6 has no header checksum, but the device may have summed the packet. */
-static __always_inline int decrease_ttl(struct __sk_buff *ctx, struct packet *packet)
+/* RFC 1624, as the kernel's ip_decrease_ttl(). */
+static __always_inline int decrease_ttl_ipv4(struct __sk_buff *ctx)
 {
-	if (packet_is_ipv6(packet)) {
-		__u8 hop_limit = packet->ttl - 1;
-
-		if (bpf_skb_store_bytes(ctx, ETH_HEADER + 7, &hop_limit, 1, BPF_F_RECOMPUTE_CSUM))
-			return drop_at(packet, FILE_DELIVER, DROP_ERROR_WRITING_TO_PACKET);
-		return 0;
-	}
 	if (make_linear(ctx, ETH_HEADER + sizeof(struct iphdr)))
-		return drop_at(packet, FILE_DELIVER, DROP_ERROR_WRITING_TO_PACKET);
+		return -1;
 
 	struct iphdr *ip = (void *)(long)ctx->data + ETH_HEADER;
 	__u32 check;
 
 	if ((void *)(ip + 1) > (void *)(long)ctx->data_end)
-		return drop_at(packet, FILE_DELIVER, DROP_ERROR_WRITING_TO_PACKET);
+		return -1;
 	check = (__u32)ip->check + bpf_htons(0x0100);
 	ip->check = check + (check >= 0xffff);
 	ip->ttl--;
+	return 0;
+}
+
+/* IPv6 has no header checksum, but a network card may have summed the whole packet: then the sum must follow. Pods' packets come from no card. */
+static __always_inline int decrease_ttl_ipv6(struct __sk_buff *ctx, const struct packet *packet, enum packet_origin origin)
+{
+	__u8 hop_limit = packet->ttl - 1;
+
+	if (origin != ORIGIN_POD)
+		return bpf_skb_store_bytes(ctx, ETH_HEADER + offsetof(struct ipv6hdr, hop_limit), &hop_limit, 1, BPF_F_RECOMPUTE_CSUM);
+	if (make_linear(ctx, ETH_HEADER + sizeof(struct ipv6hdr)))
+		return -1;
+
+	struct ipv6hdr *ip = (void *)(long)ctx->data + ETH_HEADER;
+
+	if ((void *)(ip + 1) > (void *)(long)ctx->data_end)
+		return -1;
+	ip->hop_limit = hop_limit;
+	return 0;
+}
+
+static __always_inline int decrease_ttl(struct __sk_buff *ctx, struct packet *packet, enum packet_origin origin)
+{
+	if (packet_is_ipv6(packet) ? decrease_ttl_ipv6(ctx, packet, origin) : decrease_ttl_ipv4(ctx))
+		return drop_at(packet, FILE_DELIVER, DROP_ERROR_WRITING_TO_PACKET);
 	return 0;
 }
 
@@ -63,9 +81,10 @@ static __always_inline int out_of_hops(const struct packet *packet)
 }
 
 /* Into the pod's own network namespace, past the host end of its veth: the receiver's policy must have been asked already. */
-__subprogram int deliver_local(struct __sk_buff *ctx, struct packet *packet, const struct endpoint_info *to)
+__subprogram int deliver_local(struct __sk_buff *ctx, struct packet *packet, const struct endpoint_info *to,
+				  enum packet_origin origin)
 {
-	int ret = decrease_ttl(ctx, packet);
+	int ret = decrease_ttl(ctx, packet, origin);
 
 	if (!ret)
 		ret = write_macs(ctx, packet, to);
@@ -84,7 +103,7 @@ static __always_inline int reachable_by_neighbor(const struct packet *packet, co
 __subprogram int deliver_remote(struct __sk_buff *ctx, struct packet *packet, const struct remote_info *remote)
 {
 	struct bpf_redir_neigh via = {};
-	int ret = decrease_ttl(ctx, packet);
+	int ret = decrease_ttl(ctx, packet, ORIGIN_POD);
 
 	if (ret < 0)
 		return ret;

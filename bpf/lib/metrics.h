@@ -5,38 +5,29 @@
 #include "common.h"
 #include "drop.h"
 
-struct metrics_key {
-	__u8 reason;    /* enum drop_reason; 0: forwarded */
-	__u8 direction; /* enum direction */
-	__u8 pad[2];
-};
-
-_Static_assert(sizeof(struct metrics_key) == 4, "metrics_key is a map key");
-
 struct metrics_value {
 	__u64 count;
 	__u64 bytes;
 };
 
+#define METRICS_SIZE 1024
+
+/* Index: reason (enum drop_reason; 0: forwarded) + 256 * direction (enum direction). An array, because a lookup in one costs nothing. */
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
-	__type(key, struct metrics_key);
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
 	__type(value, struct metrics_value);
-	__uint(max_entries, 1024);
+	__uint(max_entries, METRICS_SIZE);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } cilium_metrics SEC(".maps");
 
 static __always_inline void metrics_count(__u8 reason, enum direction direction, __u32 bytes)
 {
-	struct metrics_key key = { .reason = reason, .direction = direction };
-	struct metrics_value *value = bpf_map_lookup_elem(&cilium_metrics, &key);
+	__u32 index = reason + 256 * direction;
+	struct metrics_value *value = bpf_map_lookup_elem(&cilium_metrics, &index);
 
-	if (likely(value)) {
+	if (value) {
 		value->count += 1;
 		value->bytes += bytes;
-		return;
 	}
-	struct metrics_value first = { .count = 1, .bytes = bytes };
-
-	bpf_map_update_elem(&cilium_metrics, &key, &first, BPF_ANY);
 }

@@ -21,15 +21,36 @@
 #define NEXT_DESTINATION 60
 #define ROUTING_TYPE_SOURCE 0
 
-/* Where the next header begins. Reading goes through the helper, which also reaches bytes outside the linear part of the packet. */
+/* Where the next header begins. */
 struct cursor {
 	struct __sk_buff *ctx;
 	__u32 offset;
 };
 
-static __always_inline int cursor_peek(const struct cursor *cursor, void *to, __u32 size)
+/* At a constant offset, straight from the linear part when it is there, which it practically always is. */
+static __always_inline int peek_at(struct __sk_buff *ctx, const __u32 offset, void *to, const __u32 size)
+{
+	void *data = (void *)(long)ctx->data;
+
+	if (unlikely(data + offset + size > (void *)(long)ctx->data_end))
+		return bpf_skb_load_bytes(ctx, offset, to, size);
+	__builtin_memcpy(to, data + offset, size);
+	return 0;
+}
+
+static __always_inline int cursor_peek(const struct cursor *cursor, void *to, const __u32 size)
 {
 	return bpf_skb_load_bytes(cursor->ctx, cursor->offset, to, size);
+}
+
+/* The same where a transport header usually begins: behind a plain IPv4 or IPv6 header. */
+static __always_inline int transport_peek(const struct cursor *cursor, void *to, const __u32 size)
+{
+	if (likely(cursor->offset == ETH_HEADER + sizeof(struct iphdr)))
+		return peek_at(cursor->ctx, ETH_HEADER + sizeof(struct iphdr), to, size);
+	if (likely(cursor->offset == ETH_HEADER + sizeof(struct ipv6hdr)))
+		return peek_at(cursor->ctx, ETH_HEADER + sizeof(struct ipv6hdr), to, size);
+	return cursor_peek(cursor, to, size);
 }
 
 static __always_inline int parse_ipv4(struct cursor *cursor, struct packet *packet)
@@ -39,7 +60,7 @@ static __always_inline int parse_ipv4(struct cursor *cursor, struct packet *pack
 
 	if (!enable_ipv4)
 		return drop_at(packet, FILE_PARSE, DROP_UNSUPPORTED_L3_PROTOCOL);
-	if (cursor_peek(cursor, &ip, sizeof(ip)))
+	if (peek_at(cursor->ctx, ETH_HEADER, &ip, sizeof(ip)))
 		return drop_at(packet, FILE_PARSE, DROP_INVALID_PACKET);
 	header = ip.ihl * 4;
 	total = bpf_ntohs(ip.tot_len);
@@ -139,7 +160,7 @@ static __always_inline int parse_ipv6(struct cursor *cursor, struct packet *pack
 
 	if (!enable_ipv6)
 		return drop_at(packet, FILE_PARSE, DROP_UNSUPPORTED_L3_PROTOCOL);
-	if (cursor_peek(cursor, &ip, sizeof(ip)))
+	if (peek_at(cursor->ctx, ETH_HEADER, &ip, sizeof(ip)))
 		return drop_at(packet, FILE_PARSE, DROP_INVALID_PACKET);
 	payload = bpf_ntohs(ip.payload_len);
 	if (unlikely(payload == 0 && cursor->ctx->len > 0xffff))
@@ -235,7 +256,7 @@ static __always_inline int parse_l4(struct __sk_buff *ctx, struct packet *packet
 	if (packet->protocol == PROTO_TCP) {
 		struct tcp_start tcp;
 
-		if (packet->l3_length < sizeof(tcp) || cursor_peek(&cursor, &tcp, sizeof(tcp)) || tcp.data_offset < 0x50)
+		if (packet->l3_length < sizeof(tcp) || transport_peek(&cursor, &tcp, sizeof(tcp)) || tcp.data_offset < 0x50)
 			return drop_at(packet, FILE_PARSE, DROP_CT_TRUNCATED_OR_INVALID_HEADER);
 		packet->sport = tcp.sport;
 		packet->dport = tcp.dport;
@@ -245,7 +266,7 @@ static __always_inline int parse_l4(struct __sk_buff *ctx, struct packet *packet
 	if (packet->protocol == PROTO_UDP || packet->protocol == PROTO_SCTP) {
 		struct ports ports;
 
-		if (packet->l3_length < sizeof(ports) || cursor_peek(&cursor, &ports, sizeof(ports)))
+		if (packet->l3_length < sizeof(ports) || transport_peek(&cursor, &ports, sizeof(ports)))
 			return drop_at(packet, FILE_PARSE, DROP_CT_TRUNCATED_OR_INVALID_HEADER);
 		packet->sport = ports.sport;
 		packet->dport = ports.dport;
@@ -254,7 +275,7 @@ static __always_inline int parse_l4(struct __sk_buff *ctx, struct packet *packet
 	if (packet->protocol == (packet_is_ipv6(packet) ? PROTO_ICMPV6 : PROTO_ICMP)) {
 		struct icmp_start icmp;
 
-		if (packet->l3_length < sizeof(icmp) || cursor_peek(&cursor, &icmp, sizeof(icmp)))
+		if (packet->l3_length < sizeof(icmp) || transport_peek(&cursor, &icmp, sizeof(icmp)))
 			return drop_at(packet, FILE_PARSE, DROP_CT_TRUNCATED_OR_INVALID_HEADER);
 		classify_icmp(packet, &icmp);
 		return 0;
