@@ -1,0 +1,110 @@
+import type { JsonObject } from "../object.ts";
+import type { Schema } from "../schema/schema.ts";
+import { policySchema } from "./policy.ts";
+import { cidrGroupSchema, endpointSchema, identitySchema, nodeSchema, poolSchema, redirectSchema } from "./state.ts";
+
+interface Definition {
+  readonly kind: string;
+  readonly plural: string;
+  readonly short: readonly string[];
+  readonly namespaced: boolean;
+  readonly policy?: true;
+  readonly status?: true;
+  readonly schema: Schema;
+  readonly columns: readonly JsonObject[];
+}
+
+const column = (name: string, jsonPath: string, description: string, more: JsonObject = {}): JsonObject => ({ name, type: "string", description, jsonPath, ...more });
+const AGE = column("Age", ".metadata.creationTimestamp", "Time since it was created.", { type: "date" });
+const VALID = column("Valid", ".status.conditions[?(@.type=='Valid')].status", "Whether the policy can be enforced.");
+const wide = { priority: 1 };
+
+export const DEFINITIONS: readonly Definition[] = [
+  { kind: "CiliumNetworkPolicy", plural: "ciliumnetworkpolicies", short: ["cnp", "ciliumnp"], namespaced: true, policy: true, status: true, schema: policySchema(false), columns: [AGE, VALID] },
+  { kind: "CiliumClusterwideNetworkPolicy", plural: "ciliumclusterwidenetworkpolicies", short: ["ccnp"], namespaced: false, policy: true, status: true, schema: policySchema(true), columns: [VALID] },
+  {
+    kind: "CiliumEndpoint",
+    plural: "ciliumendpoints",
+    short: ["cep", "ciliumep"],
+    namespaced: true,
+    status: true,
+    schema: endpointSchema,
+    columns: [
+      column("Security Identity", ".status.identity.id", "The endpoint's identity.", { type: "integer" }),
+      column("Ingress Enforcement", ".status.policy.ingress.state", "Policy for traffic to the endpoint.", wide),
+      column("Egress Enforcement", ".status.policy.egress.state", "Policy for traffic from the endpoint.", wide),
+      column("Endpoint State", ".status.state", "The endpoint's state."),
+      column("IPv4", ".status.networking.addressing[0].ipv4", "The endpoint's IPv4 address."),
+      column("IPv6", ".status.networking.addressing[0].ipv6", "The endpoint's IPv6 address."),
+    ],
+  },
+  {
+    kind: "CiliumIdentity",
+    plural: "ciliumidentities",
+    short: ["ciliumid"],
+    namespaced: false,
+    schema: identitySchema,
+    columns: [column("Namespace", ".metadata.labels.io\\.kubernetes\\.pod\\.namespace", "The namespace of the pods with this identity."), AGE],
+  },
+  {
+    kind: "CiliumNode",
+    plural: "ciliumnodes",
+    short: ["cn", "ciliumn"],
+    namespaced: false,
+    status: true,
+    schema: nodeSchema,
+    columns: [
+      column("CiliumInternalIP", '.spec.addresses[?(@.type=="CiliumInternalIP")].ip', "The address of the node's own endpoint."),
+      column("InternalIP", '.spec.addresses[?(@.type=="InternalIP")].ip', "The node's address."),
+      AGE,
+    ],
+  },
+  { kind: "CiliumCIDRGroup", plural: "ciliumcidrgroups", short: ["ccg"], namespaced: false, schema: cidrGroupSchema, columns: [AGE] },
+  {
+    kind: "CiliumLoadBalancerIPPool",
+    plural: "ciliumloadbalancerippools",
+    short: ["ippools", "ippool", "lbippool", "lbippools"],
+    namespaced: false,
+    status: true,
+    schema: poolSchema,
+    columns: [
+      column("Disabled", ".spec.disabled", "Whether addresses are given out.", { type: "boolean" }),
+      column("Conflicting", '.status.conditions[?(@.type=="cilium.io/PoolConflict")].status', "Whether another pool has the same addresses."),
+      column("IPs Available", '.status.conditions[?(@.type=="cilium.io/IPsAvailable")].message', "Addresses that are left."),
+      AGE,
+    ],
+  },
+  { kind: "CiliumLocalRedirectPolicy", plural: "ciliumlocalredirectpolicies", short: ["clrp"], namespaced: true, status: true, schema: redirectSchema, columns: [AGE] },
+];
+
+/** The CustomResourceDefinition object of one kind. */
+export function toManifest(definition: Definition): JsonObject {
+  const { kind, plural, short, namespaced, policy, status, schema, columns } = definition;
+  const singular = kind.toLowerCase();
+  return {
+    apiVersion: "apiextensions.k8s.io/v1",
+    kind: "CustomResourceDefinition",
+    metadata: { name: `${plural}.cilium.io`, labels: { "io.cilium.k8s.crd.schema.version": "1.34.2" } },
+    spec: {
+      group: "cilium.io",
+      scope: namespaced ? "Namespaced" : "Cluster",
+      names: { kind, listKind: `${kind}List`, plural, singular, shortNames: short, categories: policy ? ["cilium", "ciliumpolicy"] : ["cilium"] },
+      versions: [
+        {
+          name: "v2",
+          served: true,
+          storage: true,
+          additionalPrinterColumns: columns,
+          subresources: status ? { status: {} } : {},
+          schema: { openAPIV3Schema: { ...schema, properties: { ...STANDARD, ...schema.properties } } },
+        },
+      ],
+    },
+  };
+}
+
+const STANDARD: Record<string, Schema> = {
+  apiVersion: { type: "string", description: "The versioned schema of this object." },
+  kind: { type: "string", description: "What this object is." },
+  metadata: { type: "object" },
+};

@@ -1,0 +1,129 @@
+import type { Schema } from "../schema/schema.ts";
+import { flag, list, map, open, record, selector, text, texts, whole } from "./shapes.ts";
+
+const PROTOCOLS = ["TCP", "UDP", "SCTP", "ICMP", "ICMPv6", "VRRP", "IGMP", "GRE", "IPIP", "IPV6", "ESP", "AH", "ANY"];
+
+const port = record("One port.", {
+  port: text("A number from 0 to 65535, or the name of a container port.", { pattern: "^(\\d{1,5}|[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?)$" }),
+  endPort: whole("The last port of a range that begins with port.", { minimum: 0, maximum: 65_535 }),
+  protocol: text("The protocol; ANY when it is left out.", { enum: PROTOCOLS }),
+});
+
+const secret = record("A Kubernetes secret.", { namespace: text("Its namespace."), name: text("Its name.") }, { required: ["name"] });
+
+const http = record("What an HTTP request must be like; all that is given must fit.", {
+  path: text("Regular expression for the whole path."),
+  method: text("Regular expression for the whole method."),
+  host: text("Regular expression for the whole host."),
+  headers: texts('Headers that must be there: "Name", or "Name: value".'),
+  headerMatches: list(
+    "Headers and what to do when they do not fit.",
+    record(
+      "One header.",
+      {
+        name: text("The header's name.", { minLength: 1 }),
+        value: text("The value that it must have."),
+        secret: { ...secret, description: "A secret that holds the value." },
+        mismatch: text("What to do with a request whose header differs; it is refused when this is left out.", { enum: ["LOG", "ADD", "DELETE", "REPLACE"] }),
+      },
+      { required: ["name"] },
+    ),
+  ),
+});
+
+const kafka = record("Which Kafka requests are allowed.", {
+  role: text("produce or consume: a set of API keys.", { enum: ["produce", "consume"] }),
+  apiKey: text("A single API key, such as fetch."),
+  apiVersion: text("The version of the API."),
+  clientID: text("The client's own name."),
+  topic: text("The topic.", { maxLength: 255 }),
+});
+
+export const fqdn = record("A DNS name.", {
+  matchName: text("The exact name.", { maxLength: 255 }),
+  matchPattern: text("A pattern: * is any run of characters but dots, a leading **. any number of labels.", { maxLength: 255 }),
+});
+
+const tls = record(
+  "Ends or begins TLS at the proxy.",
+  {
+    secret,
+    certificate: text("The file name of the certificate in the secret."),
+    privateKey: text("The file name of the key in the secret."),
+    trustedCA: text("The file name of the authorities in the secret."),
+  },
+  { required: ["secret"] },
+);
+
+/** `toPorts`: which ports, and what is said over them. */
+export const portRules = (layer7: boolean): Schema =>
+  list(
+    "Ports and what may be said over them.",
+    record(
+      "Ports with the same rules.",
+      layer7
+        ? {
+            ports: list("The ports.", port, { maxItems: 40 }),
+            rules: record("What may be said; one of the protocols.", {
+              http: list("HTTP requests that are allowed.", http),
+              dns: list("DNS names that may be looked up.", fqdn),
+              kafka: list("Kafka requests that are allowed.", kafka),
+              l7proto: text("Another protocol's parser."),
+              l7: list("Rules for that parser.", map("Keys and values.")),
+            }),
+            terminatingTLS: tls,
+            originatingTLS: tls,
+            serverNames: texts("TLS server names (SNI) that are allowed."),
+            listener: record("Sends the traffic to a listener of an Envoy configuration.", { name: text("The listener."), priority: whole("Lower wins."), envoyConfig: open("Where it is defined.") }),
+          }
+        : { ports: list("The ports.", port, { maxItems: 40 }) },
+    ),
+  );
+
+export const icmps = list(
+  "ICMP types.",
+  record("Types of one rule.", {
+    fields: list(
+      "The types.",
+      record(
+        "One type.",
+        { family: text("IPv4 (the default) or IPv6.", { enum: ["IPv4", "IPv6"], default: "IPv4" }), type: { "x-kubernetes-int-or-string": true, description: "Its number or its name." } },
+        { required: ["type"] },
+      ),
+      { maxItems: 40 },
+    ),
+  }),
+);
+
+export const cidrs = list("Address ranges.", text("An address range, or a single address.", { minLength: 1 }));
+
+export const cidrSet = list(
+  "Address ranges with exceptions.",
+  record("One range, a named group of ranges, or groups by label.", {
+    cidr: text("The range."),
+    cidrGroupRef: text("The name of a CiliumCIDRGroup."),
+    cidrGroupSelector: selector("CiliumCIDRGroups by label."),
+    except: texts("Ranges inside of it that are not meant."),
+  }),
+);
+
+const ENTITIES = ["all", "world", "world-ipv4", "world-ipv6", "cluster", "cluster-mesh", "host", "init", "ingress", "unmanaged", "remote-node", "health", "none", "kube-apiserver", "dns"];
+
+export const entities = list("Peers by what they are.", text("Who: dns, the cluster's DNS service, is known to this implementation only.", { enum: ENTITIES }));
+
+export const services = list(
+  "Kubernetes services.",
+  record("One service, or services by label.", {
+    k8sService: record("A service by name.", { serviceName: text("Its name."), namespace: text("Its namespace.") }),
+    k8sServiceSelector: record("Services by label.", { selector: selector("Their labels."), namespace: text("Their namespace.") }, { required: ["selector"] }),
+  }),
+);
+
+export const groups = list("Peers of a cloud provider.", record("One group.", { aws: record("AWS.", { labels: map("Tags."), region: text("The region."), securityGroupsIds: texts("Security groups."), securityGroupsNames: texts("Security groups by name.") }) }));
+
+export const authentication = record("How both sides must prove who they are.", { mode: text("The mode.", { enum: ["disabled", "required", "test-always-fail"] }) }, { required: ["mode"] });
+
+export const defaultDeny = record("Whether what is not allowed is denied; by default in each direction that has rules.", {
+  ingress: flag("For traffic to the endpoints."),
+  egress: flag("For traffic from the endpoints."),
+});

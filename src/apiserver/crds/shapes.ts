@@ -1,0 +1,58 @@
+import type { Schema } from "../schema/schema.ts";
+
+/** Short forms for writing schemas by hand. */
+export const text = (description: string, more: Partial<Schema> = {}): Schema => ({ type: "string", description, ...more });
+export const flag = (description: string): Schema => ({ type: "boolean", description });
+export const whole = (description: string, more: Partial<Schema> = {}): Schema => ({ type: "integer", description, ...more });
+export const list = (description: string, items: Schema, more: Partial<Schema> = {}): Schema => ({ type: "array", description, items, ...more });
+export const texts = (description: string): Schema => list(description, { type: "string" });
+export const record = (description: string, properties: Record<string, Schema>, more: Partial<Schema> = {}): Schema => ({
+  type: "object",
+  description,
+  properties,
+  ...more,
+});
+/** An object whose content is not described further. */
+export const open = (description: string): Schema => ({ type: "object", description, "x-kubernetes-preserve-unknown-fields": true });
+export const map = (description: string, values: Schema = { type: "string" }): Schema => ({ type: "object", description, additionalProperties: values });
+
+const OPERATORS = ["In", "NotIn", "Exists", "DoesNotExist"];
+
+/** A label selector. Cilium's label keys have a source (`k8s:app`), so keys are not checked here; null selects what `{}` does. */
+export const selector = (description: string): Schema =>
+  record(
+    description,
+    {
+      matchLabels: map("Labels and the values that they must have."),
+      matchExpressions: list(
+        "Requirements, all of which must be met.",
+        record(
+          "One requirement.",
+          {
+            key: text("The label."),
+            operator: text("How the label's value relates to the values.", { enum: OPERATORS }),
+            values: { ...texts("The values; empty for Exists and DoesNotExist."), nullable: true },
+          },
+          { required: ["key", "operator"] },
+        ),
+      ),
+    },
+    { nullable: true },
+  );
+
+export const conditions: Schema = list(
+  "The latest observations of the object's state.",
+  record(
+    "One observation.",
+    {
+      type: text("What is observed."),
+      status: text("True, False or Unknown."),
+      reason: text("Why, in one word."),
+      message: text("Why, in a sentence."),
+      lastTransitionTime: text("When the status last changed.", { format: "date-time" }),
+      observedGeneration: whole("The generation of the object that was looked at."),
+    },
+    { required: ["type", "status"] },
+  ),
+  { "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"] },
+);
