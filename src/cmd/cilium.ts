@@ -10,14 +10,19 @@ function version(): string {
 runProgram("cilium", async (signal) => {
   const { addNodeCommands, createProgram } = await import("./cilium/program.ts");
   const { addClusterCommands } = await import("./cilium/cluster.ts");
-  const program = createProgram("cilium", "Cilium on a cluster: its state, its policies, and what they decide. Runs on a workstation or in an agent's pod.");
+  const program = createProgram(
+    "cilium",
+    "Cilium on a cluster: its state, its policies, and what they decide. Runs on a workstation or in an agent's pod.",
+  );
   program.version(`cilium v${version()} ${process.platform}/${process.arch === "x64" ? "amd64" : process.arch}`, "--version");
   addClusterCommands(program, signal);
   addNodeCommands(program, "cilium", signal);
   program
     .command("version")
     .description("version of this program")
-    .action(() => process.stdout.write(`cilium v${version()}\n`));
+    .action(() => {
+      process.stdout.write(`cilium v${version()}\n`);
+    });
   const { labCommand } = await import("./lab.ts");
   program.addCommand(labCommand(signal));
   await program.parseAsync();

@@ -1,6 +1,7 @@
 import { type Document, isMap, LineCounter, parseAllDocuments } from "yaml";
 import { locate } from "#policy/locate.ts";
-import { type Issue, parsePolicy } from "#policy/parse.ts";
+import { parsePolicy } from "#policy/parse.ts";
+import type { Issue } from "#policy/rule.ts";
 
 export interface DocumentResult {
   /** `file: Kind namespace/name`. */
