@@ -5,8 +5,8 @@ import type { CiliumEndpoint } from "#k8s/types.ts";
 import type { Database } from "#statedb/database.ts";
 import { type IpAddress, parseAddress } from "#types/addr.ts";
 import { NumericIdentity } from "#types/identity.ts";
-import { parseProtocol } from "#types/proto.ts";
 import { hostPrefix } from "#types/prefix.ts";
+import { parseProtocol } from "#types/proto.ts";
 import type { Identities } from "./identities.ts";
 
 /**
@@ -14,7 +14,12 @@ import type { Identities } from "./identities.ts";
  * ports that pods bring to their identity. `onOwn` is told of the objects that say they are of this node.
  */
 export function createCiliumEndpointHandler(
-  deps: { readonly db: Database; readonly ipcache: Ipcache; readonly identities: Identities; readonly onOwn: (object: CiliumEndpoint, gone: boolean) => void },
+  deps: {
+    readonly db: Database;
+    readonly ipcache: Ipcache;
+    readonly identities: Identities;
+    readonly onOwn: (object: CiliumEndpoint, gone: boolean) => void;
+  },
   config: { readonly isOwnNode: (ip: string) => boolean },
 ): ReflectorHandler<CiliumEndpoint> {
   const { db, ipcache, identities } = deps;

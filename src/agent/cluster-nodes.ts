@@ -80,7 +80,10 @@ export function createClusterNodes(deps: ClusterNodesDeps, config: { readonly se
     const ofNodes = new Set([...table.list()].flatMap((node) => node.internalIps));
     const ours = table.get(config.self)?.internalIps ?? [];
     const isHere = apiServers.some((address) => ours.includes(address));
-    deps.identities.relabelReserved(reservedIdentity.host, labelSet(isHere ? ["reserved:host", "reserved:kube-apiserver"] : ["reserved:host"]));
+    deps.identities.relabelReserved(
+      reservedIdentity.host,
+      labelSet(isHere ? ["reserved:host", "reserved:kube-apiserver"] : ["reserved:host"]),
+    );
     deps.prefixes.setApiServers(apiServers.filter((address) => !ofNodes.has(address)));
   };
   return {

@@ -12,7 +12,11 @@ export const agentFlags = defineFlags({
   "enable-ipv6": { type: "boolean", default: false, help: "Give pods IPv6 addresses." },
   "enable-policy": { type: "string", default: "default", help: "Policy enforcement: default, always or never." },
   "policy-audit-mode": { type: "boolean", default: false, help: "Let pass what policy denies, and report it." },
-  "monitor-aggregation": { type: "string", default: "medium", help: "How much forwarded traffic is reported: none, lowest, low, medium, maximum." },
+  "monitor-aggregation": {
+    type: "string",
+    default: "medium",
+    help: "How much forwarded traffic is reported: none, lowest, low, medium, maximum.",
+  },
   "monitor-aggregation-interval": { type: "duration", default: 5000, help: "Time between two reports of one connection." },
   labels: { type: "string", default: "", help: "Which labels make an identity, as upstream's label filter." },
   ipam: { type: "string", default: "kubernetes", help: "Who gives pod CIDRs to nodes: kubernetes or cluster-pool." },
@@ -29,7 +33,11 @@ export const agentFlags = defineFlags({
   "socket-path": { type: "string", default: "/var/run/cilium/cilium.sock", help: "Socket of the local API." },
   "cni-socket-path": { type: "string", default: "/var/run/cilium/cni.sock", help: "Socket for the CNI plugin." },
   "proxy-socket-path": { type: "string", default: "/var/run/cilium/proxy.sock", help: "Socket of the L7 proxy." },
-  "write-cni-conf-when-ready": { type: "string", default: "/etc/cni/net.d/05-cilium.conflist", help: "CNI configuration to write when ready; none when empty." },
+  "write-cni-conf-when-ready": {
+    type: "string",
+    default: "/etc/cni/net.d/05-cilium.conflist",
+    help: "CNI configuration to write when ready; none when empty.",
+  },
   "cni-bin-dir": { type: "string", default: "/opt/cni/bin", help: "Where the CNI plugin is installed; nowhere when empty." },
   "cni-exclusive": { type: "boolean", default: true, help: "Set other CNI configurations aside." },
   "cni-add-timeout": { type: "duration", default: 60_000, help: "Longest time for one CNI ADD before it is undone." },
@@ -42,7 +50,11 @@ export const agentFlags = defineFlags({
   "hubble-metrics": { type: "string", default: "", help: "Hubble metrics to count, as upstream's list." },
   "hubble-metrics-server": { type: "string", default: "", help: "Address of the Hubble metrics, such as :9965; none when empty." },
   "conntrack-gc-interval": { type: "duration", default: 30_000, help: "Time between two sweeps of the connection table." },
-  "policy-l7-merge": { type: "string", default: "union", help: "What an L7 rule beside a wider L4 allow means: union (as Cilium) or restrict." },
+  "policy-l7-merge": {
+    type: "string",
+    default: "union",
+    help: "What an L7 rule beside a wider L4 allow means: union (as Cilium) or restrict.",
+  },
   "log-level": { type: "string", default: "", help: "debug, info, warn or error." },
 });
 

@@ -28,7 +28,11 @@ export interface EndpointsDeps {
   readonly netlink: Netlink;
   readonly openNetlink: (options: { readonly netns: Netns }) => Netlink;
   /** The pod as the API server has it, and its identity labels. Rejects with `CniError` when there is no such pod. */
-  readonly describe: (pod: { readonly namespace: string; readonly name: string; readonly uid: string }) => Promise<{ view: PodView; labels: LabelSet }>;
+  readonly describe: (pod: {
+    readonly namespace: string;
+    readonly name: string;
+    readonly uid: string;
+  }) => Promise<{ view: PodView; labels: LabelSet }>;
   readonly allocate: (labels: LabelSet) => Promise<NumericIdentity>;
   /** Resolves when the endpoint's row and everything before it is in the kernel; rejects when its policy is not. */
   readonly realized: (id: EndpointId, signal: AbortSignal) => Promise<void>;
@@ -65,7 +69,8 @@ export function createEndpoints(deps: EndpointsDeps, config: EndpointsConfig): E
     saveEndpoint(config.stateDirectory, row);
     const { identity, pod } = row;
     if (identity === undefined) return;
-    for (const address of addressesOf(row)) ipcache.claim({ prefix: hostPrefix(address), identity, source: "local", owner: podKey(pod), pod });
+    for (const address of addressesOf(row))
+      ipcache.claim({ prefix: hostPrefix(address), identity, source: "local", owner: podKey(pod), pod });
   };
   const drop = (row: Endpoint) => {
     for (const address of addressesOf(row)) ipcache.release({ prefix: hostPrefix(address), source: "local", owner: podKey(row.pod) });
@@ -114,7 +119,8 @@ export function createEndpoints(deps: EndpointsDeps, config: EndpointsConfig): E
       for (const row of [...table.list()]) {
         const { containerId } = row;
         const { ifname } = row.interface;
-        if (!keep.has(attachmentKey(containerId, ifname))) await turns.take(attachmentKey(containerId, ifname), () => remove({ containerId, ifname }));
+        if (!keep.has(attachmentKey(containerId, ifname)))
+          await turns.take(attachmentKey(containerId, ifname), () => remove({ containerId, ifname }));
       }
     },
     restore(row) {
@@ -165,7 +171,10 @@ class Birth {
     const started = performance.now();
     try {
       const attachment = await this.#steps(signal);
-      this.#context.deps.log.info("endpoint created", { pod: podKey(this.#pod()), ms: Math.round((performance.now() - started) * 10) / 10 });
+      this.#context.deps.log.info("endpoint created", {
+        pod: podKey(this.#pod()),
+        ms: Math.round((performance.now() - started) * 10) / 10,
+      });
       return attachment;
     } catch (thrown) {
       await this.#rollBack();
@@ -202,7 +211,10 @@ class Birth {
       regeneration: 0,
       createdAt: new Date().toISOString(),
     };
-    this.#undo.push(() => this.#context.drop(row), () => forgetEndpoint(config.stateDirectory, id));
+    this.#undo.push(
+      () => this.#context.drop(row),
+      () => forgetEndpoint(config.stateDirectory, id),
+    );
     put(row);
     await deps.realized(id, signal);
     this.#open(netns, link, addresses);
@@ -271,7 +283,9 @@ function openPodNetns(path: string): Netns {
 
 function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
-    signal.addEventListener("abort", () => reject(new CniError(CNI_ERROR.tryAgain, "timed out waiting for the API server")), { once: true });
+    signal.addEventListener("abort", () => reject(new CniError(CNI_ERROR.tryAgain, "timed out waiting for the API server")), {
+      once: true,
+    });
     promise.then(resolve, reject);
   });
 }

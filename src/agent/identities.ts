@@ -1,10 +1,10 @@
-import { isConflict, isNotFound, type Cluster } from "#k8s/client.ts";
-import { CILIUM_IDENTITIES } from "#k8s/resources.ts";
-import type { CiliumIdentity } from "#k8s/types.ts";
 import type { NamedPort } from "#endpoint/endpoint.ts";
 import { createCidrAllocator } from "#identity/local.ts";
 import { chooseIdentity } from "#identity/probe.ts";
 import { reservedIdentities } from "#identity/reserved.ts";
+import { type Cluster, isConflict, isNotFound } from "#k8s/client.ts";
+import { CILIUM_IDENTITIES } from "#k8s/resources.ts";
+import type { CiliumIdentity } from "#k8s/types.ts";
 import { type LabelSet, labelSetFromRecord, labelSetToRecord } from "#labels/label-set.ts";
 import { CodedError, errorMessage } from "#runtime/errors.ts";
 import type { Logger } from "#runtime/logger.ts";
@@ -30,14 +30,18 @@ export interface Identities {
   /** A number of this node for labels of addresses outside; each acquire needs its release. */
   acquireLocal(labels: LabelSet): NumericIdentity;
   releaseLocal(labels: LabelSet): void;
-  /** Keeps the number that an address block had before a restart. */
-  restoreLocal(id: NumericIdentity, labels: LabelSet): void;
+  /** Keeps the number that labels had before a restart, as one acquire; release it when the rules have had their say. False when it is taken. */
+  restoreLocal(id: NumericIdentity, labels: LabelSet): boolean;
   /** Replaces the labels of a reserved identity: this node may be an API server too. */
   relabelReserved(id: NumericIdentity, labels: LabelSet): void;
   /** Says which named ports an owner (a CiliumEndpoint) brings to an identity; none when it is gone. */
   setNamedPorts(owner: string, id: NumericIdentity | undefined, ports: readonly NamedPort[]): void;
   /** For the reflector of CiliumIdentity objects. */
-  readonly handler: { replace(objects: readonly CiliumIdentity[]): void; upsert(object: CiliumIdentity): void; remove(object: CiliumIdentity): void };
+  readonly handler: {
+    replace(objects: readonly CiliumIdentity[]): void;
+    upsert(object: CiliumIdentity): void;
+    remove(object: CiliumIdentity): void;
+  };
   expect(source: string): () => void;
 }
 
@@ -128,9 +132,7 @@ export function createIdentities(deps: IdentitiesDeps): Identities {
       const released = local.release(labels);
       if (released?.isGone) table.delete(released.id);
     },
-    restoreLocal(id, labels) {
-      local.restore(id, labels);
-    },
+    restoreLocal: (id, labels) => local.restore(id, labels),
     relabelReserved: (id, labels) => put(id, labels, "reserved"),
     setNamedPorts(owner, id, named) {
       for (const changed of ports.set(owner, id, named)) {

@@ -38,7 +38,11 @@ export function createPodsOfNode(
 ): PodsOfNode {
   const { db, cluster } = deps;
   const pods = db.createTable<PodRow>({ name: "pods", key: podKey, columns: { POD: podKey, LABELS: (row) => row.labels } });
-  const namespaces = db.createTable<NamespaceRow>({ name: "namespaces", key: (row) => row.name, columns: { NAME: (row) => row.name, LABELS: (row) => row.labels } });
+  const namespaces = db.createTable<NamespaceRow>({
+    name: "namespaces",
+    key: (row) => row.name,
+    columns: { NAME: (row) => row.name, LABELS: (row) => row.labels },
+  });
   const settings = { cluster: config.cluster, filter: config.labels === "" ? undefined : parseLabelFilter(config.labels) };
 
   const findPod = async (wanted: { namespace: string; name: string; uid: string }): Promise<PodRow> => {
@@ -50,10 +54,12 @@ export function createPodsOfNode(
       throw thrown;
     });
     // A pod of the same name that came after the one we are asked for must not lend it its labels.
-    if (wanted.uid !== "" && pod.metadata.uid !== wanted.uid) throw new CniError(CNI_ERROR.tryAgain, `pod ${podKey(wanted)} is another one by now`);
+    if (wanted.uid !== "" && pod.metadata.uid !== wanted.uid)
+      throw new CniError(CNI_ERROR.tryAgain, `pod ${podKey(wanted)} is another one by now`);
     return podRow(pod);
   };
-  const findNamespace = async (name: string): Promise<NamespaceRow> => namespaces.get(name) ?? namespaceRow(await cluster.get(NAMESPACES, { name }));
+  const findNamespace = async (name: string): Promise<NamespaceRow> =>
+    namespaces.get(name) ?? namespaceRow(await cluster.get(NAMESPACES, { name }));
   return {
     pods,
     namespaces,
@@ -106,7 +112,10 @@ function podRow(pod: Pod): PodRow {
 }
 
 /** A ReplicaSet that a Deployment made is called as the Deployment with the pods' template hash. */
-function workloadOf({ kind, name }: { kind: string; name: string }, labels: Readonly<Record<string, string>>): { kind: string; name: string } {
+function workloadOf(
+  { kind, name }: { kind: string; name: string },
+  labels: Readonly<Record<string, string>>,
+): { kind: string; name: string } {
   const hash = labels["pod-template-hash"];
   if (kind === "ReplicaSet" && hash && name.endsWith(`-${hash}`)) return { kind: "Deployment", name: name.slice(0, -hash.length - 1) };
   return { kind, name };

@@ -1,6 +1,7 @@
 import type { ReflectorHandler } from "#k8s/reflector.ts";
 import type { PolicyObject } from "#k8s/types.ts";
-import { type ParsedPolicy, parsePolicy, policyKey } from "#policy/parse.ts";
+import { parsePolicy } from "#policy/parse.ts";
+import { type ParsedPolicy, policyKey } from "#policy/rule.ts";
 import type { PolicySettings } from "#policy/settings.ts";
 import type { Logger } from "#runtime/logger.ts";
 import type { Database } from "#statedb/database.ts";
@@ -23,15 +24,16 @@ export interface Policies {
 }
 
 /** The policies table and its only writer. */
-export function createPolicies(
-  deps: { readonly db: Database; readonly log: Logger },
-  settings: PolicySettings,
-): Policies {
+export function createPolicies(deps: { readonly db: Database; readonly log: Logger }, settings: PolicySettings): Policies {
   const { db, log } = deps;
   const table = db.createTable<PolicyRow>({
     name: "policy-objects",
     key: (row) => row.key,
-    columns: { POLICY: (row) => row.key, RULES: (row) => row.parsed.rules.length, ISSUES: (row) => row.parsed.issues.map((issue) => issue.message) },
+    columns: {
+      POLICY: (row) => row.key,
+      RULES: (row) => row.parsed.rules.length,
+      ISSUES: (row) => row.parsed.issues.map((issue) => issue.message),
+    },
   });
   const parse = (object: PolicyObject, heardAt: number): PolicyRow => {
     const parsed = parsePolicy(object, settings);
@@ -43,7 +45,8 @@ export function createPolicies(
     // Status and annotations change without a new meaning.
     if (old && sameMeaning(old.object, object)) return;
     for (const issue of row.parsed.issues) log.warn("policy ignored", { policy: row.key, path: issue.path, issue: issue.message });
-    for (const warning of row.parsed.warnings) log.info("policy warning", { policy: row.key, path: warning.path, warning: warning.message });
+    for (const warning of row.parsed.warnings)
+      log.info("policy warning", { policy: row.key, path: warning.path, warning: warning.message });
     table.set(row);
   };
   return {
@@ -51,8 +54,7 @@ export function createPolicies(
     expect: (source) => table.expect(source),
     handler(kind, apiVersion) {
       const typed = (object: PolicyObject): PolicyObject => ({ ...object, kind, apiVersion });
-      const keyOf = ({ metadata }: PolicyObject) =>
-        policyKey({ kind, namespace: metadata.namespace ?? "", name: metadata.name, uid: metadata.uid ?? "" });
+      const keyOf = ({ metadata }: PolicyObject) => policyKey({ kind, namespace: metadata.namespace ?? "", name: metadata.name });
       return {
         replace(objects) {
           db.write(() => {

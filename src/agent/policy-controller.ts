@@ -1,8 +1,8 @@
 import { type Endpoint, subjectKey } from "#endpoint/endpoint.ts";
 import { createDeltaLog, type SubjectPolicy } from "#endpoint/subject-policy.ts";
-import type { ParsedPolicy } from "#policy/parse.ts";
 import { createRepository, type Repository, type ServiceView } from "#policy/repository.ts";
 import { applyIdentityChanges, type EndpointPolicy, resolveEndpoint } from "#policy/resolve.ts";
+import type { ParsedPolicy } from "#policy/rule.ts";
 import { createSelectorCache, type IdentityChange, type SelectorCache } from "#policy/selector-cache.ts";
 import type { PolicySettings } from "#policy/settings.ts";
 import type { Step } from "#reconciler/pipeline.ts";
@@ -16,8 +16,8 @@ import type { PolicyRow } from "./policies.ts";
 export interface PolicyController extends Step {
   readonly repository: Repository;
   readonly cache: SelectorCache;
-  /** The policy that endpoints with this key have; resolved on the spot for a key nobody has. */
-  policyOf(endpoint: Pick<Endpoint, "identity" | "namedPorts" | "labels">): EndpointPolicy | undefined;
+  /** The policy the endpoint has; undefined while it has none. */
+  policyOf(endpoint: Pick<Endpoint, "identity" | "namedPorts">): EndpointPolicy | undefined;
   /** Services for toServices rules; all subjects are computed again. */
   setServices(services: readonly ServiceView[]): void;
   /** From now on policies are computed: everything has been listed once. */
@@ -53,7 +53,7 @@ export function createPolicyController(deps: PolicyControllerDeps, settings: Pol
   const endpointChanges = deps.endpoints.observe();
   const known = new Map<string, Subject>();
   const keyOf = new Map<number, string>();
-  const cache = createSelectorCache(settings);
+  const cache = createSelectorCache();
   let repository = createRepository(settings);
   let services: readonly ServiceView[] | undefined;
   let started = false;
@@ -68,8 +68,12 @@ export function createPolicyController(deps: PolicyControllerDeps, settings: Pol
     const base = { key: subject.key, revision: repository.revision, version, log: createDeltaLog(version) };
     if (policy.error !== undefined) {
       deps.log.error("rules cannot be merged, the last good policy stays in force", { identity, error: policy.error });
+      policy.release();
       subjects.set({ ...base, policy: old?.policy, error: policy.error });
-    } else subjects.set({ ...base, policy, error: undefined });
+    } else {
+      old?.policy?.release();
+      subjects.set({ ...base, policy, error: undefined });
+    }
     subject.stale = false;
   };
   const takeRules = () => {
@@ -79,9 +83,13 @@ export function createPolicyController(deps: PolicyControllerDeps, settings: Pol
     const come = changes.map(({ row }) => row?.parsed).filter((parsed) => parsed !== undefined);
     if (gone.length > 0) repository = repository.without(...gone);
     if (come.length > 0) repository = repository.with(...come);
-    const newServices = services;
-    if (newServices) repository = repository.withServices([...newServices]);
-    services = undefined;
+    // Services count only for rules that name some; most clusters have none, and services change all the time.
+    const needed = usesServices(repository);
+    const newServices = needed ? services : undefined;
+    if (newServices) {
+      repository = repository.withServices([...newServices]);
+      services = undefined;
+    }
     if (changes.length === 0 && !newServices) return;
     deps.onRules(repository);
     markStale(touched, newServices !== undefined);
@@ -133,6 +141,7 @@ export function createPolicyController(deps: PolicyControllerDeps, settings: Pol
     subject?.users.delete(id);
     if (subject?.users.size !== 0) return;
     known.delete(key);
+    subjects.get(key)?.policy?.release();
     subjects.delete(key);
   };
 
@@ -157,11 +166,7 @@ export function createPolicyController(deps: PolicyControllerDeps, settings: Pol
       wake();
     },
     policyOf(endpoint) {
-      if (endpoint.identity === undefined) return undefined;
-      const row = subjects.get(subjectKey(endpoint));
-      if (row?.policy) return row.policy;
-      const { identity, labels, namedPorts } = endpoint;
-      return resolveEndpoint(repository, cache, { identity, labels, namedPorts: [...namedPorts] });
+      return endpoint.identity === undefined ? undefined : subjects.get(subjectKey(endpoint))?.policy;
     },
     run() {
       if (!started) return;
@@ -174,6 +179,11 @@ export function createPolicyController(deps: PolicyControllerDeps, settings: Pol
       });
     },
   };
+}
+
+function usesServices({ policies }: Repository): boolean {
+  for (const { rules } of policies.values()) if (rules.some((rule) => rule.services.length > 0)) return true;
+  return false;
 }
 
 function identityUpdate(changes: readonly Change<IdentityRow>[]) {

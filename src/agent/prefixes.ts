@@ -3,8 +3,8 @@ import type { Ipcache } from "#ipcache/ipcache.ts";
 import type { CiliumCIDRGroup } from "#k8s/types.ts";
 import { type Label, label } from "#labels/label.ts";
 import type { LabelSet } from "#labels/label-set.ts";
-import { hostPrefix, type Prefix, parsePrefix, prefixParts } from "#types/prefix.ts";
 import type { IpAddress } from "#types/addr.ts";
+import { hostPrefix, type Prefix, parsePrefix, prefixParts } from "#types/prefix.ts";
 import type { Identities } from "./identities.ts";
 
 /** Address blocks outside that policies speak of: each gets an identity of this node, and the ipcache learns of it. */

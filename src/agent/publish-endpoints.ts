@@ -27,7 +27,11 @@ export interface PublisherDeps {
 }
 
 /** Endpoints and their realized policies → the table of CiliumEndpoints to publish; a step after the endpoints' reconciler. */
-export function createPublisher(deps: PublisherDeps): { readonly table: Table<PublishedEndpoint>; readonly step: Step } {
+export function createPublisher(deps: PublisherDeps): {
+  readonly table: Table<PublishedEndpoint>;
+  readonly step: Step;
+  readonly listed: () => void;
+} {
   const { db, endpoints, subjects } = deps;
   const table = db.createTable<PublishedEndpoint>({
     name: "published-endpoints",
@@ -54,6 +58,8 @@ export function createPublisher(deps: PublisherDeps): { readonly table: Table<Pu
   };
   return {
     table,
+    /** To be called once every restored endpoint has been seen: before, nothing of this node's is deleted. */
+    listed: table.expect("restored endpoints"),
     step: {
       name: "publish",
       onWork(fn) {

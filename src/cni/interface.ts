@@ -67,7 +67,11 @@ export function openPodLink(
 /** A pod's address is its own by assignment: waiting for duplicates would make it unusable for a second. */
 function prepareIpv6(ifname: string): void {
   for (const scope of ["all", "default", ifname]) {
-    for (const [name, value] of [["disable_ipv6", "0"], ["accept_dad", "0"], ["accept_ra", "0"]] as const) {
+    for (const [name, value] of [
+      ["disable_ipv6", "0"],
+      ["accept_dad", "0"],
+      ["accept_ra", "0"],
+    ] as const) {
       try {
         writeFileSync(`/proc/sys/net/ipv6/conf/${scope}/${name}`, value);
       } catch {

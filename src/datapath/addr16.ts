@@ -16,6 +16,6 @@ export function addr16OrZero(address: IpAddress | undefined): Addr16 {
 }
 
 /** Equal addresses, equal texts. */
-export function addr16Text({ bytes }: Addr16): string {
+export function addr16Text({ bytes }: Addr16): IpAddress {
   return addressFromBytes(bytes);
 }

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import type { Bpf, Link, Program } from "#ebpf/bpf.ts";
+import type { Bpf, CgroupHook, Link, Program } from "#ebpf/bpf.ts";
 
 /**
  * Programs on hooks, each held by a pinned link: it outlives us, and a restart replaces the program in it without a packet
@@ -24,8 +24,6 @@ export interface AttachPrograms {
   /** Hook name (`connect4`, `sendmsg6`, …) → program. */
   readonly sockets: ReadonlyMap<CgroupHook, Program>;
 }
-
-export type CgroupHook = Parameters<Bpf["attachCgroup"]>[2];
 
 export function createAttachments(bpf: Bpf, programs: AttachPrograms, directory: string): Attachments {
   const endpointDirectory = (id: number) => join(directory, "endpoints", String(id));
@@ -65,7 +63,8 @@ export function createAttachments(bpf: Bpf, programs: AttachPrograms, directory:
     cgroup(cgroupDirectory) {
       const at = join(directory, "socketlb");
       mkdirSync(at, { recursive: true });
-      for (const [hook, program] of programs.sockets) ensure(join(at, hook), program, () => bpf.attachCgroup(program, cgroupDirectory, hook));
+      for (const [hook, program] of programs.sockets)
+        ensure(join(at, hook), program, () => bpf.attachCgroup(program, cgroupDirectory, hook));
     },
   };
 }

@@ -1,5 +1,4 @@
-import type { PolicyRef } from "#policy/parse.ts";
-import type { RuleRef } from "#policy/types.ts";
+import type { PolicyRef, RuleRef } from "#policy/rule.ts";
 
 /** The rules behind a verdict of the kernel. A policy without a section is one whose default deny decided. */
 export type CookieOrigin = RuleRef | PolicyRef;

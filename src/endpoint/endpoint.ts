@@ -62,7 +62,7 @@ export interface Endpoint {
   readonly createdAt: string;
 }
 
-/** The table of this node's endpoints. Indexes: `ip`, `identity`, `pod` (`namespace/name`), `attachment` (`containerId:ifname`). */
+/** The table of this node's endpoints. Indexes: `ip`, `identity`, `ifindex`, `pod` (`namespace/name`), `attachment` (`containerId:ifname`). */
 export function createEndpointTable(db: Database): WritableTable<Endpoint> {
   return db.createTable<Endpoint>({
     name: "endpoints",
@@ -70,6 +70,7 @@ export function createEndpointTable(db: Database): WritableTable<Endpoint> {
     indexes: {
       ip: addressesOf,
       identity: (row) => row.identity,
+      ifindex: (row) => row.interface.index,
       pod: (row) => podKey(row.pod),
       attachment: (row) => attachmentKey(row.containerId, row.interface.ifname),
     },

@@ -1,4 +1,4 @@
-import { identityLabels, type LabelFilter } from "#labels/identity-labels.ts";
+import { identityLabels, type LabelFilterRule } from "#labels/identity-labels.ts";
 import type { LabelSet } from "#labels/label-set.ts";
 import { parseProtocol, protocolNumber } from "#types/proto.ts";
 import type { NamedPort } from "./endpoint.ts";
@@ -15,11 +15,18 @@ export interface PodView {
 }
 
 interface PodLike {
-  readonly metadata: { readonly name: string; readonly namespace?: string; readonly uid?: string; readonly labels?: Record<string, string> };
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace?: string;
+    readonly uid?: string;
+    readonly labels?: Record<string, string>;
+  };
   readonly spec?: {
     readonly hostNetwork?: boolean;
     readonly serviceAccountName?: string;
-    readonly containers?: readonly { readonly ports?: readonly { readonly name?: string; readonly containerPort: number; readonly protocol?: string }[] }[];
+    readonly containers?: readonly {
+      readonly ports?: readonly { readonly name?: string; readonly containerPort: number; readonly protocol?: string }[];
+    }[];
   };
 }
 
@@ -43,7 +50,7 @@ export function podView({ metadata, spec = {} }: PodLike): PodView {
 export function labelsOfPod(
   pod: Pick<PodView, "namespace" | "labels" | "serviceAccount">,
   namespaceLabels: Readonly<Record<string, string>>,
-  settings: { readonly cluster: string; readonly filter: LabelFilter | undefined },
+  settings: { readonly cluster: string; readonly filter: readonly LabelFilterRule[] | undefined },
 ): LabelSet {
   const { namespace, labels, serviceAccount } = pod;
   return identityLabels({ labels, namespace, namespaceLabels, serviceAccount, cluster: settings.cluster }, settings.filter);

@@ -1,5 +1,4 @@
-import type { EndpointPolicy } from "#policy/resolve.ts";
-import type { PolicyMapEntry } from "#policy/types.ts";
+import type { EndpointPolicy, PolicyMapEntry } from "#policy/resolve.ts";
 import type { Database } from "#statedb/database.ts";
 import type { WritableTable } from "#statedb/table.ts";
 

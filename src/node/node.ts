@@ -28,7 +28,10 @@ export function createNodeTable(db: Database): WritableTable<ClusterNode> {
 }
 
 interface CiliumNodeLike {
-  readonly spec?: { readonly addresses?: readonly { readonly type: string; readonly ip: string }[]; readonly ipam?: { readonly podCIDRs?: readonly string[] } };
+  readonly spec?: {
+    readonly addresses?: readonly { readonly type: string; readonly ip: string }[];
+    readonly ipam?: { readonly podCIDRs?: readonly string[] };
+  };
 }
 
 interface NodeLike {

@@ -40,7 +40,10 @@ export function resolveSelf(
   const addresses = node.internalIps.filter((address) => families.includes(addressFamily(address)));
   const device = devices.find((one) => matches(one, addresses, config.devices));
   if (!device) {
-    throw new NodeError("no-device", `no device of this node has one of its addresses ${node.internalIps.join(", ") || "(none known)"}; name it with --devices`);
+    throw new NodeError(
+      "no-device",
+      `no device of this node has one of its addresses ${node.internalIps.join(", ") || "(none known)"}; name it with --devices`,
+    );
   }
   const address = (family: 4 | 6) => addresses.find((one) => addressFamily(one) === family);
   const { name, index, mtu } = device;
@@ -58,7 +61,10 @@ function bareAddress(text: string): IpAddress | undefined {
 }
 
 /** Our own CiliumNode's spec. */
-export function ciliumNodeSpec(self: SelfNode, routers: readonly IpAddress[]): {
+export function ciliumNodeSpec(
+  self: SelfNode,
+  routers: readonly IpAddress[],
+): {
   addresses: { type: string; ip: string }[];
   ipam: { podCIDRs: string[] };
 } {

@@ -85,6 +85,9 @@ describe("startReconciler", () => {
     await reconciler.reconciled(first);
     assert.match(rows.show(), /2 +error \(\d+\): no space left/);
     await assert.rejects(reconciler.reconciled(second, AbortSignal.timeout(10)), /timeout/i);
+    rows.set({ key: 3, value: "c" });
+    await reconciler.rowReconciled(3);
+    await assert.rejects(reconciler.rowReconciled(2, AbortSignal.timeout(10)), /timeout/i);
     rows.delete(2);
     await reconciler.reconciled(rows.revision);
   });

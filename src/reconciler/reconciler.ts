@@ -40,6 +40,8 @@ export interface Reconciler extends Step, AsyncDisposable {
    * keeps failing keeps it waiting.
    */
   reconciled(revision: number, signal?: AbortSignal): Promise<void>;
+  /** Resolves when the row of this key, as it is now, is realized; other rows may fail. Rejects with the signal's reason. */
+  rowReconciled(key: Key, signal?: AbortSignal): Promise<void>;
   /** Resolves after the first successful prune. */
   readonly pruned: Promise<void>;
   /** Rows that failed and wait for their next try. */
@@ -75,6 +77,8 @@ export function createReconciler<T>(deps: ReconcilerDeps, options: ReconcilerOpt
   const observer = table.observe();
   const outstanding = new Map<Key, Attempt<T>>();
   const waiters = createWaiters();
+  const afterRun = createWaiters();
+  let runs = 0;
   const pruned = Promise.withResolvers<void>();
   let wake = () => {};
   let pruneDue = false;
@@ -157,11 +161,18 @@ export function createReconciler<T>(deps: ReconcilerDeps, options: ReconcilerOpt
       if (outstanding.size === 0) deps.health?.set(`reconciler-${name}`, "ok");
       if (pruneDue && outstanding.size === 0) await prune();
       scheduleRetry();
+      runs += 1;
+      afterRun.release(runs);
       if (!observer.hasChanges) waiters.release(outstanding.size === 0 ? Number.POSITIVE_INFINITY : lowest());
     },
     reconciled(revision, signal) {
       const idle = !observer.hasChanges && (outstanding.size === 0 || lowest() > revision);
       return idle ? Promise.resolve() : waiters.wait(revision, signal);
+    },
+    async rowReconciled(key, signal) {
+      const revision = table.revisionOf(key) ?? 0;
+      const isRealized = () => !observer.hasChanges && (outstanding.get(key)?.change.revision ?? Number.POSITIVE_INFINITY) > revision;
+      while (!isRealized()) await afterRun.wait(runs, signal);
     },
     async [Symbol.asyncDispose]() {
       disposed = true;

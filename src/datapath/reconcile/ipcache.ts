@@ -19,7 +19,11 @@ const NO_NODE = addr16(new Uint8Array(16));
 export function createIpcacheTarget({ exact, prefixes }: IpcacheKernel): Target<IpcacheRow> {
   return {
     update(row) {
-      const value: RemoteInfo = { secId: row.identity, tunnelEndpoint: row.nodeIp ? addr16(addressToBytes(row.nodeIp)) : NO_NODE, flags: 0 };
+      const value: RemoteInfo = {
+        secId: row.identity,
+        tunnelEndpoint: row.nodeIp ? addr16(addressToBytes(row.nodeIp)) : NO_NODE,
+        flags: 0,
+      };
       if (isHostPrefix(row.prefix)) exact.set(hostKey(row), value);
       else prefixes.set(prefixKey(row), value);
     },

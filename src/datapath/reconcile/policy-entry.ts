@@ -1,5 +1,5 @@
 import type { PolicyEntry, PolicyKey } from "#datapath/gen/structs.ts";
-import type { PolicyMapEntry } from "#policy/types.ts";
+import type { PolicyMapEntry } from "#policy/resolve.ts";
 import { directionNumber } from "#types/direction.ts";
 import type { Cookies } from "../cookies.ts";
 
@@ -44,6 +44,10 @@ export function keyText({ prefixlen, secLabel, egress, protocol, dport }: Policy
 
 export function sameEntry(a: PolicyEntry, b: PolicyEntry): boolean {
   return (
-    a.proxyPort === b.proxyPort && a.flags === b.flags && a.authType === b.authType && a.precedence === b.precedence && a.cookie === b.cookie
+    a.proxyPort === b.proxyPort &&
+    a.flags === b.flags &&
+    a.authType === b.authType &&
+    a.precedence === b.precedence &&
+    a.cookie === b.cookie
   );
 }

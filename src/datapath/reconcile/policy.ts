@@ -2,10 +2,10 @@ import { randomInt } from "node:crypto";
 import type { PolicyConfig, PolicyEntry, PolicyKey } from "#datapath/gen/structs.ts";
 import type { BpfMap, MapOfMaps } from "#ebpf/bpf.ts";
 import type { PolicyDelta, SubjectPolicy } from "#endpoint/subject-policy.ts";
-import type { PolicyMapEntry } from "#policy/types.ts";
+import type { PolicyMapEntry } from "#policy/resolve.ts";
 import type { Target } from "#reconciler/reconciler.ts";
-import type { Logger } from "#runtime/logger.ts";
 import { CodedError } from "#runtime/errors.ts";
+import type { Logger } from "#runtime/logger.ts";
 import type { Cookies } from "../cookies.ts";
 import { keyText, type ProxyPorts, policyEntryOf, policyKeyOf, sameEntry } from "./policy-entry.ts";
 
@@ -21,6 +21,9 @@ export interface PolicyKernel {
 /** A policy does not fit into a map: its endpoints are locked down, nothing is allowed in part. */
 export class PolicyMapFull extends CodedError {}
 
+/** An endpoint came before its policy: what it had stays, a new one passes nothing. */
+export class PolicyNotReady extends CodedError {}
+
 /** What an endpoint has in the kernel. */
 export interface RealizedPolicy {
   readonly revision: number;
@@ -32,7 +35,7 @@ export interface RealizedPolicy {
 export interface PolicyMaps extends Disposable {
   /** For the reconciler of the `policies` table. */
   readonly target: Target<SubjectPolicy>;
-  /** Gives the endpoint the policy of a subject, also when it has one already; idempotent. */
+  /** Gives the endpoint the policy of a subject; idempotent. Throws `PolicyNotReady` while the subject is not realized. */
   attach(endpoint: { readonly id: number; readonly subject: string; readonly audit: boolean }): void;
   detach(endpointId: number): void;
   /** Detaches every endpoint that is not in the set. */
@@ -48,6 +51,8 @@ interface Entry {
 }
 
 interface Realized {
+  /** Nobody computes it any more; it is kept for endpoints that have not been given their next one yet. */
+  retired?: boolean;
   inner: InnerMap;
   entries: Map<string, Entry>;
   row: SubjectPolicy;
@@ -80,7 +85,8 @@ export function createPolicyMaps(
 
   const toEntry = (entry: PolicyMapEntry): Entry => ({ key: policyKeyOf(entry), value: policyEntryOf(entry, cookies, options.proxyPorts) });
   const fill = (entries: ReadonlyMap<string, Entry>): InnerMap => {
-    if (entries.size > options.maxEntries) throw new PolicyMapFull("policy-map-full", `${entries.size} entries do not fit into ${options.maxEntries}`);
+    if (entries.size > options.maxEntries)
+      throw new PolicyMapFull("policy-map-full", `${entries.size} entries do not fit into ${options.maxEntries}`);
     const inner = kernel.outer.createInner();
     try {
       inner.setMany([...entries.values()].map(({ key, value }) => [key, value] as const));
@@ -143,7 +149,12 @@ export function createPolicyMaps(
       return;
     }
     if (realized && !realized.locked && follow(realized, row)) return;
-    const entries = new Map(row.policy.entries().map(toEntry).map((entry) => [keyText(entry.key), entry]));
+    const entries = new Map(
+      row.policy
+        .entries()
+        .map(toEntry)
+        .map((entry) => [keyText(entry.key), entry]),
+    );
     if (realized && !realized.locked && sameEntries(realized.entries, entries)) {
       const same = sameConfig(configOf(realized, false, cookies), configOf({ ...realized, row }, false, cookies));
       realized.row = row;
@@ -152,10 +163,18 @@ export function createPolicyMaps(
     }
     rebuild(row, entries);
   };
+  const forget = (key: string) => {
+    const realized = subjects.get(key);
+    if (!realized?.retired || usersOf(key).length > 0) return;
+    subjects.delete(key);
+    if (realized.inner !== lockdown) realized.inner.close();
+  };
   const detach = (id: number) => {
+    const old = attached.get(id);
     attached.delete(id);
     kernel.config.delete(id);
     kernel.outer.delete(id);
+    if (old) forget(old.subject);
   };
 
   return {
@@ -163,18 +182,19 @@ export function createPolicyMaps(
       update,
       remove({ key }) {
         const realized = subjects.get(key);
-        subjects.delete(key);
-        // Endpoints that still point there are locked until they are given their new subject.
-        for (const [id, item] of usersOf(key)) point(id, item);
-        if (realized && realized.inner !== lockdown) realized.inner.close();
+        if (!realized) return;
+        realized.retired = true;
+        forget(key);
       },
     },
     attach({ id, subject, audit }) {
       const old = attached.get(id);
       if (old?.subject === subject && old.audit === audit) return;
+      if (!subjects.has(subject)) throw new PolicyNotReady("policy-not-ready", `the policy of endpoint ${id} is not in the kernel yet`);
       const item: Attached = { subject, audit, generation: 0 };
       attached.set(id, item);
       point(id, item);
+      if (old && old.subject !== subject) forget(old.subject);
     },
     detach,
     prune(endpointIds) {
@@ -184,7 +204,11 @@ export function createPolicyMaps(
       const item = attached.get(id);
       const subject = item && subjects.get(item.subject);
       if (!item) return undefined;
-      return { revision: subject?.row.revision ?? 0, entries: subject?.entries.size ?? 0, locked: subject ? subject.locked : "no policy yet" };
+      return {
+        revision: subject?.row.revision ?? 0,
+        entries: subject?.entries.size ?? 0,
+        locked: subject ? subject.locked : "no policy yet",
+      };
     },
     get maps() {
       return new Set([...subjects.values()].map(({ inner }) => inner)).size;
@@ -205,7 +229,12 @@ function nextGeneration(old: number | undefined): number {
 }
 
 /** Writes the changes into the map in use. False when they are not only identities that came or went: then a new map is due. */
-function applyDeltas(realized: Realized, deltas: readonly PolicyDelta[], toEntry: (entry: PolicyMapEntry) => Entry, maxEntries: number): boolean {
+function applyDeltas(
+  realized: Realized,
+  deltas: readonly PolicyDelta[],
+  toEntry: (entry: PolicyMapEntry) => Entry,
+  maxEntries: number,
+): boolean {
   const added = deltas.flatMap((delta) => delta.added).map(toEntry);
   const removed = deltas.flatMap((delta) => delta.removed).map(policyKeyOf);
   const present = new Set([...realized.entries.values()].map(({ key }) => key.secLabel));
@@ -240,7 +269,11 @@ function sameEntries(a: ReadonlyMap<string, Entry>, b: ReadonlyMap<string, Entry
 }
 
 /** Without a realized policy: both directions enforced, nothing allowed. */
-function configOf(subject: Pick<Realized, "row" | "locked"> | undefined, audit: boolean, cookies: Cookies): Omit<PolicyConfig, "generation"> {
+function configOf(
+  subject: Pick<Realized, "row" | "locked"> | undefined,
+  audit: boolean,
+  cookies: Cookies,
+): Omit<PolicyConfig, "generation"> {
   const policy = subject?.locked ? undefined : subject?.row.policy;
   const flag = (value: boolean) => (value ? 1 : 0);
   return {

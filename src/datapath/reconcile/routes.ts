@@ -5,7 +5,8 @@ import type { Target } from "#reconciler/reconciler.ts";
 
 /** Routes to the pods of other nodes, through their node addresses. Used by the node's own stack; pods' packets go by the ipcache. */
 export function createRouteTarget(netlink: Netlink, self: { readonly name: string; readonly device: number }): Target<ClusterNode> {
-  const changes = (set: "route" | "no-route", routes: readonly NodeRoute[]) => routes.map(({ to, via }) => ({ set, to, via, index: self.device }));
+  const changes = (set: "route" | "no-route", routes: readonly NodeRoute[]) =>
+    routes.map(({ to, via }) => ({ set, to, via, index: self.device }));
   return {
     update(node, previous) {
       if (node.name === self.name) return;

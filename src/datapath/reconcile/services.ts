@@ -18,7 +18,7 @@ const AFFINITY = 1;
  * Frontends in the service maps. Backends are written before slots name them and slots before slot 0 counts them; numbers
  * are taken over from the maps at start, so that a restart changes nothing for living connections.
  */
-export function createServiceTarget(kernel: ServiceKernel): Target<Frontend> {
+export function createServiceTarget(kernel: ServiceKernel, config: { readonly nodeName: string }): Target<Frontend> {
   const backendIds = createNumbers(1, 0xffff_ffff);
   const serviceIds = createNumbers(1, 0xffff);
   const realized = new Map<string, { readonly slots: number; readonly backends: readonly string[] }>();
@@ -27,11 +27,16 @@ export function createServiceTarget(kernel: ServiceKernel): Target<Frontend> {
   const write = (frontend: Frontend) => {
     const name = formatL4Address(frontend.address);
     const old = realized.get(name) ?? { slots: 0, backends: [] };
-    const chosen = backendsFor(frontend).map(({ address }) => address);
+    const chosen = backendsFor(frontend, config.nodeName).map(({ address }) => address);
     const names = chosen.map(formatL4Address);
     const ids = chosen.map((address, position) => {
       const id = backendIds.acquire(names[position] ?? "");
-      kernel.backends.set(id, { address: addr16(addressToBytes(IpAddress(address.ip))), port: address.port, protocol: protocolOf(address), flags: 0 });
+      kernel.backends.set(id, {
+        address: addr16(addressToBytes(IpAddress(address.ip))),
+        port: address.port,
+        protocol: protocolOf(address),
+        flags: 0,
+      });
       return id;
     });
     const serviceId = serviceIds.get(name) ?? serviceIds.acquire(name);
@@ -40,7 +45,13 @@ export function createServiceTarget(kernel: ServiceKernel): Target<Frontend> {
     const empty = { affinityTimeout: 0, count: 0, serviceId, flags: 0 };
     // Slots that a smaller count hides go after the count, new ones come before it.
     for (const [position, backendId] of ids.entries()) kernel.services.set(slot(position + 1), { ...empty, backendId });
-    kernel.services.set(slot(0), { backendId: 0, affinityTimeout, count: ids.length, serviceId, flags: affinityTimeout > 0 ? AFFINITY : 0 });
+    kernel.services.set(slot(0), {
+      backendId: 0,
+      affinityTimeout,
+      count: ids.length,
+      serviceId,
+      flags: affinityTimeout > 0 ? AFFINITY : 0,
+    });
     for (let number = ids.length + 1; number <= old.slots; number++) kernel.services.delete(slot(number));
     realized.set(name, { slots: ids.length, backends: names });
     releaseBackends(old.backends);

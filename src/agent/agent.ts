@@ -1,0 +1,119 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { replayDeleteQueue } from "#cni/delete-queue.ts";
+import { installPlugin, writeConflist } from "#cni/install.ts";
+import { startCniServer } from "#cni/server.ts";
+import { openCluster } from "#k8s/client.ts";
+import { loadClusterConfig } from "#k8s/config.ts";
+import { createHealth } from "#runtime/health.ts";
+import { startInterval, startJob } from "#runtime/job.ts";
+import { createLogger } from "#runtime/logger.ts";
+import { aborted } from "#runtime/scope.ts";
+import { type AgentConfig, nodeNameOf } from "./config.ts";
+import { startEdges } from "./edges.ts";
+import { createEndpointControl } from "./endpoint-control.ts";
+import { openKernel } from "./kernel.ts";
+import { startLoops } from "./loops.ts";
+import { createMonitorHub } from "./monitor-hub.ts";
+import { createPhase } from "./phase.ts";
+import { startProxyClient } from "./proxy-client.ts";
+import { publishNode } from "./publish-node.ts";
+import { startReflectors } from "./reflectors.ts";
+import { waitForSelf } from "./self.ts";
+import { createState } from "./state.ts";
+
+/** The daemon, built from top to bottom and taken down in reverse. Pins and links stay: the datapath goes on without us. */
+export async function runAgent(config: AgentConfig, signal: AbortSignal): Promise<void> {
+  await using scope = new AsyncDisposableStack();
+  const started = performance.now();
+  const log = createLogger("cilium-agent", config["log-level"] === "" ? {} : { level: config["log-level"] as "info" });
+  const health = createHealth();
+  const nodeName = nodeNameOf(config);
+  const phase = createPhase();
+
+  // What we know.
+  const cluster = scope.use(openCluster(await loadClusterConfig({ kubeconfig: config["k8s-kubeconfig-path"] || undefined })));
+  const state = createState({ cluster, log }, config, nodeName);
+  const restored = state.endpoints.expect("restored endpoints");
+  const isOwnNode = (ip: string) => state.nodes.table.get(nodeName)?.internalIps.some((address) => address === ip) ?? false;
+  const reflectors = scope.use(startReflectors({ cluster, log: log.child("k8s"), state }, { nodeName, isOwnNode }));
+  await Promise.race([reflectors.nodesSynced, aborted(signal)]);
+
+  // Who we are, and what of us is in the kernel.
+  const self = await waitForSelf({ nodes: state.nodes.table, log, signal }, config, nodeName);
+  if (!self) return;
+  const kernel = scope.use(openKernel({ log }, config, self));
+  kernel.restoreIdentities(state);
+  const hub = createMonitorHub();
+  const proxy = scope.use(
+    startProxyClient({ log: log.child("proxy"), onAccess: hub.access, onLost: hub.proxyLost }, { path: config["proxy-socket-path"] }),
+  );
+  const loops = scope.use(
+    startLoops(
+      {
+        log,
+        health,
+        state,
+        datapath: kernel.datapath,
+        netlink: kernel.netlink,
+        cluster,
+        proxy,
+        self,
+        isRestored: () => phase.is !== "starting",
+      },
+      config,
+    ),
+  );
+  const control = createEndpointControl({ log: log.child("endpoint"), state, kernel, loops, hub, unavailable: phase.unavailable }, config);
+  scope.use(await startEdges({ log, health, state, kernel, loops, proxy, hub, control, self, phase }, config));
+
+  // What was there before us. Its policies are computed first; until then the kernel keeps what it has.
+  await Promise.race([reflectors.synced, aborted(signal)]);
+  if (signal.aborted) return;
+  await control.restoreAll();
+  restored();
+  phase.is = "restored";
+  state.controller.start();
+  await loops.pipeline.settled();
+  await Promise.race([loops.reconcilers.ipcache.pruned, aborted(signal)]);
+  kernel.releaseRestored(state);
+  loops.settledOnce();
+
+  // Open for packets, then for pods.
+  kernel.attachNode();
+  scope.use(
+    startJob({ log, health }, { name: "ciliumnode", run: () => publishNode(cluster, self, kernel.routers, state.nodes.self().node) }),
+  );
+  scope.use(
+    startInterval(
+      { log, health },
+      { name: "conntrack-gc", intervalMs: config["conntrack-gc-interval"], run: () => kernel.collectConntrack() },
+    ),
+  );
+  scope.use(control.follow());
+  phase.is = "ready";
+  const replayed = await replayDeleteQueue({ attachments: control, log }, join(config["state-dir"], "..", "deleteQueue"));
+  scope.use(await startCniServer({ attachments: control, log: log.child("cni") }, { path: config["cni-socket-path"] }));
+  const installation = cniInstallation(config);
+  if (installation) {
+    installPlugin(installation);
+    const install = async () => void writeConflist(installation);
+    scope.use(startInterval({ log, health }, { name: "cni-config", intervalMs: 5_000, run: install }));
+  }
+  log.info("agent ready", { node: nodeName, endpoints: state.endpoints.size, replayed, ms: Math.round(performance.now() - started) });
+  await aborted(signal);
+}
+
+function cniInstallation(config: AgentConfig) {
+  const conflist = config["write-cni-conf-when-ready"];
+  if (conflist === "") return undefined;
+  const plugin = join(import.meta.dirname, "..", "..", "build", "cilium-cni");
+  return {
+    configDirectory: join(conflist, ".."),
+    binDirectory: config["cni-bin-dir"],
+    plugin: config["cni-bin-dir"] !== "" && existsSync(plugin) ? plugin : "",
+    exclusive: config["cni-exclusive"],
+    socketPath: config["cni-socket-path"],
+    logFile: "/var/run/cilium/cilium-cni.log",
+  };
+}

@@ -1,0 +1,96 @@
+import { addr16Text } from "#datapath/addr16.ts";
+import type { CtEntry, CtKey } from "#datapath/gen/structs.ts";
+import type { DatapathMaps } from "#datapath/loader.ts";
+import type { LabelSet } from "#labels/label-set.ts";
+import type { PolicyMapEntry } from "#policy/resolve.ts";
+import { formatProtocol } from "#types/proto.ts";
+
+/** Maps that can be dumped entry by entry, by their names in the kernel. */
+const DUMPABLE = {
+  cilium_lxc: "lxc",
+  cilium_lxc_ifindex: "lxcIfindex",
+  cilium_ipcache: "ipcache",
+  cilium_ipcache_lpm: "ipcacheLpm",
+  cilium_policy_config: "policyConfig",
+  cilium_ct: "conntrack",
+  cilium_lb_services: "services",
+  cilium_lb_backends: "backends",
+  cilium_metrics: "metrics",
+} as const satisfies Record<string, keyof DatapathMaps>;
+
+export const dumpableMaps: readonly string[] = Object.keys(DUMPABLE);
+
+/** A map's entries as JSON; undefined for a map we do not dump. Addresses and MACs are text, keys that are bare numbers stay numbers. */
+export function dumpMap(maps: DatapathMaps, name: string): { key: unknown; value: unknown }[] | undefined {
+  const property = DUMPABLE[name as keyof typeof DUMPABLE];
+  if (property === undefined) return undefined;
+  return [...maps[property].entries()].map(([key, value]) => ({ key: readable(key), value: readable(value) }));
+}
+
+function readable(value: unknown): unknown {
+  if (value instanceof Uint8Array)
+    return value.length === 6
+      ? Buffer.from(value)
+          .toString("hex")
+          .replace(/(..)(?=.)/g, "$1:")
+      : [...value];
+  if (Array.isArray(value)) return value.map(readable);
+  if (typeof value !== "object" || value === null) return value;
+  if ("bytes" in value && value.bytes instanceof Uint8Array && value.bytes.length === 16) {
+    return value.bytes.every((byte) => byte === 0) ? "" : addr16Text({ bytes: value.bytes });
+  }
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, readable(item)]));
+}
+
+const CT_ORIGIN_HIGH = 1;
+const CT_FLAG_NAMES = ["", "SeenReply", "TxClosing", "RxClosing", "Reset", "Audit"];
+
+/** The connections, oldest use last, from the side that began. */
+export function dumpConntrack(entries: Iterable<[CtKey, CtEntry]>): unknown[] {
+  return [...entries].map(([key, entry]) => {
+    const high = { address: addr16Text(key.high), port: key.highPort };
+    const low = { address: addr16Text(key.low), port: key.lowPort };
+    const [source, destination] = entry.flags & CT_ORIGIN_HIGH ? [high, low] : [low, high];
+    return {
+      protocol: formatProtocol(key.protocol),
+      source,
+      destination,
+      flags: CT_FLAG_NAMES.filter((name, bit) => name !== "" && entry.flags & (1 << bit)),
+      fromProxy: (key.flags & 2) !== 0,
+      expires: entry.lifetime,
+      created: entry.created,
+      txPackets: entry.txPackets,
+      txBytes: entry.txBytes,
+      rxPackets: entry.rxPackets,
+      rxBytes: entry.rxBytes,
+      sourceIdentity: entry.ingress.remoteId,
+      destinationIdentity: entry.egress.remoteId,
+      proxyPort: entry.egress.proxyPort || entry.ingress.proxyPort,
+    };
+  });
+}
+
+/** One row of an endpoint's policy as `bpf policy get` shows it. */
+export function policyRow(
+  entry: PolicyMapEntry,
+  labelsOf: (identity: number) => LabelSet | undefined,
+  cookie: number,
+  proxyPort: number,
+): unknown {
+  return {
+    policy: entry.deny ? "Deny" : "Allow",
+    direction: entry.direction === "ingress" ? "Ingress" : "Egress",
+    identity: entry.identity,
+    labels: labelsOf(entry.identity)?.texts ?? [],
+    protocol: entry.protocol === 0 ? "ANY" : formatProtocol(entry.protocol),
+    port: entry.port,
+    endPort: entry.portPrefix < 16 && entry.protocol !== 0 ? entry.port + 2 ** (16 - entry.portPrefix) - 1 : entry.port,
+    prefix: entry.portPrefix,
+    proxyPort,
+    authType: entry.auth?.type ?? "disabled",
+    precedence: entry.precedence,
+    cookie,
+    rules: entry.origins,
+    reason: entry.reason,
+  };
+}

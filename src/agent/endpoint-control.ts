@@ -1,0 +1,151 @@
+import { addressesOf, type Endpoint, podKey } from "#endpoint/endpoint.ts";
+import { forgetEndpoint, loadEndpoints } from "#endpoint/restore.ts";
+import type { LabelSet } from "#labels/label-set.ts";
+import { openNetlink } from "#netlink/socket.ts";
+import { sleep } from "#runtime/backoff.ts";
+import { CodedError, errorMessage } from "#runtime/errors.ts";
+import type { Logger } from "#runtime/logger.ts";
+import { hostPrefix } from "#types/prefix.ts";
+import type { AgentConfig } from "./config.ts";
+import { createEndpoints, type Endpoints } from "./endpoints.ts";
+import type { Kernel } from "./kernel.ts";
+import type { PodRow } from "./kubernetes.ts";
+import type { Loops } from "./loops.ts";
+import type { MonitorHub } from "./monitor-hub.ts";
+import type { AgentState } from "./state.ts";
+
+export interface EndpointControl extends Endpoints {
+  /** Takes over the endpoints of before the restart that are still there, with the labels their pods have now. */
+  restoreAll(): Promise<void>;
+  /** Follows the labels of pods and namespaces from now on. */
+  follow(): AsyncDisposable;
+}
+
+export class EndpointError extends CodedError {}
+
+export interface EndpointControlDeps {
+  readonly log: Logger;
+  readonly state: AgentState;
+  readonly kernel: Kernel;
+  readonly loops: Loops;
+  readonly hub: MonitorHub;
+  readonly unavailable: () => string | undefined;
+}
+
+/** Endpoints, tied to the tables, the kernel and the loops. */
+export function createEndpointControl(deps: EndpointControlDeps, config: AgentConfig): EndpointControl {
+  const { log, state, kernel, loops } = deps;
+  const { datapath, netlink } = kernel;
+  const endpoints = createEndpoints(
+    {
+      log,
+      table: state.endpoints,
+      ipcache: state.ipcache,
+      pools: kernel.pools,
+      programs: datapath.attachments,
+      netlink,
+      openNetlink,
+      describe: (pod) => state.pods.describe(pod),
+      allocate: (labels) => state.identities.allocate(labels),
+      realized: (id, signal) => realized(deps, id, signal),
+      purge: (address) => kernel.purge(address),
+      unavailable: deps.unavailable,
+      onEvent: (event, endpoint) => deps.hub.endpoint(event, endpoint),
+    },
+    { stateDirectory: config["state-dir"], mtu: () => kernel.mtu, addTimeoutMs: config["cni-add-timeout"] },
+  );
+  const restoreAll = async () => {
+    const { endpoints: saved, broken } = loadEndpoints(config["state-dir"]);
+    for (const { path, reason } of broken) log.error("endpoint file not readable, its pod has to be restarted", { path, reason });
+    const living = saved.filter((row) => isAlive(row, netlink.link(row.interface.name)));
+    const known = new Set<number>(living.map(({ id }) => id));
+    for (const { id, pod } of saved) {
+      if (known.has(id)) continue;
+      log.info("endpoint went while the agent was away", { endpointId: id, pod: podKey(pod) });
+      forgetEndpoint(config["state-dir"], id);
+    }
+    for (const id of datapath.attachments.endpoints()) if (!known.has(id)) datapath.attachments.removeEndpoint(id);
+    const rows = await Promise.all(living.map((row) => refreshed(state, row)));
+    state.db.write(() => {
+      for (const row of rows) endpoints.restore(row);
+    });
+    if (rows.length > 0) log.info("endpoints restored", { endpoints: rows.length });
+  };
+  return { ...endpoints, restoreAll, follow: () => followLabels({ log, state, endpoints }) };
+}
+
+/** Everything a packet of the endpoint meets is in the kernel. */
+async function realized({ state, loops }: EndpointControlDeps, id: number, signal: AbortSignal): Promise<void> {
+  await loops.reconcilers.endpoints.rowReconciled(id, signal);
+  const row = state.endpoints.get(id);
+  for (const address of row ? addressesOf(row) : []) await loops.reconcilers.ipcache.rowReconciled(hostPrefix(address), signal);
+  const policy = loops.policyMaps.realized(id);
+  if (policy?.locked === undefined && policy !== undefined) return;
+  throw new EndpointError(
+    "policy-not-realized",
+    `the policy of endpoint ${id} is not in the kernel: ${policy?.locked ?? "nothing known of it"}`,
+  );
+}
+
+/** The interface is the one we made, and not one that got its name or number since. */
+function isAlive(row: Endpoint, link: { readonly index: number; readonly mac?: string | undefined } | undefined): boolean {
+  return link !== undefined && link.index === row.interface.index && (link.mac === undefined || link.mac === row.interface.hostMac);
+}
+
+/** The endpoint with its pod's present labels, ready. A pod the API server no longer has keeps its last ones until its DEL. */
+async function refreshed(state: AgentState, row: Endpoint): Promise<Endpoint> {
+  const view = state.pods.pods.get(podKey(row.pod));
+  const isSamePod = view !== undefined && (row.pod.uid === "" || view.uid === row.pod.uid);
+  const labels = (isSamePod ? state.pods.labelsOf(view) : undefined) ?? row.labels;
+  const identity = await state.identities.allocate(labels);
+  const named = isSamePod ? { namedPorts: view.namedPorts, serviceAccount: view.serviceAccount } : {};
+  return { ...row, ...named, labels, identity, state: "ready" };
+}
+
+const RETRY_MS = 500;
+
+/** Pod and namespace labels → identities of our endpoints. One at a time; a failure is tried again. */
+function followLabels({ log, state, endpoints }: { log: Logger; state: AgentState; endpoints: Endpoints }): AsyncDisposable {
+  const controller = new AbortController();
+  const { signal } = controller;
+  using changes = new DisposableStack();
+  const pods = changes.use(state.pods.pods.observe());
+  const namespaces = changes.use(state.pods.namespaces.observe());
+  const born = changes.use(state.endpoints.observe());
+  const held = changes.move();
+  let wake = Promise.withResolvers<void>();
+  for (const observer of [pods, namespaces, born]) observer.onReady(() => wake.resolve());
+
+  const stale = (): { row: Endpoint; view: PodRow; labels: LabelSet }[] =>
+    [...state.endpoints.list()].flatMap((row) => {
+      const view = state.pods.pods.get(podKey(row.pod));
+      if (!view || view.uid !== row.pod.uid || row.state !== "ready") return [];
+      const labels = state.pods.labelsOf(view);
+      return labels && labels.key !== row.labels.key ? [{ row, view, labels }] : [];
+    });
+  const round = async () => {
+    for (const observer of [pods, namespaces, born]) observer.take();
+    for (const { row, view, labels } of stale()) await endpoints.relabel(row.id, labels, view);
+  };
+  const done = (async () => {
+    while (!signal.aborted) {
+      await wake.promise;
+      wake = Promise.withResolvers<void>();
+      try {
+        if (!signal.aborted) await round();
+      } catch (thrown) {
+        log.warn("identity not changed, retrying", { error: errorMessage(thrown) });
+        await sleep(RETRY_MS, signal);
+        wake.resolve();
+      }
+    }
+  })();
+  return {
+    async [Symbol.asyncDispose]() {
+      controller.abort();
+      wake.resolve();
+      await done;
+      held.dispose();
+    },
+  };
+}

@@ -1,0 +1,95 @@
+import { type Observer, startObserver } from "#hubble/observer/observer.ts";
+import { startHubbleServer } from "#hubble/server/hubble.ts";
+import { createPeerTable } from "#hubble/server/peers.ts";
+import { createBootClock } from "#monitor/decode.ts";
+import { startMonitorStream } from "#monitor/stream.ts";
+import { internalIp } from "#node/node.ts";
+import { type AgentConfig, parseListenAddress } from "./config.ts";
+import type { EdgeDeps } from "./edges.ts";
+import { createNames } from "./names.ts";
+
+export interface RunningHubble extends AsyncDisposable {
+  readonly observer: Observer;
+}
+
+const VERSION = "0.1.0";
+
+/** Ring buffer → monitor events → flows → gRPC. */
+export async function startHubble(deps: EdgeDeps, config: AgentConfig): Promise<RunningHubble> {
+  const { state, kernel, hub, self, log } = deps;
+  const scope = new AsyncDisposableStack();
+  const { maps } = kernel.datapath;
+  const names = createNames(
+    {
+      endpoints: state.endpoints,
+      identities: state.identities.table,
+      pods: state.pods.pods,
+      policies: state.policies.table,
+      frontends: state.services.frontends,
+      ipcache: state.ipcache,
+      cookies: state.cookies,
+      controller: state.controller,
+      interfaceName: interfaceNames(deps),
+    },
+    { nodeName: self.name, nodeLabels: nodeLabels(deps), clusterName: config["cluster-name"] },
+  );
+  const observer = startObserver(
+    { names, log: log.child("hubble"), version: VERSION },
+    { capacity: config["hubble-event-buffer-capacity"] },
+  );
+  scope.use(hub.subscribe((event) => observer.push(event)));
+  scope.use(
+    startMonitorStream({
+      openRing: (onBatch) => kernel.bpf.openRing(maps.events, onBatch),
+      readLost: () => (maps.eventsLost.get(0) ?? []).reduce((sum, one) => sum + one, 0n),
+      push: (event) => hub.push(event),
+      clock: createBootClock(),
+    }),
+  );
+  const listen = [config["hubble-listen-address"], config["hubble-socket-path"] && `unix://${config["hubble-socket-path"]}`].filter(
+    (address) => address !== "",
+  );
+  scope.use(await startHubbleServer({ observer, peers: followPeers(deps, config, scope), log: log.child("hubble") }, { listen }));
+  hub.agent({ kind: "agent-started", time: BigInt(Date.now()) * 1_000_000n });
+  return { observer, [Symbol.asyncDispose]: () => scope.disposeAsync() };
+}
+
+/** All nodes of the cluster as Hubble peers. */
+function followPeers({ state }: EdgeDeps, config: AgentConfig, scope: AsyncDisposableStack) {
+  const peers = createPeerTable();
+  const port = parseListenAddress(config["hubble-listen-address"])?.port ?? 4244;
+  const cluster = config["cluster-name"];
+  const changes = scope.use(state.nodes.table.observe());
+  changes.onReady(() => {
+    changes.take();
+    peers.set(
+      [...state.nodes.table.list()].flatMap((node) => {
+        const ip = internalIp(node, 4) ?? internalIp(node, 6);
+        if (ip === undefined) return [];
+        return [
+          {
+            name: cluster === "default" ? node.name : `${cluster}/${node.name}`,
+            address: ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`,
+          },
+        ];
+      }),
+    );
+  });
+  return peers;
+}
+
+function nodeLabels({ state }: EdgeDeps): string[] {
+  return Object.entries(state.nodes.self().node?.metadata.labels ?? {}).map(([key, value]) => `${key}=${value}`);
+}
+
+/** Names of devices, looked up once: flows ask for the same few again and again. */
+function interfaceNames({ kernel, state }: EdgeDeps): (ifindex: number) => string | undefined {
+  const known = new Map<number, string | undefined>();
+  return (ifindex) => {
+    if (ifindex === 0) return undefined;
+    const [endpoint] = state.endpoints.by("ifindex", ifindex);
+    if (endpoint) return endpoint.interface.name;
+    if (!known.has(ifindex)) known.set(ifindex, kernel.netlink.link(ifindex)?.name);
+    return known.get(ifindex);
+  };
+}

@@ -1,0 +1,120 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { addr16Text } from "#datapath/addr16.ts";
+import { collectConntrack, purgeConntrack } from "#datapath/conntrack.ts";
+import { type Datapath, openDatapath } from "#datapath/loader.ts";
+import { setUpNode } from "#datapath/node-setup.ts";
+import { openBpf } from "#ebpf/kernel.ts";
+import { cidrLabels } from "#identity/cidr.ts";
+import { createPool, type Pool } from "#ipam/pool.ts";
+import type { LabelSet } from "#labels/label-set.ts";
+import type { Netlink } from "#netlink/netlink.ts";
+import { openNetlink } from "#netlink/socket.ts";
+import type { SelfNode } from "#node/self.ts";
+import { FlagError } from "#runtime/flags.ts";
+import type { Logger } from "#runtime/logger.ts";
+import { monotonicNs } from "#sys/clock.ts";
+import { findCgroup2 } from "#sys/mount.ts";
+import type { IpAddress } from "#types/addr.ts";
+import { identityScope, NumericIdentity } from "#types/identity.ts";
+import { prefixOf } from "#types/prefix.ts";
+import type { AgentConfig } from "./config.ts";
+import type { AgentState } from "./state.ts";
+
+/** What the agent holds of the kernel. Disposing closes handles only. */
+export interface Kernel extends Disposable {
+  readonly bpf: ReturnType<typeof openBpf>;
+  readonly netlink: Netlink;
+  readonly datapath: Datapath;
+  readonly pools: readonly Pool[];
+  readonly routers: readonly IpAddress[];
+  readonly mtu: number;
+  /** Programs on the node's device and socket hooks on its cgroup. */
+  attachNode(): void;
+  /** Gives the address blocks of policies the numbers that the kernel already has for them. */
+  restoreIdentities(state: AgentState): void;
+  /** Lets go of those that no rule has asked for since. */
+  releaseRestored(state: AgentState): void;
+  collectConntrack(): Promise<void>;
+  purge(address: IpAddress): Promise<void>;
+}
+
+export const MONITOR_LEVELS = ["none", "lowest", "low", "medium", "maximum"] as const;
+
+const CGROUP_DIRECTORY = "/run/cilium/cgroupv2";
+
+/** Loads the datapath and sets the node's stack up. Throws `DatapathError`, `VerifierError`, `KernelError` or `NetlinkError`. */
+export function openKernel({ log }: { readonly log: Logger }, config: AgentConfig, self: SelfNode): Kernel {
+  const bpf = openBpf();
+  const netlink = openNetlink();
+  const level = MONITOR_LEVELS.indexOf(config["monitor-aggregation"] as (typeof MONITOR_LEVELS)[number]);
+  if (level < 0) throw new FlagError("bad-flag", `--monitor-aggregation: allowed are ${MONITOR_LEVELS.join(", ")}`);
+  const datapath = openDatapath(
+    { bpf, log: log.child("datapath") },
+    {
+      bpfRoot: config["bpf-root"],
+      objects: config["bpf-lib-dir"] || join(import.meta.dirname, "..", "..", "bpf"),
+      constants: {
+        nodeIfindex: self.device.index,
+        enableIpv4: config["enable-ipv4"] ? 1 : 0,
+        enableIpv6: config["enable-ipv6"] ? 1 : 0,
+        monitorAggregation: level,
+        monitorInterval: Math.max(1, Math.round(config["monitor-aggregation-interval"] / 1000)),
+      },
+    },
+  );
+  const families = [...(config["enable-ipv4"] ? [4] : []), ...(config["enable-ipv6"] ? [6] : [])];
+  const pools = families.map((family) => createPool(self.podCidrs.filter((prefix) => prefix.includes(":") === (family === 6))));
+  const routers = pools.map((pool) => pool.router).filter((address) => address !== undefined);
+  setUpNode({ netlink, log: log.child("node") }, self, { ipv4: config["enable-ipv4"], ipv6: config["enable-ipv6"], routers });
+  const { maps, attachments } = datapath;
+  const restored: LabelSet[] = [];
+  return {
+    bpf,
+    netlink,
+    datapath,
+    pools,
+    routers,
+    mtu: config.mtu || self.device.mtu,
+    attachNode() {
+      attachments.device(self.device.name, self.device.index);
+      if (config["kube-proxy-replacement"] === "true") attachments.cgroup(cgroupRoot(config));
+    },
+    restoreIdentities({ identities, families: enabled }) {
+      const exact = [...maps.ipcache.entries()].map(([key, { secId }]) => ({ address: addr16Text(key), prefixlen: 128, secId }));
+      const wider = [...maps.ipcacheLpm.entries()].map(([key, { secId }]) => ({
+        address: addr16Text(key.address),
+        prefixlen: key.prefixlen,
+        secId,
+      }));
+      for (const { address, prefixlen, secId } of [...exact, ...wider]) {
+        const id = NumericIdentity(secId);
+        if (identityScope(id) !== "local-cidr") continue;
+        const labels = cidrLabels(prefixOf(address, address.includes(":") ? prefixlen : prefixlen - 96), enabled);
+        if (identities.restoreLocal(id, labels)) restored.push(labels);
+      }
+    },
+    releaseRestored({ identities }) {
+      for (const labels of restored.splice(0)) identities.releaseLocal(labels);
+    },
+    async collectConntrack() {
+      const { alive, deleted } = await collectConntrack(maps.conntrack, () => Number(monotonicNs() / 1_000_000_000n));
+      log.debug("connections collected", { alive, deleted });
+    },
+    async purge(address) {
+      await purgeConntrack(maps.conntrack, new Set([address]));
+    },
+    [Symbol.dispose]() {
+      datapath[Symbol.dispose]();
+      netlink.close();
+    },
+  };
+}
+
+function cgroupRoot(config: AgentConfig): string {
+  if (config["cgroup-root"] !== "") return config["cgroup-root"];
+  if (existsSync(join(CGROUP_DIRECTORY, "cgroup.procs"))) return CGROUP_DIRECTORY;
+  const found = findCgroup2();
+  if (found === undefined) throw new FlagError("bad-flag", "no cgroup v2 file system found; mount one and name it with --cgroup-root");
+  return found;
+}

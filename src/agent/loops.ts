@@ -1,0 +1,119 @@
+import type { Datapath } from "#datapath/loader.ts";
+import { createEndpointTarget } from "#datapath/reconcile/endpoints.ts";
+import { createIpcacheTarget } from "#datapath/reconcile/ipcache.ts";
+import { createPolicyMaps, type PolicyMaps } from "#datapath/reconcile/policy.ts";
+import { createRouteTarget } from "#datapath/reconcile/routes.ts";
+import { createServiceTarget } from "#datapath/reconcile/services.ts";
+import type { Cluster } from "#k8s/client.ts";
+import type { Netlink } from "#netlink/netlink.ts";
+import type { SelfNode } from "#node/self.ts";
+import { PROXY_PORTS } from "#proxy/protocol.ts";
+import { type Pipeline, startPipeline } from "#reconciler/pipeline.ts";
+import { createReconciler, type Reconciler, type ReconcilerDeps, startReconciler } from "#reconciler/reconciler.ts";
+import type { AgentConfig } from "./config.ts";
+import type { ProxyClient } from "./proxy-client.ts";
+import { createProxyStep } from "./proxy-step.ts";
+import { createPublisher, createPublishTarget } from "./publish-endpoints.ts";
+import type { AgentState } from "./state.ts";
+
+/** From tables to the kernel and back to the API server: everything that runs by itself. */
+export interface Loops extends AsyncDisposable {
+  readonly pipeline: Pipeline;
+  readonly policyMaps: PolicyMaps;
+  /** To be called when all restored endpoints have been through the pipeline. */
+  readonly settledOnce: () => void;
+  readonly reconcilers: {
+    readonly endpoints: Reconciler;
+    readonly ipcache: Reconciler;
+    readonly policies: Reconciler;
+    readonly services: Reconciler;
+    readonly routes: Reconciler;
+  };
+}
+
+export interface LoopsDeps extends ReconcilerDeps {
+  readonly state: AgentState;
+  readonly datapath: Datapath;
+  readonly netlink: Netlink;
+  readonly cluster: Cluster;
+  readonly proxy: ProxyClient;
+  readonly self: SelfNode;
+  readonly isRestored: () => boolean;
+}
+
+/** Others may change our maps; this often they are compared with the tables. */
+const AUDIT_INTERVAL_MS = 30_000;
+
+export function startLoops(deps: LoopsDeps, config: AgentConfig): Loops {
+  const { state, datapath, self, cluster } = deps;
+  const { maps } = datapath;
+  const scope = new AsyncDisposableStack();
+  const policyMaps = scope.use(
+    createPolicyMaps(
+      { kernel: { outer: maps.policy, config: maps.policyConfig }, cookies: state.cookies, log: deps.log.child("policy") },
+      { maxEntries: config["bpf-policy-map-max"], proxyPorts: PROXY_PORTS },
+    ),
+  );
+  const endpointTarget = createEndpointTarget(
+    { kernel: { byAddress: maps.lxc, byInterface: maps.lxcIfindex }, policies: policyMaps },
+    { auditMode: () => state.audit.on },
+  );
+  const pruneIntervalMs = AUDIT_INTERVAL_MS;
+  const use = <T>(options: Parameters<typeof createReconciler<T>>[1]) => scope.use(createReconciler(deps, options));
+  const reconcilers = {
+    policies: use({ name: "policy", table: state.subjects, target: policyMaps.target }),
+    endpoints: use({ name: "endpoints", table: state.endpoints, target: endpointTarget, pruneIntervalMs }),
+    ipcache: use({
+      name: "ipcache",
+      table: state.ipcache.table,
+      target: createIpcacheTarget({ exact: maps.ipcache, prefixes: maps.ipcacheLpm }),
+      pruneIntervalMs,
+    }),
+    services: use({
+      name: "services",
+      table: state.services.frontends,
+      target: createServiceTarget({ services: maps.services, backends: maps.backends }, { nodeName: self.name }),
+      pruneIntervalMs,
+    }),
+    routes: use({
+      name: "routes",
+      table: state.nodes.table,
+      target: config["auto-direct-node-routes"]
+        ? createRouteTarget(deps.netlink, { name: self.name, device: self.device.index })
+        : { update: () => {}, remove: () => {} },
+    }),
+  };
+  const publisher = createPublisher({
+    db: state.db,
+    endpoints: state.endpoints,
+    subjects: state.subjects,
+    auditMode: () => state.audit.on,
+    nodeIp: () => self.ipv4 ?? self.ipv6 ?? "",
+  });
+  // The order is what keeps it safe: policies know an identity, and the proxy its rules, before the ipcache yields the identity.
+  const pipeline = scope.use(
+    startPipeline(deps, [
+      state.nodes.step,
+      state.services.step,
+      state.controller,
+      createProxyStep(
+        { endpoints: state.endpoints, subjects: state.subjects, proxy: deps.proxy, log: deps.log.child("proxy") },
+        { isReady: deps.isRestored },
+      ),
+      reconcilers.policies,
+      reconcilers.endpoints,
+      reconcilers.ipcache,
+      reconcilers.services,
+      reconcilers.routes,
+      publisher.step,
+    ]),
+  );
+  scope.use(
+    startReconciler(deps, {
+      name: "ciliumendpoints",
+      table: publisher.table,
+      target: createPublishTarget(cluster, () => state.ownObjects.values()),
+    }),
+  );
+  return { pipeline, policyMaps, settledOnce: publisher.listed, reconcilers, [Symbol.asyncDispose]: () => scope.disposeAsync() };
+}

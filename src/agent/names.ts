@@ -1,0 +1,123 @@
+import type { CookieOrigin, Cookies } from "#datapath/cookies.ts";
+import { type Endpoint, podKey } from "#endpoint/endpoint.ts";
+import type { Denial, DenialQuestion, EndpointNames, Names, PolicyNames } from "#hubble/names.ts";
+import type { Ipcache, IpcacheRow } from "#ipcache/ipcache.ts";
+import type { Frontend } from "#loadbalancer/types.ts";
+import { explain } from "#policy/explain.ts";
+import { policyKey } from "#policy/rule.ts";
+import type { Table } from "#statedb/table.ts";
+import { parseAddress } from "#types/addr.ts";
+import { NumericIdentity } from "#types/identity.ts";
+import type { IdentityRow } from "./identities.ts";
+import type { PodRow } from "./kubernetes.ts";
+import type { PolicyRow } from "./policies.ts";
+import type { PolicyController } from "./policy-controller.ts";
+
+export interface NamesDeps {
+  readonly endpoints: Table<Endpoint>;
+  readonly identities: Table<IdentityRow>;
+  readonly pods: Table<PodRow>;
+  readonly policies: Table<PolicyRow>;
+  readonly frontends: Table<Frontend>;
+  readonly ipcache: Ipcache;
+  readonly cookies: Cookies;
+  readonly controller: PolicyController;
+  readonly interfaceName: (ifindex: number) => string | undefined;
+}
+
+export interface NamesConfig {
+  readonly nodeName: string;
+  readonly nodeLabels: readonly string[];
+  readonly clusterName: string;
+}
+
+/** What Hubble asks of this node, answered from tables. */
+export function createNames(deps: NamesDeps, config: NamesConfig): Names {
+  const { endpoints, identities, ipcache, cookies, controller } = deps;
+  const labelsOf = (identity: number) => identities.get(identity)?.labels.texts ?? [];
+  const ofEndpoint = (row: Endpoint): EndpointNames => ({
+    id: row.id,
+    identity: row.identity ?? 0,
+    namespace: row.pod.namespace,
+    podName: row.pod.name,
+    labels: row.labels.texts,
+    workloads: deps.pods.get(podKey(row.pod))?.workloads ?? [],
+    clusterName: config.clusterName,
+  });
+  const ofRow = (row: IpcacheRow): EndpointNames => ({
+    id: 0,
+    identity: row.identity,
+    namespace: row.pod?.namespace ?? "",
+    podName: row.pod?.name ?? "",
+    labels: labelsOf(row.identity),
+    workloads: [],
+    clusterName: config.clusterName,
+  });
+  const rowOf = (ip: string) => {
+    const address = parseAddress(ip);
+    return address && ipcache.lookup(address);
+  };
+  const policyNames = (origin: CookieOrigin): PolicyNames =>
+    namesOfOrigin(origin, deps.policies.get(keyOfOrigin(origin)), controller.repository.revision);
+  return {
+    nodeName: config.clusterName === "default" ? config.nodeName : `${config.clusterName}/${config.nodeName}`,
+    nodeLabels: config.nodeLabels,
+    endpointByIp(ip) {
+      const [own] = endpoints.by("ip", ip);
+      if (own) return ofEndpoint(own);
+      const row = rowOf(ip);
+      return row?.pod || row?.source === "node" ? ofRow(row) : undefined;
+    },
+    endpointById(id) {
+      const row = endpoints.get(id);
+      return row && ofEndpoint(row);
+    },
+    identityLabels: labelsOf,
+    identityByIp: (ip) => rowOf(ip)?.identity,
+    serviceByAddress(ip, port) {
+      const [frontend] = deps.frontends.by("ip", ip).filter(({ address }) => port === 0 || address.port === port);
+      return frontend?.service;
+    },
+    dnsNames: () => [],
+    interfaceName: deps.interfaceName,
+    policiesOf: (cookie) => cookies.origins(cookie).map(policyNames),
+    policyRevision: () => controller.repository.revision,
+    explainDenial: (question) => explainDenial(deps, question, policyNames),
+  };
+}
+
+/** The policy engine's explanation, as Hubble shows it. */
+function explainDenial(deps: NamesDeps, question: DenialQuestion, policyNames: (origin: CookieOrigin) => PolicyNames): Denial | undefined {
+  const endpoint = deps.endpoints.get(question.endpointId);
+  const policy = endpoint && deps.controller.policyOf(endpoint);
+  if (!policy) return undefined;
+  const { repository, cache } = deps.controller;
+  const { direction, remoteIdentity, protocol, port } = question;
+  const told = explain(repository, cache, policy, { direction, identity: NumericIdentity(remoteIdentity), protocol, port });
+  if (told.verdict.allowed) return undefined;
+  const origins: readonly CookieOrigin[] = told.decidedBy.length > 0 ? told.decidedBy : told.defaultDenyBy;
+  return {
+    policies: origins.map(policyNames),
+    lines: told.lines,
+    nearest: told.nearest.map(({ origin, reasons }) => ({ rule: policyNames(origin), reasons })),
+  };
+}
+
+function keyOfOrigin({ kind, namespace, name }: CookieOrigin): string {
+  return policyKey({ kind, namespace, name });
+}
+
+const DERIVED = "k8s:io.cilium.k8s.policy";
+
+function namesOfOrigin(origin: CookieOrigin, row: PolicyRow | undefined, revision: number): PolicyNames {
+  const { kind, namespace, name } = origin;
+  const uid = row?.object.metadata.uid;
+  const labels = [
+    `${DERIVED}.derived-from=${kind}`,
+    `${DERIVED}.name=${name}`,
+    ...(namespace ? [`${DERIVED}.namespace=${namespace}`] : []),
+    ...(uid ? [`${DERIVED}.uid=${uid}`] : []),
+  ];
+  const rule = "section" in origin ? { section: origin.section, index: origin.index, spec: origin.spec } : {};
+  return { kind, namespace, name, labels, revision, ...rule };
+}

@@ -1,0 +1,95 @@
+import type { Cluster } from "#k8s/client.ts";
+import { type ReflectorHandler, startReflector } from "#k8s/reflector.ts";
+import * as kinds from "#k8s/resources.ts";
+import type { CiliumCIDRGroup, KubeObject } from "#k8s/types.ts";
+import type { Logger } from "#runtime/logger.ts";
+import { createCiliumEndpointHandler } from "./cilium-endpoints.ts";
+import type { AgentState } from "./state.ts";
+
+export interface Reflectors extends AsyncDisposable {
+  /** Our own node's objects have been listed: enough to set the node up. */
+  readonly nodesSynced: Promise<void>;
+  /** Everything that decides about packets has been listed once. */
+  readonly synced: Promise<void>;
+}
+
+/** Kubernetes → tables. */
+export function startReflectors(
+  deps: { readonly cluster: Cluster; readonly log: Logger; readonly state: AgentState },
+  config: { readonly nodeName: string; readonly isOwnNode: (ip: string) => boolean },
+): Reflectors {
+  const { state } = deps;
+  const scope = new AsyncDisposableStack();
+  const synced: Promise<void>[] = [];
+  const start = <T extends KubeObject>(
+    resource: kinds.Resource<T>,
+    handler: ReflectorHandler<T>,
+    fieldSelector?: string,
+  ): Promise<void> => {
+    const options = fieldSelector === undefined ? {} : { fieldSelector };
+    const reflector = scope.use(startReflector(deps, resource, options, handler));
+    synced.push(reflector.synced);
+    return reflector.synced;
+  };
+  // What prunes wait for: a map entry is stray only when every source had its say.
+  const listed = [state.ipcache.expect("kubernetes"), state.identities.expect("kubernetes"), state.policies.expect("kubernetes")];
+  const servicesListed = state.services.expect("kubernetes");
+
+  const nodes = [start(kinds.NODES, state.nodes.nodeHandler), start(kinds.CILIUM_NODES, state.nodes.ciliumNodeHandler)];
+  start(kinds.PODS, state.pods.podHandler, `spec.nodeName=${config.nodeName}`);
+  start(kinds.NAMESPACES, state.pods.namespaceHandler);
+  start(kinds.CILIUM_IDENTITIES, state.identities.handler);
+  start(kinds.SERVICES, state.services.serviceHandler);
+  start(kinds.ENDPOINT_SLICES, state.services.sliceHandler);
+  start(kinds.CILIUM_CIDR_GROUPS, cidrGroupHandler(state));
+  start(kinds.CILIUM_NETWORK_POLICIES, state.policies.handler("CiliumNetworkPolicy", "cilium.io/v2"));
+  start(kinds.CILIUM_CLUSTERWIDE_NETWORK_POLICIES, state.policies.handler("CiliumClusterwideNetworkPolicy", "cilium.io/v2"));
+  start(kinds.NETWORK_POLICIES, state.policies.handler("NetworkPolicy", "networking.k8s.io/v1"));
+  start(kinds.CILIUM_ENDPOINTS, ciliumEndpoints(state, config.isOwnNode));
+  const all = Promise.all(synced).then(() => {
+    for (const done of listed) done();
+    servicesListed();
+  });
+  return {
+    nodesSynced: Promise.all(nodes).then(() => undefined),
+    synced: all,
+    [Symbol.asyncDispose]: () => scope.disposeAsync(),
+  };
+}
+
+function ciliumEndpoints(state: AgentState, isOwnNode: (ip: string) => boolean) {
+  const { db, ipcache, identities, ownObjects } = state;
+  return createCiliumEndpointHandler(
+    {
+      db,
+      ipcache,
+      identities,
+      onOwn(object, gone) {
+        const key = `${object.metadata.namespace}/${object.metadata.name}`;
+        if (gone) ownObjects.delete(key);
+        else ownObjects.set(key, object);
+      },
+    },
+    { isOwnNode },
+  );
+}
+
+function cidrGroupHandler({ prefixes }: AgentState): ReflectorHandler<CiliumCIDRGroup> {
+  const groups = new Map<string, CiliumCIDRGroup>();
+  const publish = () => prefixes.setGroups([...groups.values()]);
+  return {
+    replace(objects) {
+      groups.clear();
+      for (const object of objects) groups.set(object.metadata.name, object);
+      publish();
+    },
+    upsert(object) {
+      groups.set(object.metadata.name, object);
+      publish();
+    },
+    remove(object) {
+      groups.delete(object.metadata.name);
+      publish();
+    },
+  };
+}

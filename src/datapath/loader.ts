@@ -1,0 +1,105 @@
+import { existsSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { type DatapathConfig, encodeConfig } from "#datapath/gen/config.ts";
+import { maps as specs } from "#datapath/gen/maps.ts";
+import type { Bpf, CgroupHook, LoadedObject, MapSpec } from "#ebpf/bpf.ts";
+import { CodedError } from "#runtime/errors.ts";
+import type { Logger } from "#runtime/logger.ts";
+import { type Attachments, createAttachments } from "./attach.ts";
+
+/** The datapath could not be loaded; the message says what to do. */
+export class DatapathError extends CodedError {}
+
+/** The loaded programs and their pinned maps. Disposing closes handles; the datapath goes on as it is. */
+export interface Datapath extends Disposable {
+  readonly maps: DatapathMaps;
+  readonly attachments: Attachments;
+}
+
+export type DatapathMaps = ReturnType<typeof openMaps>;
+
+export interface DatapathOptions {
+  readonly bpfRoot: string;
+  /** Where the compiled objects are. */
+  readonly objects: string;
+  readonly constants: Partial<DatapathConfig>;
+}
+
+/** Which program goes to which socket hook. */
+const SOCKET_HOOKS: Readonly<Record<string, CgroupHook>> = {
+  cil_sock4_connect: "connect4",
+  cil_sock4_sendmsg: "sendmsg4",
+  cil_sock4_recvmsg: "recvmsg4",
+  cil_sock4_getpeername: "getpeername4",
+  cil_sock6_connect: "connect6",
+  cil_sock6_sendmsg: "sendmsg6",
+  cil_sock6_recvmsg: "recvmsg6",
+  cil_sock6_getpeername: "getpeername6",
+};
+
+/**
+ * Loads each object once, with the pinned maps there are or new ones. Links are not touched here: `attachments` puts the new
+ * programs into them one by one.
+ */
+export function openDatapath({ bpf, log }: { readonly bpf: Bpf; readonly log: Logger }, options: DatapathOptions): Datapath {
+  const pinRoot = join(options.bpfRoot, "tc", "globals");
+  mkdirSync(pinRoot, { recursive: true });
+  ensureLayouts(bpf, pinRoot, log);
+  const load = (name: string): LoadedObject => {
+    const path = join(options.objects, `${name}.o`);
+    if (!existsSync(path)) throw new DatapathError("no-object", `${path} is missing: build the datapath with make -C bpf`);
+    return bpf.load(path, { config: { ".rodata.config": encodeConfig(name, options.constants) }, pinRoot });
+  };
+  const [lxc, host, sock] = [load("bpf_lxc"), load("bpf_host"), load("bpf_sock")];
+  const programs = {
+    fromContainer: lxc.program("cil_from_container"),
+    toContainer: lxc.program("cil_to_container"),
+    fromNetdev: host.program("cil_from_netdev"),
+    sockets: new Map(Object.entries(SOCKET_HOOKS).map(([name, hook]) => [hook, sock.program(name)] as const)),
+  };
+  const maps = openMaps(bpf, pinRoot);
+  return {
+    maps,
+    attachments: createAttachments(bpf, programs, join(options.bpfRoot, "cilium")),
+    [Symbol.dispose]() {
+      for (const map of Object.values(maps)) map.close();
+      for (const object of [lxc, host, sock]) object.close();
+    },
+  };
+}
+
+/** Maps that hold what tables and packets refill anyway may be replaced when their layout changed; programs of before keep theirs until then. */
+function ensureLayouts(bpf: Bpf, pinRoot: string, log: Logger): void {
+  const plain = [
+    specs.ciliumLxc,
+    specs.ciliumLxcIfindex,
+    specs.ciliumIpcache,
+    specs.ciliumIpcacheLpm,
+    specs.ciliumPolicyConfig,
+    specs.ciliumCt,
+  ];
+  for (const spec of [...plain, specs.ciliumLbServices, specs.ciliumLbBackends, specs.ciliumRuntimeConfig]) {
+    const { map, outcome } = bpf.ensureMap(spec as MapSpec<unknown, unknown>, join(pinRoot, spec.name));
+    if (outcome === "replaced") log.warn("pinned map had another layout and was replaced; it is filled in again", { map: spec.name });
+    map.close();
+  }
+}
+
+function openMaps(bpf: Bpf, pinRoot: string) {
+  const pin = (spec: { readonly name: string }) => join(pinRoot, spec.name);
+  return {
+    lxc: bpf.openMap(specs.ciliumLxc, pin(specs.ciliumLxc)),
+    lxcIfindex: bpf.openMap(specs.ciliumLxcIfindex, pin(specs.ciliumLxcIfindex)),
+    ipcache: bpf.openMap(specs.ciliumIpcache, pin(specs.ciliumIpcache)),
+    ipcacheLpm: bpf.openMap(specs.ciliumIpcacheLpm, pin(specs.ciliumIpcacheLpm)),
+    policy: bpf.openMapOfMaps(specs.ciliumPolicy, pin(specs.ciliumPolicy)),
+    policyConfig: bpf.openMap(specs.ciliumPolicyConfig, pin(specs.ciliumPolicyConfig)),
+    conntrack: bpf.openMap(specs.ciliumCt, pin(specs.ciliumCt)),
+    services: bpf.openMap(specs.ciliumLbServices, pin(specs.ciliumLbServices)),
+    backends: bpf.openMap(specs.ciliumLbBackends, pin(specs.ciliumLbBackends)),
+    runtimeConfig: bpf.openMap(specs.ciliumRuntimeConfig, pin(specs.ciliumRuntimeConfig)),
+    metrics: bpf.openPerCpuMap(specs.ciliumMetrics, pin(specs.ciliumMetrics)),
+    eventsLost: bpf.openPerCpuMap(specs.ciliumEventsLost, pin(specs.ciliumEventsLost)),
+    events: bpf.openRingMap(pin(specs.ciliumEvents)),
+  };
+}
