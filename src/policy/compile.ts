@@ -17,16 +17,15 @@ export type Compiled = { readonly filters: readonly Filter[]; readonly levels: n
 
 const noL7 = { http: [], dns: [], kafka: [], serverNames: [] } as const;
 
-function listenerName(ref: ListenerRef, rule: Rule): string {
+/** A listener of a CiliumEnvoyConfig is one of the endpoint's own namespace. */
+function listenerName(ref: ListenerRef, namespace: string): string {
   const clusterwide = ref.configKind === "CiliumClusterwideEnvoyConfig";
-  if (!clusterwide && rule.policy.namespace === "") {
-    throw new MergeConflict(`Listener "${ref.name}" in CCNP can not use Kind CiliumEnvoyConfig`);
-  }
-  return `${clusterwide ? "" : rule.policy.namespace}/${ref.configName}/${ref.name}`;
+  if (!clusterwide && namespace === "") throw new MergeConflict(`Listener "${ref.name}" in CCNP can not use Kind CiliumEnvoyConfig`);
+  return `${clusterwide ? "" : namespace}/${ref.configName}/${ref.name}`;
 }
 
-function redirectOf(rule: Rule, ports: PortRule, protocol: number): Redirect | undefined {
-  if (ports.listener !== undefined) return listenerRedirect(listenerName(ports.listener, rule), ports.listener.priority);
+function redirectOf(ports: PortRule, protocol: number, namespace: string): Redirect | undefined {
+  if (ports.listener !== undefined) return listenerRedirect(listenerName(ports.listener, namespace), ports.listener.priority);
   if (ports.l7 !== undefined && ports.l7.dns.length > 0) return { parser: "dns", priority: parserPriority.dns };
   if (protocol === protocolNumber.TCP && ports.l7 !== undefined) {
     if (ports.l7.http.length > 0) return { parser: "http", priority: parserPriority.http };
@@ -36,11 +35,11 @@ function redirectOf(rule: Rule, ports: PortRule, protocol: number): Redirect | u
   return tls ? { parser: "tls", priority: parserPriority.tls } : undefined;
 }
 
-function filterOf(rule: Rule, level: number, peer: PeerSelector, ports: PortRule | undefined, spec: PortSpec): Filter {
+function filterOf(rule: Rule, level: number, peer: PeerSelector, spec: PortSpec, ports?: PortRule, namespace = ""): Filter {
   const base = { spec, peer, action: rule.action, tier: rule.tier, level, origins: [rule.origin], reason: "policy" as const };
   const logs = rule.log === undefined ? [] : [rule.log];
   if (ports === undefined || rule.action !== "allow") return { ...base, ...noL7, auth: rule.auth, logs };
-  const redirect = redirectOf(rule, ports, spec.protocol);
+  const redirect = redirectOf(ports, spec.protocol, namespace);
   const l7 = redirect === undefined ? undefined : ports.l7;
   return {
     ...base,
@@ -94,11 +93,18 @@ function byOrigin(a: Rule, b: Rule): number {
   return left < right ? -1 : left > right ? 1 : a.origin.index - b.origin.index;
 }
 
-/** What the enforcement of one direction is. */
-export type Enforcement = { readonly direction: Direction; readonly enforced: boolean; readonly defaultDeny: boolean };
+/** What is compiled for: a direction of an endpoint. */
+export type Enforcement = {
+  readonly direction: Direction;
+  readonly enforced: boolean;
+  readonly defaultDeny: boolean;
+  /** The endpoint's namespace; empty for the node's own endpoints. */
+  readonly namespace: string;
+  readonly isHost: boolean;
+};
 
 /** Turns the rules of one direction into filters. Throws MergeConflict when rules can not stand together. */
-export function compileRules(repo: Repository, rules: readonly Rule[], { direction, enforced, defaultDeny }: Enforcement): Compiled {
+export function compileRules(repo: Repository, rules: readonly Rule[], { direction, enforced, defaultDeny, namespace, isHost }: Enforcement): Compiled {
   // Sorted, so that the order in which policies arrived can not matter.
   const sorted = enforced ? [...rules].sort(byOrigin) : [];
   const levelOf = levelsOf(sorted);
@@ -106,13 +112,13 @@ export function compileRules(repo: Repository, rules: readonly Rule[], { directi
   for (const rule of sorted) {
     for (const peer of repo.peersOf(rule)) {
       if (peer.none) continue;
-      if (rule.ports === null) set.add(filterOf(rule, levelOf(rule), peer, undefined, everyPort));
-      else for (const ports of rule.ports) for (const spec of ports.ports) set.add(filterOf(rule, levelOf(rule), peer, ports, spec));
+      if (rule.ports === null) set.add(filterOf(rule, levelOf(rule), peer, everyPort));
+      else for (const ports of rule.ports) for (const spec of ports.ports) set.add(filterOf(rule, levelOf(rule), peer, spec, ports, namespace));
     }
   }
   const levels = new Set(sorted.map(levelOf)).size;
   const filters = set.values().map((one) => (hasL7(one) && !defaultDeny ? withL7Wildcard(one) : one));
-  const hostAllowed = direction === "ingress" && enforced && sorted.length > 0 && repo.settings.allowLocalhost === "always";
+  const hostAllowed = direction === "ingress" && !isHost && enforced && sorted.length > 0 && repo.settings.allowLocalhost === "always";
   if (hostAllowed) for (const host of entityPeers("host", repo.settings)) filters.push(impliedFilter(host, levels, "allow-localhost"));
   if (!defaultDeny) filters.push(impliedFilter(anyPeer, levels, "allow-any"));
   return { filters, levels };

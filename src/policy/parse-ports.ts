@@ -66,8 +66,7 @@ function readPort(reading: Reading, fields: Fields, path: string): PortEntry | u
       refuse(reading, `${path}.port`, "is missing; give a port number or name, or leave toPorts out to mean every port");
       return undefined;
     }
-    const whole = entry({ name: "", port: 0, endPort: 0 }, true, false);
-    return protocol === "ANY" ? { ...whole, specs: [{ protocol: 0, name: "", port: 0, endPort: 0 }] } : whole;
+    return entry({ name: "", port: 0, endPort: 0 }, true, false);
   }
   if (isPortName(text)) return entry({ name: text.toLowerCase(), port: 0, endPort: 0 }, false, false);
   const port = parsePortNumber(text);

@@ -1,3 +1,4 @@
+import { labelKey } from "#labels/label.ts";
 import type { LabelSet } from "#labels/label-set.ts";
 import { type Direction, directions } from "#types/direction.ts";
 import { type NumericIdentity, reservedIdentity } from "#types/identity.ts";
@@ -103,9 +104,11 @@ function decide(repo: Repository, subject: Subject, all: readonly Rule[], direct
   return { enforced: rules.length > 0 || always, defaultDeny: denies || always, rules };
 }
 
-function compileDirection(repo: Repository, direction: Direction, decided: Decided): readonly Filter[] {
+function compileDirection(repo: Repository, subject: Subject, direction: Direction, decided: Decided): readonly Filter[] {
   if (!decided.enforced) return [impliedFilter(anyPeer, 0, "allow-any")];
-  return compileRules(repo, decided.rules, { direction, enforced: true, defaultDeny: decided.defaultDeny }).filters;
+  const namespace = subject.labels.get("k8s", labelKey.namespace)?.value ?? "";
+  const isHost = subject.identity === reservedIdentity.host;
+  return compileRules(repo, decided.rules, { direction, enforced: true, defaultDeny: decided.defaultDeny, namespace, isHost }).filters;
 }
 
 function stateOf(direction: Direction, filters: readonly Filter[], decided: Decided, cache: SelectorCache, subject: Subject): DirectionState {
@@ -204,7 +207,7 @@ export function resolveEndpoint(repo: Repository, cache: SelectorCache, subject:
   let compiled: Record<Direction, readonly Filter[]>;
   let error: string | undefined;
   try {
-    compiled = { ingress: compileDirection(repo, "ingress", decided.ingress), egress: compileDirection(repo, "egress", decided.egress) };
+    compiled = { ingress: compileDirection(repo, subject, "ingress", decided.ingress), egress: compileDirection(repo, subject, "egress", decided.egress) };
   } catch (conflict) {
     if (!(conflict instanceof MergeConflict)) throw conflict;
     error = conflict.message;
