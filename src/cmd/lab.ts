@@ -40,12 +40,8 @@ export function labCommand(signal: AbortSignal): Command {
   lab
     .command("demo")
     .description("start the lab if needed and walk the policy progression: probes, verdicts, reasons")
-    .option("--keep", "leave the demo's workloads and policies in place")
-    .action(async (flags: { readonly keep?: boolean }) => {
-      await ensureUp();
-      const { runDemo } = await import("#lab/demo/demo.ts");
-      process.exitCode = (await runDemo({ keep: flags.keep ?? false, signal })) ? 0 : 1;
-    });
+    .option("--once", "end the lab afterwards")
+    .action((flags: { readonly once?: boolean }) => demo(flags.once ?? false, signal));
   return lab;
 }
 
@@ -96,9 +92,13 @@ function unready(report: LabReport): string[] {
   );
 }
 
-async function ensureUp(): Promise<void> {
-  const { isRunning } = await import("#lab/client.ts");
+async function demo(once: boolean, signal: AbortSignal): Promise<void> {
+  const { isRunning, stopLab } = await import("#lab/client.ts");
   if (!isRunning()) await up({ wait: true });
+  if (process.exitCode) return;
+  const { runDemo } = await import("#lab/demo/demo.ts");
+  process.exitCode = (await runDemo({ signal, out: process.stdout, progress: process.stderr, stays: !once })) ? 0 : 1;
+  if (once) await stopLab();
 }
 
 async function down(): Promise<void> {

@@ -44,6 +44,8 @@ export interface LabReport {
   /** All nodes, and all pods of kube-system, are ready. */
   readonly ready: boolean;
   readonly nodes: readonly NodeReport[];
+  /** Pods that no node could take yet, and why. */
+  readonly unscheduled: readonly { readonly namespace: string; readonly name: string; readonly message: string }[];
 }
 
 export interface ControlDeps {
@@ -84,6 +86,14 @@ export function reportLab({ cluster, kubelets, config }: ControlDeps): LabReport
     kubeconfig: paths.kubeconfig,
     ready: podsReady && (config.bare || nodes.every((node) => node.ready)),
     nodes,
+    unscheduled: cluster
+      .list<Pod>("pods")
+      .items.filter((pod) => !pod.spec.nodeName)
+      .map(({ metadata, status }) => ({
+        namespace: metadata.namespace,
+        name: metadata.name,
+        message: status?.conditions?.find((one) => one.type === "PodScheduled")?.message ?? "waiting for a node",
+      })),
   };
 }
 
