@@ -41,7 +41,8 @@ export function blocksOf(spec: PortSpec, namedPorts: readonly NamedPort[]): Bloc
   }
   // Here the port is the ICMP type, of which 0 is one like any other.
   if (isIcmp(protocol)) return [{ protocol, port: spec.port & 0xffff, bits: 16 }];
-  if (spec.port === 0 && spec.endPort === 0) return [{ protocol, port: 0, bits: 0 }];
+  // Port 0 is every port, whatever end a range gives.
+  if (spec.port === 0) return [{ protocol, port: 0, bits: 0 }];
   return portPrefixes(spec.port, spec.endPort === 0 ? spec.port : spec.endPort).map(({ port, bits }) => ({ protocol, port, bits }));
 }
 

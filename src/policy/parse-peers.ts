@@ -69,10 +69,11 @@ function cidrGroupPeers(reading: Reading, selector: Fields | undefined, path: st
     else if (one.operator === "NotIn") alternatives = alternatives.map((all) => [...all, ...keys.map((key) => exists(key, "DoesNotExist"))]);
     else alternatives = alternatives.map((all) => [...all, one]);
   }
-  // Without the source, an empty selector or a negative one would select pods too.
+  // An empty selector means all groups; a negative one, whatever is outside. Neither may select pods.
   return alternatives.map((requirements) => {
     const peer = labelPeer(requirements, except);
-    return { ...peer, text: `cidrgroup:${peer.text}`, source: "cidrgroup" };
+    const limit = requirements.length === 0 ? { source: "cidrgroup" } : { outside: true };
+    return { ...peer, text: `cidrgroup:${peer.text}`, ...limit };
   });
 }
 

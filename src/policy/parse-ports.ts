@@ -81,12 +81,14 @@ function readPort(reading: Reading, fields: Fields, path: string): PortEntry | u
     refuse(reading, `${path}.port`, `${protocol} has no ports: leave the port out or write 0, found ${port}`);
     return undefined;
   }
-  return entry({ name: "", port, endPort: rangeEnd(reading, port, endPort, `${path}.endPort`) }, zero, endPort > port);
+  return entry({ name: "", port, endPort: rangeEnd(reading, port, endPort, `${path}.endPort`) }, zero, port !== 0 && endPort > port);
 }
 
 function rangeEnd(reading: Reading, port: number, endPort: number, path: string): number {
   if (endPort < 0 || endPort > 0xffff) warn(reading, path, `${endPort} is not a port; as in Cilium, its lowest 16 bits count: ${endPort & 0xffff}`);
   const end = endPort & 0xffff;
+  if (port === 0 && end !== 0) warn(reading, path, `port 0 means every port, so the end ${end} has no effect`);
+  if (port === 0) return 0;
   if (end !== 0 && end < port) warn(reading, path, `${end} is below the port ${port}; the rule means the one port`);
   return end > port ? end : 0;
 }

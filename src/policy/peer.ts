@@ -30,7 +30,9 @@ export function cidrPeer(prefix: Prefix, except: readonly Prefix[], settings: Po
   if (!on) return { ...noPeer, text };
   const split = settings.ipv4 && settings.ipv6;
   const world = requirement(split ? `reserved:world-ipv${family}` : "reserved:world", "Exists");
-  return { ...labelPeer([world], except), within: undefined };
+  const peer = labelPeer([world], except);
+  // Pods and nodes have address blocks only in the modes that let blocks match them.
+  return settings.policyCidrMatchMode.length === 0 ? peer : { ...peer, text: `${peer.text} or ipv${family}`, orFamily: family };
 }
 
 /** Peers learned by name. */

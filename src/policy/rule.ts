@@ -1,6 +1,7 @@
 import type { FqdnSelector } from "#fqdn/pattern.ts";
 import type { Requirement, Selector } from "#labels/selector.ts";
 import type { Direction } from "#types/direction.ts";
+import type { IpFamily } from "#types/addr.ts";
 import type { Prefix } from "#types/prefix.ts";
 
 /** Which object a policy is. `namespace` is empty for cluster-wide kinds. */
@@ -47,6 +48,10 @@ export type PeerSelector = {
   readonly requirements: readonly Requirement[];
   /** When set, a label of this source must be there. */
   readonly source?: string | undefined;
+  /** When true, only what is outside the cluster counts. */
+  readonly outside?: boolean | undefined;
+  /** When set, everything that stands for an address block of this family is selected too. */
+  readonly orFamily?: IpFamily | undefined;
   readonly within?: Prefix | undefined;
   readonly except: readonly Prefix[];
   readonly fqdn?: FqdnSelector | undefined;

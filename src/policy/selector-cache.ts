@@ -26,10 +26,16 @@ export function selects(peer: PeerSelector, labels: LabelSet, prefix: Prefix | u
   if (peer.any) return true;
   if (peer.none) return false;
   if (peer.source !== undefined && !labels.has(peer.source)) return false;
+  if (peer.outside === true && !isOutside(labels)) return false;
   if (peer.within !== undefined && (prefix === undefined || !prefixContains(peer.within, prefix))) return false;
-  for (const one of peer.requirements) if (!holds(one, labels)) return false;
+  const inFamily = peer.orFamily !== undefined && prefix !== undefined && prefixParts(prefix).family === peer.orFamily;
+  if (!inFamily) for (const one of peer.requirements) if (!holds(one, labels)) return false;
   if (prefix !== undefined) for (const one of peer.except) if (prefixContains(one, prefix)) return false;
   return true;
+}
+
+function isOutside(labels: LabelSet): boolean {
+  return ["world", "world-ipv4", "world-ipv6"].some((name) => labels.get("reserved", name) !== undefined);
 }
 
 /** The address block that an identity stands for, from its `cidr:` label; the longest where there are several. */
@@ -44,6 +50,7 @@ export function prefixOfLabels(labels: LabelSet): Prefix | undefined {
 
 /** The label that every selected identity must have: selectors are found through it. Undefined when there is none such. */
 function anchorOf(peer: PeerSelector): { readonly requirement: Requirement } | undefined {
+  if (peer.orFamily !== undefined) return undefined;
   const usable = peer.requirements.filter((one) => one.operator === "Exists" || (one.operator === "In" && one.values.length === 1));
   // One value of a user's key is the narrowest; the cluster's own label is on everything.
   const score = (one: Requirement) => (one.key === "io.cilium.k8s.policy.cluster" ? 0 : 1) + (one.operator === "In" ? 2 : 0);
