@@ -8,16 +8,37 @@ const METHOD = fc.constantFrom("GET", "POST", "PUT", "OPTIONS", "CONNECT", "get"
 const TARGET = fc.constantFrom("/", "/a?b=c", "/x/../y", "*", "http://a/x", "http://b/", "a:80", "/%00", "/#f", "/\xe9");
 const VERSION = fc.constantFrom("HTTP/1.1", "HTTP/1.1", "HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "http/1.1");
 const HEADER = fc.constantFrom(
-  ...["Host: a", "Host: a", "Host: a:80", "host:b", "Content-Length: 3", "Content-Length: 0", "Content-Length: 3,3", "Content-Length: +3"],
-  ...["Transfer-Encoding: chunked", "Transfer-Encoding:\tCHUNKED", "Transfer-Encoding: identity", "X-A: b", "X-A : b", " folded", ": empty"],
+  ...["host:b", "Content-Length: 3", "Content-Length: 0", "Content-Length: 3,3", "Content-Length: +3"],
+  ...[
+    "Transfer-Encoding: chunked",
+    "Transfer-Encoding:\tCHUNKED",
+    "Transfer-Encoding: identity",
+    "X-A: b",
+    "X-A : b",
+    " folded",
+    ": empty",
+  ],
   ...["Expect: 100-continue", "Expect: x", "__proto__: y"],
 );
+const HOST = fc.constantFrom("Host: a\r\n", "Host: a\r\n", "Host: a:80\r\n", "");
 const END = fc.constantFrom("\r\n", "\r\n", "\r\n", "\r\n", "\r\n", "\r\n", "\n", "\r", "\r\r\n");
-const BODY = fc.constantFrom("", "", "abc", "0\r\n\r\n", "3\r\nabc\r\n0\r\n\r\n", "3\nabc\r\n0\r\n\r\n", "3;x\r\nabc\r\n0\r\n\r\n", "00a\r\n0123456789\r\n0\r\n\r\n");
+const BODY = fc.constantFrom(
+  "",
+  "",
+  "abc",
+  "0\r\n\r\n",
+  "3\r\nabc\r\n0\r\n\r\n",
+  "3\nabc\r\n0\r\n\r\n",
+  "3;x\r\nabc\r\n0\r\n\r\n",
+  "00a\r\n0123456789\r\n0\r\n\r\n",
+);
 
 const request = fc
-  .tuple(METHOD, TARGET, VERSION, fc.array(fc.tuple(HEADER, END), { maxLength: 5 }), END, BODY)
-  .map(([method, target, version, headers, end, body]) => `${method} ${target} ${version}\r\n${headers.map((pair) => pair.join("")).join("")}${end}${body}`);
+  .tuple(METHOD, TARGET, VERSION, HOST, fc.array(fc.tuple(HEADER, END), { maxLength: 5 }), END, BODY)
+  .map(
+    ([method, target, version, host, headers, end, body]) =>
+      `${method} ${target} ${version}\r\n${host}${headers.map((pair) => pair.join("")).join("")}${end}${body}`,
+  );
 
 /** Streams of mostly proper requests, some with a few bytes changed. */
 const stream = fc

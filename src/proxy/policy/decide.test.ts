@@ -1,0 +1,91 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import type { HttpRule, PeerRule } from "../protocol.ts";
+import { decide, selectPeer } from "./decide.ts";
+import type { RequestView } from "./http-rule.ts";
+
+const request = (method: string, path: string, headers: Record<string, string> = {}, host = "web"): RequestView => ({
+  ...{ method, path, host },
+  header: (name) => headers[name],
+});
+const rule = (name: string, identities: readonly number[] | null, ...http: readonly HttpRule[]): PeerRule => ({
+  ...{ identities, http },
+  origins: [{ kind: "CiliumNetworkPolicy", namespace: "d", name, section: "ingress", index: 0 }],
+});
+const allows = (rules: readonly PeerRule[], identity: number, view: RequestView) => decide(selectPeer(rules, identity), view).allowed;
+
+describe("decide", () => {
+  const CASES: readonly (readonly [string, HttpRule, RequestView, boolean])[] = [
+    ["an empty rule allows everything", {}, request("POST", "/x"), true],
+    ["paths match as a whole", { path: "/get" }, request("GET", "/get/more"), false],
+    ["and from their start", { path: "/get" }, request("GET", "/x/get"), false],
+    ["the query belongs to the path", { path: "/get" }, request("GET", "/get?x=1"), false],
+    ["and can be matched", { path: "/get(\\?.*)?" }, request("GET", "/get?x=1"), true],
+    ["alternatives are anchored together", { path: "/a|/b" }, request("GET", "/bb"), false],
+    ["each of them matches", { path: "/a|/b" }, request("GET", "/b"), true],
+    ["anchors of the author do no harm", { path: "^/x$" }, request("GET", "/x"), true],
+    ["methods are expressions", { method: "POST|PUT" }, request("PUT", "/"), true],
+    ["methods mind their case", { method: "GET" }, request("get", "/"), false],
+    ["hosts include the port", { host: "web" }, request("GET", "/", {}, "web:80"), false],
+    ["hosts are expressions", { host: ".*\\.internal" }, request("GET", "/", {}, "a.internal"), true],
+    ["a header name asks for presence", { headers: ["X-Token"] }, request("GET", "/", { "x-token": "" }), true],
+    ["an absent header fails", { headers: ["X-Token"] }, request("GET", "/"), false],
+    ["a header value must be equal", { headers: ["X-Env: prod eu"] }, request("GET", "/", { "x-env": "prod eu" }), true],
+    ["not only alike", { headers: ["X-Env: prod"] }, request("GET", "/", { "x-env": "prod,dev" }), false],
+    ["without a blank it is all a name", { headers: ["X-A:b"] }, request("GET", "/", { "x-a": "b" }), false],
+    ["more colons do not matter", { headers: ["X-A:: b"] }, request("GET", "/", { "x-a": "b" }), true],
+    ["a second blank is part of the value", { headers: ["X-A:  b"] }, request("GET", "/", { "x-a": "b" }), false],
+    ["headerMatches compare values", { headerMatches: [{ name: "X-R", value: "a" }] }, request("GET", "/", { "x-r": "b" }), false],
+    ["without a value they ask for presence", { headerMatches: [{ name: "X-R", value: "" }] }, request("GET", "/", { "x-r": "b" }), true],
+    ["with an action they allow", { headerMatches: [{ name: "X-R", value: "a", mismatch: "LOG" }] }, request("GET", "/"), true],
+    ["all fields must match", { method: "GET", path: "/a", headers: ["X-B"] }, request("GET", "/a"), false],
+  ];
+  for (const [name, http, view, expected] of CASES) {
+    it(name, () => assert.equal(allows([rule("r", null, http)], 1, view), expected));
+  }
+
+  it("adds up the rules of a peer, and of no other (CVE-2023-30851)", () => {
+    const rules = [rule("both", [1, 2], { method: "GET", path: "/x" }), { ...rule("all", [1]), http: null }];
+    assert.equal(allows(rules, 1, request("POST", "/x")), true);
+    assert.equal(allows(rules, 2, request("POST", "/x")), false);
+    assert.equal(allows(rules, 2, request("GET", "/x")), true);
+    assert.equal(allows(rules, 3, request("GET", "/x")), false);
+  });
+
+  it("allows nothing by an empty list", () => assert.equal(allows([rule("r", null)], 1, request("GET", "/")), false));
+
+  it("collects the header actions of every rule that matches", () => {
+    const add = (name: string) => ({ headerMatches: [{ name, value: "1", mismatch: "ADD" as const }] });
+    const rules = [
+      rule("a", null, { path: "/a", ...add("X-1") }, { path: "/b", ...add("X-2") }),
+      rule("c", null, { path: "/.*", ...add("X-3") }),
+    ];
+    const decision = decide(selectPeer(rules, 1), request("GET", "/a"));
+    assert.deepEqual(decision.allowed && decision.actions.map(({ name }) => name), ["x-1", "x-3"]);
+  });
+
+  it("names the nearest rules first, with every field that does not match", () => {
+    const rules = [
+      rule("far", null, { method: "PUT", path: "/other", host: "x" }),
+      rule("near", null, { method: "POST", path: "/get.*" }),
+      rule("elsewhere", [9], {}),
+    ];
+    const decision = decide(selectPeer(rules, 5), request("POST", "/post"));
+    assert.equal(decision.allowed, false);
+    const nearest = decision.allowed ? [] : decision.denied.nearest;
+    assert.deepEqual(
+      nearest.map(({ origins, mismatches }) => [origins[0]?.name, mismatches.map(({ field }) => field)]),
+      [
+        ["near", ["path"]],
+        ["far", ["method", "path", "host"]],
+        ["elsewhere", ["identity"]],
+      ],
+    );
+  });
+
+  it("does not show header values of rules", () => {
+    const decision = decide(selectPeer([rule("r", null, { headers: ["X-Key: s3cret"] })], 1), request("GET", "/", { "x-key": "guess" }));
+    assert.equal(JSON.stringify(decision).includes("s3cret"), false);
+    assert.equal(JSON.stringify(decision).includes("guess"), false);
+  });
+});

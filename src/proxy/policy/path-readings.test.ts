@@ -1,0 +1,39 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { readingsOf } from "./path-readings.ts";
+
+/** What a lenient server makes of a path must be among its readings. */
+const READINGS: readonly (readonly [string, string])[] = [
+  ["/public/../admin", "/admin"],
+  ["/public/..%2fadmin", "/admin"],
+  ["/public/%2e%2e/admin", "/admin"],
+  ["/public/%2E./admin", "/admin"],
+  ["/public/%252e%252e/admin", "/admin"],
+  ["/public/..;/admin", "/admin"],
+  ["/public/..;x=1/admin", "/admin"],
+  ["/public/;a=b/../admin", "/public/admin"],
+  ["/public\\..\\admin", "/admin"],
+  ["/public/..%5cadmin", "/admin"],
+  ["//admin", "/admin"],
+  ["/./admin", "/admin"],
+  ["/x/..//../admin", "/admin"],
+  ["/%61dmin", "/admin"],
+  ["/public/a//b", "/public/a/b"],
+  ["/public/.", "/public/"],
+  ["/public/..", "/"],
+  ["/..", "/"],
+  ["/public/../admin?x=/..", "/admin?x=/.."],
+  ["/a%3bx/../admin", "/admin"],
+];
+
+describe("path readings", () => {
+  for (const [path, reading] of READINGS) {
+    it(`reads ${path} as ${reading}, too`, () => assert.ok(readingsOf(path)?.includes(reading), String(readingsOf(path))));
+  }
+
+  for (const path of ["/", "/get?x=1", "/a-b_c~d/e.f", "/a%20b", "/%c3%a9", "/x?y=//z/../%2e", "*", "/file.tar.gz", "/a%3Fb"]) {
+    it(`finds nothing odd about ${path}`, () => assert.deepEqual(readingsOf(path), []));
+  }
+
+  it("gives up on paths escaped over and over", () => assert.equal(readingsOf("/%25252525252e/"), null));
+});

@@ -1,0 +1,94 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import type { PolicyMessage, PortPolicy } from "../protocol.ts";
+import { parsePolicyMessage } from "./parse-policy.ts";
+import { createPolicyTable, rulesOfConnection } from "./policy-table.ts";
+
+const port = (first: number, last: number | undefined, path: string): PortPolicy => ({
+  ...{ port: first, protocol: "TCP", parser: "http" },
+  ...(last === undefined ? {} : { endPort: last }),
+  rules: [{ identities: null, http: [{ path }], origins: [] }],
+});
+const policy = (revision: number, ingress: readonly PortPolicy[], egress: readonly PortPolicy[] = []): PolicyMessage => ({
+  ...{ type: "policy", revision },
+  endpoints: [{ id: 1, identity: 100, ips: ["10.0.0.1", "fd00::1"], ingress, egress }],
+});
+const parsed = (message: PolicyMessage) => {
+  const result = parsePolicyMessage(JSON.parse(JSON.stringify(message)));
+  assert.ok("policy" in result, JSON.stringify(result));
+  return result.policy;
+};
+
+describe("policy table", () => {
+  it("finds the server's rules on ingress and the client's on egress, by port", () => {
+    const table = createPolicyTable();
+    table.replace(parsed(policy(1, [port(80, undefined, "/in")], [port(443, undefined, "/out")])));
+    assert.ok(rulesOfConnection(table, "ingress", "10.9.9.9", "10.0.0.1", 80));
+    assert.ok(rulesOfConnection(table, "ingress", "fd00::9", "fd00::1", 80));
+    assert.ok(rulesOfConnection(table, "egress", "10.0.0.1", "10.9.9.9", 443));
+    assert.equal(rulesOfConnection(table, "egress", "10.0.0.1", "10.9.9.9", 80), undefined);
+    assert.equal(rulesOfConnection(table, "ingress", "10.0.0.1", "10.9.9.9", 80), undefined);
+  });
+
+  it("adds up a range and a port in it (CVE-2024-52529)", () => {
+    const table = createPolicyTable();
+    table.replace(parsed(policy(1, [port(1, 1000, "/range"), port(80, undefined, "/port")])));
+    assert.equal(table.endpoint("10.0.0.1")?.ingress(80)?.peer(5).rules.length, 2);
+    assert.equal(table.endpoint("10.0.0.1")?.ingress(81)?.peer(5).rules.length, 1);
+    assert.equal(table.endpoint("10.0.0.1")?.ingress(1001), undefined);
+  });
+
+  it("takes port 0 for every port", () => {
+    const table = createPolicyTable();
+    table.replace(parsed(policy(1, [port(0, undefined, "/any")])));
+    assert.ok(table.endpoint("10.0.0.1")?.ingress(65535));
+  });
+
+  it("keeps compiled rules over revisions that do not change them, and drops what is gone", () => {
+    const table = createPolicyTable();
+    const ports = [port(80, undefined, "/in")];
+    table.replace(parsed(policy(1, ports)));
+    const before = table.endpoint("10.0.0.1")?.ingress(80)?.peer(5);
+    table.replace(parsed(policy(2, ports)));
+    assert.equal(table.endpoint("10.0.0.1")?.ingress(80)?.peer(5), before);
+    table.replace({ type: "policy", revision: 3, endpoints: [] });
+    assert.equal(table.endpoint("10.0.0.1"), undefined);
+    assert.deepEqual([table.revision, table.endpoints, table.redirects], [3, 0, 0]);
+  });
+});
+
+describe("parse policy message", () => {
+  const good = policy(1, [port(80, undefined, "/x")]);
+  const BAD: readonly (readonly [string, unknown, string])[] = [
+    ["nothing", null, "policy"],
+    ["no endpoints", { type: "policy", revision: 1 }, "endpoints"],
+    ["a bad revision", { ...good, revision: -1 }, "revision"],
+    ["a bad address", { ...good, endpoints: [{ ...good.endpoints[0], ips: ["10.0.0.256"] }] }, "endpoints[0].ips[0]"],
+    ["a bad port", policy(1, [port(70_000, undefined, "/x")]), "endpoints[0].ingress[0].port"],
+    ["a range that ends before it starts", policy(1, [port(80, 79, "/x")]), "endpoints[0].ingress[0].endPort"],
+    ["another parser", policy(1, [{ ...port(80, undefined, "/x"), parser: "kafka" as "http" }]), "endpoints[0].ingress[0].parser"],
+    ["a bad expression", policy(1, [port(80, undefined, "/(x")]), "endpoints[0].ingress[0].rules[0].http[0]"],
+  ];
+  for (const [name, message, path] of BAD) {
+    it(`refuses ${name} and says where`, () => {
+      const result = parsePolicyMessage(message);
+      assert.equal("issues" in result && result.issues[0]?.path, path);
+    });
+  }
+
+  for (const [name, match] of [
+    ["that would change framing", { name: "Content-Length", value: "1", mismatch: "ADD" }],
+    ["with a line break", { name: "X-A", value: "a\r\nb: c", mismatch: "REPLACE" }],
+    ["with a bad name", { name: "X A", mismatch: "DELETE" }],
+    ["with an unknown action", { name: "X-A", mismatch: "PRAY" }],
+  ] as const) {
+    it(`refuses a header action ${name}`, () => {
+      const bad = port(80, undefined, "/x");
+      const message = {
+        ...good,
+        endpoints: [{ ...good.endpoints[0], ingress: [{ ...bad, rules: [{ identities: null, http: [{ headerMatches: [match] }] }] }] }],
+      };
+      assert.ok("issues" in parsePolicyMessage(message));
+    });
+  }
+});
