@@ -41,8 +41,8 @@ export function tellingLine(log: string): string {
     .map((line) => line.trim())
     .filter((line) => line !== "");
   const noise =
-    /^(processed \d+ insns|verification time|stack depth|max_states|mark_precise|\(.*last_idx|from \d+ to \d+|; |\d+: |func#|R\d+)/;
-  return lines.findLast((line) => !noise.test(line)) ?? lines.findLast((line) => /^(R\d+ |\d+: )/.test(line)) ?? "no log";
+    /^(processed \d+ insns|verification time|stack depth|max_states|mark_precise|\(.*last_idx|from \d+ to \d+|; |\d+: |func#|R\d+(_\w+)?=)/;
+  return lines.findLast((line) => !noise.test(line)) ?? lines.at(-1) ?? "no log";
 }
 
 /** What libbpf's answer to a failed load means. */
