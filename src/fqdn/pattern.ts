@@ -36,12 +36,9 @@ export function fqdnMatcher(selector: FqdnSelector): (name: string) => boolean {
   return (name) => regex.test(name);
 }
 
-/** The text of a selector on identities' labels: `fqdn:<text>`; patterns and names are lower-cased, without the final dot. */
+/** The key of the label that a selector puts on identities, `fqdn:<key>`: its text as written, as in Cilium. */
 export function fqdnLabelKey(selector: FqdnSelector): string {
-  const text = (
-    selector.matchName !== undefined && selector.matchName !== "" ? selector.matchName : (selector.matchPattern ?? "")
-  ).toLowerCase();
-  return text.length > 1 && text.endsWith(".") ? text.slice(0, -1) : text;
+  return selector.matchName !== undefined && selector.matchName !== "" ? selector.matchName : (selector.matchPattern ?? "");
 }
 
 /** What is wrong with a selector; empty when nothing is. `underscore` tells whether a matchName may have one. */

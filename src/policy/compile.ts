@@ -19,7 +19,7 @@ const noL7 = { http: [], dns: [], kafka: [], serverNames: [] } as const;
 
 /** A listener of a CiliumEnvoyConfig is one of the endpoint's own namespace. */
 function listenerName(ref: ListenerRef, namespace: string): string {
-  const clusterwide = ref.configKind === "CiliumClusterwideEnvoyConfig";
+  const clusterwide = ref.configKind === "CiliumClusterwideEnvoyConfig" || (ref.configKind === "" && namespace === "");
   if (!clusterwide && namespace === "") throw new MergeConflict(`Listener "${ref.name}" in CCNP can not use Kind CiliumEnvoyConfig`);
   return `${clusterwide ? "" : namespace}/${ref.configName}/${ref.name}`;
 }

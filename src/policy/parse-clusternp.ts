@@ -1,7 +1,7 @@
 import { requirement, type Requirement, selectorOf } from "#labels/selector.ts";
 import type { Direction } from "#types/direction.ts";
 import { protocolNumber } from "#types/proto.ts";
-import { namespaceRequirements, podRequirements } from "./parse-knp.ts";
+import { localCluster, namespaceRequirements, podRequirements } from "./parse-knp.ts";
 import { readPrefix } from "./parse-peers.ts";
 import { isPortName } from "./parse-ports.ts";
 import { readRequirements } from "./parse-selector.ts";
@@ -34,12 +34,13 @@ function readSubject(reading: Reading, value: unknown, path: string): Requiremen
   return readNamespaces(reading, fields["namespaces"], `${path}.namespaces`);
 }
 
+/** As in Cilium, `pods` are those of the local cluster, and `namespaces` those of every cluster. */
 function readPeer(reading: Reading, fields: Fields, path: string, direction: Direction): PeerSelector[] {
   const allowed = direction === "ingress" ? ["namespaces", "pods"] : ["namespaces", "pods", "nodes", "networks", "domainNames"];
   checkFields(reading, fields, path, allowed);
   const has = (name: string) => allowed.includes(name) && fields[name] !== undefined && fields[name] !== null;
   if (has("namespaces")) return [labelPeer(readNamespaces(reading, fields["namespaces"], `${path}.namespaces`))];
-  if (has("pods")) return [labelPeer(readPods(reading, fields["pods"], `${path}.pods`))];
+  if (has("pods")) return [labelPeer([...readPods(reading, fields["pods"], `${path}.pods`), localCluster(reading)])];
   if (has("nodes")) return [labelPeer([...readRequirements(reading, fields["nodes"], `${path}.nodes`, "node"), requirement("reserved:remote-node", "Exists")])];
   if (has("networks")) {
     return (readStrings(reading, fields["networks"], `${path}.networks`) ?? []).flatMap((text, i) => {

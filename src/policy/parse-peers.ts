@@ -90,7 +90,8 @@ function readFqdns(reading: Reading, value: unknown, path: string): PeerSelector
   });
 }
 
-function readServices(reading: Reading, value: unknown, path: string, namespace: string): ServiceReference[] {
+/** A reference without a namespace looks in all of them, as in Cilium. */
+function readServices(reading: Reading, value: unknown, path: string): ServiceReference[] {
   return (readObjects(reading, value, path) ?? []).flatMap((one, i) => {
     const at = `${path}[${i}]`;
     checkFields(reading, one, at, ["k8sService", "k8sServiceSelector"]);
@@ -99,7 +100,7 @@ function readServices(reading: Reading, value: unknown, path: string, namespace:
     if (named !== undefined) {
       checkFields(reading, named, `${at}.k8sService`, ["serviceName", "namespace"]);
       references.push({
-        namespace: readString(reading, named["namespace"], `${at}.k8sService.namespace`) ?? namespace,
+        namespace: readString(reading, named["namespace"], `${at}.k8sService.namespace`) ?? "",
         name: readString(reading, named["serviceName"], `${at}.k8sService.serviceName`) ?? "",
       });
     }
@@ -180,7 +181,7 @@ export function readPeers(reading: Reading, entry: Fields, path: string, prefix:
     peers.push(...read(entry[name], `${path}.${name}`));
     if (Array.isArray(entry[name]) && entry[name].length > 0) used.push(name);
   }
-  const services = prefix === "to" ? readServices(reading, entry["toServices"], `${path}.toServices`, scope.namespace) : [];
+  const services = prefix === "to" ? readServices(reading, entry["toServices"], `${path}.toServices`) : [];
   if (prefix === "to" && Array.isArray(entry["toServices"])) {
     named = true;
     if (entry["toServices"].length > 0) used.push("toServices");

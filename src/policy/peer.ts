@@ -31,8 +31,8 @@ export function cidrPeer(prefix: Prefix, except: readonly Prefix[], settings: Po
   const split = settings.ipv4 && settings.ipv6;
   const world = requirement(split ? `reserved:world-ipv${family}` : "reserved:world", "Exists");
   const peer = labelPeer([world], except);
-  // Pods and nodes have address blocks only in the modes that let blocks match them.
-  return settings.policyCidrMatchMode.length === 0 ? peer : { ...peer, text: `${peer.text} or ipv${family}`, orFamily: family };
+  // Where blocks may match pods, the block of all addresses does; it never matches nodes.
+  return !settings.policyCidrMatchMode.includes("pods") ? peer : { ...peer, text: `${peer.text} or ipv${family}`, orFamily: family };
 }
 
 /** Peers learned by name. */

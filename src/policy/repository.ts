@@ -81,8 +81,8 @@ function resolveService(reference: ServiceReference, service: ServiceView, setti
 }
 
 function serviceMatches(reference: ServiceReference, service: ServiceView): boolean {
-  if (reference.name !== undefined) return service.name === reference.name && service.namespace === reference.namespace;
   if (reference.namespace !== "" && service.namespace !== reference.namespace) return false;
+  if (reference.name !== undefined) return service.name === reference.name;
   return reference.selector !== undefined && matches(selectorOf(reference.selector.requirements), service.labels);
 }
 
