@@ -1,7 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
-import { pipeline } from "node:stream/promises";
-import { type WebSocket, WebSocketServer } from "ws";
+import { createWebSocketStream, type WebSocket, WebSocketServer } from "ws";
 import { errorMessage } from "#runtime/errors.ts";
 import { ApiError, badRequest } from "../errors.ts";
 import { authenticate } from "../http/auth.ts";
@@ -11,6 +10,8 @@ import type { Tokens } from "../pki/token.ts";
 import { channelRemote, portChannels } from "./channels.ts";
 import type { PodStreams } from "./pod-streams.ts";
 import { runSession } from "./session.ts";
+import { serveSpdyPorts, serveSpdySession } from "./spdy-session.ts";
+import { splice } from "./splice.ts";
 import { findPod, noStreams, requireNode, sessionRequest } from "./target.ts";
 
 export interface UpgradeDeps {
@@ -30,9 +31,11 @@ export interface StreamTarget {
   readonly streams: PodStreams;
 }
 
-const PROTOCOLS = ["v5.channel.k8s.io", "v4.channel.k8s.io"] as const;
+/** SPDY frames in WebSocket messages: what kubectl forwards ports with. */
+const TUNNEL = "SPDY/3.1+portforward.k8s.io";
+const PROTOCOLS = [TUNNEL, "v5.channel.k8s.io", "v4.channel.k8s.io"] as const;
 
-/** Handles `Upgrade` requests: exec, attach and port-forward over WebSocket. */
+/** Handles `Upgrade` requests: exec, attach and port-forward over WebSocket and over SPDY/3.1. */
 export function createUpgrader(deps: UpgradeDeps): (request: IncomingMessage, socket: Duplex, head: Buffer) => void {
   const sockets = new WebSocketServer({
     noServer: true,
@@ -46,8 +49,9 @@ export function createUpgrader(deps: UpgradeDeps): (request: IncomingMessage, so
     socket.on("error", () => socket.destroy());
     try {
       const target = checkUpgrade(deps, request);
-      if (request.headers.upgrade?.toLowerCase() !== "websocket")
-        throw badRequest(`cannot upgrade to ${String(request.headers.upgrade)}; use WebSocket`);
+      const protocol = request.headers.upgrade?.toLowerCase();
+      if (protocol === "spdy/3.1") return upgradeToSpdy(deps, target, request, socket);
+      if (protocol !== "websocket") throw badRequest(`cannot upgrade to ${String(protocol)}; use WebSocket or SPDY/3.1`);
       requireProtocol(request);
       sockets.handleUpgrade(request, socket, head, (client) => {
         client.on("error", () => client.terminate());
@@ -85,6 +89,10 @@ function requireProtocol(request: IncomingMessage): void {
 async function serve(deps: UpgradeDeps, target: StreamTarget, client: WebSocket): Promise<void> {
   const { core } = deps;
   const { kind, namespace, name, query, streams } = target;
+  if (client.protocol === TUNNEL) {
+    serveSpdyPorts(createWebSocketStream(client), streams, findPod(core, namespace, name));
+    return;
+  }
   if (kind === "portforward") return servePorts(deps, target, client);
   const request = sessionRequest(core, namespace, name, query);
   await runSession(() => (kind === "exec" ? streams.exec(request) : streams.attach(request)), channelRemote(client, request));
@@ -100,13 +108,35 @@ async function servePorts({ core }: UpgradeDeps, { namespace, name, query, strea
     portChannels(client, ports).map(async ({ port, data, fail }) => {
       try {
         const connection = await streams.portForward({ pod, port });
-        await pipeline(data, connection, data);
+        await splice(data, connection);
       } catch (thrown) {
         fail(`error forwarding port ${port} to pod ${name}: ${errorMessage(thrown)}`);
       }
     }),
   );
   client.close(1000);
+}
+
+const SPDY_PROTOCOLS = { session: ["v5.channel.k8s.io", "v4.channel.k8s.io"], ports: ["portforward.k8s.io"] } as const;
+
+/** The older way, which clients take when WebSockets are refused on the way. */
+function upgradeToSpdy(deps: UpgradeDeps, target: StreamTarget, request: IncomingMessage, socket: Duplex): void {
+  const { kind, namespace, name, query, streams } = target;
+  const header = request.headers["x-stream-protocol-version"];
+  const offered = [header ?? []].flat().flatMap((line) => line.split(",").map((each) => each.trim()));
+  const known: readonly string[] = kind === "portforward" ? SPDY_PROTOCOLS.ports : SPDY_PROTOCOLS.session;
+  const chosen = known.find((protocol) => offered.includes(protocol));
+  if (!chosen) throw badRequest(`none of the stream protocols ${JSON.stringify(offered)} is known; use one of ${known.join(", ")}`);
+  const pod = findPod(deps.core, namespace, name);
+  const head = ["HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrade: SPDY/3.1", `X-Stream-Protocol-Version: ${chosen}`];
+  socket.write(`${head.join("\r\n")}\r\n\r\n`);
+  deps.signal.addEventListener("abort", () => socket.destroy());
+  if (kind === "portforward") {
+    serveSpdyPorts(socket, streams, pod);
+    return;
+  }
+  const options = sessionRequest(deps.core, namespace, name, query);
+  serveSpdySession(socket, options, () => (kind === "exec" ? streams.exec(options) : streams.attach(options)));
 }
 
 /** Answers on the raw socket, as there is no response object for an upgrade request. */
