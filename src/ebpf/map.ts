@@ -26,28 +26,30 @@ class RawMap extends Handle {
   }
 
   lookup(): boolean {
-    return this.#found("lookup", this.#call(CMD.mapLookup, 0));
+    return this.#found("lookup", this.#call(CMD.mapLookup, 0, this.value));
   }
 
   update(mode: number): void {
-    check("bpf MAP_UPDATE_ELEM", this.#call(CMD.mapUpdate, mode), this.name);
+    check("bpf MAP_UPDATE_ELEM", this.#call(CMD.mapUpdate, mode, this.value), this.name);
   }
 
   remove(): boolean {
-    return this.#found("delete", this.#call(CMD.mapDelete, 0));
+    return this.#found("delete", this.#call(CMD.mapDelete, 0, null));
   }
 
   /** The key after `from`, or the first; undefined at the end. A `from` that is gone gives the first again, as the kernel does. */
   next(from: Buffer | null): Buffer | undefined {
     void this.fd;
+    this.#attr.writeUInt32LE(0, 24);
     const result = bpf(CMD.mapNextKey, this.#attr, 8, from, 16, this.#next);
     return this.#found("next key", result) ? this.#next : undefined;
   }
 
-  #call(command: number, flags: number): number {
+  /** The kernel refuses fields a command does not have: deleting takes no value. */
+  #call(command: number, flags: number, value: Buffer | null): number {
     void this.fd;
     this.#attr.writeUInt32LE(flags, 24);
-    return bpf(command, this.#attr, 8, this.key, 16, this.value);
+    return bpf(command, this.#attr, 8, this.key, 16, value);
   }
 
   #found(what: string, result: number): boolean {
