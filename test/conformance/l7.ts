@@ -1,5 +1,6 @@
 import { protocolNumber } from "#types/proto.ts";
 import type { L7Policy, L7Rule } from "#policy/l7-policy.ts";
+import type { TlsContext } from "#policy/rule.ts";
 import type { EndpointPolicy } from "#policy/resolve.ts";
 import type { Flow } from "#policy/verdict.ts";
 
@@ -20,8 +21,20 @@ function covers({ protocol, port, endPort }: L7Policy, flow: Flow): boolean {
 
 const names: Readonly<Record<number, string>> = { 0: "ANY", [protocolNumber.TCP]: "TCP", [protocolNumber.UDP]: "UDP", [protocolNumber.SCTP]: "SCTP" };
 
+function secretOf({ secret }: TlsContext): string {
+  return `${secret.namespace}/${secret.name}`;
+}
+
+/** The data's rules in the form of `describe`: an end that makes no range is none. */
+export function expectedL7(rules: readonly Record<string, unknown>[]): unknown {
+  return canonical(
+    rules.map(({ endPort, ...rest }) => (endPort === undefined || endPort === rest["port"] || (rest["port"] === 0 && rest["portName"] === undefined) ? rest : { ...rest, endPort })),
+  );
+}
+
 function describe(one: L7Policy, rule: L7Rule): Record<string, unknown> {
-  const described: Record<string, unknown> = { port: one.port, protocol: names[one.protocol] };
+  // The data gives a named port by its name alone.
+  const described: Record<string, unknown> = { port: one.portName === undefined ? one.port : 0, protocol: names[one.protocol] };
   if (one.endPort !== 0 && one.port !== 0) described["endPort"] = one.endPort;
   if (one.portName !== undefined) described["portName"] = one.portName;
   if (rule.parser !== undefined) described["parser"] = rule.parser;
@@ -29,14 +42,14 @@ function describe(one: L7Policy, rule: L7Rule): Record<string, unknown> {
   if (rule.http !== null) described["http"] = rule.http;
   if (rule.dns !== null) described["dns"] = rule.dns;
   if (rule.serverNames !== null) described["serverNames"] = [...rule.serverNames].sort();
-  if (rule.terminatingTls !== undefined) described["terminatingTLS"] = rule.terminatingTls;
-  if (rule.originatingTls !== undefined) described["originatingTLS"] = rule.originatingTls;
+  if (rule.terminatingTls !== undefined) described["terminatingTLS"] = secretOf(rule.terminatingTls);
+  if (rule.originatingTls !== undefined) described["originatingTLS"] = secretOf(rule.originatingTls);
   return described;
 }
 
-/** A value with its objects' fields sorted, so that equal contents are equal texts. */
+/** A value with its fields and lists sorted, so that equal contents are equal texts: the order of rules means nothing. */
 export function canonical(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(canonical);
+  if (Array.isArray(value)) return value.map(canonical).sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1));
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(
     Object.entries(value)
@@ -54,5 +67,5 @@ export function l7Of(policy: EndpointPolicy, flow: Flow): unknown[] {
       if (rule.identities === null || rule.identities.includes(flow.identity)) found.add(JSON.stringify(canonical(describe(one, rule))));
     }
   }
-  return [...found].sort().map((text) => JSON.parse(text) as unknown);
+  return canonical([...found].map((text) => JSON.parse(text) as unknown)) as unknown[];
 }

@@ -8,7 +8,7 @@ import { type Flow, verdict } from "#policy/verdict.ts";
 import { NumericIdentity } from "#types/identity.ts";
 import { parseProtocol } from "#types/proto.ts";
 import { type DataIdentity, type DataVerdict, type Scenario, settingsOf } from "./data.ts";
-import { l7Of } from "./l7.ts";
+import { expectedL7, l7Of } from "./l7.ts";
 import type { Recorder } from "./report.ts";
 
 /** Quirks of the reference where ours does the documented thing (SEMANTICS §3). */
@@ -97,7 +97,7 @@ function wantedOf(expected: DataVerdict): Answer {
     redirect: redirect === undefined ? null : [redirect.parser, redirect.listener ?? "", redirect.listenerPriority ?? 0],
     auth: expected.auth === undefined ? null : [expected.auth, expected.authExplicit ?? false],
     log: [...(expected.log ?? [])].sort(),
-    l7: expected.l7 ?? null,
+    l7: expected.l7 === undefined ? null : expectedL7(expected.l7),
   };
 }
 
