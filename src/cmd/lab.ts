@@ -87,9 +87,12 @@ function readiness(report: LabReport): string {
 
 function unready(report: LabReport): string[] {
   const waiting = pods(report).filter((pod) => !pod.ready && pod.phase !== "Succeeded");
-  return waiting.map(
-    (pod) => `  ${pod.namespace}/${pod.name} on ${pod.node}: ${pod.containers.map((one) => one.message ?? one.state).join(", ")}`,
-  );
+  return [
+    ...waiting.map(
+      (pod) => `  ${pod.namespace}/${pod.name} on ${pod.node}: ${pod.containers.map((one) => one.message ?? one.state).join(", ")}`,
+    ),
+    ...report.unscheduled.map((pod) => `  ${pod.namespace}/${pod.name}: ${pod.message}`),
+  ];
 }
 
 async function demo(once: boolean, signal: AbortSignal): Promise<void> {

@@ -100,7 +100,8 @@ function bind(cluster: Cluster, pod: Pod, node: string): void {
   const { name, namespace } = pod.metadata;
   const scheduled = condition(pod.status?.conditions, { type: "PodScheduled", status: "True" });
   const bound = cluster.patch<Pod>("pods", name, namespace, { spec: { nodeName: node } });
-  cluster.update("pods", { ...bound, status: { ...bound.status, conditions: [scheduled] } }, { subresource: "status" });
+  const others = bound.status?.conditions?.filter((one) => one.type !== "PodScheduled") ?? [];
+  cluster.update("pods", { ...bound, status: { ...bound.status, conditions: [...others, scheduled] } }, { subresource: "status" });
   recordEvent(cluster, SCHEDULER, bound, "Normal", "Scheduled", `Successfully assigned ${namespace}/${name} to ${node}`);
 }
 
