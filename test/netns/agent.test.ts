@@ -1,0 +1,195 @@
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { startNode, type TestNode, type TestPod, until } from "./node.ts";
+import { canTalk, connectFrom, echoServer, udpSocket } from "./traffic.ts";
+
+const missing = process.getuid?.() !== 0 ? "root is needed" : false;
+
+interface Added {
+  readonly ips: readonly { readonly address: string }[];
+}
+
+interface EndpointJson {
+  readonly id: number;
+  readonly status: {
+    readonly state: string;
+    readonly identity: { readonly id: number };
+    readonly policy: { readonly realized: { readonly "policy-enabled": string; readonly "policy-revision": number } };
+  };
+}
+
+/** A pod that went through CNI ADD; its address, and how long the plugin took. */
+async function addPod(node: TestNode, name: string, labels: Record<string, string>): Promise<PodAt & { ms: number }> {
+  const pod = node.createPod(name, labels);
+  const { code, output, ms } = await node.cni("ADD", pod);
+  assert.equal(code, 0, JSON.stringify(output));
+  const ip = (output as Added).ips[0]?.address.split("/")[0] ?? "";
+  return { pod, ip, ms };
+}
+
+function allowPolicy(name: string, to: string, from: string, port: number) {
+  return {
+    apiVersion: "cilium.io/v2",
+    kind: "CiliumNetworkPolicy",
+    metadata: { name, namespace: "default" },
+    spec: {
+      endpointSelector: { matchLabels: { app: to } },
+      ingress: [{ fromEndpoints: [{ matchLabels: { app: from } }], toPorts: [{ ports: [{ port: String(port), protocol: "TCP" }] }] }],
+    },
+  };
+}
+
+const CNP = "ciliumnetworkpolicies.cilium.io";
+
+describe("cilium-agent on one node", { skip: missing }, () => {
+  let node: TestNode;
+  let [web, client, other]: PodAt[] = [];
+  let server: AsyncDisposable;
+  const endpointOf = async (name: string) => (await node.agent.get(`/v1/endpoint/pod-name:default:${name}`)) as EndpointJson;
+
+  before(async () => {
+    node = await startNode();
+    await node.agent.start();
+    web = await addPod(node, "web", { app: "web" });
+    client = await addPod(node, "client", { app: "client" });
+    other = await addPod(node, "other", { app: "other" });
+    server = await echoServer(web.pod.netns, 8080);
+  });
+  after(async () => {
+    await server?.[Symbol.asyncDispose]();
+    await node?.[Symbol.asyncDispose]();
+  });
+
+  it("connects pods, publishes their endpoints and the node", async () => {
+    assert.ok(web && client);
+    assert.equal(await canTalk(client.pod.netns, web.ip, 8080), true);
+    assert.equal((await endpointOf("web")).status.state, "ready");
+    await until("CiliumEndpoint web is ready", () => cep(node, "web")?.status.state === "ready");
+    assert.equal(cep(node, "web")?.status.networking.addressing[0]?.ipv4, web.ip);
+    const ciliumNode = node.api.get<{ spec: { addresses: { type: string; ip: string }[] } }>("ciliumnodes.cilium.io", node.name);
+    assert.deepEqual(ciliumNode?.spec.addresses[1], { type: "CiliumInternalIP", ip: "10.244.1.1" });
+    assert.equal(existsSync(join(node.directory, "net.d", "05-cilium.conflist")), true);
+  });
+
+  it("enforces a policy, cuts the connections it no longer allows, and lets go when it is deleted", async () => {
+    assert.ok(web && client && other);
+    using denied = await connectFrom(other.pod.netns, web.ip, 8080);
+    using allowed = await connectFrom(client.pod.netns, web.ip, 8080);
+    assert.ok(denied && allowed);
+    const applied = performance.now();
+    node.api.create(CNP, allowPolicy("web", "web", "client", 8080));
+    await until("the flow that is not allowed is cut", async () => !(await denied.echo(`x${performance.now()}`, 20)));
+    const enforcedMs = performance.now() - applied;
+    assert.equal(await allowed.echo("still there", 500), true);
+    assert.equal(await canTalk(client.pod.netns, web.ip, 8080), true);
+    assert.equal(await canTalk(other.pod.netns, web.ip, 8080, 200), false);
+    assert.equal((await endpointOf("web")).status.policy.realized["policy-enabled"], "ingress");
+    node.api.delete(CNP, "web", "default");
+    await until("everybody may talk again", () => canTalk(other?.pod.netns as never, web?.ip ?? "", 8080, 200));
+    console.log(`# policy applied → established flow cut: ${enforcedMs.toFixed(0)} ms (includes a probe of 20 ms)`);
+  });
+
+  it("gives equal labels the same identity, and another one when labels change", async () => {
+    const { ip } = await addPod(node, "web-2", { app: "web" });
+    assert.ok(ip);
+    const [first, second] = [await endpointOf("web"), await endpointOf("web-2")];
+    assert.equal(first.status.identity.id, second.status.identity.id);
+    node.api.patch("pods", "web-2", "default", { metadata: { labels: { app: "other" } } });
+    const wanted = (await endpointOf("other")).status.identity.id;
+    await until("web-2 has the identity of other", async () => (await endpointOf("web-2")).status.identity.id === wanted);
+  });
+
+  it("keeps verdicts and connections when the agent is killed, and loses nothing when it comes back", async () => {
+    assert.ok(web && client && other);
+    node.api.create(CNP, allowPolicy("web", "web", "client", 8080));
+    await until("the policy is enforced", async () => !(await canTalk(other?.pod.netns as never, web?.ip ?? "", 8080, 100)));
+    using connection = await connectFrom(client.pod.netns, web.ip, 8080);
+    assert.ok(connection);
+    await node.agent.stop("SIGKILL");
+    assert.equal(await connection.echo("agent is dead", 500), true);
+    assert.equal(await canTalk(client.pod.netns, web.ip, 8080), true);
+    assert.equal(await canTalk(other.pod.netns, web.ip, 8080, 200), false);
+    const { code } = await node.cni("ADD", node.createPod("too-early", { app: "client" }));
+    assert.notEqual(code, 0);
+    const lost = await countLostDuring(client, web, () => node.agent.start());
+    assert.deepEqual(lost, []);
+    assert.equal(await connection.echo("agent is back", 500), true);
+    assert.equal(await canTalk(other.pod.netns, web.ip, 8080, 200), false);
+    assert.equal((await endpointOf("web")).status.state, "ready");
+    node.api.delete(CNP, "web", "default");
+  });
+
+  it("removes everything at DEL, once and again, also when it was away", async () => {
+    const gone = await addPod(node, "gone", { app: "gone" });
+    const { code } = await node.cni("DEL", gone.pod);
+    assert.equal(code, 0);
+    assert.equal((await node.cni("DEL", gone.pod, "")).code, 0);
+    assert.deepEqual(
+      await node.agent.get("/v1/endpoint/pod-name:default:gone").then(messageOf),
+      'there is no endpoint "pod-name:default:gone" on this node',
+    );
+    const late = await addPod(node, "late", { app: "late" });
+    await node.agent.stop("SIGTERM");
+    assert.equal((await node.cni("DEL", late.pod)).code, 0);
+    await node.agent.start();
+    assert.match(messageOf(await node.agent.get("/v1/endpoint/pod-name:default:late")), /there is no endpoint/);
+    await until("its CiliumEndpoint is gone", () => cep(node, "late") === undefined);
+  });
+
+  it("lets no packet through to a pod before its policy counts", async () => {
+    assert.ok(other);
+    node.api.create(CNP, allowPolicy("closed", "closed", "nobody", 9));
+    const flood = await udpSocket(other.pod.netns, 0);
+    let leaked = 0;
+    for (let round = 0; round < 5; round++) {
+      const pod = node.createPod(`closed-${round}`, { app: "closed" });
+      const timer = setInterval(() => {
+        for (let host = 2; host < 40; host++) flood.send(`10.244.1.${host}`, 9999, "flood");
+      }, 1);
+      try {
+        const { code, output } = await node.cni("ADD", pod);
+        assert.equal(code, 0, JSON.stringify(output));
+        await using inside = await udpSocket(pod.netns, 9999);
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        leaked += inside.received.length;
+      } finally {
+        clearInterval(timer);
+      }
+    }
+    await flood[Symbol.asyncDispose]();
+    node.api.delete(CNP, "closed", "default");
+    assert.equal(leaked, 0);
+  });
+});
+
+interface Cep {
+  readonly status: { readonly state: string; readonly networking: { readonly addressing: readonly { readonly ipv4?: string }[] } };
+}
+
+function cep(node: TestNode, name: string): Cep | undefined {
+  return node.api.list<Cep & { metadata: { name: string } }>("ciliumendpoints.cilium.io").items.find((one) => one.metadata.name === name);
+}
+
+function messageOf(answer: unknown): string {
+  return (answer as { message?: string }).message ?? "";
+}
+
+interface PodAt {
+  readonly pod: TestPod;
+  readonly ip: string;
+}
+
+/** The numbers of the datagrams that did not arrive while `work` ran. */
+async function countLostDuring(to: PodAt, from: PodAt, work: () => Promise<unknown>): Promise<number[]> {
+  await using receiver = await udpSocket(to.pod.netns, 7777);
+  await using sender = await udpSocket(from.pod.netns, 7778);
+  let sent = 0;
+  const timer = setInterval(() => sender.send(to.ip, 7777, String(sent++)), 1);
+  await work();
+  clearInterval(timer);
+  await until("the last datagram arrived", () => receiver.received.includes(String(sent - 1)) || sent === 0, 2000);
+  const heard = new Set(receiver.received);
+  return Array.from({ length: sent }, (_, number) => number).filter((number) => !heard.has(String(number)));
+}
