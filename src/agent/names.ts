@@ -94,7 +94,7 @@ function explainDenial(deps: NamesDeps, question: DenialQuestion, policyNames: (
   const { repository, cache } = deps.controller;
   const { direction, remoteIdentity, protocol, port } = question;
   const told = explain(repository, cache, policy, { direction, identity: NumericIdentity(remoteIdentity), protocol, port });
-  if (told.verdict.allowed) return undefined;
+  if (told.verdict.verdict !== "denied") return undefined;
   const origins: readonly CookieOrigin[] = told.decidedBy.length > 0 ? told.decidedBy : told.defaultDenyBy;
   return {
     policies: origins.map(policyNames),

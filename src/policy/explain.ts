@@ -1,0 +1,98 @@
+import type { NumericIdentity } from "#types/identity.ts";
+import { formatFlowPort, type Miss, missOf, type Peer } from "./near-miss.ts";
+import type { Repository } from "./repository.ts";
+import type { EndpointPolicy } from "./resolve.ts";
+import { formatRuleRef, type PolicyRef, type RuleRef } from "./rule.ts";
+import type { SelectorCache } from "./selector-cache.ts";
+import { type Flow, type Verdict, verdict } from "./verdict.ts";
+
+/** A rule that did not cover the flow, and what would have had to be different. */
+export type NearMiss = { readonly origin: RuleRef; readonly reasons: readonly string[] };
+
+/** Why traffic gets the verdict that it gets. */
+export type Explanation = {
+  readonly verdict: Verdict;
+  /** The rules that decided; none when it was default deny, or when nothing is enforced. */
+  readonly decidedBy: readonly RuleRef[];
+  /** The policies that put the endpoint in default deny; only when that decided. */
+  readonly defaultDenyBy: readonly PolicyRef[];
+  /** The allow rules that came nearest to covering denied traffic, the nearest first. */
+  readonly nearest: readonly NearMiss[];
+  /** The above for people, one sentence a line. */
+  readonly lines: readonly string[];
+};
+
+/** Near misses that an explanation lists. */
+const NEAREST = 3;
+
+/** Explains a verdict of a resolved policy. Pure; asks the same entries as the datapath, then the rules they came from. */
+export function explain(repo: Repository, cache: SelectorCache, policy: EndpointPolicy, flow: Flow): Explanation {
+  const decision = verdict(policy, flow);
+  const decidedBy = decision.entry?.origins ?? [];
+  const denied = decision.verdict === "denied";
+  const byDefault = denied && decidedBy.length === 0;
+  const defaultDenyBy = byDefault ? policy[flow.direction].defaultDenyBy : [];
+  const nearest = byDefault ? nearMisses(repo, cache, policy, flow) : [];
+  const told = { verdict: decision, decidedBy, defaultDenyBy, nearest };
+  return { ...told, lines: [...explanationLines(told, flow, peerText(cache, flow.identity))] };
+}
+
+function nearMisses(repo: Repository, cache: SelectorCache, policy: EndpointPolicy, flow: Flow): NearMiss[] {
+  const labels = cache.labels(flow.identity);
+  if (labels === undefined) return [];
+  const entry = cache.entry(flow.identity);
+  const peer: Peer = { labels, prefix: cache.prefix(flow.identity), namedPorts: entry?.namedPorts ?? [] };
+  const namedPorts = flow.direction === "ingress" ? policy.subject.namedPorts : peer.namedPorts;
+  return repo
+    .select(policy.subject.labels, policy.subject.identity)
+    .filter((rule) => rule.direction === flow.direction && rule.action === "allow")
+    .map((rule) => missOf(rule, repo.peersOf(rule), flow, peer, namedPorts))
+    .filter((miss) => isWorthNaming(miss))
+    .sort((a, b) => distance(a) - distance(b))
+    .slice(0, NEAREST)
+    .map(({ rule, peer: peerReasons, port }) => ({ origin: rule.origin, reasons: [...peerReasons, ...port] }));
+}
+
+/** A rule like `ingress: [{}]` is there to deny by default; it is no near miss. */
+function isWorthNaming({ rule, peer, port }: Miss): boolean {
+  return peer.length + port.length > 0 && rule.peers.some((one) => !one.none);
+}
+
+/** The right peer on another port is nearer than another peer on the right port; each further label that differs adds to it. */
+function distance({ peer, port }: Miss): number {
+  return (peer.length > 0 ? 2 + peer.length : 0) + (port.length > 0 ? 1 : 0) + (peer.length > 0 && port.length > 0 ? 10 : 0);
+}
+
+function peerText(cache: SelectorCache, identity: NumericIdentity): string {
+  const texts = cache.labels(identity)?.texts ?? [];
+  const reserved = texts.find((text) => text.startsWith("reserved:"));
+  if (reserved !== undefined) return reserved.slice("reserved:".length);
+  const shown = texts.filter((text) => !text.includes("io.cilium.k8s") && !text.includes("serviceaccount"));
+  return shown.length > 0 ? shown.join(",") : `identity ${identity}`;
+}
+
+function formatPolicyRef({ kind, namespace, name }: PolicyRef): string {
+  return `${kind} ${namespace === "" ? "" : `${namespace}/`}${name}`;
+}
+
+function* explanationLines(told: Omit<Explanation, "lines">, flow: Flow, peer: string): Generator<string> {
+  const side = flow.direction === "ingress" ? `from ${peer}` : `to ${peer}`;
+  const what = `${flow.direction} ${formatFlowPort(flow)} ${side}`;
+  const { verdict: decision, decidedBy, defaultDenyBy, nearest } = told;
+  if (decision.verdict === "error") {
+    yield `${what}: the policies cannot be merged: ${decision.error}`;
+    return;
+  }
+  if (decision.verdict !== "denied") {
+    yield decidedBy.length > 0
+      ? `${what}: allowed by ${decidedBy.map(formatRuleRef).join(", ")}`
+      : `${what}: allowed, since no policy says otherwise`;
+    return;
+  }
+  if (decidedBy.length > 0) {
+    yield `${what}: denied by ${decidedBy.map(formatRuleRef).join(", ")}`;
+    return;
+  }
+  yield `${what}: no policy allows it; default deny by ${defaultDenyBy.map(formatPolicyRef).join(", ") || "the enforcement mode"}`;
+  for (const { origin, reasons } of nearest) yield `nearest is ${formatRuleRef(origin)}: ${reasons.join("; ")}`;
+}
