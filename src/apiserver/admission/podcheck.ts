@@ -47,7 +47,7 @@ function checkContainer(container: JsonObject, path: string, volumes: ReadonlySe
   const name = String(container.name ?? "");
   if (name && !LABEL.test(name)) causes.push(cause.invalid(`${path}.name`, name, LABEL_HELP));
   if (!container.image) causes.push(cause.required(`${path}.image`));
-  items(container, "ports").forEach((port, index) => causes.push(...checkPort(port, `${path}.ports[${index}]`)));
+  causes.push(...items(container, "ports").flatMap((port, index) => checkPort(port, `${path}.ports[${index}]`)));
   items(container, "volumeMounts").forEach((mount, index) => {
     const volume = String(mount.name ?? "");
     if (!volumes.has(volume)) {

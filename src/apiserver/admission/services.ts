@@ -56,39 +56,43 @@ function checkService(spec: JsonObject): Cause[] {
   return causes;
 }
 
+const ADDRESS_FIELDS = ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"];
+
 /** Gives (or keeps, or takes away) the service's cluster addresses. */
 function allocateAddresses(spec: JsonObject, service: KubeObject, before: KubeObject | undefined, core: Core): Cause[] {
+  const old = at(before, "spec", "clusterIP");
   if (spec.type === "ExternalName") {
-    for (const key of ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"]) delete spec[key];
+    for (const key of ADDRESS_FIELDS) delete spec[key];
     return [];
   }
-  const old = at(before, "spec", "clusterIP");
   if (old && spec.clusterIP && old !== spec.clusterIP && old !== "None")
     return [cause.invalid("spec.clusterIPs[0]", spec.clusterIP, "may not change once set")];
   if (old) {
-    for (const key of ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"]) spec[key] = at(before, "spec", key);
+    for (const key of ADDRESS_FIELDS) spec[key] = at(before, "spec", key);
     return [];
   }
   const ranges = wantedRanges(spec, core);
   fill(spec, { ipFamilyPolicy: "SingleStack" });
   spec.ipFamilies = ranges.map(({ family }) => (family === 4 ? "IPv4" : "IPv6"));
-  if (spec.clusterIP === "None") {
-    spec.clusterIPs = ["None"];
-    return [];
-  }
-  const taken = takenAddresses(core, service);
-  const given = asArray(spec.clusterIPs).length > 0 ? asArray(spec.clusterIPs) : spec.clusterIP ? [spec.clusterIP] : [];
-  const addresses: string[] = [];
-  for (const [index, range] of ranges.entries()) {
-    const wanted = given[index];
-    const problem =
-      typeof wanted === "string" && wanted !== "" ? checkAddress(wanted, range, taken, `spec.clusterIPs[${index}]`) : undefined;
-    if (problem) return [problem];
-    addresses.push(typeof wanted === "string" && wanted !== "" ? wanted : freeAddress(range, taken));
-  }
+  const { addresses, causes } =
+    spec.clusterIP === "None" ? { addresses: ["None"], causes: [] } : chooseAddresses(spec, ranges, takenAddresses(core, service));
   spec.clusterIPs = addresses;
   spec.clusterIP = addresses[0];
-  return [];
+  return causes;
+}
+
+/** One address of each range: the one that was asked for, else a free one. */
+function chooseAddresses(spec: JsonObject, ranges: readonly Range[], taken: ReadonlySet<string>): { addresses: string[]; causes: Cause[] } {
+  const given = asArray(spec.clusterIPs).length > 0 ? asArray(spec.clusterIPs) : [spec.clusterIP];
+  const causes: Cause[] = [];
+  const addresses = ranges.map((range, index) => {
+    const wanted = given[index];
+    if (typeof wanted !== "string" || wanted === "") return freeAddress(range, taken);
+    const problem = checkAddress(wanted, range, taken, `spec.clusterIPs[${index}]`);
+    if (problem) causes.push(problem);
+    return wanted;
+  });
+  return { addresses, causes };
 }
 
 /** The ranges of the service's families: one, or both when asked for and there. */

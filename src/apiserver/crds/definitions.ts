@@ -14,14 +14,38 @@ interface Definition {
   readonly columns: readonly JsonObject[];
 }
 
-const column = (name: string, jsonPath: string, description: string, more: JsonObject = {}): JsonObject => ({ name, type: "string", description, jsonPath, ...more });
+const column = (name: string, jsonPath: string, description: string, more: JsonObject = {}): JsonObject => ({
+  name,
+  type: "string",
+  description,
+  jsonPath,
+  ...more,
+});
 const AGE = column("Age", ".metadata.creationTimestamp", "Time since it was created.", { type: "date" });
 const VALID = column("Valid", ".status.conditions[?(@.type=='Valid')].status", "Whether the policy can be enforced.");
 const wide = { priority: 1 };
 
 export const DEFINITIONS: readonly Definition[] = [
-  { kind: "CiliumNetworkPolicy", plural: "ciliumnetworkpolicies", short: ["cnp", "ciliumnp"], namespaced: true, policy: true, status: true, schema: policySchema(false), columns: [AGE, VALID] },
-  { kind: "CiliumClusterwideNetworkPolicy", plural: "ciliumclusterwidenetworkpolicies", short: ["ccnp"], namespaced: false, policy: true, status: true, schema: policySchema(true), columns: [VALID] },
+  {
+    kind: "CiliumNetworkPolicy",
+    plural: "ciliumnetworkpolicies",
+    short: ["cnp", "ciliumnp"],
+    namespaced: true,
+    policy: true,
+    status: true,
+    schema: policySchema(false),
+    columns: [AGE, VALID],
+  },
+  {
+    kind: "CiliumClusterwideNetworkPolicy",
+    plural: "ciliumclusterwidenetworkpolicies",
+    short: ["ccnp"],
+    namespaced: false,
+    policy: true,
+    status: true,
+    schema: policySchema(true),
+    columns: [VALID],
+  },
   {
     kind: "CiliumEndpoint",
     plural: "ciliumendpoints",
@@ -44,7 +68,10 @@ export const DEFINITIONS: readonly Definition[] = [
     short: ["ciliumid"],
     namespaced: false,
     schema: identitySchema,
-    columns: [column("Namespace", ".metadata.labels.io\\.kubernetes\\.pod\\.namespace", "The namespace of the pods with this identity."), AGE],
+    columns: [
+      column("Namespace", ".metadata.labels.io\\.kubernetes\\.pod\\.namespace", "The namespace of the pods with this identity."),
+      AGE,
+    ],
   },
   {
     kind: "CiliumNode",
@@ -69,12 +96,24 @@ export const DEFINITIONS: readonly Definition[] = [
     schema: poolSchema,
     columns: [
       column("Disabled", ".spec.disabled", "Whether addresses are given out.", { type: "boolean" }),
-      column("Conflicting", '.status.conditions[?(@.type=="cilium.io/PoolConflict")].status', "Whether another pool has the same addresses."),
+      column(
+        "Conflicting",
+        '.status.conditions[?(@.type=="cilium.io/PoolConflict")].status',
+        "Whether another pool has the same addresses.",
+      ),
       column("IPs Available", '.status.conditions[?(@.type=="cilium.io/IPsAvailable")].message', "Addresses that are left."),
       AGE,
     ],
   },
-  { kind: "CiliumLocalRedirectPolicy", plural: "ciliumlocalredirectpolicies", short: ["clrp"], namespaced: true, status: true, schema: redirectSchema, columns: [AGE] },
+  {
+    kind: "CiliumLocalRedirectPolicy",
+    plural: "ciliumlocalredirectpolicies",
+    short: ["clrp"],
+    namespaced: true,
+    status: true,
+    schema: redirectSchema,
+    columns: [AGE],
+  },
 ];
 
 /** The CustomResourceDefinition object of one kind. */
@@ -88,7 +127,14 @@ export function toManifest(definition: Definition): JsonObject {
     spec: {
       group: "cilium.io",
       scope: namespaced ? "Namespaced" : "Cluster",
-      names: { kind, listKind: `${kind}List`, plural, singular, shortNames: short, categories: policy ? ["cilium", "ciliumpolicy"] : ["cilium"] },
+      names: {
+        kind,
+        listKind: `${kind}List`,
+        plural,
+        singular,
+        shortNames: short,
+        categories: policy ? ["cilium", "ciliumpolicy"] : ["cilium"],
+      },
       versions: [
         {
           name: "v2",

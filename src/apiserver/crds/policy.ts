@@ -37,7 +37,11 @@ function rule(clusterwide: boolean): Schema {
     enableDefaultDeny: defaultDeny,
     labels: list(
       "Names of the rule, in logs and flows.",
-      record("One label.", { key: text("The key."), value: text("The value."), source: text("Where it comes from.") }, { required: ["key"] }),
+      record(
+        "One label.",
+        { key: text("The key."), value: text("The value."), source: text("Where it comes from.") },
+        { required: ["key"] },
+      ),
     ),
     log: record("What logs say of the rule.", { value: text("Shown with every flow that it decides.", { maxLength: 32 }) }),
   };
@@ -61,7 +65,8 @@ export function policySchema(clusterwide: boolean): Schema {
       nodes: { type: "object", description: "By node; no longer written.", "x-kubernetes-preserve-unknown-fields": true },
     }),
   };
-  const about = clusterwide ? "Rules for the traffic of endpoints and nodes of the whole cluster." : "Rules for the traffic of endpoints of one namespace.";
+  const about = clusterwide
+    ? "Rules for the traffic of endpoints and nodes of the whole cluster."
+    : "Rules for the traffic of endpoints of one namespace.";
   return record(about, properties, { anyOf: [{ required: ["spec"] }, { required: ["specs"] }] });
 }
-

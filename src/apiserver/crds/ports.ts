@@ -4,7 +4,9 @@ import { flag, list, map, open, record, selector, text, texts, whole } from "./s
 const PROTOCOLS = ["TCP", "UDP", "SCTP", "ICMP", "ICMPv6", "VRRP", "IGMP", "GRE", "IPIP", "IPV6", "ESP", "AH", "ANY"];
 
 const port = record("One port.", {
-  port: text("A number from 0 to 65535, or the name of a container port.", { pattern: "^(\\d{1,5}|[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?)$" }),
+  port: text("A number from 0 to 65535, or the name of a container port.", {
+    pattern: "^(\\d{1,5}|[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?)$",
+  }),
   endPort: whole("The last port of a range that begins with port.", { minimum: 0, maximum: 65_535 }),
   protocol: text("The protocol; ANY when it is left out.", { enum: PROTOCOLS }),
 });
@@ -24,7 +26,9 @@ const http = record("What an HTTP request must be like; all that is given must f
         name: text("The header's name.", { minLength: 1 }),
         value: text("The value that it must have."),
         secret: { ...secret, description: "A secret that holds the value." },
-        mismatch: text("What to do with a request whose header differs; it is refused when this is left out.", { enum: ["LOG", "ADD", "DELETE", "REPLACE"] }),
+        mismatch: text("What to do with a request whose header differs; it is refused when this is left out.", {
+          enum: ["LOG", "ADD", "DELETE", "REPLACE"],
+        }),
       },
       { required: ["name"] },
     ),
@@ -74,7 +78,11 @@ export const portRules = (layer7: boolean): Schema =>
             terminatingTLS: tls,
             originatingTLS: tls,
             serverNames: texts("TLS server names (SNI) that are allowed."),
-            listener: record("Sends the traffic to a listener of an Envoy configuration.", { name: text("The listener."), priority: whole("Lower wins."), envoyConfig: open("Where it is defined.") }),
+            listener: record("Sends the traffic to a listener of an Envoy configuration.", {
+              name: text("The listener."),
+              priority: whole("Lower wins."),
+              envoyConfig: open("Where it is defined."),
+            }),
           }
         : { ports: list("The ports.", port, { maxItems: 40 }) },
     ),
@@ -87,7 +95,10 @@ export const icmps = list(
       "The types.",
       record(
         "One type.",
-        { family: text("IPv4 (the default) or IPv6.", { enum: ["IPv4", "IPv6"], default: "IPv4" }), type: { "x-kubernetes-int-or-string": true, description: "Its number or its name." } },
+        {
+          family: text("IPv4 (the default) or IPv6.", { enum: ["IPv4", "IPv6"], default: "IPv4" }),
+          type: { "x-kubernetes-int-or-string": true, description: "Its number or its name." },
+        },
         { required: ["type"] },
       ),
       { maxItems: 40 },
@@ -107,21 +118,58 @@ export const cidrSet = list(
   }),
 );
 
-const ENTITIES = ["all", "world", "world-ipv4", "world-ipv6", "cluster", "cluster-mesh", "host", "init", "ingress", "unmanaged", "remote-node", "health", "none", "kube-apiserver", "dns"];
+const ENTITIES = [
+  "all",
+  "world",
+  "world-ipv4",
+  "world-ipv6",
+  "cluster",
+  "cluster-mesh",
+  "host",
+  "init",
+  "ingress",
+  "unmanaged",
+  "remote-node",
+  "health",
+  "none",
+  "kube-apiserver",
+  "dns",
+];
 
-export const entities = list("Peers by what they are.", text("Who: dns, the cluster's DNS service, is known to this implementation only.", { enum: ENTITIES }));
+export const entities = list(
+  "Peers by what they are.",
+  text("Who: dns, the cluster's DNS service, is known to this implementation only.", { enum: ENTITIES }),
+);
 
 export const services = list(
   "Kubernetes services.",
   record("One service, or services by label.", {
     k8sService: record("A service by name.", { serviceName: text("Its name."), namespace: text("Its namespace.") }),
-    k8sServiceSelector: record("Services by label.", { selector: selector("Their labels."), namespace: text("Their namespace.") }, { required: ["selector"] }),
+    k8sServiceSelector: record(
+      "Services by label.",
+      { selector: selector("Their labels."), namespace: text("Their namespace.") },
+      { required: ["selector"] },
+    ),
   }),
 );
 
-export const groups = list("Peers of a cloud provider.", record("One group.", { aws: record("AWS.", { labels: map("Tags."), region: text("The region."), securityGroupsIds: texts("Security groups."), securityGroupsNames: texts("Security groups by name.") }) }));
+export const groups = list(
+  "Peers of a cloud provider.",
+  record("One group.", {
+    aws: record("AWS.", {
+      labels: map("Tags."),
+      region: text("The region."),
+      securityGroupsIds: texts("Security groups."),
+      securityGroupsNames: texts("Security groups by name."),
+    }),
+  }),
+);
 
-export const authentication = record("How both sides must prove who they are.", { mode: text("The mode.", { enum: ["disabled", "required", "test-always-fail"] }) }, { required: ["mode"] });
+export const authentication = record(
+  "How both sides must prove who they are.",
+  { mode: text("The mode.", { enum: ["disabled", "required", "test-always-fail"] }) },
+  { required: ["mode"] },
+);
 
 export const defaultDeny = record("Whether what is not allowed is denied; by default in each direction that has rules.", {
   ingress: flag("For traffic to the endpoints."),

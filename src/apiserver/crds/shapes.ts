@@ -4,7 +4,12 @@ import type { Schema } from "../schema/schema.ts";
 export const text = (description: string, more: Partial<Schema> = {}): Schema => ({ type: "string", description, ...more });
 export const flag = (description: string): Schema => ({ type: "boolean", description });
 export const whole = (description: string, more: Partial<Schema> = {}): Schema => ({ type: "integer", description, ...more });
-export const list = (description: string, items: Schema, more: Partial<Schema> = {}): Schema => ({ type: "array", description, items, ...more });
+export const list = (description: string, items: Schema, more: Partial<Schema> = {}): Schema => ({
+  type: "array",
+  description,
+  items,
+  ...more,
+});
 export const texts = (description: string): Schema => list(description, { type: "string" });
 export const record = (description: string, properties: Record<string, Schema>, more: Partial<Schema> = {}): Schema => ({
   type: "object",
@@ -14,7 +19,11 @@ export const record = (description: string, properties: Record<string, Schema>, 
 });
 /** An object whose content is not described further. */
 export const open = (description: string): Schema => ({ type: "object", description, "x-kubernetes-preserve-unknown-fields": true });
-export const map = (description: string, values: Schema = { type: "string" }): Schema => ({ type: "object", description, additionalProperties: values });
+export const map = (description: string, values: Schema = { type: "string" }): Schema => ({
+  type: "object",
+  description,
+  additionalProperties: values,
+});
 
 const OPERATORS = ["In", "NotIn", "Exists", "DoesNotExist"];
 

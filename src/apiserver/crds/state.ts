@@ -1,22 +1,56 @@
 import type { Schema } from "../schema/schema.ts";
 import { conditions, flag, list, map, open, record, selector, text, texts, whole } from "./shapes.ts";
 
-const identityList = list("Peers.", record("One peer.", { identity: whole("Its identity."), "identity-labels": map("Its labels."), "dest-port": whole("The port."), protocol: whole("The protocol.") }));
-const direction = record("One direction.", { enforcing: flag("Whether policy is enforced."), state: text("enforcing, non-enforcing or disabled."), allowed: identityList, denied: identityList, adding: identityList, removing: identityList });
+const identityList = list(
+  "Peers.",
+  record("One peer.", {
+    identity: whole("Its identity."),
+    "identity-labels": map("Its labels."),
+    "dest-port": whole("The port."),
+    protocol: whole("The protocol."),
+  }),
+);
+const direction = record("One direction.", {
+  enforcing: flag("Whether policy is enforced."),
+  state: text("enforcing, non-enforcing or disabled."),
+  allowed: identityList,
+  denied: identityList,
+  adding: identityList,
+  removing: identityList,
+});
 
 export const endpointSchema: Schema = record("What the agent of a node says about one of its pods.", {
   status: record("The endpoint.", {
     id: whole("The number of the endpoint on its node."),
     "external-identifiers": open("Names of the same thing elsewhere: pod, container."),
-    identity: record("Its security identity.", { id: whole("The number.", { format: "int64" }), labels: texts("The labels that it stands for.") }),
+    identity: record("Its security identity.", {
+      id: whole("The number.", { format: "int64" }),
+      labels: texts("The labels that it stands for."),
+    }),
     networking: record("Its addresses.", {
       addressing: list("The addresses.", record("One of each family.", { ipv4: text("IPv4."), ipv6: text("IPv6.") })),
       node: text("The node's address."),
     }),
     encryption: record("Encryption.", { key: whole("The key's index; 0 for none.") }),
     policy: record("Policy as enforced.", { ingress: direction, egress: direction }),
-    state: text("The endpoint's state.", { enum: ["creating", "waiting-for-identity", "not-ready", "waiting-to-regenerate", "regenerating", "restoring", "ready", "disconnecting", "disconnected", "invalid"] }),
-    "named-ports": list("Ports with names.", record("One port.", { name: text("The name."), port: whole("The number."), protocol: text("The protocol.") })),
+    state: text("The endpoint's state.", {
+      enum: [
+        "creating",
+        "waiting-for-identity",
+        "not-ready",
+        "waiting-to-regenerate",
+        "regenerating",
+        "restoring",
+        "ready",
+        "disconnecting",
+        "disconnected",
+        "invalid",
+      ],
+    }),
+    "named-ports": list(
+      "Ports with names.",
+      record("One port.", { name: text("The name."), port: whole("The number."), protocol: text("The protocol.") }),
+    ),
     "service-account": text("The pod's service account."),
     health: open("Health."),
     log: list("What happened last.", open("One happening.")),
@@ -36,7 +70,10 @@ export const identitySchema: Schema = record(
 
 export const nodeSchema: Schema = record("What a node's agent says about the node.", {
   spec: record("The node.", {
-    addresses: list("Its addresses.", record("One address.", { type: text("InternalIP, ExternalIP, CiliumInternalIP, …"), ip: text("The address.") })),
+    addresses: list(
+      "Its addresses.",
+      record("One address.", { type: text("InternalIP, ExternalIP, CiliumInternalIP, …"), ip: text("The address.") }),
+    ),
     bootid: text("Changes with every boot."),
     nodeidentity: whole("The node's identity."),
     "instance-id": text("The cloud provider's name of the machine."),
@@ -46,7 +83,10 @@ export const nodeSchema: Schema = record("What a node's agent says about the nod
     ipam: record("Addresses for its pods.", {
       podCIDRs: texts("The node's ranges."),
       pool: map("Single addresses.", open("One address.")),
-      pools: record("Named pools.", { allocated: list("What the node has.", open("One pool.")), requested: list("What the node wants.", open("One pool.")) }),
+      pools: record("Named pools.", {
+        allocated: list("What the node has.", open("One pool.")),
+        requested: list("What the node wants.", open("One pool.")),
+      }),
       "pre-allocate": whole("Spare addresses."),
       "min-allocate": whole("The least number of addresses."),
       "max-allocate": whole("The greatest number of addresses."),
@@ -63,7 +103,14 @@ export const cidrGroupSchema: Schema = record(
 
 export const poolSchema: Schema = record("Addresses that services of type LoadBalancer get.", {
   spec: record("The pool.", {
-    blocks: list("The addresses.", record("A range, or a first and a last address.", { cidr: text("The range."), start: text("The first address."), stop: text("The last address.") })),
+    blocks: list(
+      "The addresses.",
+      record("A range, or a first and a last address.", {
+        cidr: text("The range."),
+        start: text("The first address."),
+        stop: text("The last address."),
+      }),
+    ),
     serviceSelector: selector("Services that may use the pool; every one when left out."),
     disabled: { ...flag("Gives out no more addresses; those given stay."), default: false },
     allowFirstLastIPs: text("Whether the first and last address of a range are used.", { enum: ["Yes", "No"] }),
@@ -73,7 +120,15 @@ export const poolSchema: Schema = record("Addresses that services of type LoadBa
 
 const redirectPorts = list(
   "Ports.",
-  record("One port.", { port: text("The number."), protocol: text("TCP or UDP.", { enum: ["TCP", "UDP"] }), name: text("A name, needed when there are several.") }, { required: ["port", "protocol"] }),
+  record(
+    "One port.",
+    {
+      port: text("The number."),
+      protocol: text("TCP or UDP.", { enum: ["TCP", "UDP"] }),
+      name: text("A name, needed when there are several."),
+    },
+    { required: ["port", "protocol"] },
+  ),
 );
 
 export const redirectSchema: Schema = record(
@@ -84,7 +139,11 @@ export const redirectSchema: Schema = record(
       {
         redirectFrontend: record("Where the traffic is going.", {
           addressMatcher: record("To an address.", { ip: text("The address."), toPorts: redirectPorts }, { required: ["ip", "toPorts"] }),
-          serviceMatcher: record("To a service.", { serviceName: text("Its name."), namespace: text("Its namespace."), toPorts: redirectPorts }, { required: ["serviceName", "namespace"] }),
+          serviceMatcher: record(
+            "To a service.",
+            { serviceName: text("Its name."), namespace: text("Its namespace."), toPorts: redirectPorts },
+            { required: ["serviceName", "namespace"] },
+          ),
         }),
         redirectBackend: record(
           "Where it is sent.",

@@ -11,7 +11,10 @@ const texts = new WeakMap<object, string>();
 export function jsonOf(object: object): string {
   if (!Object.isFrozen(object)) return JSON.stringify(object);
   let text = texts.get(object);
-  if (text === undefined) texts.set(object, (text = JSON.stringify(object)));
+  if (text === undefined) {
+    text = JSON.stringify(object);
+    texts.set(object, text);
+  }
   return text;
 }
 
@@ -32,9 +35,9 @@ export function sendJson(exchange: Exchange, status: number, value: object): voi
 
 /** Sends an object in the form that was asked for: itself, a table, its metadata. */
 export function sendObject(exchange: Exchange, status: number, resource: Resource, object: KubeObject): void {
-  if (exchange.accept.as === "Table") return sendTable(exchange, resource, [object], { resourceVersion: object.metadata.resourceVersion });
-  if (exchange.accept.as === "PartialObjectMetadata") return sendJson(exchange, status, partial(object));
-  sendJson(exchange, status, object);
+  const { as } = exchange.accept;
+  if (as === "Table") sendTable(exchange, resource, [object], { resourceVersion: object.metadata.resourceVersion });
+  else sendJson(exchange, status, as === "PartialObjectMetadata" ? partial(object) : object);
 }
 
 export interface ListMeta {
@@ -45,13 +48,13 @@ export interface ListMeta {
 
 export function sendList(exchange: Exchange, resource: Resource, items: readonly KubeObject[], metadata: ListMeta): void {
   const { as } = exchange.accept;
-  if (as === "Table") return sendTable(exchange, resource, items, metadata);
-  if (as === "PartialObjectMetadataList") {
-    const head = { kind: "PartialObjectMetadataList", apiVersion: "meta.k8s.io/v1", metadata };
-    return sendJson(exchange, 200, { ...head, items: items.map(partial) });
+  if (as === "Table") sendTable(exchange, resource, items, metadata);
+  else if (as === "PartialObjectMetadataList") {
+    sendJson(exchange, 200, { kind: "PartialObjectMetadataList", apiVersion: "meta.k8s.io/v1", metadata, items: items.map(partial) });
+  } else {
+    const head = JSON.stringify({ kind: resource.listKind, apiVersion: apiVersionOf(resource), metadata });
+    sendText(exchange, 200, `${head.slice(0, -1)},"items":[${items.map(jsonOf).join(",")}]}`);
   }
-  const head = JSON.stringify({ kind: resource.listKind, apiVersion: apiVersionOf(resource), metadata });
-  sendText(exchange, 200, `${head.slice(0, -1)},"items":[${items.map(jsonOf).join(",")}]}`);
 }
 
 function sendTable(exchange: Exchange, resource: Resource, items: readonly KubeObject[], metadata: ListMeta): void {

@@ -15,54 +15,76 @@ const END_OF_INITIAL = { "k8s.io/initial-events-end": "true" };
 
 type WatchType = "ADDED" | "MODIFIED" | "DELETED";
 
+/** Where a watch stands and how long it lasts. */
+interface Watch {
+  readonly exchange: Exchange;
+  readonly resource: Resource;
+  readonly namespace: string | undefined;
+  readonly matches: ObjectMatcher;
+  readonly writer: Writer;
+  /** Everything up to here has been sent. */
+  revision: number;
+  readonly bookmarks: boolean;
+  readonly deadline: number;
+}
+
 /**
  * Streams changes for as long as the client stays. The stream reads from the store's bounded history at the pace of the
  * client, so a slow client costs nothing; one that falls behind the history gets 410 and must list again.
  */
 export async function serveWatch(exchange: Exchange, resource: Resource, route: Route): Promise<void> {
-  const { core, query, response, signal } = exchange;
-  const matches = watchMatcher(exchange, resource, route);
-  const initial = isTrue(query.get("sendInitialEvents"));
+  const { core, query, response } = exchange;
   const wanted = query.get("resourceVersion") ?? "";
-  const fromNow = initial || wanted === "" || wanted === "0";
-  let revision = fromNow ? core.store.revision : parseRevision(wanted);
-  const writer = createWriter(exchange, resource);
-  if (!fromNow && core.store.since(resource.storage, revision) === undefined) throw expiredAt(revision);
-
+  const fromNow = isTrue(query.get("sendInitialEvents")) || wanted === "" || wanted === "0";
+  const watch: Watch = {
+    exchange,
+    resource,
+    namespace: route.namespace,
+    matches: watchMatcher(exchange, resource, route),
+    writer: createWriter(exchange, resource),
+    revision: fromNow ? core.store.revision : parseRevision(wanted),
+    bookmarks: isTrue(query.get("allowWatchBookmarks")),
+    deadline: Date.now() + (numberFrom(query, "timeoutSeconds") ?? 3600) * 1000,
+  };
+  if (!fromNow && core.store.since(resource.storage, watch.revision) === undefined) throw expiredAt(watch.revision);
   response.writeHead(200, { "content-type": "application/json", "transfer-encoding": "chunked" });
   response.flushHeaders();
-  if (fromNow) {
-    for (const object of core.store.list(resource.storage, route.namespace)) {
-      if (matches(object)) await writer.event("ADDED", object);
-    }
-    if (initial && isTrue(query.get("allowWatchBookmarks"))) await writer.bookmark(revision, END_OF_INITIAL);
-  }
-  const pulse = createPulse(exchange, resource);
-  const bookmarks = isTrue(query.get("allowWatchBookmarks"));
-  const deadline = Date.now() + (numberFrom(query, "timeoutSeconds") ?? 3600) * 1000;
+  if (fromNow) await sendInitial(watch);
+  using pulse = createPulse(exchange, resource);
+  await follow(watch, pulse);
+  response.end();
+}
+
+async function sendInitial({ exchange, resource, namespace, matches, writer, revision, bookmarks }: Watch): Promise<void> {
+  for (const object of exchange.core.store.list(resource.storage, namespace)) if (matches(object)) await writer.event("ADDED", object);
+  if (bookmarks && isTrue(exchange.query.get("sendInitialEvents"))) await writer.bookmark(revision, END_OF_INITIAL);
+}
+
+async function follow(watch: Watch, pulse: Pulse): Promise<void> {
+  const { exchange, resource, writer, bookmarks, deadline } = watch;
+  const { core, signal } = exchange;
   let nextBookmark = Date.now() + BOOKMARK_EVERY;
-  try {
-    while (!signal.aborted && Date.now() < deadline) {
-      const changes = core.store.since(resource.storage, revision);
-      if (!changes) {
-        await writer.error(expiredAt(revision));
-        break;
-      }
-      for (const change of changes) {
-        await writeChange(writer, change, matches, route.namespace);
-        revision = change.revision;
-        if (signal.aborted) break;
-      }
-      if (changes.length > 0) continue;
-      await pulse.wait(Math.max(0, Math.min(deadline, nextBookmark) - Date.now()));
-      if (Date.now() < nextBookmark) continue;
-      nextBookmark = Date.now() + BOOKMARK_EVERY;
-      if (bookmarks)
-        await writer.bookmark((revision = core.store.since(resource.storage, revision)?.length ? revision : core.store.revision));
+  while (!signal.aborted && Date.now() < deadline) {
+    const changes = core.store.since(resource.storage, watch.revision);
+    if (!changes) return writer.error(expiredAt(watch.revision));
+    if (changes.length > 0) {
+      await sendChanges(watch, changes);
+      continue;
     }
-  } finally {
-    pulse[Symbol.dispose]();
-    response.end();
+    if (Date.now() >= nextBookmark) {
+      nextBookmark = Date.now() + BOOKMARK_EVERY;
+      watch.revision = core.store.revision;
+      if (bookmarks) await writer.bookmark(watch.revision);
+    }
+    await pulse.wait(Math.max(0, Math.min(deadline, nextBookmark) - Date.now()));
+  }
+}
+
+async function sendChanges(watch: Watch, changes: readonly Change[]): Promise<void> {
+  for (const change of changes) {
+    await writeChange(watch.writer, change, watch.matches, watch.namespace);
+    watch.revision = change.revision;
+    if (watch.exchange.signal.aborted) return;
   }
 }
 

@@ -27,7 +27,7 @@ export function setScale(core: Core, resource: Resource, target: Target, scale: 
   wanted.metadata.resourceVersion = typeof version === "string" ? version : "";
   setAt(wanted, paths(resource, target).specReplicas, replicas);
   const { subresource, ...rest } = options;
-  return scaleOf(resource, replace(core, resource, before, wanted, [], rest));
+  return scaleOf(resource, replace(core, resource, before, wanted, [], { ...rest, recordAs: "scale" }));
 }
 
 export function patchScale(

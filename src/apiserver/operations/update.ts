@@ -33,7 +33,7 @@ export function replace(
   before: KubeObject,
   wanted: KubeObject,
   causes: readonly Cause[],
-  options: WriteOptions & { readonly applied?: boolean },
+  options: WriteOptions & { readonly applied?: boolean; readonly recordAs?: string },
 ): KubeObject {
   const { name } = before.metadata;
   const { resourceVersion, uid } = wanted.metadata;
@@ -59,7 +59,7 @@ export function replace(
   ];
   if (problems.length > 0) throw invalid(resource, name, problems);
   bumpGeneration(resource, before, object);
-  if (!options.applied) recordUpdate(resource, before, object, options.fieldManager ?? "unknown", core.now(), options.subresource);
+  if (!options.applied) recordUpdate(resource, before, object, options.fieldManager ?? "unknown", core.now(), options.recordAs ?? options.subresource);
   return commit(core, resource, before, object, options);
 }
 

@@ -15,7 +15,13 @@ import { mergeTyped, pruneTyped } from "./typed.ts";
  * Server-side apply: the object gets what the configuration says and loses what this manager said before and no longer
  * says. Fields that others own and that would change are conflicts (409), unless forced.
  */
-export function applyServerSide(core: Core, resource: Resource, target: Target, configuration: unknown, options: PatchOptions): { readonly object: KubeObject; readonly created: boolean } {
+export function applyServerSide(
+  core: Core,
+  resource: Resource,
+  target: Target,
+  configuration: unknown,
+  options: PatchOptions,
+): { readonly object: KubeObject; readonly created: boolean } {
   const applied = readConfiguration(resource, target, configuration, options);
   const stored = core.store.get(resource.storage, objectKey(applied.metadata.namespace, target.name));
   const manager = options.fieldManager ?? "unknown";
@@ -38,7 +44,10 @@ export function applyServerSide(core: Core, resource: Resource, target: Target, 
   const next = [...others, { ...own, operation: "Apply" as const, time: mine?.time, fields: new Set(wanted.keys()) }];
   writeManagers(object, forget(next, gone), live, core.now());
   const { force, ...rest } = options;
-  return { object: replace(core, resource, stored, object, validate(resource, object, options), { ...rest, applied: true }), created: false };
+  return {
+    object: replace(core, resource, stored, object, validate(resource, object, options), { ...rest, applied: true }),
+    created: false,
+  };
 }
 
 function readConfiguration(resource: Resource, target: Target, body: unknown, options: PatchOptions): KubeObject {
@@ -46,8 +55,13 @@ function readConfiguration(resource: Resource, target: Target, body: unknown, op
   if (!body.apiVersion || !body.kind) throw badRequest("an apply configuration must have apiVersion and kind");
   const metadata = asObject(body.metadata);
   if (Array.isArray(metadata.managedFields) && metadata.managedFields.length > 0) throw badRequest("metadata.managedFields must be nil");
-  if (metadata.name && metadata.name !== target.name) throw badRequest(`the name of the object (${String(metadata.name)}) does not match the name on the URL (${target.name})`);
-  const { object } = decodeObject({ ...resource, schema: withoutDefaults(resource) }, { ...body, metadata: { ...metadata, name: target.name } }, options);
+  if (metadata.name && metadata.name !== target.name)
+    throw badRequest(`the name of the object (${String(metadata.name)}) does not match the name on the URL (${target.name})`);
+  const { object } = decodeObject(
+    { ...resource, schema: withoutDefaults(resource) },
+    { ...body, metadata: { ...metadata, name: target.name } },
+    options,
+  );
   Reflect.deleteProperty(object.metadata, "managedFields");
   setNamespace(resource, target.namespace, object);
   if (hasStatus(resource) && !options.subresource) Reflect.deleteProperty(object, "status");
@@ -57,7 +71,9 @@ function readConfiguration(resource: Resource, target: Target, body: unknown, op
 /** A configuration is what its author said and nothing more, so defaults of custom resources must wait. */
 function withoutDefaults(resource: Resource): Resource["schema"] {
   if (!resource.custom) return resource.schema;
-  return JSON.parse(JSON.stringify(resource.schema, (key, value: unknown) => (key === "default" && !isObject(value) ? undefined : value))) as Resource["schema"];
+  return JSON.parse(
+    JSON.stringify(resource.schema, (key, value: unknown) => (key === "default" && !isObject(value) ? undefined : value)),
+  ) as Resource["schema"];
 }
 
 /** What the schema says about the merged object; the configuration alone need not be complete. */
@@ -94,11 +110,23 @@ function resolveConflicts(others: readonly Manager[], conflicts: readonly Confli
 }
 
 function conflictError(conflicts: readonly Conflict[]): ApiError {
-  const groups = Map.groupBy(conflicts, ({ manager }) => `${JSON.stringify(manager.name)}${manager.subresource ? ` with subresource ${JSON.stringify(manager.subresource)}` : ""} using ${manager.apiVersion}`);
+  const groups = Map.groupBy(
+    conflicts,
+    ({ manager }) =>
+      `${JSON.stringify(manager.name)}${manager.subresource ? ` with subresource ${JSON.stringify(manager.subresource)}` : ""} using ${manager.apiVersion}`,
+  );
   const several = conflicts.length > 1;
-  const parts = [...groups].map(([who, list]) => (several ? `conflicts with ${who}:\n${list.map(({ path }) => `- ${pathText(path)}`).join("\n")}` : `conflict with ${who}: ${pathText(list[0]?.path ?? "")}`));
-  const causes = [...groups].flatMap(([who, list]) => list.map(({ path }) => ({ reason: "FieldManagerConflict", message: `conflict with ${who}`, field: pathText(path) })));
-  return new ApiError(409, "Conflict", `Apply failed with ${conflicts.length} conflict${several ? "s" : ""}: ${parts.join("\n")}`, { causes });
+  const parts = [...groups].map(([who, list]) =>
+    several
+      ? `conflicts with ${who}:\n${list.map(({ path }) => `- ${pathText(path)}`).join("\n")}`
+      : `conflict with ${who}: ${pathText(list[0]?.path ?? "")}`,
+  );
+  const causes = [...groups].flatMap(([who, list]) =>
+    list.map(({ path }) => ({ reason: "FieldManagerConflict", message: `conflict with ${who}`, field: pathText(path) })),
+  );
+  return new ApiError(409, "Conflict", `Apply failed with ${conflicts.length} conflict${several ? "s" : ""}: ${parts.join("\n")}`, {
+    causes,
+  });
 }
 
 /** Whether anybody still says something about the field or about what is below it. */

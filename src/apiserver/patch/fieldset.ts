@@ -1,4 +1,4 @@
-import { isObject, type JsonObject } from "../object.ts";
+import { child, isObject, type JsonObject } from "../object.ts";
 import type { Resolve, Schema } from "../schema/schema.ts";
 
 /**
@@ -14,7 +14,24 @@ export const ITEM = Symbol("item");
 
 /** Metadata that no client manages. */
 const UNMANAGED: ReadonlySet<string> = new Set(
-  ["apiVersion", "kind", "metadata", ...["name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "selfLink", "managedFields", "generateName", "deletionTimestamp", "deletionGracePeriodSeconds"].map((name) => `metadata${SEPARATOR}f:${name}`)].map((name) => `f:${name}`),
+  [
+    "apiVersion",
+    "kind",
+    "metadata",
+    ...[
+      "name",
+      "namespace",
+      "uid",
+      "resourceVersion",
+      "generation",
+      "creationTimestamp",
+      "selfLink",
+      "managedFields",
+      "generateName",
+      "deletionTimestamp",
+      "deletionGracePeriodSeconds",
+    ].map((name) => `metadata${SEPARATOR}f:${name}`),
+  ].map((name) => `f:${name}`),
 );
 
 export interface Typed {
@@ -51,7 +68,8 @@ export function combined(resolve: Resolve, schema: Schema): Schema {
   return schema.$ref ? { ...resolve(schema), ...schema } : schema;
 }
 
-export const isMerged = (schema: Schema): boolean => schema["x-kubernetes-list-type"] === "map" || schema["x-kubernetes-list-type"] === "set";
+export const isMerged = (schema: Schema): boolean =>
+  schema["x-kubernetes-list-type"] === "map" || schema["x-kubernetes-list-type"] === "set";
 
 export const join = (path: string, step: string): string => (path === "" ? step : path + SEPARATOR + step);
 
@@ -79,7 +97,7 @@ export function toFieldsV1(paths: Iterable<string>): JsonObject {
   const members = new Set(paths);
   for (const path of members) {
     let here = root;
-    for (const step of path.split(SEPARATOR)) here = (here[step] ??= {}) as JsonObject;
+    for (const step of path.split(SEPARATOR)) here = child(here, step);
   }
   // A node with children is a member only when it says so.
   for (const path of members) {
@@ -112,4 +130,3 @@ export function pathText(path: string): string {
     })
     .join("");
 }
-

@@ -21,29 +21,34 @@ interface State {
 
 function perform(state: State, operation: Record<string, unknown>, index: number): void {
   const { op, path, from, value } = operation;
-  const fail = (why: string): never => {
+  const fail: Fail = (why) => {
     throw new ApiError(
       422,
       "Invalid",
       `the server rejected our request due to an error in our request: operation ${index} (${String(op)} ${String(path)}): ${why}`,
     );
   };
-  if (typeof path !== "string") return fail("path is missing");
+  if (typeof path !== "string") throw badRequest(`operation ${index} of the JSON patch has no path`);
   switch (op) {
     case "add":
-      return put(state, path, clone(value), true, fail);
+      put(state, path, clone(value), true, fail);
+      break;
     case "replace":
       read(state, path, fail);
-      return put(state, path, clone(value), false, fail);
+      put(state, path, clone(value), false, fail);
+      break;
     case "remove":
-      return void take(state, path, fail);
+      take(state, path, fail);
+      break;
     case "move":
-      return put(state, path, take(state, String(from), fail), true, fail);
+      put(state, path, take(state, String(from), fail), true, fail);
+      break;
     case "copy":
-      return put(state, path, clone(read(state, String(from), fail)), true, fail);
+      put(state, path, clone(read(state, String(from), fail)), true, fail);
+      break;
     case "test":
       if (!deepEqual(read(state, path, fail), value)) fail("the value differs");
-      return;
+      break;
     default:
       throw badRequest(`operation ${index} of the JSON patch has the unknown op ${JSON.stringify(op)}`);
   }

@@ -24,7 +24,8 @@ export function readManagers(object: KubeObject | undefined): Manager[] {
   }));
 }
 
-const isEntry = (entry: unknown): boolean => isObject(entry) && (entry.operation === "Apply" || entry.operation === "Update") && isObject(entry.fieldsV1);
+const isEntry = (entry: unknown): boolean =>
+  isObject(entry) && (entry.operation === "Apply" || entry.operation === "Update") && isObject(entry.fieldsV1);
 
 /** Puts the managers into the object; those without fields are dropped, and those that did not change keep their time. */
 export function writeManagers(object: KubeObject, managers: readonly Manager[], before: KubeObject | undefined, now: Date): void {
@@ -33,7 +34,13 @@ export function writeManagers(object: KubeObject, managers: readonly Manager[], 
     .filter(({ fields }) => fields.size > 0)
     .map(({ name, operation, apiVersion, subresource, time, fields }): ManagedFieldsEntry => {
       const fieldsV1 = toFieldsV1([...fields].sort());
-      const same = old.find((entry) => entry.manager === name && entry.operation === operation && (entry.subresource ?? "") === subresource && deepEqual(entry.fieldsV1, fieldsV1));
+      const same = old.find(
+        (entry) =>
+          entry.manager === name &&
+          entry.operation === operation &&
+          (entry.subresource ?? "") === subresource &&
+          deepEqual(entry.fieldsV1, fieldsV1),
+      );
       return {
         manager: name,
         operation,
@@ -49,7 +56,14 @@ export function writeManagers(object: KubeObject, managers: readonly Manager[], 
 }
 
 /** Records an update: what the writer changed is its now, and no longer anybody else's; what is gone is nobody's. */
-export function recordUpdate(resource: Resource, before: KubeObject | undefined, after: KubeObject, manager: string, now: Date, subresource = ""): void {
+export function recordUpdate(
+  resource: Resource,
+  before: KubeObject | undefined,
+  after: KubeObject,
+  manager: string,
+  now: Date,
+  subresource = "",
+): void {
   const given = after.metadata.managedFields;
   // An author may reset or rewrite the list; `[]` empties it.
   const source = given && !deepEqual(given, before?.metadata.managedFields) ? after : before;
@@ -60,7 +74,15 @@ export function recordUpdate(resource: Resource, before: KubeObject | undefined,
   const mine = managers.find((each) => each.name === manager && each.operation === "Update" && each.subresource === subresource);
   for (const each of managers) if (each !== mine) for (const path of changed) each.fields.delete(path);
   if (mine) for (const path of changed) mine.fields.add(path);
-  else if (changed.size > 0) managers.push({ name: manager, operation: "Update", apiVersion: apiVersionOf(resource), subresource, time: undefined, fields: changed });
+  else if (changed.size > 0)
+    managers.push({
+      name: manager,
+      operation: "Update",
+      apiVersion: apiVersionOf(resource),
+      subresource,
+      time: undefined,
+      fields: changed,
+    });
   writeManagers(after, managers, before, now);
 }
 

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { badRequest } from "../errors.ts";
-import type { JsonObject } from "../object.ts";
+import { child, type JsonObject } from "../object.ts";
 import { readFields, type WireField } from "./wire.ts";
 import { keepsZero } from "./zero.ts";
 
@@ -90,18 +90,21 @@ function decodeMessage(message: string, bytes: Buffer): unknown {
 }
 
 function addField(message: string, result: JsonObject, field: Field, wire: WireField): void {
-  if (field.repeated && field.type.endsWith("Entry") && field.type.startsWith(message)) return addEntry(result, field, wire);
+  if (field.repeated && field.type.endsWith("Entry") && field.type.startsWith(message)) {
+    addEntry(result, field, wire);
+    return;
+  }
   const value = decodeValue(field.type, wire.value);
   if (field.repeated) {
-    const list = (result[field.name] ??= []) as unknown[];
-    list.push(value);
+    const list = result[field.name] ?? [];
+    result[field.name] = [...(list as unknown[]), value];
   } else if (field.inlined) Object.assign(result, value);
   else if (value !== undefined && (value || keepsZero(message, field.name))) result[field.name] = value;
 }
 
 /** Maps are lists of key and value. */
 function addEntry(result: JsonObject, field: Field, wire: WireField): void {
-  const map = (result[field.name] ??= {}) as JsonObject;
+  const map = child(result, field.name);
   let key = "";
   let value: unknown;
   const types = fieldsOf(field.type);

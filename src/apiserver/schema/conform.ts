@@ -53,26 +53,24 @@ function visitTyped(walk: Walk, schema: Schema, value: unknown, path: string, op
     const fits = typeof value === "string" || typeof value === "number";
     return fits ? normalQuantity(schema, value) : mistyped(walk, path, value, "integer or string");
   }
-  switch (schema.type) {
-    case "object":
-      return isObject(value) ? visitObject(walk, schema, value, path, preserve) : mistyped(walk, path, value, "object");
-    case "array":
-      if (!Array.isArray(value)) return mistyped(walk, path, value, "array");
-      return value.map((item: unknown, index) => visit(walk, schema.items ?? {}, item, `${path}[${index}]`, preserve));
-    case "integer":
-      return Number.isSafeInteger(value) ? value : mistyped(walk, path, value, "integer");
-    case "number":
-      return typeof value === "number" ? value : mistyped(walk, path, value, "number");
-    case "string":
-      return typeof value === "string" ? value : mistyped(walk, path, value, "string");
-    case "boolean":
-      return typeof value === "boolean" ? value : mistyped(walk, path, value, "boolean");
-    default:
-      return isObject(value) && (schema.properties || schema.additionalProperties)
-        ? visitObject(walk, schema, value, path, preserve)
-        : value;
+  if (schema.type === "array") {
+    if (!Array.isArray(value)) return mistyped(walk, path, value, "array");
+    return value.map((item: unknown, index) => visit(walk, schema.items ?? {}, item, `${path}[${index}]`, preserve));
   }
+  const structured = schema.type === "object" || schema.properties || schema.additionalProperties;
+  if (structured && isObject(value)) return visitObject(walk, schema, value, path, preserve);
+  return !schema.type || IS[schema.type](value) ? value : mistyped(walk, path, value, schema.type);
 }
+
+/** Whether a value is of a JSON type; objects and lists are walked before this is asked. */
+const IS: Readonly<Record<NonNullable<Schema["type"]>, (value: unknown) => boolean>> = {
+  object: isObject,
+  array: Array.isArray,
+  integer: Number.isSafeInteger,
+  number: (value) => typeof value === "number",
+  string: (value) => typeof value === "string",
+  boolean: (value) => typeof value === "boolean",
+};
 
 /** Quantities may be written as numbers; they are kept as text, as the Go types do. */
 function normalQuantity(schema: Schema, value: string | number): string | number {
@@ -82,17 +80,21 @@ function normalQuantity(schema: Schema, value: string | number): string | number
 function visitObject(walk: Walk, schema: Schema, value: JsonObject, path: string, preserve: boolean): JsonObject {
   const result: JsonObject = {};
   for (const [key, item] of Object.entries(value)) {
-    if (key === "__proto__") continue;
+    if (key === "__proto__" || (item === null && walk.dropNulls)) continue;
     const field = path ? `${path}.${key}` : key;
-    const known = schema.properties && Object.hasOwn(schema.properties, key) ? schema.properties[key] : undefined;
-    const rest = schema.additionalProperties;
-    const next = known ?? (isObject(rest) ? (rest as Schema) : rest === true ? {} : undefined);
-    if (item === null && walk.dropNulls) continue;
+    const next = schemaOf(schema, key);
     if (next) result[key] = visit(walk, next, item, field, preserve);
-    else if (preserve || (path === "" && (key === "apiVersion" || key === "kind"))) result[key] = item;
+    else if (preserve || field === "apiVersion" || field === "kind") result[key] = item;
     else walk.unknown.push(field);
   }
   return result;
+}
+
+/** The schema of a field; undefined when the object has no such field. */
+function schemaOf({ properties, additionalProperties }: Schema, key: string): Schema | undefined {
+  if (properties && Object.hasOwn(properties, key)) return properties[key];
+  if (additionalProperties === true) return {};
+  return isObject(additionalProperties) ? (additionalProperties as Schema) : undefined;
 }
 
 function mistyped(walk: Walk, path: string, value: unknown, expected: string): unknown {

@@ -1,4 +1,4 @@
-import { clone, isObject } from "../object.ts";
+import { clone, isObject, type JsonObject } from "../object.ts";
 import type { Schema } from "./schema.ts";
 
 /** Sets the schema's defaults where the object has no value, in place; null counts as no value unless it is allowed. */
@@ -8,12 +8,14 @@ export function applyDefaults(schema: Schema, value: unknown): void {
     return;
   }
   if (!isObject(value)) return;
-  for (const [key, part] of Object.entries(schema.properties ?? {})) {
-    const missing = value[key] === undefined || (value[key] === null && !part.nullable);
-    if (missing && part.default !== undefined) value[key] = clone(part.default);
-    if (value[key] !== undefined) applyDefaults(part, value[key]);
-  }
+  for (const [key, part] of Object.entries(schema.properties ?? {})) defaultField(value, key, part);
   if (isObject(schema.additionalProperties)) {
     for (const item of Object.values(value)) applyDefaults(schema.additionalProperties as Schema, item);
   }
+}
+
+function defaultField(object: JsonObject, key: string, schema: Schema): void {
+  const missing = object[key] === undefined || (object[key] === null && !schema.nullable);
+  if (missing && schema.default !== undefined) object[key] = clone(schema.default);
+  if (object[key] !== undefined) applyDefaults(schema, object[key]);
 }

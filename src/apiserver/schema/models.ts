@@ -45,7 +45,10 @@ export function modelSchema(model: string): Schema {
   const dot = model.lastIndexOf(".");
   const file = model.slice(0, dot);
   let types = files.get(file);
-  if (!types) files.set(file, (types = readDeclarations(file)));
+  if (!types) {
+    types = readDeclarations(file);
+    files.set(file, types);
+  }
   const schema = types.get(model.slice(dot + 1));
   if (!schema) throw new Error(`kubernetes-types has no type ${model}`);
   return schema;

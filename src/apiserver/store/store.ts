@@ -53,7 +53,10 @@ export function createStore(file: StateFile, options: StoreOptions = {}): Store 
     const { objects } = shelf(resource);
     const namespace = object.metadata.namespace ?? "";
     let named = objects.get(namespace);
-    if (!named) objects.set(namespace, (named = new Map()));
+    if (!named) {
+      named = new Map();
+      objects.set(namespace, named);
+    }
     const before = named.get(object.metadata.name);
     named.set(object.metadata.name, object);
     return before;

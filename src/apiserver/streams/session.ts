@@ -87,5 +87,5 @@ export function readResizes(stream: Readable | Duplex, handler: (size: { width: 
 export function parseSize(text: string): { width: number; height: number } | undefined {
   const width = Number(/"Width":\s*(\d+)/.exec(text)?.[1]);
   const height = Number(/"Height":\s*(\d+)/.exec(text)?.[1]);
-  return Number.isInteger(width) && Number.isInteger(height) ? { width, height } : undefined;
+  return width > 0 && height > 0 ? { width, height } : undefined;
 }

@@ -26,4 +26,7 @@ const length = (text: string): Buffer => {
   return bytes;
 };
 
-export const SPDY_DICTIONARY: Buffer = Buffer.concat([...WORDS.flatMap((word) => [length(word), Buffer.from(word)]), Buffer.from(TEXT.join(""))]);
+export const SPDY_DICTIONARY: Buffer = Buffer.concat([
+  ...WORDS.flatMap((word) => [length(word), Buffer.from(word)]),
+  Buffer.from(TEXT.join("")),
+]);

@@ -3,9 +3,9 @@ import { finished } from "node:stream/promises";
 import { errorMessage } from "#runtime/errors.ts";
 import type { KubeObject } from "../object.ts";
 import type { AttachRequest, PodStreams, StreamSession } from "./pod-streams.ts";
-import { splice } from "./splice.ts";
 import { type Remote, readResizes, runSession } from "./session.ts";
 import { type SpdySession, type SpdyStream, startSpdySession } from "./spdy.ts";
+import { splice } from "./splice.ts";
 
 /** Exec and attach over SPDY: a stream for each of error, stdin, stdout, stderr and resize. */
 export function serveSpdySession(transport: Duplex, request: AttachRequest, start: () => Promise<StreamSession>): SpdySession {
