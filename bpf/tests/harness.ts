@@ -1,4 +1,5 @@
 import { execFileSync } from "node:child_process";
+import { cpus } from "node:os";
 import { type DatapathConfig, encodeConfig } from "#datapath/gen/config.ts";
 import { type DropReason, dropReasonNames, EventType, observationPointNames } from "#datapath/gen/enums.ts";
 import * as gen from "#datapath/gen/structs.ts";
@@ -6,48 +7,11 @@ import { u32, u64 } from "#ebpf/codec.ts";
 import { buildPacket, macOf, type PacketSpec } from "#packet/build.ts";
 import type { Packet } from "#packet/headers.ts";
 import { parsePacket } from "#packet/parse.ts";
-import { closeBpf, readRing } from "#sys/bpf.ts";
+import { readRing } from "#sys/bpf.ts";
 import { createNetnsAt, deleteNetnsAt, inNetns, type Netns, openNetns } from "#sys/netns.ts";
-import { addressToBytes, type IpAddress } from "#types/addr.ts";
-import { macToBytes } from "#types/mac.ts";
-import { createMap, type Loaded, loadObject, type RunOutput, TestMap, testRun } from "./kernel.ts";
-
-/** What a test says about a pod; addresses of both families, so that every case can run for either. */
-export interface Pod {
-  readonly name: string;
-  readonly lxcId: number;
-  readonly identity: number;
-  readonly ipv4: IpAddress;
-  readonly ipv6: IpAddress;
-  readonly ifindex: number;
-  readonly mac: ReturnType<typeof macOf>;
-  readonly nodeMac: ReturnType<typeof macOf>;
-}
-
-/** One entry of a policy map, in the words of the tests. */
-export interface Rule {
-  /** Numeric identity; absent: any peer. */
-  readonly peer?: number;
-  /** IP protocol number; absent: any. */
-  readonly protocol?: number;
-  readonly port?: number;
-  /** Bits of the port that count, 1-16. */
-  readonly portBits?: number;
-  readonly deny?: boolean;
-  readonly proxyPort?: number;
-  readonly precedence?: number;
-  readonly auth?: number;
-  readonly cookie?: number;
-}
-
-export interface PolicyOfPod {
-  /** Present: that direction is enforced, with default deny. */
-  readonly ingress?: readonly Rule[];
-  readonly egress?: readonly Rule[];
-  readonly defaultAllow?: boolean;
-  readonly audit?: boolean;
-  readonly generation?: number;
-}
+import type { IpAddress } from "#types/addr.ts";
+import { type Loaded, loadObject, type RunOutput, TestMap, testRun } from "./kernel.ts";
+import { NodeMaps, type Pod, type PolicyOfPod } from "./maps.ts";
 
 /** What became of a packet. */
 export interface Outcome {
@@ -62,13 +26,8 @@ export interface Outcome {
 }
 
 const VERDICTS = { 0: "pass", 2: "drop", 7: "redirect" } as const;
-const ZERO = { bytes: new Uint8Array(16) };
 const PODS_MAX = 4;
 const SENTINEL_IFINDEX = 1;
-
-function address(text: IpAddress): gen.Addr16 {
-  return { bytes: addressToBytes(text) };
-}
 
 interface RingRecord {
   readonly event: gen.Event;
@@ -87,13 +46,13 @@ function* recordsOf(batch: Buffer): Generator<RingRecord> {
 export class Datapath implements AsyncDisposable {
   readonly pods = new Map<string, Pod>();
   readonly #objects: Loaded[] = [];
-  readonly #inner: number[] = [];
   readonly #netns: Netns;
   readonly #path: string;
   readonly #stopRing: () => void;
   #events: gen.Event[] = [];
   #wake: (() => void) | undefined;
-  readonly maps;
+  readonly maps: NodeMaps;
+  readonly #lost: number;
 
   constructor(config: Partial<DatapathConfig>, reuse: Readonly<Record<string, number>>) {
     this.#path = `/run/netns/ciliabpf-${process.pid}-${Math.random().toString(36).slice(2, 8)}`;
@@ -103,23 +62,11 @@ export class Datapath implements AsyncDisposable {
     for (let i = 1; i <= PODS_MAX; i++) lines.push(`link add lxc${i} index ${10 + i} type veth peer name pod${i}`, `link set lxc${i} up`);
     execFileSync("nsenter", [`--net=${this.#path}`, "ip", "-batch", "-"], { input: `${lines.join("\n")}\n` });
     const lxc = loadObject("bpf_lxc", encodeConfig("bpf_lxc", config), reuse);
-    const host = loadObject("bpf_host", encodeConfig("bpf_host", config), lxc.maps["cilium_ct"] === undefined ? {} : sharedMaps(lxc));
+    const host = loadObject("bpf_host", encodeConfig("bpf_host", config), lxc.maps.cilium_ct === undefined ? {} : sharedMaps(lxc));
     this.#objects.push(lxc, host);
-    const fd = (name: string): number => lxc.maps[name] ?? -1;
-    this.maps = {
-      lxc: new TestMap(fd("cilium_lxc"), gen.addr16, gen.endpointInfo),
-      veth: new TestMap(fd("cilium_lxc_ifindex"), u32, gen.vethInfo),
-      ipcache: new TestMap(fd("cilium_ipcache"), gen.addr16, gen.remoteInfo),
-      prefixes: new TestMap(fd("cilium_ipcache_lpm"), gen.ipcacheLpmKey, gen.remoteInfo),
-      policy: new TestMap(fd("cilium_policy"), u32, u32),
-      policyConfig: new TestMap(fd("cilium_policy_config"), u32, gen.policyConfig),
-      ct: new TestMap(fd("cilium_ct"), gen.ctKey, gen.ctEntry),
-      fragments: new TestMap(fd("cilium_fragments"), gen.fragmentKey, gen.fragmentPorts),
-      runtime: new TestMap(fd("cilium_runtime_config"), u32, gen.runtimeConfig),
-      metricsFd: fd("cilium_metrics"),
-      lost: fd("cilium_events_lost"),
-    };
-    this.#stopRing = readRing(fd("cilium_events"), 8 * 1024 * 1024, (batch) => {
+    this.maps = new NodeMaps(lxc.maps);
+    this.#lost = lxc.maps.cilium_events_lost ?? -1;
+    this.#stopRing = readRing(lxc.maps.cilium_events ?? -1, 8 * 1024 * 1024, (batch) => {
       for (const { event } of recordsOf(batch)) this.#events.push(event);
       this.#wake?.();
     });
@@ -148,40 +95,8 @@ export class Datapath implements AsyncDisposable {
       nodeMac: macOf(100 + n),
     };
     this.pods.set(name, pod);
-    const macs = { mac: macToBytes(pod.mac), nodeMac: macToBytes(pod.nodeMac) };
-    const info = { ifindex: pod.ifindex, lxcId: pod.lxcId, secId: identity, flags: 0, ...macs };
-    this.maps.lxc.set(address(pod.ipv4), info);
-    this.maps.lxc.set(address(pod.ipv6), info);
-    const veth = { lxcId: pod.lxcId, secId: identity, ipv4: address(pod.ipv4), ipv6: address(pod.ipv6), flags: 0, ...macs };
-    this.maps.veth.set(pod.ifindex, veth);
-    this.setPolicy(pod, policy);
+    this.maps.addPod(pod, policy);
     return pod;
-  }
-
-  /** Replaces a pod's policy; the generation goes up unless given. */
-  setPolicy(pod: Pod, policy: PolicyOfPod): void {
-    const inner = createMap(11, gen.policyKey.size, gen.policyEntry.size, 1024, 1);
-    this.#inner.push(inner);
-    const entries = new TestMap(inner, gen.policyKey, gen.policyEntry);
-    for (const rule of policy.ingress ?? []) writeRule(entries, 0, rule);
-    for (const rule of policy.egress ?? []) writeRule(entries, 1, rule);
-    this.maps.policy.set(pod.lxcId, inner);
-    const before = this.maps.policyConfig.get(pod.lxcId);
-    this.maps.policyConfig.set(pod.lxcId, {
-      generation: policy.generation ?? (before?.generation ?? 0) + 1,
-      ingressDefaultDeny: policy.ingress && !policy.defaultAllow ? 1 : 0,
-      egressDefaultDeny: policy.egress && !policy.defaultAllow ? 1 : 0,
-      ingressEnforced: policy.ingress ? 1 : 0,
-      egressEnforced: policy.egress ? 1 : 0,
-      audit: policy.audit ? 1 : 0,
-      ingressDefaultCookie: 9001,
-      egressDefaultCookie: 9002,
-    });
-  }
-
-  /** An address the ipcache knows: `node` is the address of the node that has it. */
-  know(text: IpAddress, identity: number, node?: IpAddress): void {
-    this.maps.ipcache.set(address(text), { secId: identity, tunnelEndpoint: node ? address(node) : ZERO, flags: 0 });
   }
 
   /** One run; what it reported is in the outcome. */
@@ -240,10 +155,21 @@ export class Datapath implements AsyncDisposable {
     }
   }
 
+  /** Records that did not fit into the ring, of all CPUs. */
+  lostEvents(): bigint {
+    const size = 8 * cpus().length;
+    const perCpu = new TestMap(this.#lost, u32, {
+      size,
+      encode: () => undefined,
+      decode: (from: Buffer) => Array.from({ length: size / 8 }, (_, i) => u64.decode(from, i * 8)),
+    });
+    return (perCpu.get(0) ?? []).reduce((sum, n) => sum + n, 0n);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopRing();
     for (const object of this.#objects) object.close();
-    for (const fd of this.#inner) closeBpf(fd);
+    this.maps[Symbol.dispose]();
     this.#netns.close();
     deleteNetnsAt(this.#path);
     await Promise.resolve();
@@ -252,23 +178,6 @@ export class Datapath implements AsyncDisposable {
 
 function sharedMaps(loaded: Loaded): Record<string, number> {
   return Object.fromEntries(Object.entries(loaded.maps).filter(([name]) => name.startsWith("cilium_")));
-}
-
-function writeRule(entries: TestMap<gen.PolicyKey, gen.PolicyEntry>, egress: number, rule: Rule): void {
-  const portBits = rule.port === undefined ? 0 : (rule.portBits ?? 16);
-  const matchLen = rule.protocol === undefined ? 0 : 8 + portBits;
-  entries.set(
-    { prefixlen: 40 + matchLen, secLabel: rule.peer ?? 0, egress, protocol: rule.protocol ?? 0, dport: rule.port ?? 0 },
-    {
-      proxyPort: rule.proxyPort ?? 0,
-      flags: rule.deny ? 1 : 0,
-      authType: rule.auth ?? 0,
-      matchLen,
-      // As the engine does: deny above redirect above allow.
-      precedence: rule.precedence ?? (rule.deny ? 3 : rule.proxyPort ? 2 : 1),
-      cookie: rule.cookie ?? 0,
-    },
-  );
 }
 
 function frameFrom(pod: Pod, spec: PacketSpec): Uint8Array {
@@ -290,16 +199,4 @@ function outcomeOf(out: RunOutput, events: readonly gen.Event[]): Outcome {
 /** Loads the programs and makes their world. Records of every packet are on unless `config` says otherwise. */
 export function openDatapath(config: Partial<DatapathConfig> = {}, reuse: Readonly<Record<string, number>> = {}): Datapath {
   return new Datapath({ monitorAggregation: 0, nodeIfindex: 14, ...config }, reuse);
-}
-
-/** The sum of a per-CPU u64 at index 0: records that did not fit into the ring. */
-export function lostEvents(datapath: Datapath): bigint {
-  const cpus = execFileSync("getconf", ["_NPROCESSORS_CONF"]).toString();
-  const size = 8 * Number(cpus);
-  const all = new TestMap(datapath.maps.lost, u32, {
-    size,
-    encode: () => undefined,
-    decode: (from: Buffer) => Array.from({ length: size / 8 }, (_, i) => u64.decode(from, i * 8)),
-  });
-  return (all.get(0) ?? []).reduce((sum, n) => sum + n, 0n);
 }

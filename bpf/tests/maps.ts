@@ -1,0 +1,144 @@
+import * as gen from "#datapath/gen/structs.ts";
+import { u32 } from "#ebpf/codec.ts";
+import type { macOf } from "#packet/build.ts";
+import { closeBpf } from "#sys/bpf.ts";
+import { addressToBytes, type IpAddress } from "#types/addr.ts";
+import { macToBytes } from "#types/mac.ts";
+import { createMap, TestMap } from "./kernel.ts";
+
+/** What a test says about a pod; addresses of both families, so that every case can run for either. */
+export interface Pod {
+  readonly name: string;
+  readonly lxcId: number;
+  readonly identity: number;
+  readonly ipv4: IpAddress;
+  readonly ipv6: IpAddress;
+  readonly ifindex: number;
+  readonly mac: ReturnType<typeof macOf>;
+  readonly nodeMac: ReturnType<typeof macOf>;
+}
+
+/** One entry of a policy map, in the words of the tests. */
+export interface Rule {
+  /** Numeric identity; absent: any peer. */
+  readonly peer?: number;
+  /** IP protocol number; absent: any. */
+  readonly protocol?: number;
+  readonly port?: number;
+  /** Bits of the port that count, 1-16. */
+  readonly portBits?: number;
+  readonly deny?: boolean;
+  readonly proxyPort?: number;
+  readonly precedence?: number;
+  readonly auth?: number;
+  readonly cookie?: number;
+}
+
+export interface PolicyOfPod {
+  /** Present: that direction is enforced, with default deny. */
+  readonly ingress?: readonly Rule[];
+  readonly egress?: readonly Rule[];
+  readonly defaultAllow?: boolean;
+  readonly audit?: boolean;
+  readonly generation?: number;
+}
+
+const ZERO = { bytes: new Uint8Array(16) };
+const LPM_TRIE = 11;
+const NO_PREALLOC = 1;
+
+function address(text: IpAddress): gen.Addr16 {
+  return { bytes: addressToBytes(text) };
+}
+
+/** What the agent would write: one node's maps, in the words of the tests. */
+export class NodeMaps implements Disposable {
+  readonly lxc: TestMap<gen.Addr16, gen.EndpointInfo>;
+  readonly veth: TestMap<number, gen.VethInfo>;
+  readonly ipcache: TestMap<gen.Addr16, gen.RemoteInfo>;
+  readonly prefixes: TestMap<gen.IpcacheLpmKey, gen.RemoteInfo>;
+  readonly policy: TestMap<number, number>;
+  readonly policyConfig: TestMap<number, gen.PolicyConfig>;
+  readonly ct: TestMap<gen.CtKey, gen.CtEntry>;
+  readonly fragments: TestMap<gen.FragmentKey, gen.FragmentPorts>;
+  readonly runtime: TestMap<number, gen.RuntimeConfig>;
+  readonly #inner: number[] = [];
+
+  /** Descriptors of a loaded object's maps by name; they stay the caller's. */
+  constructor(fds: Readonly<Record<string, number>>) {
+    const fd = (name: string): number => fds[name] ?? -1;
+    this.lxc = new TestMap(fd("cilium_lxc"), gen.addr16, gen.endpointInfo);
+    this.veth = new TestMap(fd("cilium_lxc_ifindex"), u32, gen.vethInfo);
+    this.ipcache = new TestMap(fd("cilium_ipcache"), gen.addr16, gen.remoteInfo);
+    this.prefixes = new TestMap(fd("cilium_ipcache_lpm"), gen.ipcacheLpmKey, gen.remoteInfo);
+    this.policy = new TestMap(fd("cilium_policy"), u32, u32);
+    this.policyConfig = new TestMap(fd("cilium_policy_config"), u32, gen.policyConfig);
+    this.ct = new TestMap(fd("cilium_ct"), gen.ctKey, gen.ctEntry);
+    this.fragments = new TestMap(fd("cilium_fragments"), gen.fragmentKey, gen.fragmentPorts);
+    this.runtime = new TestMap(fd("cilium_runtime_config"), u32, gen.runtimeConfig);
+  }
+
+  /** A pod of this node, ready, with this policy. */
+  addPod(pod: Pod, policy: PolicyOfPod): void {
+    const macs = { mac: macToBytes(pod.mac), nodeMac: macToBytes(pod.nodeMac) };
+    const info = { ifindex: pod.ifindex, lxcId: pod.lxcId, secId: pod.identity, flags: 0, ...macs };
+    const veth = { lxcId: pod.lxcId, secId: pod.identity, ipv4: address(pod.ipv4), ipv6: address(pod.ipv6), flags: 0, ...macs };
+    this.setPolicy(pod, policy);
+    this.veth.set(pod.ifindex, veth);
+    this.lxc.set(address(pod.ipv4), info);
+    this.lxc.set(address(pod.ipv6), info);
+  }
+
+  /** Replaces a pod's policy; the generation goes up unless given. */
+  setPolicy(pod: Pod, policy: PolicyOfPod): void {
+    const inner = createMap(LPM_TRIE, gen.policyKey.size, gen.policyEntry.size, 1024, NO_PREALLOC);
+    this.#inner.push(inner);
+    const entries = new TestMap(inner, gen.policyKey, gen.policyEntry);
+    for (const rule of policy.ingress ?? []) writeRule(entries, 0, rule);
+    for (const rule of policy.egress ?? []) writeRule(entries, 1, rule);
+    this.policy.set(pod.lxcId, inner);
+    const before = this.policyConfig.get(pod.lxcId);
+    this.policyConfig.set(pod.lxcId, {
+      generation: policy.generation ?? (before?.generation ?? 0) + 1,
+      ingressDefaultDeny: policy.ingress && !policy.defaultAllow ? 1 : 0,
+      egressDefaultDeny: policy.egress && !policy.defaultAllow ? 1 : 0,
+      ingressEnforced: policy.ingress ? 1 : 0,
+      egressEnforced: policy.egress ? 1 : 0,
+      audit: policy.audit ? 1 : 0,
+      ingressDefaultCookie: 9001,
+      egressDefaultCookie: 9002,
+    });
+  }
+
+  /** An address the ipcache knows: `node` is the address of the node that has it. */
+  know(text: IpAddress, identity: number, node?: IpAddress): void {
+    this.ipcache.set(address(text), { secId: identity, tunnelEndpoint: node ? address(node) : ZERO, flags: 0 });
+  }
+
+  /** A prefix the ipcache knows; `bits` of an IPv4 prefix as people write them. */
+  knowPrefix(text: IpAddress, bits: number, identity: number): void {
+    const prefixlen = text.includes(":") ? bits : bits + 96;
+    this.prefixes.set({ prefixlen, address: address(text) }, { secId: identity, tunnelEndpoint: ZERO, flags: 0 });
+  }
+
+  [Symbol.dispose](): void {
+    for (const fd of this.#inner) closeBpf(fd);
+  }
+}
+
+function writeRule(entries: TestMap<gen.PolicyKey, gen.PolicyEntry>, egress: number, rule: Rule): void {
+  const portBits = rule.port === undefined ? 0 : (rule.portBits ?? 16);
+  const matchLen = rule.protocol === undefined ? 0 : 8 + portBits;
+  entries.set(
+    { prefixlen: 40 + matchLen, secLabel: rule.peer ?? 0, egress, protocol: rule.protocol ?? 0, dport: rule.port ?? 0 },
+    {
+      proxyPort: rule.proxyPort ?? 0,
+      flags: rule.deny ? 1 : 0,
+      authType: rule.auth ?? 0,
+      matchLen,
+      // As the engine does: deny above redirect above allow.
+      precedence: rule.precedence ?? (rule.deny ? 3 : rule.proxyPort ? 2 : 1),
+      cookie: rule.cookie ?? 0,
+    },
+  );
+}
