@@ -88,20 +88,9 @@ export function createPublishTarget(cluster: Cluster, ownObjects: () => Iterable
     });
   return {
     async update(row) {
-      const ref = { namespace: row.namespace, name: row.name };
-      try {
-        await cluster.create(CILIUM_ENDPOINTS, objectOf(row));
-      } catch (thrown) {
-        if (!isConflict(thrown)) throw thrown;
-        // An older pod's object of that name is taken over with its new owner.
-        const { metadata, status } = objectOf(row);
-        const old = await cluster.get(CILIUM_ENDPOINTS, ref);
-        await cluster.update(CILIUM_ENDPOINTS, {
-          ...old,
-          metadata: { ...old.metadata, labels: { ...old.metadata.labels }, ownerReferences: metadata.ownerReferences ?? [] },
-          status: status ?? {},
-        });
-      }
+      const written = await writeObject(cluster, row);
+      // Where the status is a subresource the write above does not take it.
+      if (written.status?.state !== row.status.state) await cluster.update(CILIUM_ENDPOINTS, { ...written, status: statusOf(row) }, "status");
     },
     remove: ({ namespace, name }) => remove({ namespace, name }),
     async prune(rows) {
@@ -114,11 +103,25 @@ export function createPublishTarget(cluster: Cluster, ownObjects: () => Iterable
   };
 }
 
-function objectOf({ namespace, name, podUid, status }: PublishedEndpoint): CiliumEndpoint {
-  return {
-    apiVersion: "cilium.io/v2",
-    kind: "CiliumEndpoint",
-    metadata: { name, namespace, ownerReferences: [{ apiVersion: "v1", kind: "Pod", name, uid: podUid }] },
-    status: status as unknown as NonNullable<CiliumEndpoint["status"]>,
-  };
+async function writeObject(cluster: Cluster, row: PublishedEndpoint): Promise<CiliumEndpoint> {
+  const { namespace, name, podUid } = row;
+  const ownerReferences = [{ apiVersion: "v1", kind: "Pod", name, uid: podUid }];
+  const status = statusOf(row);
+  try {
+    return await cluster.create(CILIUM_ENDPOINTS, {
+      apiVersion: "cilium.io/v2",
+      kind: "CiliumEndpoint",
+      metadata: { name, namespace, ownerReferences },
+      status,
+    });
+  } catch (thrown) {
+    if (!isConflict(thrown)) throw thrown;
+    // Ours of before, or an older pod's of that name: taken over with its new owner.
+    const old = await cluster.get(CILIUM_ENDPOINTS, { namespace, name });
+    return await cluster.update(CILIUM_ENDPOINTS, { ...old, metadata: { ...old.metadata, ownerReferences }, status });
+  }
+}
+
+function statusOf({ status }: PublishedEndpoint): NonNullable<CiliumEndpoint["status"]> {
+  return status as unknown as NonNullable<CiliumEndpoint["status"]>;
 }

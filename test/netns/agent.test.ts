@@ -66,8 +66,8 @@ describe("cilium-agent on one node", { skip: missing }, () => {
     assert.ok(web && client);
     assert.equal(await canTalk(client.pod.netns, web.ip, 8080), true);
     assert.equal((await endpointOf("web")).status.state, "ready");
-    await until("CiliumEndpoint web is ready", () => cep(node, "web")?.status.state === "ready");
-    assert.equal(cep(node, "web")?.status.networking.addressing[0]?.ipv4, web.ip);
+    await until("CiliumEndpoint web is ready", () => cep(node, "web")?.status?.state === "ready");
+    assert.equal(cep(node, "web")?.status?.networking.addressing[0]?.ipv4, web.ip);
     const ciliumNode = node.api.get<{ spec: { addresses: { type: string; ip: string }[] } }>("ciliumnodes.cilium.io", node.name);
     assert.deepEqual(ciliumNode?.spec.addresses[1], { type: "CiliumInternalIP", ip: "10.244.1.1" });
     assert.equal(existsSync(join(node.directory, "net.d", "05-cilium.conflist")), true);
@@ -165,7 +165,7 @@ describe("cilium-agent on one node", { skip: missing }, () => {
 });
 
 interface Cep {
-  readonly status: { readonly state: string; readonly networking: { readonly addressing: readonly { readonly ipv4?: string }[] } };
+  readonly status?: { readonly state: string; readonly networking: { readonly addressing: readonly { readonly ipv4?: string }[] } };
 }
 
 function cep(node: TestNode, name: string): Cep | undefined {

@@ -120,7 +120,7 @@ function seed(api: LocalClient, name: string, address: string): void {
   for (const file of readdirSync(crds))
     api.create("customresourcedefinitions.apiextensions.k8s.io", parse(readFileSync(join(crds, file), "utf8")));
   api.create("nodes", { metadata: { name }, spec: { podCIDR: "10.244.1.0/24", podCIDRs: ["10.244.1.0/24"] } });
-  api.update("nodes", { ...api.get("nodes", name), status: { addresses: [{ type: "InternalIP", address }] } } as never, {
+  api.update("nodes", { ...api.get<object>("nodes", name), status: { addresses: [{ type: "InternalIP", address }] } } as never, {
     subresource: "status",
   });
 }
