@@ -34,13 +34,19 @@ export function startBootstrap(core: Core, options: BootstrapOptions): Disposabl
     roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: "cluster-admin" },
     subjects: [{ kind: "Group", apiGroup: "rbac.authorization.k8s.io", name: "system:masters" }],
   });
-  ensureOwnService(core, options);
+  const ownService = () => ensureOwnService(core, options);
+  ownService();
+  renewOwnEndpoints(core, options);
   const furnish = () => {
     for (const namespace of core.store.list("namespaces"))
       if (!namespace.metadata.deletionTimestamp) furnishNamespace(core, namespace, options.ca);
   };
   furnish();
-  return core.store.subscribe("namespaces", () => queueMicrotask(furnish));
+  const stack = new DisposableStack();
+  stack.use(core.store.subscribe("namespaces", () => queueMicrotask(furnish)));
+  // `kubectl delete svc --all` takes it too; it comes back, as in every cluster.
+  stack.use(core.store.subscribe("services", () => queueMicrotask(ownService)));
+  return stack;
 }
 
 const PRIORITIES = [
@@ -59,12 +65,12 @@ function ensureOwnService(core: Core, { serviceAddress, endpoint }: BootstrapOpt
   const labels = { component: "apiserver", provider: "kubernetes" };
   ensure(core, "services", {
     metadata: { name: "kubernetes", namespace: "default", labels },
-    spec: {
-      type: "ClusterIP",
-      clusterIP: serviceAddress,
-      ports: [{ name: "https", port: 443, protocol: "TCP", targetPort: endpoint.port }],
-    },
+    spec: { type: "ClusterIP", clusterIP: serviceAddress, ports: [{ name: "https", port: 443, protocol: "TCP", targetPort: endpoint.port }] },
   });
+}
+
+/** The address may have changed since the last start. */
+function renewOwnEndpoints(core: Core, { endpoint }: BootstrapOptions): void {
   const slice = {
     metadata: { name: "kubernetes", namespace: "default", labels: { "kubernetes.io/service-name": "kubernetes" } },
     addressType: endpoint.address.includes(":") ? "IPv6" : "IPv4",
