@@ -59,16 +59,36 @@ function roll(cluster: Cluster, deployment: Deployment, current: ReplicaSet | un
   const target = old === 0 ? wanted : Math.max(now, Math.min(wanted, wanted + surge - old));
   if (!current) create(cluster, deployment, others, target);
   else scale(cluster, current, target);
-  // Down: old pods that are not needed for wanted - spare ready ones; those that are not ready first of all.
-  const ready = [...others, ...(current ? [current] : [])].reduce((sum, set) => sum + (set.status?.readyReplicas ?? 0), 0);
-  let removable = Math.max(0, ready - (wanted - spare));
-  for (const set of others) {
+  shrink(cluster, others, { total: old + target, target, ready: readyOf(current), least: wanted - spare });
+}
+
+interface Rollout {
+  /** Pods that the ReplicaSets want together, by their specs: statuses lag behind. */
+  readonly total: number;
+  /** How many of them are of the new template, and how many of those are ready. */
+  readonly target: number;
+  readonly ready: number;
+  /** As many must stay ready. */
+  readonly least: number;
+}
+
+// Old pods go as new ones become ready; those that are not ready first of all.
+function shrink(cluster: Cluster, others: readonly ReplicaSet[], { total, target, ready, least }: Rollout): void {
+  let removable = total - least - (target - ready);
+  for (const set of others.toSorted((a, b) => brokenOf(b) - brokenOf(a))) {
     const replicas = set.spec.replicas ?? 0;
-    const broken = Math.max(0, replicas - (set.status?.readyReplicas ?? 0));
-    const fewer = Math.min(replicas, broken + removable);
-    removable -= Math.max(0, fewer - broken);
+    const fewer = Math.min(replicas, Math.max(0, removable));
+    removable -= fewer;
     if (fewer > 0) scale(cluster, set, replicas - fewer);
   }
+}
+
+function readyOf(set: ReplicaSet | undefined): number {
+  return Math.min(set?.status?.readyReplicas ?? 0, set?.spec.replicas ?? 0);
+}
+
+function brokenOf(set: ReplicaSet): number {
+  return (set.spec.replicas ?? 0) - readyOf(set);
 }
 
 function share(amount: unknown, of: number, round: (value: number) => number): number {
