@@ -23,7 +23,7 @@ export type Row = {
 type Block = { readonly protocol: number; readonly port: number; readonly bits: number };
 
 /** Filters by the blocks that they cover. */
-export type Chain = { readonly blocks: ReadonlyMap<number, Block>; readonly filters: ReadonlyMap<number, readonly Filter[]>; readonly hasPass: boolean };
+export type Chain = { readonly blocks: ReadonlyMap<number, Block>; readonly filters: ReadonlyMap<number, readonly Filter[]>; readonly hasPass: boolean; readonly hasAuth: boolean };
 
 function keyOf(protocol: number, port: number, bits: number): number {
   return (protocol * 32 + bits) * 0x10000 + port;
@@ -60,7 +60,7 @@ export function chainOf(filters: readonly Filter[], namedPorts: readonly NamedPo
       } else present.push(filter);
     }
   }
-  return { blocks, filters: byBlock, hasPass: filters.some((one) => one.action === "pass") };
+  return { blocks, filters: byBlock, hasPass: filters.some((one) => one.action === "pass"), hasAuth: filters.some((one) => one.auth !== undefined) };
 }
 
 /** The blocks around a block, the nearest first, without itself. */
@@ -85,24 +85,37 @@ function highestAuth(filters: readonly Filter[]): AuthType | undefined {
   return best;
 }
 
-/** The authentication of an allowed row: its own, else that of the nearest wider allow. */
-function authOf(winners: readonly Filter[], block: Block, chains: readonly Chain[]): Row["auth"] {
-  const explicit = highestAuth(winners);
-  if (explicit !== undefined) return { type: explicit, explicit: true };
-  const own = keyOf(block.protocol, block.port, block.bits);
-  for (const key of [own, ...around(block)]) {
-    for (const chain of chains) {
-      const type = highestAuth((chain.filters.get(key) ?? noFilters).filter((one) => one.action === "allow" && !winners.includes(one)));
-      if (type !== undefined) return { type, explicit: false };
-    }
+/** The nearest authentication of allows of one strength around a block, in one chain; the block itself counts when `here` is set. */
+function nearestAuth(chain: Chain, block: Block, here: boolean, strength: number): AuthType | undefined {
+  const around_ = here ? [keyOf(block.protocol, block.port, block.bits), ...around(block)] : around(block);
+  for (const key of around_) {
+    const type = highestAuth((chain.filters.get(key) ?? noFilters).filter((one) => one.action === "allow" && precedenceOf(one) === strength));
+    if (type !== undefined) return type;
   }
   return undefined;
 }
 
-function rowOf(block: Block, winners: readonly Filter[], strength: number, chains: readonly Chain[]): Row {
+/**
+ * The authentication of an allowed row. What a rule for just this block asks for is explicit; otherwise it is taken over from the nearest
+ * wider rule for the peer, or from a rule of the other chain when that asks for more.
+ */
+function authOf(winners: readonly Filter[], block: Block, strength: number, own: Chain, outer: Chain): Row["auth"] {
+  const here = (own.filters.get(keyOf(block.protocol, block.port, block.bits)) ?? noFilters).filter((one) => one.action === "allow");
+  const explicit = highestAuth([...winners, ...here]);
+  if (explicit !== undefined) return { type: explicit, explicit: true };
+  const inherited = nearestAuth(own, block, false, strength);
+  const other = own === outer ? undefined : nearestAuth(outer, block, true, strength);
+  if (other !== undefined && other !== "disabled" && (inherited === undefined || authOrder.indexOf(other) > authOrder.indexOf(inherited))) {
+    return { type: other, explicit: false };
+  }
+  // Taking over that nothing is asked is asking nothing.
+  return inherited === undefined || inherited === "disabled" ? undefined : { type: inherited, explicit: false };
+}
+
+function rowOf(block: Block, winners: readonly Filter[], strength: number, own: Chain, outer: Chain): Row {
   const [first] = winners;
   if (first === undefined) throw new Error("a row needs a filter");
-  const auth = first.action === "allow" ? authOf(winners, block, chains) : undefined;
+  const auth = first.action === "allow" ? authOf(winners, block, precedenceOf(first), own, outer) : undefined;
   let origins: readonly RuleRef[] = [];
   const logs = new Set<string>();
   for (const one of winners) {
@@ -123,21 +136,56 @@ function rowOf(block: Block, winners: readonly Filter[], strength: number, chain
   };
 }
 
-/** A block's row when nobody passes: its strongest filter, unless something stronger lies around it. */
+/** The strongest filters that cover a block, the nearest ones of equals: those for the peer before those for everybody. */
+function covering(block: Block, key: number, own: Chain, outer: Chain): { readonly filters: readonly Filter[]; readonly strength: number } {
+  let best: { readonly filters: readonly Filter[]; readonly strength: number } = { filters: noFilters, strength: -1 };
+  const consider = (filters: readonly Filter[] | undefined) => {
+    const strength = filters === undefined ? -1 : strongest(filters);
+    if (strength > best.strength && filters !== undefined) best = { filters, strength };
+  };
+  for (const around_ of [key, ...around(block)]) {
+    consider(own.filters.get(around_));
+    if (own !== outer) consider(outer.filters.get(around_));
+  }
+  return best;
+}
+
+function strengthOnly(filters: readonly Filter[], strength: number): readonly Filter[] {
+  return filters.filter((one) => precedenceOf(one) === strength);
+}
+
+/**
+ * A block's row when nobody passes: its strongest filter, unless something stronger lies around it. A rule that asks for authentication keeps
+ * its row even then, with the decision of the stronger one.
+ */
 function simpleRow(block: Block, key: number, own: Chain, outer: Chain): Row | undefined {
   const here = own.filters.get(key) ?? noFilters;
-  const strength = strongest(here);
-  let cover = own === outer ? -1 : strongest(outer.filters.get(key) ?? noFilters);
-  for (const wider of around(block)) {
-    cover = Math.max(cover, strongest(own.filters.get(wider) ?? noFilters));
-    if (own !== outer) cover = Math.max(cover, strongest(outer.filters.get(wider) ?? noFilters));
+  const { filters, strength } = covering(block, key, own, outer);
+  const mine = strengthOnly(here, strength);
+  if (mine.length > 0) return rowOf(block, mine, strength, own, outer);
+  const winners = strengthOnly(filters, strength);
+  const asks = winners[0]?.action === "allow" && here.some((one) => one.action === "allow" && one.auth !== undefined);
+  return asks ? rowOf(block, winners, strength, own, outer) : undefined;
+}
+
+/** The rows that a peer needs because its own rules ask for authentication on what everybody is allowed more narrowly. */
+function authRows(own: Chain, outer: Chain): Row[] {
+  const rows: Row[] = [];
+  for (const [key, block] of outer.blocks) {
+    if (own.blocks.has(key)) continue;
+    const { filters, strength } = covering(block, key, own, outer);
+    const inherited = nearestAuth(own, block, false, strength);
+    if (inherited === undefined || inherited === "disabled") continue;
+    const winners = strengthOnly(filters, strength);
+    if (filters !== outer.filters.get(key) || winners[0]?.action !== "allow" || highestAuth(winners) !== undefined) continue;
+    rows.push(rowOf(block, winners, strength, own, outer));
   }
-  if (cover > strength) return undefined;
-  return rowOf(block, here.filter((one) => precedenceOf(one) === strength), strength, own === outer ? [own] : [own, outer]);
+  return rows;
 }
 
 /** A block's row where a rule may pass to the next tier: the tiers are walked as the policies say. */
-function passedRow(block: Block, key: number, chains: readonly Chain[], defaultDeny: boolean): Row | undefined {
+function passedRow(block: Block, key: number, own: Chain, outer: Chain, defaultDeny: boolean): Row | undefined {
+  const chains = own === outer ? [own] : [own, outer];
   const candidates: Filter[] = [];
   for (const around_ of [key, ...around(block)]) for (const chain of chains) candidates.push(...(chain.filters.get(around_) ?? noFilters));
   // Stable: of equals, the nearest block and the peer's own chain stay first.
@@ -152,15 +200,15 @@ function passedRow(block: Block, key: number, chains: readonly Chain[], defaultD
       continue;
     }
     const strength = precedenceOf(one);
-    const winners = candidates.filter((other) => precedenceOf(other) === strength && (own(other) === own(one)));
-    return rowOf(block, winners, passed === undefined ? strength : precedence(passed.level, 0), chains);
+    const winners = candidates.filter((other) => precedenceOf(other) === strength && isHere(other) === isHere(one));
+    return rowOf(block, winners, passed === undefined ? strength : precedence(passed.level, 0), own, outer);
   }
   if (passed === undefined || !defaultDeny) return undefined;
   const deny: Filter = { ...passed, action: "deny", origins: [], logs: [], reason: "deny-any" };
-  return rowOf(block, [deny], precedence(passed.level, 0), chains);
+  return rowOf(block, [deny], precedence(passed.level, 0), own, outer);
 
-  function own(filter: Filter): boolean {
-    return (chains[0]?.filters.get(key) ?? noFilters).includes(filter);
+  function isHere(filter: Filter): boolean {
+    return (own.filters.get(key) ?? noFilters).includes(filter);
   }
 }
 
@@ -175,11 +223,10 @@ export function distill(own: Chain, outer: Chain, defaultDeny: boolean): Row[] {
       const row = simpleRow(block, key, own, outer);
       if (row !== undefined) rows.push(row);
     }
-    return rows;
+    return own !== outer && own.hasAuth ? [...rows, ...authRows(own, outer)] : rows;
   }
-  const chains = own === outer ? [own] : [own, outer];
   for (const [key, block] of own === outer ? own.blocks : new Map([...outer.blocks, ...own.blocks])) {
-    const row = passedRow(block, key, chains, defaultDeny);
+    const row = passedRow(block, key, own, outer, defaultDeny);
     if (row !== undefined) rows.push(row);
   }
   return rows;
