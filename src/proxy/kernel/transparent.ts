@@ -1,4 +1,5 @@
 import { createServer, isIPv6, type Server, Socket } from "node:net";
+import type { Netns } from "#sys/netns.ts";
 import { closeFd, spoofedStream, transparentListener } from "#sys/socket.ts";
 import { PROXY_MARKS, type ProxyDirection } from "../protocol.ts";
 import type { Redirected, SocketAddress, Transport, UpstreamTarget } from "./transport.ts";
@@ -6,6 +7,8 @@ import type { Redirected, SocketAddress, Transport, UpstreamTarget } from "./tra
 export interface TransparentConfig {
   readonly ports: Readonly<Record<ProxyDirection, number>>;
   readonly ipv6: boolean;
+  /** The namespace of the node, when it is not the process's own (tests). */
+  readonly netns?: Netns;
 }
 
 /**
@@ -20,7 +23,7 @@ export function createTransparentTransport(config: TransparentConfig): Transport
       const servers: Server[] = [];
       try {
         for (const { direction, host } of wanted) {
-          servers.push(await listen(direction, host, config.ports[direction], onConnection, onRefused));
+          servers.push(await listen({ direction, host, port: config.ports[direction], netns: config.netns }, onConnection, onRefused));
         }
       } catch (thrown) {
         for (const server of servers) server.close();
@@ -28,14 +31,19 @@ export function createTransparentTransport(config: TransparentConfig): Transport
       }
       return servers;
     },
-    connect,
+    connect: (target) => connect(target, config.netns),
   };
 }
 
+interface ListenerPlace {
+  readonly direction: ProxyDirection;
+  readonly host: string;
+  readonly port: number;
+  readonly netns: Netns | undefined;
+}
+
 async function listen(
-  direction: ProxyDirection,
-  host: string,
-  port: number,
+  { direction, host, port, netns }: ListenerPlace,
   onConnection: (connection: Redirected) => void,
   onRefused: (reason: "direct") => void,
 ): Promise<Server> {
@@ -51,8 +59,8 @@ async function listen(
     }
     onConnection({ socket, direction, client, server: original });
   });
-  // Connections inherit the listener's mark: what they send is from the proxy.
-  const fd = transparentListener({ host, port, mark: PROXY_MARKS[direction] });
+  // Without a mark, which accepted connections would inherit: answers belong to the client's connection, not to one of the proxy's own.
+  const fd = transparentListener({ host, port, netns });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen({ fd }, () => resolve());
@@ -64,8 +72,8 @@ async function listen(
 const LOW_PORTS = { first: 32768, last: 46883 } as const;
 const HIGH_PORTS = { first: 46884, last: 60999 } as const;
 
-function connect({ direction, client, server, identity }: UpstreamTarget): Socket {
-  const fd = spoofedStream({ source: client.ip, mark: upstreamMark(direction, identity), localPorts: otherPorts(client) });
+function connect({ direction, client, server, identity }: UpstreamTarget, netns: Netns | undefined): Socket {
+  const fd = spoofedStream({ source: client.ip, netns, mark: upstreamMark(direction, identity), localPorts: otherPorts(client) });
   try {
     // connect() follows at once, before Node would start to read.
     const socket = new Socket({ fd, allowHalfOpen: true, readable: true, writable: true });

@@ -38,7 +38,8 @@ function isSane(method: string, target: string, minor: string, headers: readonly
   if (hosts.length > 1 || (hosts.length === 0 && minor === "1")) return false;
   const host = hosts[0] ?? "";
   if (!/^(?:[A-Za-z0-9._~!$&'()*+;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?$/.test(host)) return false;
-  if (valuesOf(headers, "expect").some((value) => value.toLowerCase() !== "100-continue")) return false;
+  const expectations = valuesOf(headers, "expect");
+  if (expectations.length > 1 || expectations.some((value) => value.toLowerCase() !== "100-continue")) return false;
   if (method === "CONNECT") return target === host && /:[0-9]{1,5}$/.test(target);
   if (target === "*") return method === "OPTIONS";
   if (target.includes("%00")) return false;
