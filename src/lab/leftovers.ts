@@ -15,11 +15,12 @@ export interface LabRecord {
   readonly netns: readonly string[];
 }
 
-/** When a process was started, in clock ticks since boot; undefined when there is none. */
+/** When a process was started, in clock ticks since boot; undefined when there is none or it has ended. */
 export function startTimeOf(pid: number): string | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return fields[0] === "Z" ? undefined : fields[19]; // a zombie only waits for its parent
   } catch {
     return undefined;
   }

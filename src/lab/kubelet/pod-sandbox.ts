@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, realpathSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { type NodeHost, rootSteps } from "../node-host.ts";
 import type { Pod } from "../objects.ts";
 import { paths } from "../paths.ts";
@@ -116,7 +116,7 @@ function ownSteps(host: NodeHost, pod: Pod, cgroup: string, netns: string, mount
 
 function mountSteps(mounts: readonly Mount[], root: string): Step[] {
   return mounts.flatMap(({ source, target, readOnly }): Step[] => {
-    const at = `${root}${target}`;
+    const at = root === "" ? target : `${root}${withoutLinks(target)}`;
     return readOnly
       ? [
           ["bind", source, at],
@@ -124,6 +124,14 @@ function mountSteps(mounts: readonly Mount[], root: string): Step[] {
         ]
       : [["bind", source, at]];
   });
+}
+
+// A symbolic link such as /var/run → /run would lead out of the root that is being made. The lower layer is the machine's root.
+function withoutLinks(path: string): string {
+  for (let existing = path; existing !== "/"; existing = dirname(existing)) {
+    if (existsSync(existing)) return realpathSync(existing) + path.slice(existing.length);
+  }
+  return path;
 }
 
 /** Writes /etc/hosts, /etc/hostname and /etc/resolv.conf of a pod and returns where they go. `ips` may still be unknown. */

@@ -1,0 +1,147 @@
+// The lab without Cilium: kubelet, controllers and API server with a plain CNI plugin.
+import assert from "node:assert/strict";
+import { copyFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { after, before, describe, it } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { cilium, type Lab, type Outcome, root, run, startLab } from "./lab.ts";
+
+interface Report {
+  readonly pid: number;
+  readonly nodes: readonly { readonly name: string; readonly pid: number }[];
+}
+
+const POD = (name: string, extra: object, container: object) =>
+  JSON.stringify({
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name, namespace: "default", labels: { app: name } },
+    spec: { terminationGracePeriodSeconds: 1, ...extra, containers: [{ name: "main", image: "curlimages/curl", ...container }] },
+  });
+
+async function readReport(): Promise<Report> {
+  return JSON.parse((await cilium("lab", "status", "-o", "json")).stdout) as Report;
+}
+
+/** Gives every node a network, as an agent would when it is ready. */
+async function connectNodes(): Promise<void> {
+  for (const [index, node] of (await readReport()).nodes.entries()) {
+    const files = `/proc/${node.pid}/root`;
+    copyFileSync(`${root}test/e2e/fixtures/plain-cni`, `${files}/opt/cni/bin/plain-cni`);
+    const list = { name: "plain", cniVersion: "1.0.0", plugins: [{ type: "plain-cni", prefix: `10.244.${index}` }] };
+    writeFileSync(`${files}/etc/cni/net.d/10-plain.conflist`, JSON.stringify(list));
+  }
+}
+
+async function until(what: string, condition: () => Promise<boolean>): Promise<void> {
+  for (const deadline = Date.now() + 20_000; Date.now() < deadline; await delay(100)) if (await condition()) return;
+  assert.fail(`never: ${what}`);
+}
+
+describe("the lab's kubelet", { skip: process.getuid?.() === 0 ? false : "needs root" }, () => {
+  let lab: Lab;
+  before(async () => {
+    lab = await startLab("--nodes", "2", "--bare", "--no-wait");
+    await connectNodes();
+  });
+  after(async () => {
+    await lab[Symbol.asyncDispose]();
+  });
+
+  const apply = (text: string) => run("sh", ["-c", 'printf %s "$1" | kubectl apply -f -', "sh", text], { env: lab.env });
+  const exec = (pod: string, ...command: string[]): Promise<Outcome> => lab.kubectl("exec", pod, "--", ...command);
+  const ready = (pod: string) => lab.kubectl("wait", "--for=condition=Ready", `pod/${pod}`, "--timeout=20s");
+  const field = async (pod: string, path: string) => (await lab.kubectl("get", "pod", pod, "-o", `jsonpath={${path}}`)).stdout;
+
+  it("runs a pod in its own network, with its name, addresses and resolver", async () => {
+    await apply(
+      POD("shell", {}, { command: ["sleep", "infinity"], env: [{ name: "IP", valueFrom: { fieldRef: { fieldPath: "status.podIP" } } }] }),
+    );
+    assert.equal((await ready("shell")).code, 0);
+    const ip = await field("shell", ".status.podIP");
+    assert.match(ip, /^10\.244\.1\.\d+$/);
+    const { stdout } = await exec("shell", "sh", "-c", "hostname; echo $IP; hostname -i; cat /etc/resolv.conf; ip -br address");
+    assert.match(stdout, new RegExp(`^shell\n${ip}\n${ip}`));
+    assert.match(stdout, /nameserver 10.96.0.10/);
+    assert.equal((stdout.match(/^\w+/gm) ?? []).filter((word) => word === "eth0").length, 1);
+  });
+
+  it("passes exit codes and standard input on", async () => {
+    assert.equal((await exec("shell", "sh", "-c", "exit 7")).code, 7);
+    assert.equal((await exec("shell", "no-such-program")).code, 127);
+    const { stdout } = await run("sh", ["-c", "echo hello | kubectl exec -i shell -- cat"], { env: lab.env });
+    assert.equal(stdout, "hello\n");
+  });
+
+  it("keeps what a pod writes to itself", async () => {
+    await exec("shell", "touch", "/usr/here-only");
+    assert.equal((await exec("shell", "test", "-e", "/usr/here-only")).code, 0);
+    assert.equal(existsSync("/usr/here-only"), false);
+  });
+
+  it("serves HTTP between pods, answers probes, keeps logs, forwards ports", async () => {
+    const server = { image: "nginx:1.27-alpine", ports: [{ containerPort: 3000 }], readinessProbe: { httpGet: { path: "/", port: 3000 } } };
+    await apply(POD("web", {}, server));
+    assert.equal((await ready("web")).code, 0);
+    const { stdout } = await exec("shell", "curl", "-sI", "-m", "2", `http://${await field("web", ".status.podIP")}:3000/`);
+    assert.match(stdout, /^HTTP\/1.1 200 OK\r\nServer: nginx\/1.27.5/);
+    await apply(POD("talker", {}, { command: ["sh", "-c", "echo one; echo two >&2; sleep infinity"] }));
+    await until(
+      "both lines are logged",
+      async () => (await lab.kubectl("logs", "talker")).stdout.trim().split("\n").toSorted().join() === "one,two",
+    );
+  });
+
+  it("restarts what ends, and says that it backs off", async () => {
+    await apply(POD("crash", {}, { command: ["sh", "-c", "echo died; exit 3"] }));
+    await until(
+      "CrashLoopBackOff",
+      async () => (await field("crash", ".status.containerStatuses[0].state.waiting.reason")) === "CrashLoopBackOff",
+    );
+    assert.equal(await field("crash", ".status.containerStatuses[0].lastState.terminated.exitCode"), "3");
+    assert.equal((await lab.kubectl("logs", "--previous", "crash")).stdout, "died\n");
+  });
+
+  it("ends a pod that is done, and keeps it until it is deleted", async () => {
+    await apply(POD("once", { restartPolicy: "Never" }, { command: ["true"] }));
+    await until("Succeeded", async () => (await field("once", ".status.phase")) === "Succeeded");
+    await lab.kubectl("delete", "pod", "once", "--timeout=10s");
+    assert.notEqual((await lab.kubectl("get", "pod", "once")).code, 0);
+  });
+
+  it("says which images there are when one is not", async () => {
+    await apply(POD("unknown", {}, { image: "example.com/nothing:1" }));
+    await until("ErrImagePull", async () =>
+      /ErrImagePull|ImagePullBackOff/.test(await field("unknown", ".status.containerStatuses[0].state.waiting.reason")),
+    );
+    assert.match(
+      await field("unknown", ".status.containerStatuses[0].state.waiting.message"),
+      /the lab has no such image; it has: .*nginx/,
+    );
+  });
+
+  it("mounts ConfigMaps and service account tokens, and follows changes of the first", async () => {
+    await lab.kubectl("create", "configmap", "settings", "--from-literal=colour=red");
+    const volumes = { volumes: [{ name: "settings", configMap: { name: "settings" } }] };
+    await apply(POD("reader", volumes, { command: ["sleep", "infinity"], volumeMounts: [{ name: "settings", mountPath: "/settings" }] }));
+    assert.equal((await ready("reader")).code, 0);
+    assert.equal((await exec("reader", "cat", "/settings/colour")).stdout, "red");
+    assert.match((await exec("reader", "cat", "/var/run/secrets/kubernetes.io/serviceaccount/token")).stdout, /^ey/);
+    await lab.kubectl("create", "configmap", "settings", "--from-literal=colour=blue", "-o", "yaml", "--dry-run=client");
+    await lab.kubectl("patch", "configmap", "settings", "-p", '{"data":{"colour":"blue"}}');
+    await until("the new value", async () => (await exec("reader", "cat", "/settings/colour")).stdout === "blue");
+  });
+
+  it("refuses a second lab, and cleans up after one that was killed", async () => {
+    const second = await cilium("lab", "up", "--bare", "--no-wait");
+    assert.equal(second.code, 1);
+    assert.match(second.stderr, /a lab runs already \(process \d+\); end it with: cilium lab down/);
+    const { pid, nodes } = await readReport();
+    process.kill(pid, "SIGKILL");
+    const again = await cilium("lab", "up", "--nodes", "1", "--bare", "--no-wait");
+    assert.equal(again.code, 0, again.stderr);
+    for (const node of nodes) assert.equal(existsSync(`/proc/${node.pid}`), false, `what held ${node.name} is gone`);
+    assert.equal((await cilium("lab", "down")).code, 0);
+    assert.equal(existsSync("/run/netns/cilia-worker"), false);
+    assert.doesNotMatch(readFileSync("/proc/self/mountinfo", "utf8"), /cilia-lab/);
+  });
+});
