@@ -8,11 +8,9 @@ const names = new Map<number, string>(
     .reverse()
     .map(([name, number]) => [number, name]),
 );
-// Not in Node's table, but usual answers of bpf(2) and rtnetlink.
+// What Node's table does not have, or has under a rarer name.
+names.set(95, "EOPNOTSUPP");
 names.set(524, "ENOTSUPP");
-names.set(117, "EUCLEAN");
-names.set(12, "ENOMEM");
-names.set(28, "ENOSPC");
 
 /** `errnoName(2)` is `"ENOENT"`; a number without a name is `"E<number>"`. */
 export function errnoName(errno: number): string {
