@@ -139,7 +139,7 @@ describe("the lab's kubelet", { skip: process.getuid?.() === 0 ? false : "needs 
     process.kill(pid, "SIGKILL");
     const again = await cilium("lab", "up", "--nodes", "1", "--bare", "--no-wait");
     assert.equal(again.code, 0, again.stderr);
-    for (const node of nodes) assert.equal(existsSync(`/proc/${node.pid}`), false, `what held ${node.name} is gone`);
+    for (const node of nodes) assert.equal(existsSync(`/proc/${node.pid}/root/run`), false, `what held ${node.name} is gone`);
     assert.equal((await cilium("lab", "down")).code, 0);
     assert.equal(existsSync("/run/netns/cilia-worker"), false);
     assert.doesNotMatch(readFileSync("/proc/self/mountinfo", "utf8"), /cilia-lab/);
