@@ -27,24 +27,19 @@ export function createCiliumEndpointHandler(
 
   const put = (object: CiliumEndpoint) => {
     const owner = ownerOf(object);
-    const { identity, networking } = object.status ?? {};
-    const node = networking?.node === undefined ? undefined : parseAddress(networking.node);
+    const node = parseAddress(object.status?.networking?.node ?? "");
     const isOwn = node !== undefined && config.isOwnNode(node);
     if (isOwn) deps.onOwn(object, false);
-    const addresses = identity?.id === undefined ? [] : addressesOf(object);
-    for (const address of addresses) {
-      ipcache.claim({
-        prefix: hostPrefix(address),
-        identity: NumericIdentity(identity?.id ?? 0),
-        source: "endpoint",
-        owner,
-        nodeIp: isOwn ? undefined : node,
-        pod: { namespace: object.metadata.namespace ?? "default", name: object.metadata.name },
-      });
+    const identity = identityOf(object);
+    const addresses = identity === undefined ? [] : addressesOf(object);
+    if (identity !== undefined) {
+      const pod = { namespace: object.metadata.namespace ?? "default", name: object.metadata.name };
+      const common = { identity, source: "endpoint", owner, nodeIp: isOwn ? undefined : node, pod } as const;
+      for (const address of addresses) ipcache.claim({ ...common, prefix: hostPrefix(address) });
     }
     release(owner, addresses);
     if (addresses.length > 0) claimed.set(owner, addresses);
-    identities.setNamedPorts(owner, identity?.id === undefined ? undefined : NumericIdentity(identity.id), namedPortsOf(object));
+    identities.setNamedPorts(owner, identity, namedPortsOf(object));
   };
   const release = (owner: string, keep: readonly IpAddress[]) => {
     for (const address of claimed.get(owner) ?? []) {
@@ -70,6 +65,12 @@ export function createCiliumEndpointHandler(
       deps.onOwn(object, true);
     },
   };
+}
+
+/** Undefined when there is none yet, or none that can be. */
+function identityOf({ status }: CiliumEndpoint): NumericIdentity | undefined {
+  const id = status?.identity?.id;
+  return id !== undefined && Number.isInteger(id) && id > 0 && id <= 0xffff_ffff ? NumericIdentity(id) : undefined;
 }
 
 function ownerOf({ metadata }: CiliumEndpoint): string {

@@ -1,4 +1,4 @@
-import type { Ipcache } from "#ipcache/ipcache.ts";
+import type { Claim, Ipcache } from "#ipcache/ipcache.ts";
 import type { ReflectorHandler } from "#k8s/reflector.ts";
 import type { CiliumNode, EndpointSlice, KubeObject, Node } from "#k8s/types.ts";
 import { labelSet } from "#labels/label-set.ts";
@@ -8,7 +8,7 @@ import type { Database } from "#statedb/database.ts";
 import type { Table } from "#statedb/table.ts";
 import { type IpAddress, parseAddress } from "#types/addr.ts";
 import { type NumericIdentity, reservedIdentity } from "#types/identity.ts";
-import { hostPrefix, type Prefix } from "#types/prefix.ts";
+import { hostPrefix } from "#types/prefix.ts";
 import type { Identities } from "./identities.ts";
 import type { Prefixes } from "./prefixes.ts";
 
@@ -118,28 +118,31 @@ export function createClusterNodes(deps: ClusterNodesDeps, config: { readonly se
   };
 }
 
+type NodeClaim = Pick<Claim, "prefix" | "source" | "identity" | "nodeIp">;
+
 /** What a node's addresses and pod networks are in the ipcache. */
 function createNodeClaims(ipcache: Ipcache, self: string, apiServers: () => readonly IpAddress[]) {
-  const claimed = new Map<string, readonly { readonly prefix: Prefix; readonly source: "node" | "pod-cidr" }[]>();
-  const identityOf = (node: ClusterNode, address: IpAddress): NumericIdentity => {
+  const claimed = new Map<string, readonly NodeClaim[]>();
+  const identityOf = (node: ClusterNode): NumericIdentity => {
     if (node.name === self) return reservedIdentity.host;
-    return apiServers().includes(address) ? reservedIdentity.kubeApiserver : reservedIdentity.remoteNode;
+    return node.internalIps.some((address) => apiServers().includes(address))
+      ? reservedIdentity.kubeApiserver
+      : reservedIdentity.remoteNode;
+  };
+  const claimsOf = (node: ClusterNode): NodeClaim[] => {
+    const nodeIp = node.name === self ? undefined : node.internalIps[0];
+    const identity = identityOf(node);
+    return [
+      ...node.internalIps.map((address): NodeClaim => ({ prefix: hostPrefix(address), identity, source: "node", nodeIp: undefined })),
+      ...node.routerIps.map((address): NodeClaim => ({ prefix: hostPrefix(address), identity, source: "node", nodeIp })),
+      // A pod we have not heard of yet is not the world: what is allowed to the world is not allowed to it.
+      ...node.podCidrs.map((prefix): NodeClaim => ({ prefix, identity: reservedIdentity.unmanaged, source: "pod-cidr", nodeIp })),
+    ];
   };
   return {
     set(name: string, node: ClusterNode | undefined) {
-      const next: { prefix: Prefix; source: "node" | "pod-cidr" }[] = [];
-      const claim = (prefix: Prefix, identity: NumericIdentity, source: "node" | "pod-cidr", nodeIp: IpAddress | undefined) => {
-        ipcache.claim({ prefix, identity, source, owner: name, nodeIp });
-        next.push({ prefix, source });
-      };
-      const isSelf = name === self;
-      const nodeIp = isSelf ? undefined : node?.internalIps[0];
-      if (node) {
-        for (const address of node.internalIps) claim(hostPrefix(address), identityOf(node, address), "node", undefined);
-        for (const address of node.routerIps) claim(hostPrefix(address), identityOf(node, address), "node", nodeIp);
-        // A pod we have not heard of yet is not the world: what is allowed to the world is not allowed to it.
-        for (const prefix of node.podCidrs) claim(prefix, reservedIdentity.unmanaged, "pod-cidr", nodeIp);
-      }
+      const next = node ? claimsOf(node) : [];
+      for (const claim of next) ipcache.claim({ ...claim, owner: name });
       const kept = new Set(next.map(({ prefix, source }) => `${source} ${prefix}`));
       for (const old of claimed.get(name) ?? []) if (!kept.has(`${old.source} ${old.prefix}`)) ipcache.release({ ...old, owner: name });
       if (next.length > 0) claimed.set(name, next);

@@ -34,7 +34,7 @@ export interface EndpointControlDeps {
 
 /** Endpoints, tied to the tables, the kernel and the loops. */
 export function createEndpointControl(deps: EndpointControlDeps, config: AgentConfig): EndpointControl {
-  const { log, state, kernel, loops } = deps;
+  const { log, state, kernel } = deps;
   const { datapath, netlink } = kernel;
   const endpoints = createEndpoints(
     {

@@ -50,7 +50,12 @@ export function startLoops(deps: LoopsDeps, config: AgentConfig): Loops {
   const scope = new AsyncDisposableStack();
   const policyMaps = scope.use(
     createPolicyMaps(
-      { kernel: { outer: maps.policy, config: maps.policyConfig }, cookies: state.cookies, log: deps.log.child("policy") },
+      {
+        kernel: { outer: maps.policy, config: maps.policyConfig },
+        cookies: state.cookies,
+        log: deps.log.child("policy"),
+        expedite: datapath.expedite,
+      },
       { maxEntries: config["bpf-policy-map-max"], proxyPorts: PROXY_PORTS },
     ),
   );

@@ -56,6 +56,9 @@ export function createPublisher(deps: PublisherDeps): {
     if (old?.podUid === uid && JSON.stringify(old.status) === JSON.stringify(status)) return;
     table.set({ key, namespace, name, podUid: uid, status });
   };
+  const withdraw = ({ id, pod }: Endpoint) => {
+    if (table.get(podKey(pod))?.status.id === id) table.delete(podKey(pod));
+  };
   return {
     table,
     /** To be called once every restored endpoint has been seen: before, nothing of this node's is deleted. */
@@ -70,10 +73,10 @@ export function createPublisher(deps: PublisherDeps): {
         db.write(() => {
           for (const { row, previous } of endpointChanges.take()) {
             if (row) publish(row);
-            else if (previous && table.get(podKey(previous.pod))?.status.id === previous.id) table.delete(podKey(previous.pod));
+            else if (previous) withdraw(previous);
           }
           const changed = new Set(subjectChanges.take().map(({ key }) => key));
-          if (changed.size > 0) for (const row of endpoints.list()) if (changed.has(subjectKey(row))) publish(row);
+          for (const row of changed.size > 0 ? endpoints.list() : []) if (changed.has(subjectKey(row))) publish(row);
         });
       },
     },
@@ -90,7 +93,8 @@ export function createPublishTarget(cluster: Cluster, ownObjects: () => Iterable
     async update(row) {
       const written = await writeObject(cluster, row);
       // Where the status is a subresource the write above does not take it.
-      if (written.status?.state !== row.status.state) await cluster.update(CILIUM_ENDPOINTS, { ...written, status: statusOf(row) }, "status");
+      if (written.status?.state !== row.status.state)
+        await cluster.update(CILIUM_ENDPOINTS, { ...written, status: statusOf(row) }, "status");
     },
     remove: ({ namespace, name }) => remove({ namespace, name }),
     async prune(rows) {

@@ -21,21 +21,17 @@ export function startReflectors(
   const { state } = deps;
   const scope = new AsyncDisposableStack();
   const synced: Promise<void>[] = [];
-  const start = <T extends KubeObject>(
-    resource: kinds.Resource<T>,
-    handler: ReflectorHandler<T>,
-    fieldSelector?: string,
-  ): Promise<void> => {
+  const start = <T extends KubeObject>(resource: kinds.Resource<T>, handler: ReflectorHandler<T>, fieldSelector?: string) => {
     const options = fieldSelector === undefined ? {} : { fieldSelector };
-    const reflector = scope.use(startReflector(deps, resource, options, handler));
-    synced.push(reflector.synced);
-    return reflector.synced;
+    synced.push(scope.use(startReflector(deps, resource, options, handler)).synced);
   };
   // What prunes wait for: a map entry is stray only when every source had its say.
   const listed = [state.ipcache.expect("kubernetes"), state.identities.expect("kubernetes"), state.policies.expect("kubernetes")];
   const servicesListed = state.services.expect("kubernetes");
 
-  const nodes = [start(kinds.NODES, state.nodes.nodeHandler), start(kinds.CILIUM_NODES, state.nodes.ciliumNodeHandler)];
+  start(kinds.NODES, state.nodes.nodeHandler);
+  start(kinds.CILIUM_NODES, state.nodes.ciliumNodeHandler);
+  const nodesSynced = Promise.all(synced).then(() => undefined);
   start(kinds.PODS, state.pods.podHandler, `spec.nodeName=${config.nodeName}`);
   start(kinds.NAMESPACES, state.pods.namespaceHandler);
   start(kinds.CILIUM_IDENTITIES, state.identities.handler);
@@ -51,7 +47,7 @@ export function startReflectors(
     servicesListed();
   });
   return {
-    nodesSynced: Promise.all(nodes).then(() => undefined),
+    nodesSynced,
     synced: all,
     [Symbol.asyncDispose]: () => scope.disposeAsync(),
   };

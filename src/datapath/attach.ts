@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Bpf, CgroupHook, Link, Program } from "#ebpf/bpf.ts";
+import type { Expedite } from "./expedite.ts";
 
 /**
  * Programs on hooks, each held by a pinned link: it outlives us, and a restart replaces the program in it without a packet
@@ -25,7 +26,11 @@ export interface AttachPrograms {
   readonly sockets: ReadonlyMap<CgroupHook, Program>;
 }
 
-export function createAttachments(bpf: Bpf, programs: AttachPrograms, directory: string): Attachments {
+export function createAttachments(
+  { bpf, expedite }: { readonly bpf: Bpf; readonly expedite: Expedite },
+  programs: AttachPrograms,
+  directory: string,
+): Attachments {
   const endpointDirectory = (id: number) => join(directory, "endpoints", String(id));
   /** Replaces the program of the link pinned there, or makes the link. */
   const ensure = (pin: string, program: Program, attach: () => Link) => {
@@ -45,8 +50,10 @@ export function createAttachments(bpf: Bpf, programs: AttachPrograms, directory:
     endpoint(id, ifindex) {
       const at = endpointDirectory(id);
       mkdirSync(at, { recursive: true });
-      ensure(join(at, "from_container"), programs.fromContainer, () => bpf.attachTcx(programs.fromContainer, ifindex, "ingress"));
-      ensure(join(at, "to_container"), programs.toContainer, () => bpf.attachTcx(programs.toContainer, ifindex, "egress"));
+      expedite(() => {
+        ensure(join(at, "from_container"), programs.fromContainer, () => bpf.attachTcx(programs.fromContainer, ifindex, "ingress"));
+        ensure(join(at, "to_container"), programs.toContainer, () => bpf.attachTcx(programs.toContainer, ifindex, "egress"));
+      });
     },
     removeEndpoint(id) {
       rmSync(endpointDirectory(id), { recursive: true, force: true });

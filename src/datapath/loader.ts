@@ -6,6 +6,7 @@ import type { Bpf, CgroupHook, LoadedObject, MapSpec } from "#ebpf/bpf.ts";
 import { CodedError } from "#runtime/errors.ts";
 import type { Logger } from "#runtime/logger.ts";
 import { type Attachments, createAttachments } from "./attach.ts";
+import { createExpedite, type Expedite } from "./expedite.ts";
 
 /** The datapath could not be loaded; the message says what to do. */
 export class DatapathError extends CodedError {}
@@ -14,6 +15,8 @@ export class DatapathError extends CodedError {}
 export interface Datapath extends Disposable {
   readonly maps: DatapathMaps;
   readonly attachments: Attachments;
+  /** For other work that waits for grace periods. */
+  readonly expedite: Expedite;
 }
 
 export type DatapathMaps = ReturnType<typeof openMaps>;
@@ -58,9 +61,11 @@ export function openDatapath({ bpf, log }: { readonly bpf: Bpf; readonly log: Lo
     sockets: new Map(Object.entries(SOCKET_HOOKS).map(([name, hook]) => [hook, sock.program(name)] as const)),
   };
   const maps = openMaps(bpf, pinRoot);
+  const expedite = createExpedite();
   return {
     maps,
-    attachments: createAttachments(bpf, programs, join(options.bpfRoot, "cilium")),
+    expedite,
+    attachments: createAttachments({ bpf, expedite }, programs, join(options.bpfRoot, "cilium")),
     [Symbol.dispose]() {
       for (const map of Object.values(maps)) map.close();
       for (const object of [lxc, host, sock]) object.close();

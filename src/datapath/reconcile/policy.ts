@@ -7,6 +7,7 @@ import type { Target } from "#reconciler/reconciler.ts";
 import { CodedError } from "#runtime/errors.ts";
 import type { Logger } from "#runtime/logger.ts";
 import type { Cookies } from "../cookies.ts";
+import type { Expedite } from "../expedite.ts";
 import { keyText, type ProxyPorts, policyEntryOf, policyKeyOf, sameEntry } from "./policy-entry.ts";
 
 type InnerMap = BpfMap<PolicyKey, PolicyEntry>;
@@ -75,7 +76,7 @@ export interface PolicyMapsOptions {
  * switched in by one pointer; only identities that came or went alter a map in use. Nothing is ever allowed in part.
  */
 export function createPolicyMaps(
-  deps: { readonly kernel: PolicyKernel; readonly cookies: Cookies; readonly log: Logger },
+  deps: { readonly kernel: PolicyKernel; readonly cookies: Cookies; readonly log: Logger; readonly expedite: Expedite },
   options: PolicyMapsOptions,
 ): PolicyMaps {
   const { kernel, cookies, log } = deps;
@@ -104,7 +105,8 @@ export function createPolicyMaps(
     const loosens = old !== undefined && (old.ingressEnforced > wanted.ingressEnforced || old.egressEnforced > wanted.egressEnforced);
     // A policy that ends must not deny in between; one that begins is complete before it counts.
     if (loosens) kernel.config.set(id, { ...wanted, generation: old.generation });
-    kernel.outer.set(id, subject && !subject.locked ? subject.inner : lockdown);
+    const inner = subject && !subject.locked ? subject.inner : lockdown;
+    deps.expedite(() => kernel.outer.set(id, inner));
     item.generation = nextGeneration(old?.generation);
     kernel.config.set(id, { ...wanted, generation: item.generation });
   };
@@ -173,7 +175,7 @@ export function createPolicyMaps(
     const old = attached.get(id);
     attached.delete(id);
     kernel.config.delete(id);
-    kernel.outer.delete(id);
+    deps.expedite(() => kernel.outer.delete(id));
     if (old) forget(old.subject);
   };
 
