@@ -8,16 +8,11 @@ import { aborted } from "#runtime/scope.ts";
 import { compileFilters } from "../filters/build.ts";
 import { FilterError } from "../filters/text.ts";
 import { nanosecondsOf, timestampOf } from "../parser/messages.ts";
+import { EXPLAIN_HEADER } from "./explain-header.ts";
 import { createLossFolder, lossTime, ringLoss } from "./losses.ts";
 import { compileMask } from "./mask.ts";
 import type { Entry, Observer } from "./observer.ts";
 import { type RangeRequest, readRange } from "./range.ts";
-
-/**
- * Clients that set this request header get `cilia.Explanation` in `Flow.extensions`. Others must not: protobuf-JSON of a client
- * that does not know the type fails on it.
- */
-export const EXPLAIN_HEADER = "cilia-explain";
 
 /** Name of the server's version in the response's metadata. */
 export const AGENT_VERSION_HEADER = "hubble-server-version";

@@ -1,0 +1,50 @@
+import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
+import { type GrpcConnection, openConnection, type TlsOptions } from "../client/transport.ts";
+import { EXPLAIN_HEADER } from "../observer/explain-header.ts";
+import type { CommandContext } from "./context.ts";
+import type { Settings } from "./settings.ts";
+
+/** The connection to the server the settings name. Dispose it. */
+export function connectServer({ settings }: Pick<CommandContext, "settings">): GrpcConnection {
+  const server = settings.text("server");
+  const secure = settings.bool("tls") || server.startsWith("tls://");
+  return openConnection({
+    server,
+    ...(secure ? { tls: tlsOptions(settings) } : {}),
+    dialTimeoutMs: settings.duration("timeout"),
+    interceptors: [ourHeaders(settings)],
+  });
+}
+
+/** Asks for explanations, which only our own clients understand, and adds HTTP basic authentication. */
+function ourHeaders(settings: Settings): Interceptor {
+  const [user, password] = [settings.text("basic-auth-username"), settings.text("basic-auth-password")];
+  return (next) => (request) => {
+    request.header.set(EXPLAIN_HEADER, "1");
+    if (user !== "") request.header.set("authorization", `Basic ${Buffer.from(`${user}:${password}`).toString("base64")}`);
+    return next(request);
+  };
+}
+
+function tlsOptions(settings: Settings): TlsOptions {
+  const serverName = settings.text("tls-server-name");
+  return {
+    allowInsecure: settings.bool("tls-allow-insecure"),
+    caFiles: settings.list("tls-ca-cert-files"),
+    certFile: settings.text("tls-client-cert-file"),
+    keyFile: settings.text("tls-client-key-file"),
+    ...(serverName === "" ? {} : { serverName }),
+  };
+}
+
+/** What to tell the user of a failed call: gRPC's words, and what to do when nobody answers. */
+export function callFailure(thrown: unknown, server: string): Error {
+  const error = ConnectError.from(thrown);
+  if (error.code === Code.Unavailable || /ECONNREFUSED|ENOENT|no connection|ENOTFOUND|EACCES/.test(error.rawMessage)) {
+    const hint = server.startsWith("unix:")
+      ? "is the agent running?"
+      : "is the relay running, and 'cilium hubble port-forward' where it is needed?";
+    return new Error(`failed to connect to '${server}': ${error.rawMessage}; ${hint}`, { cause: thrown });
+  }
+  return new Error(`rpc error: code = ${Code[error.code]} desc = ${error.rawMessage}`, { cause: thrown });
+}

@@ -1,0 +1,75 @@
+import { createReadStream, existsSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { create, createRegistry, fromJson, type JsonValue } from "@bufbuild/protobuf";
+import { ExplanationSchema } from "#api/gen/cilia/explanation_pb.ts";
+import { FlowSchema } from "#api/gen/flow/flow_pb.ts";
+import { type GetFlowsRequest, type GetFlowsResponse, GetFlowsResponseSchema } from "#api/gen/observer/observer_pb.ts";
+import { compileFilters } from "../filters/build.ts";
+import { FilterError } from "../filters/text.ts";
+import { nanosecondsOf } from "../parser/messages.ts";
+import type { Printer } from "../printer/printer.ts";
+import { UsageError } from "./args.ts";
+import type { CommandContext } from "./context.ts";
+
+/** Prints the flows of a file of JSON lines (`-`: standard input) as if a server had sent them. */
+export async function observeFile(context: CommandContext, request: GetFlowsRequest, printer: Printer, file: string): Promise<void> {
+  const wanted = wantedOf(request);
+  if (file !== "-" && !existsSync(file)) throw new UsageError(`--input-file ${file} does not exist`);
+  const input = file === "-" ? context.stdin : createReadStream(file);
+  const limit = request.number === 0n ? Number.POSITIVE_INFINITY : Number(request.number);
+  const newest: GetFlowsResponse[] = [];
+  let line = 0;
+  let printed = 0;
+  for await (const text of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
+    line++;
+    if (text.trim() === "") continue;
+    const response = parseResponse(text, context, line);
+    if (response === undefined || !wanted(response)) continue;
+    if (request.first || limit === Number.POSITIVE_INFINITY) {
+      printer.print(response);
+      if (++printed >= limit) return;
+      continue;
+    }
+    newest.push(response);
+    if (newest.length > limit) newest.shift();
+  }
+  for (const response of newest) printer.print(response);
+}
+
+function wantedOf(request: GetFlowsRequest): (response: GetFlowsResponse) => boolean {
+  const matches = compile(request);
+  const since = request.since === undefined ? 0n : nanosecondsOf(request.since);
+  const until = request.until === undefined ? undefined : nanosecondsOf(request.until);
+  return (response) => {
+    if (response.responseTypes.case !== "flow") return true;
+    const time = nanosecondsOf(response.responseTypes.value.time);
+    return time >= since && (until === undefined || time <= until) && matches(response.responseTypes.value);
+  };
+}
+
+function compile(request: GetFlowsRequest): ReturnType<typeof compileFilters> {
+  try {
+    return compileFilters(request.whitelist, request.blacklist);
+  } catch (thrown) {
+    throw thrown instanceof FilterError ? new UsageError(thrown.message) : thrown;
+  }
+}
+
+/** A line that is a response or, as before 0.11, a bare flow. What is neither is reported and left out. */
+function parseResponse(text: string, context: CommandContext, line: number): GetFlowsResponse | undefined {
+  const options = { ignoreUnknownFields: true, registry: createRegistry(ExplanationSchema) };
+  try {
+    const json = JSON.parse(text) as JsonValue;
+    const isResponse = typeof json === "object" && json !== null && ("flow" in json || "lost_events" in json || "node_status" in json);
+    if (isResponse) return fromJson(GetFlowsResponseSchema, json, options);
+    const flow = fromJson(FlowSchema, json, options);
+    return create(GetFlowsResponseSchema, {
+      responseTypes: { case: "flow", value: flow },
+      nodeName: flow.nodeName,
+      ...(flow.time ? { time: flow.time } : {}),
+    });
+  } catch (thrown) {
+    context.err(`hubble: line ${line} is no flow: ${thrown instanceof Error ? thrown.message : String(thrown)}\n`);
+    return undefined;
+  }
+}

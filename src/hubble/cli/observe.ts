@@ -1,0 +1,89 @@
+import { createClient } from "@connectrpc/connect";
+import { type GetFlowsRequest, Observer } from "#api/gen/observer/observer_pb.ts";
+import { noColor, terminalColor } from "../printer/color.ts";
+import { createPrinter, type OutputFormat, type Printer } from "../printer/printer.ts";
+import { timeFormats } from "../printer/time.ts";
+import { UsageError } from "./args.ts";
+import { callFailure, connectServer } from "./connect.ts";
+import type { CommandContext } from "./context.ts";
+import { flowsRequest, formatRawFilters } from "./request.ts";
+import type { Settings } from "./settings.ts";
+
+const FORMATS: readonly string[] = ["compact", "dict", "json", "jsonpb", "table"];
+
+/** `hubble observe [flows]`. */
+export async function observe(context: CommandContext): Promise<number> {
+  const { settings, args } = context;
+  if (args.positionals.length > 0) throw new UsageError(`unknown argument "${args.positionals[0]}" for "hubble observe"`);
+  const format = outputFormat(settings);
+  if (format === "table" && settings.bool("follow")) throw new UsageError("table output format is not compatible with follow mode");
+  const request = flowsRequest(args, settings);
+  if (settings.bool("print-raw-filters")) {
+    context.out(formatRawFilters(request));
+    return 0;
+  }
+  const printer = flowPrinter(context, format);
+  const file = settings.text("input-file");
+  if (file === "") await observeServer(context, request, printer);
+  else {
+    const { observeFile } = await import("./input-file.ts");
+    await observeFile(context, request, printer, file);
+  }
+  printer.end();
+  return 0;
+}
+
+async function observeServer(context: CommandContext, request: GetFlowsRequest, printer: Printer): Promise<void> {
+  using connection = connectServer(context);
+  const client = createClient(Observer, connection.transport);
+  try {
+    for await (const response of client.getFlows(request, { signal: context.signal })) printer.print(response);
+  } catch (thrown) {
+    // The user stopped us: what came so far is the answer.
+    if (!context.signal.aborted) throw callFailure(thrown, context.settings.text("server"));
+  }
+}
+
+/** The format of `--output`. Throws UsageError. */
+export function outputFormat(settings: Settings): OutputFormat {
+  const name = settings.text("output").toLowerCase();
+  const known: Readonly<Record<string, OutputFormat>> = { tab: "table", JSON: "json" };
+  if (FORMATS.includes(name)) return name as OutputFormat;
+  if (known[name] !== undefined) return known[name];
+  throw new UsageError(`invalid output format: ${settings.text("output")}: expected ${FORMATS.join(", ")}`);
+}
+
+function flowPrinter(context: CommandContext, format: OutputFormat): Printer {
+  const { settings } = context;
+  const timeFormat = settings.text("time-format");
+  if (!timeFormats.includes(timeFormat))
+    throw new UsageError(`invalid time format: ${timeFormat}: expected one of ${timeFormats.join(", ")}`);
+  const silent = settings.bool("silent-errors");
+  return createPrinter({
+    format,
+    color: wantsColor(context) ? terminalColor : noColor,
+    timeFormat,
+    numeric: settings.bool("numeric") || !settings.bool("ip-translation"),
+    nodeName: settings.bool("print-node-name"),
+    policyNames: settings.bool("print-policy-names"),
+    explain: settings.has("explain") ? settings.bool("explain") : context.terminal,
+    legacyJson: (context.env.HUBBLE_COMPAT ?? "").split(",").includes("legacy-json-output"),
+    debug: settings.bool("debug"),
+    out: context.out,
+    err: silent ? () => undefined : context.err,
+  });
+}
+
+/** Whether to colour: `--color`, and for `auto` a terminal without NO_COLOR. Throws UsageError. */
+export function wantsColor({ settings, terminal, env }: Pick<CommandContext, "settings" | "terminal" | "env">): boolean {
+  switch (settings.text("color")) {
+    case "always":
+      return true;
+    case "never":
+      return false;
+    case "auto":
+      return terminal && !env.NO_COLOR;
+    default:
+      throw new UsageError(`invalid color option: ${settings.text("color")}: expected auto, always or never`);
+  }
+}

@@ -1,0 +1,106 @@
+import { toJsonString } from "@bufbuild/protobuf";
+import { Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
+import { Health, HealthCheckResponse_ServingStatus as Serving } from "#api/gen/grpc/health/v1/health_pb.ts";
+import { Observer, type ServerStatusResponse, ServerStatusResponseSchema } from "#api/gen/observer/observer_pb.ts";
+import { alignRows } from "../printer/tabular.ts";
+import { UsageError } from "./args.ts";
+import { callFailure, connectServer } from "./connect.ts";
+import type { CommandContext } from "./context.ts";
+import { formatCount, formatRatio } from "./numbers.ts";
+
+/** `hubble status`: 1 when the server is not healthy or does not answer. */
+export async function status(context: CommandContext): Promise<number> {
+  const { settings } = context;
+  const server = settings.text("server");
+  const format = settings.text("output").toLowerCase();
+  if (!["compact", "dict", "json", "table", "tab"].includes(format))
+    throw new UsageError(`invalid output format: ${format}: expected compact, dict, json, table`);
+  using connection = connectServer(context);
+  const options = { timeoutMs: settings.duration("request-timeout"), signal: context.signal };
+  try {
+    const health = await checkHealth(connection.transport, options);
+    if (format === "compact") context.out(`Healthcheck (via ${server}): ${health}\n`);
+    if (health !== "Ok") throw new Error("not healthy");
+    const response = await createClient(Observer, connection.transport).serverStatus({}, options);
+    context.out(print(response, format));
+  } catch (thrown) {
+    if (thrown instanceof ConnectError) throw callFailure(thrown, server);
+    throw thrown;
+  }
+  return 0;
+}
+
+async function checkHealth(transport: Transport, options: { readonly timeoutMs: number }): Promise<string> {
+  try {
+    const { status } = await createClient(Health, transport).check({ service: Observer.typeName }, options);
+    return status === Serving.SERVING ? "Ok" : status === Serving.NOT_SERVING ? "Unavailable: NOT_SERVING" : "Unavailable: UNKNOWN";
+  } catch (thrown) {
+    const error = ConnectError.from(thrown);
+    // Servers without a health service are as healthy as their status call says.
+    if (error.code === Code.Unimplemented) return "Ok";
+    throw error;
+  }
+}
+
+function print(response: ServerStatusResponse, format: string): string {
+  switch (format) {
+    case "json":
+      return `${toJsonString(ServerStatusResponseSchema, response, { useProtoFieldName: true })}\n`;
+    case "dict":
+      return dict(response);
+    case "compact":
+      return compact(response);
+    default:
+      return table(response);
+  }
+}
+
+function flowRate({ flowsRate, seenFlows, uptimeNs }: ServerStatusResponse): string {
+  if (flowsRate > 0) return flowsRate.toFixed(2);
+  const seconds = Number(uptimeNs) / 1e9;
+  return seconds > 0 ? (Number(seenFlows) / seconds).toFixed(2) : "N/A";
+}
+
+function compact(response: ServerStatusResponse): string {
+  const { numFlows, maxFlows, numConnectedNodes, numUnavailableNodes = 0, unavailableNodes } = response;
+  const lines = [`Current/Max Flows: ${formatRatio(numFlows, maxFlows)}`, `Flows/s: ${flowRate(response)}`];
+  if (numConnectedNodes !== undefined) {
+    lines.push(`Connected Nodes: ${numConnectedNodes}/${numConnectedNodes + numUnavailableNodes}`);
+    if (numUnavailableNodes > 0) lines.push(`Unavailable Nodes: ${numUnavailableNodes}`, ...unavailableNodes.map((name) => `  - ${name}`));
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+function rowsOf(response: ServerStatusResponse): (readonly [string, string])[] {
+  const rows: (readonly [string, string])[] = [
+    ["NUM FLOWS", formatCount(response.numFlows)],
+    ["MAX FLOWS", formatCount(response.maxFlows)],
+    ["SEEN FLOWS", formatCount(response.seenFlows)],
+    ["FLOWS PER SECOND", flowRate(response)],
+    ["UPTIME", uptime(response.uptimeNs)],
+  ];
+  if (response.numConnectedNodes !== undefined) rows.push(["NUM CONNECTED NODES", String(response.numConnectedNodes)]);
+  if (response.numUnavailableNodes !== undefined) rows.push(["NUM UNAVAIL. NODES", String(response.numUnavailableNodes)]);
+  rows.push(["VERSION", response.version]);
+  return rows;
+}
+
+function dict(response: ServerStatusResponse): string {
+  return rowsOf(response)
+    .map(([key, value]) => `${key.padStart(19)}: ${value}\n`)
+    .join("");
+}
+
+function table(response: ServerStatusResponse): string {
+  const rows = rowsOf(response);
+  return `${alignRows([rows.map(([key]) => key), rows.map(([, value]) => value)])}\n`;
+}
+
+/** Go's notation, as `3h25m45.5s`. */
+function uptime(nanoseconds: bigint): string {
+  const total = Number(nanoseconds) / 1e9;
+  const hours = Math.floor(total / 3600);
+  const minutes = Math.floor((total % 3600) / 60);
+  const seconds = Number((total % 60).toFixed(3));
+  return `${hours > 0 ? `${hours}h` : ""}${hours > 0 || minutes > 0 ? `${minutes}m` : ""}${seconds}s`;
+}

@@ -1,0 +1,218 @@
+import { createRegistry, toJsonString } from "@bufbuild/protobuf";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { ExplanationSchema } from "#api/gen/cilia/explanation_pb.ts";
+import { type LostEvent, LostEventSource } from "#api/gen/flow/events_pb.ts";
+import { type Flow, FlowSchema } from "#api/gen/flow/flow_pb.ts";
+import { type GetFlowsResponse, GetFlowsResponseSchema } from "#api/gen/observer/observer_pb.ts";
+import { summaryOf } from "../parser/summary.ts";
+import { hostCell, identityCell, typeCell, verdictCell } from "./cells.ts";
+import { type Colorer, noColor } from "./color.ts";
+import { escapeTerminal } from "./escape.ts";
+import { explainLines } from "./explain.ts";
+import { nodeStatusText } from "./node-status.ts";
+import { alignRows } from "./tabular.ts";
+import { formatTime } from "./time.ts";
+
+export type OutputFormat = "compact" | "dict" | "table" | "json" | "jsonpb";
+
+export interface PrinterOptions {
+  readonly format: OutputFormat;
+  readonly color?: Colorer;
+  readonly timeFormat?: string;
+  readonly numeric?: boolean;
+  readonly nodeName?: boolean;
+  readonly policyNames?: boolean;
+  readonly explain?: boolean;
+  /** JSON of the flow alone, as before 0.11. */
+  readonly legacyJson?: boolean;
+  /** Also the relay's messages that say that all is well. */
+  readonly debug?: boolean;
+  readonly out: (text: string) => void;
+  readonly err: (text: string) => void;
+}
+
+/** Prints what `GetFlows` sends. `end` must be called once: a table is printed only then. */
+export interface Printer {
+  print(response: GetFlowsResponse): void;
+  end(): void;
+}
+
+/** A printer for one of the formats. */
+export function createPrinter(options: PrinterOptions): Printer {
+  switch (options.format) {
+    case "compact":
+      return linePrinter(options, {
+        flow: (flow, response) => compactLine(flow, response, options),
+        lost: (event, response) => compactLoss(event, response, options),
+      });
+    case "dict":
+      return dictPrinter(options);
+    case "table":
+      return tablePrinter(options);
+    case "json":
+    case "jsonpb":
+      return jsonPrinter(options);
+  }
+}
+
+interface Writers {
+  readonly flow: (flow: Flow, response: GetFlowsResponse) => string;
+  readonly lost: (event: LostEvent, response: GetFlowsResponse) => string;
+}
+
+function linePrinter(options: PrinterOptions, writers: Writers): Printer {
+  return {
+    print(response) {
+      const { responseTypes } = response;
+      if (responseTypes.case === "flow") options.out(`${writers.flow(responseTypes.value, response)}\n`);
+      else if (responseTypes.case === "lostEvents") options.out(`${writers.lost(responseTypes.value, response)}\n`);
+      else printNodeStatus(response, options);
+    },
+    end: () => undefined,
+  };
+}
+
+function printNodeStatus(response: GetFlowsResponse, options: PrinterOptions): void {
+  if (response.responseTypes.case !== "nodeStatus") return;
+  const text = nodeStatusText(response.responseTypes.value, options.debug ?? false);
+  if (text !== undefined) options.err(`${timeOf(response.time, options)} [${response.nodeName || "relay"}]: ${text}\n`);
+}
+
+function timeOf(time: Timestamp | undefined, options: PrinterOptions): string {
+  return formatTime(time, options.timeFormat);
+}
+
+interface Cells {
+  readonly time: string;
+  readonly node: string;
+  readonly source: string;
+  readonly destination: string;
+  readonly type: string;
+  readonly verdict: string;
+  readonly summary: string;
+}
+
+function cellsOf(flow: Flow, response: GetFlowsResponse, options: PrinterOptions): Cells {
+  const cell = cellOptions(options);
+  return {
+    time: timeOf(flow.time ?? response.time, options),
+    node: escapeTerminal(flow.nodeName || response.nodeName),
+    source: hostCell(flow, "source", cell),
+    destination: hostCell(flow, "destination", cell),
+    type: escapeTerminal(typeCell(flow)),
+    verdict: verdictCell(flow, cell),
+    summary: escapeTerminal(summaryText(flow)),
+  };
+}
+
+function cellOptions(options: PrinterOptions) {
+  return { numeric: options.numeric ?? false, policyNames: options.policyNames ?? false, color: options.color ?? noColor };
+}
+
+const AUTH_TYPES = ["", "SPIRE", "TEST_ALWAYS_FAIL"] as const;
+
+function summaryText(flow: Flow): string {
+  const summary = flow.Summary || summaryOf(flow);
+  const trace = flow.ipTraceId === undefined || flow.ipTraceId.traceId === 0n ? "" : `IP Trace ID: ${flow.ipTraceId.traceId}; `;
+  const auth = AUTH_TYPES[flow.authType] ? `; Auth: ${AUTH_TYPES[flow.authType]}` : "";
+  return `${trace}${summary}${auth}`;
+}
+
+function compactLine(flow: Flow, response: GetFlowsResponse, options: PrinterOptions): string {
+  const cell = cellOptions(options);
+  const cells = cellsOf(flow, response, options);
+  const ends = [`${cells.source} ${identityCell(flow.source, cell)}`, `${cells.destination} ${identityCell(flow.destination, cell)}`];
+  // The client stays on the left: an answer is shown right to left.
+  const [left, right] = flow.isReply === true ? [ends[1], ends[0]] : ends;
+  const arrow = flow.isReply === undefined ? "<>" : flow.isReply ? "<-" : "->";
+  const node = options.nodeName ? ` [${cells.node}]` : "";
+  const line = `${cells.time}${node}: ${left} ${arrow} ${right} ${cells.type} ${cells.verdict} (${cells.summary})`;
+  return [line, ...explained(flow, options)].join("\n");
+}
+
+function explained(flow: Flow, options: PrinterOptions): string[] {
+  if (!options.explain) return [];
+  const { explanation } = options.color ?? noColor;
+  return explainLines(flow).map((text) => explanation(escapeTerminal(text)));
+}
+
+function lossText(event: LostEvent, options: PrinterOptions): string {
+  const times =
+    event.first === undefined && event.last === undefined
+      ? ""
+      : ` (first: ${timeOf(event.first, options)}, last: ${timeOf(event.last, options)})`;
+  return `CPU(${event.cpu ?? 0}) ${event.numEventsLost}${times}`;
+}
+
+function sourceText(event: LostEvent): string {
+  return Object.entries(LostEventSource).find(([, value]) => value === event.source)?.[0] ?? String(event.source);
+}
+
+function compactLoss(event: LostEvent, response: GetFlowsResponse, options: PrinterOptions): string {
+  const node = options.nodeName ? ` [${escapeTerminal(response.nodeName)}]` : "";
+  return `${timeOf(response.time, options)}${node} EVENTS LOST: ${sourceText(event)} ${lossText(event, options)}`;
+}
+
+function dictPrinter(options: PrinterOptions): Printer {
+  let printed = 0;
+  const block = (entries: readonly (readonly [string, string])[], more: readonly string[] = []) => {
+    const lines = entries.map(([key, value]) => `${key.padStart(11)}: ${value}`);
+    const separator = printed++ === 0 ? "" : "------------\n";
+    return separator + [...lines, ...more].join("\n");
+  };
+  const node = (name: string) => (options.nodeName ? [["NODE", name] as const] : []);
+  return linePrinter(options, {
+    flow(flow, response) {
+      const { time, node: name, source, destination, type, verdict, summary } = cellsOf(flow, response, options);
+      const head = [["TIMESTAMP", time] as const, ...node(name), ["SOURCE", source], ["DESTINATION", destination]] as const;
+      return block([...head, ["TYPE", type], ["VERDICT", verdict], ["SUMMARY", summary]], explained(flow, options));
+    },
+    lost(event, response) {
+      const head = [["TIMESTAMP", timeOf(response.time, options)] as const, ...node(escapeTerminal(response.nodeName))];
+      return block([
+        ...head,
+        ["SOURCE", sourceText(event)],
+        ["TYPE", "EVENTS LOST"],
+        ["VERDICT", ""],
+        ["SUMMARY", lossText(event, options)],
+      ]);
+    },
+  });
+}
+
+function tablePrinter(options: PrinterOptions): Printer {
+  const uncolored = { ...options, color: noColor };
+  const columns = (node: string) => (options.nodeName ? [node] : []);
+  const rows: string[][] = [["TIMESTAMP", ...columns("NODE"), "SOURCE", "DESTINATION", "TYPE", "VERDICT", "SUMMARY"]];
+  return {
+    print(response) {
+      const { responseTypes } = response;
+      if (responseTypes.case === "flow") {
+        const { time, node, source, destination, type, verdict, summary } = cellsOf(responseTypes.value, response, uncolored);
+        rows.push([time, ...columns(node), source, destination, type, verdict, summary]);
+      } else if (responseTypes.case === "lostEvents") {
+        const event = responseTypes.value;
+        const node = columns(escapeTerminal(response.nodeName));
+        rows.push([timeOf(response.time, options), ...node, sourceText(event), "", "EVENTS LOST", "", lossText(event, options)]);
+      } else printNodeStatus(response, options);
+    },
+    end() {
+      if (rows.length > 1) options.out(`${alignRows(rows)}\n`);
+    },
+  };
+}
+
+function jsonPrinter(options: PrinterOptions): Printer {
+  const json = { useProtoFieldName: true, registry: createRegistry(ExplanationSchema) };
+  return {
+    print(response) {
+      const { responseTypes } = response;
+      if (options.legacyJson && responseTypes.case === "flow") options.out(`${toJsonString(FlowSchema, responseTypes.value, json)}\n`);
+      else {
+        const write = responseTypes.case === "nodeStatus" ? options.err : options.out;
+        write(`${toJsonString(GetFlowsResponseSchema, response, json)}\n`);
+      }
+    },
+    end: () => undefined,
+  };
+}
