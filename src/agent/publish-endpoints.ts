@@ -7,7 +7,7 @@ import type { CiliumEndpoint } from "#k8s/types.ts";
 import type { Step } from "#reconciler/pipeline.ts";
 import type { Target } from "#reconciler/reconciler.ts";
 import type { Database } from "#statedb/database.ts";
-import type { Table } from "#statedb/table.ts";
+import type { Key, Table } from "#statedb/table.ts";
 
 /** A CiliumEndpoint as it should be. */
 export interface PublishedEndpoint {
@@ -59,6 +59,16 @@ export function createPublisher(deps: PublisherDeps): {
   const withdraw = ({ id, pod }: Endpoint) => {
     if (table.get(podKey(pod))?.status.id === id) table.delete(podKey(pod));
   };
+  const publishChanged = () => {
+    for (const { row, previous } of endpointChanges.take()) {
+      if (row) publish(row);
+      else if (previous) withdraw(previous);
+    }
+  };
+  const publishSubjects = (changed: ReadonlySet<Key>) => {
+    if (changed.size === 0) return;
+    for (const row of endpoints.list()) if (changed.has(subjectKey(row))) publish(row);
+  };
   return {
     table,
     /** To be called once every restored endpoint has been seen: before, nothing of this node's is deleted. */
@@ -71,12 +81,8 @@ export function createPublisher(deps: PublisherDeps): {
       },
       run() {
         db.write(() => {
-          for (const { row, previous } of endpointChanges.take()) {
-            if (row) publish(row);
-            else if (previous) withdraw(previous);
-          }
-          const changed = new Set(subjectChanges.take().map(({ key }) => key));
-          for (const row of changed.size > 0 ? endpoints.list() : []) if (changed.has(subjectKey(row))) publish(row);
+          publishChanged();
+          publishSubjects(new Set(subjectChanges.take().map(({ key }) => key)));
         });
       },
     },
