@@ -1,7 +1,7 @@
 import { createBackoff, sleep } from "#runtime/backoff.ts";
 import { errorMessage } from "#runtime/errors.ts";
 import type { Logger } from "#runtime/logger.ts";
-import { type Cluster, KubeError, type ListOptions } from "./client.ts";
+import { type Cluster, isNotFound, KubeError, type ListOptions } from "./client.ts";
 import type { Resource } from "./resources.ts";
 import type { KubeObject } from "./types.ts";
 import { watchEvents } from "./watch.ts";
@@ -81,7 +81,8 @@ async function run<T extends KubeObject>(
     } catch (thrown) {
       if (signal.aborted) return;
       if (isTooOld(thrown)) version = undefined;
-      const wait = backoff.next();
+      // A kind that is not defined yet will be in a moment: somebody is installing the cluster.
+      const wait = isNotFound(thrown) ? Math.min(backoff.next(), 300) : backoff.next();
       log.debug("watch ended, resuming", { resource: resource.plural, error: errorMessage(thrown), retryMs: Math.round(wait) });
       await sleep(wait, signal);
     }
