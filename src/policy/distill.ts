@@ -154,18 +154,37 @@ function strengthOnly(filters: readonly Filter[], strength: number): readonly Fi
   return filters.filter((one) => precedenceOf(one) === strength);
 }
 
+/** Whether a row would say nothing new: everybody's row for the same block says it already, or a wider deny does. */
+function isRedundant(block: Block, key: number, strength: number, deny: boolean, own: Chain, outer: Chain): boolean {
+  for (const around_ of [key, ...around(block)]) {
+    const wider = around_ !== key;
+    if (wider && !deny) return false;
+    const others = own === outer ? noFilters : (outer.filters.get(around_) ?? noFilters);
+    // A row without authentication beside one with it stays: it takes the other's over, but less strictly.
+    if (strongest(others) >= strength && highestAuth(others) === undefined) return true;
+    if (wider && strongest(own.filters.get(around_) ?? noFilters) >= strength) return true;
+  }
+  return false;
+}
+
 /**
- * A block's row when nobody passes: its strongest filter, unless something stronger lies around it. A rule that asks for authentication keeps
+ * A block's row when nobody passes: its strongest filter, unless something as strong lies around it. A rule that asks for authentication keeps
  * its row even then, with the decision of the stronger one.
  */
 function simpleRow(block: Block, key: number, own: Chain, outer: Chain): Row | undefined {
   const here = own.filters.get(key) ?? noFilters;
   const { filters, strength } = covering(block, key, own, outer);
   const mine = strengthOnly(here, strength);
-  if (mine.length > 0) return rowOf(block, mine, strength, own, outer);
+  const asks = here.some((one) => one.action === "allow" && one.auth !== undefined);
+  if (mine.length > 0) {
+    const keep = asks || !isRedundant(block, key, strength, mine[0]?.action === "deny", own, outer);
+    return keep ? rowOf(block, mine, strength, own, outer) : undefined;
+  }
   const winners = strengthOnly(filters, strength);
-  const asks = winners[0]?.action === "allow" && here.some((one) => one.action === "allow" && one.auth !== undefined);
-  return asks ? rowOf(block, winners, strength, own, outer) : undefined;
+  if (!asks || winners[0]?.action !== "allow") return undefined;
+  const row = rowOf(block, winners, strength, own, outer);
+  const askers = here.filter((one) => one.action === "allow" && one.auth !== undefined);
+  return { ...row, origins: askers.reduce<readonly RuleRef[]>((all, one) => unionOrigins(all, one.origins), []) };
 }
 
 /** The rows that a peer needs because its own rules ask for authentication on what everybody is allowed more narrowly. */
