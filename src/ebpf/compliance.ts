@@ -116,6 +116,26 @@ export function bpfCompliance(name: string, open: () => { bpf: Bpf; pins: string
       assert.equal(map.get({ bits: 32, data: 0x0a010203 }), 8);
     });
 
+    it("writes, reads and deletes many", () => {
+      using map = open().bpf.createMap({ ...hash, maxEntries: 10_000 });
+      const keys = Array.from({ length: 5000 }, (_, i) => i);
+      map.setMany(keys.map((key) => [key, BigInt(key)] as const));
+      const found = [...map.entries()].sort(([a], [b]) => a - b);
+      assert.deepEqual(
+        found,
+        keys.map((key) => [key, BigInt(key)]),
+      );
+      assert.equal(map.deleteMany(Array.from({ length: 6000 }, (_, i) => i * 2)), 2500);
+      assert.equal([...map.keys()].length, 2500);
+      using prefixes = open().bpf.createMap({ ...trie, maxEntries: 3000 });
+      prefixes.setMany(keys.slice(0, 3000).map((key) => [{ bits: 32, data: key }, key] as const));
+      assert.equal([...prefixes.entries()].filter(([key, value]) => key.data === value).length, 3000);
+      assert.throws(
+        () => prefixes.setMany([[{ bits: 32, data: 9999 }, 1]]),
+        (error) => isKernelError(error, "E2BIG", "ENOSPC"),
+      );
+    });
+
     it("keeps inner maps in a map of maps, shared and by number", () => {
       using map = open().bpf.createMapOfMaps(outer);
       using inner = map.createInner();

@@ -100,8 +100,13 @@ class FakeTable<K> extends FakeHandle {
   }
 
   *keys(): IterableIterator<K> {
+    for (const { key } of this.stored()) yield this.#key.decode(key, 0);
+  }
+
+  /** The entries of this moment. */
+  stored(): StoredEntry[] {
     this.begin("keys", this.name);
-    for (const { key } of [...this.store.entries.values()]) yield this.#key.decode(key, 0);
+    return [...this.store.entries.values()];
   }
 
   /** Exactly, or in a trie the entry with the longest prefix of the key. */
@@ -128,10 +133,12 @@ function covers(a: Buffer, b: Buffer): boolean {
 
 export class FakeMap<K, V> extends FakeTable<K> implements BpfMap<K, V> {
   readonly maxEntries: number;
+  readonly #key: Codec<K>;
   readonly #value: Codec<V>;
 
   constructor(spec: MapSpec<K, V>, store: MapStore, context: FakeContext) {
     super(spec, store, context);
+    this.#key = spec.key;
     this.#value = spec.value;
     this.maxEntries = spec.maxEntries;
     if (spec.type === MAP_TYPE.array && store.entries.size === 0) fillArray(store);
@@ -151,10 +158,7 @@ export class FakeMap<K, V> extends FakeTable<K> implements BpfMap<K, V> {
   }
 
   *entries(): IterableIterator<[K, V]> {
-    for (const key of this.keys()) {
-      const value = this.get(key);
-      if (value !== undefined) yield [key, value];
-    }
+    for (const { key, value } of this.stored()) yield [this.#key.decode(key, 0), this.#value.decode(value, 0)];
   }
 
   setMany(entries: Iterable<readonly [K, V]>): void {

@@ -1,5 +1,6 @@
 import { bpf } from "#sys/bpf.ts";
 import { check } from "#sys/kernel-error.ts";
+import { deleteBatch, lookupBatch, updateBatch } from "./batch.ts";
 import type { BpfMap, PerCpuMap } from "./bpf.ts";
 import type { Codec } from "./codec.ts";
 import type { MapSpec } from "./spec.ts";
@@ -103,25 +104,24 @@ export class KernelMap<K, V> extends RawMap implements BpfMap<K, V> {
     return this.remove();
   }
 
-  keys(): IterableIterator<K> {
-    return walk(this, this.#spec.key, this.maxEntries);
+  *keys(): IterableIterator<K> {
+    for (const [key] of this.entries()) yield key;
   }
 
-  *entries(): IterableIterator<[K, V]> {
-    for (const key of this.keys()) {
-      const value = this.get(key);
-      if (value !== undefined) yield [key, value];
-    }
+  entries(): IterableIterator<[K, V]> {
+    return lookupBatch(this.#batch());
   }
 
   setMany(entries: Iterable<readonly [K, V]>): void {
-    for (const [key, value] of entries) this.set(key, value);
+    updateBatch(this.#batch(), entries);
   }
 
   deleteMany(keys: Iterable<K>): number {
-    let deleted = 0;
-    for (const key of keys) if (this.delete(key)) deleted++;
-    return deleted;
+    return deleteBatch(this.#batch(), keys);
+  }
+
+  #batch() {
+    return { fd: this.fd, name: this.name, key: this.#spec.key, value: this.#spec.value };
   }
 }
 

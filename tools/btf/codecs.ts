@@ -36,7 +36,7 @@ export function structsBehind(types: readonly BtfType[], index: number, found: S
 export function structCode(types: readonly BtfType[], name: string): string {
   const struct = types.find((type) => type.kind === "struct" && type.name === name);
   if (struct?.kind !== "struct") throw new Error(`no struct ${name}`);
-  const fields = struct.members.filter((member) => !/^pad\d*$/.test(member.name)).map((member) => fieldOf(types, member, name));
+  const fields = struct.members.filter((member) => !PADDING.test(member.name)).map((member) => fieldOf(types, member, name));
   const pascal = pascalCase(name);
   const lines = [
     `/** C: \`struct ${name}\`, ${struct.size} bytes. */`,
@@ -47,7 +47,7 @@ export function structCode(types: readonly BtfType[], name: string): string {
     `export const ${camelCase(name)}: Codec<${pascal}> = {`,
     `  size: ${struct.size},`,
     "  encode(value, into, offset) {",
-    `    into.fill(0, offset, offset + ${struct.size});`,
+    ...(isDense(types, struct) ? [] : [`    into.fill(0, offset, offset + ${struct.size});`]),
     ...fields.map((field) => `    ${field.encode};`),
     "  },",
     "  decode: (from, offset) => ({",
@@ -56,6 +56,15 @@ export function structCode(types: readonly BtfType[], name: string): string {
     "};",
   ];
   return `${lines.join("\n")}\n`;
+}
+
+const PADDING = /^pad\d*$/;
+
+/** Whether the fields alone write every byte: no padding, no bit-fields. */
+function isDense(types: readonly BtfType[], struct: { readonly size: number; readonly members: readonly Member[] }): boolean {
+  const own = struct.members.filter((member) => !PADDING.test(member.name));
+  const written = own.reduce((sum, member) => sum + (member.bits > 0 ? 0 : sizeOf(types, member.type)), 0);
+  return written === struct.size;
 }
 
 function fieldOf(types: readonly BtfType[], member: Member, struct: string): Field {
@@ -86,8 +95,8 @@ function fieldOf(types: readonly BtfType[], member: Member, struct: string): Fie
     return {
       name,
       type: "Uint8Array",
-      encode: `into.set(value.${name}.subarray(0, ${type.length}), ${at})`,
-      decode: `Uint8Array.prototype.slice.call(from, ${at}, ${at} + ${type.length})`,
+      encode: `writeBytes(value.${name}, into, ${at}, ${type.length})`,
+      decode: `readBytes(from, ${at}, ${type.length})`,
     };
   }
   throw new Error(`struct ${struct}: the field ${member.name} has a type that has no codec`);
