@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { globSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { describe, it } from "node:test";
 import { layers } from "./layers.ts";
 
@@ -43,7 +44,12 @@ describe("the layers of src", () => {
   });
 
   it("are reached by # paths only, never by ../", () => {
-    const crossing = files.filter((file) => /from "\.\.\/\.\.\//.test(readFileSync(root + file, "utf8")));
-    assert.deepEqual(crossing, []);
+    const crosses = (file: string) => {
+      const targets = [...readFileSync(root + file, "utf8").matchAll(/(?:from|import\()\s*"(\.\.?\/[^"]+)"/g)].map(([, to = ""]) =>
+        join(dirname(file), to),
+      );
+      return targets.some((to) => to.startsWith("src/") && to.split("/")[1] !== file.split("/")[1]);
+    };
+    assert.deepEqual(files.filter(crosses), []);
   });
 });

@@ -6,7 +6,11 @@ import { check, isKernelError, KernelError } from "./kernel-error.ts";
 describe("check", () => {
   it("passes results on and throws for -errno, with name and object", () => {
     assert.equal(check("bpf", 3), 3);
-    assert.throws(() => check("bpf OBJ_GET", -2, "/sys/fs/bpf/x"), { name: "KernelError", code: "ENOENT", message: "bpf OBJ_GET /sys/fs/bpf/x: ENOENT" });
+    assert.throws(() => check("bpf OBJ_GET", -2, "/sys/fs/bpf/x"), {
+      name: "KernelError",
+      code: "ENOENT",
+      message: "bpf OBJ_GET /sys/fs/bpf/x: ENOENT",
+    });
   });
 });
 
