@@ -10,6 +10,7 @@
 //   unshare             new mount, UTS and IPC namespaces, mounts private; `unshare slave`: later mounts of the origin still show
 //   share               mounts of this namespace show in those that come from it
 //   hostname NAME
+//   write FILE TEXT     such as a setting below /proc/sys
 //   mkdir DIR           with its parents
 //   touch FILE          with its parents
 //   mount TYPE SOURCE TARGET OPTIONS
@@ -119,6 +120,14 @@ static void join_cgroup(const char *directory)
 	close(fd);
 }
 
+static void write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+		die("write %s", path);
+	close(fd);
+}
+
 static void new_network(const char *file)
 {
 	struct ifreq loopback = {.ifr_name = "lo", .ifr_flags = IFF_UP};
@@ -174,7 +183,9 @@ static void step(char **words, int count)
 	} else if (!strcmp(verb, "hostname")) {
 		if (sethostname(first, strlen(first)))
 			die("hostname %s", first);
-	} else if (!strcmp(verb, "mkdir"))
+	} else if (!strcmp(verb, "write"))
+		write_text(first, second);
+	else if (!strcmp(verb, "mkdir"))
 		make_directories(first, true);
 	else if (!strcmp(verb, "touch"))
 		touch(first);

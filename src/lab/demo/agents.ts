@@ -3,7 +3,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { readReport } from "../client.ts";
 import { LabError } from "../errors.ts";
 
-const SOCKET = "var/run/cilium/cilium.sock";
+// Not /var/run: that is a link, which would lead back to the machine's own /run.
+const SOCKET = "run/cilium/cilium.sock";
 
 interface AgentPolicy {
   readonly revision?: number;

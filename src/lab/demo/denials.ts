@@ -25,8 +25,8 @@ export interface DeniedFlow {
   readonly drop_reason_desc?: string;
   readonly ingress_denied_by?: readonly PolicyRef[];
   readonly egress_denied_by?: readonly PolicyRef[];
-  /** Our own addition: which rule decided, or which came nearest. */
-  readonly explanation?: string;
+  /** Our own addition to a flow: what decided, and what came nearest. */
+  readonly extensions?: { readonly lines?: readonly string[] };
 }
 
 const PATIENCE_MS = 2_000;
@@ -64,18 +64,16 @@ function policiesOf(flow: DeniedFlow): readonly PolicyRef[] {
 }
 
 function describe(flow: DeniedFlow): string {
-  const direction = (flow.traffic_direction ?? "").toLowerCase();
   const port = flow.l4?.TCP?.destination_port ?? flow.l4?.UDP?.destination_port;
-  const what = flow.l7?.http?.method ? `HTTP ${flow.l7.http.method} refused` : `dropped at ${direction}, port ${port}`;
+  const what = flow.l7?.http?.method ? `HTTP ${flow.l7.http.method} refused` : `${(flow.traffic_direction ?? "").toLowerCase()} to port ${port}`;
+  const [line] = flow.extensions?.lines ?? [];
+  if (line) return `${what}: ${line.replace(/^.*?: /, "")}`;
   const names = policiesOf(flow).map(({ namespace, name }) => (namespace ? `${namespace}/${name}` : (name ?? "")));
-  const by = names.length > 0 ? `by ${[...new Set(names)].join(", ")}` : `(${flow.drop_reason_desc ?? "no policy allows it"})`;
-  return `${what} ${by}${flow.explanation ? `: ${flow.explanation}` : ""}`;
+  return `${what}: ${names.length > 0 ? `denied by ${[...new Set(names)].join(", ")}` : (flow.drop_reason_desc ?? "no policy allows it")}`;
 }
 
 async function deniedFlows(roots: readonly string[], since: Date): Promise<DeniedFlow[]> {
-  const lists = await Promise.all(
-    roots.map((root) => observe(`unix://${join(root, "var/run/cilium/hubble.sock")}`, since).catch(() => [])),
-  );
+  const lists = await Promise.all(roots.map((root) => observe(`unix://${join(root, "run/cilium/hubble.sock")}`, since).catch(() => [])));
   return lists.flat();
 }
 

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
-import { existsSync, mkdirSync, realpathSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { type NodeHost, rootSteps } from "../node-host.ts";
 import type { Pod } from "../objects.ts";
 import { paths } from "../paths.ts";
@@ -9,7 +9,7 @@ import { removeCgroup } from "../process/cgroup.ts";
 import { captureIn, makeSandbox, type Sandbox, type Step } from "../process/sandbox.ts";
 import { type Attachment, addNetwork, deleteNetwork, type NetworkList, type NetworkResult, readNetworkList } from "./cni.ts";
 
-/** A directory or file of the machine at a path of the pod. */
+/** A directory or file of the machine at a path of the pod, without symbolic links in it. */
 export interface Mount {
   readonly source: string;
   readonly target: string;
@@ -105,6 +105,8 @@ function ownSteps(host: NodeHost, pod: Pod, cgroup: string, netns: string, mount
     ["cgroup", join(cgroup, "sandbox")],
     ["join", String(host.sandbox.pid)],
     ["newnet", netns],
+    // Without IPv6 in the cluster a pod must not solicit routers: every such packet would be a drop.
+    ...(host.config.ipv6 ? [] : [["write", "/proc/sys/net/ipv6/conf/default/disable_ipv6", "1"] satisfies Step]),
     ["unshare", "private"],
     ["hostname", hostname],
     ...rootSteps(directory),
@@ -116,7 +118,7 @@ function ownSteps(host: NodeHost, pod: Pod, cgroup: string, netns: string, mount
 
 function mountSteps(mounts: readonly Mount[], root: string): Step[] {
   return mounts.flatMap(({ source, target, readOnly }): Step[] => {
-    const at = root === "" ? target : `${root}${withoutLinks(target)}`;
+    const at = `${root}${target}`;
     return readOnly
       ? [
           ["bind", source, at],
@@ -124,14 +126,6 @@ function mountSteps(mounts: readonly Mount[], root: string): Step[] {
         ]
       : [["bind", source, at]];
   });
-}
-
-// A symbolic link such as /var/run → /run would lead out of the root that is being made. The lower layer is the machine's root.
-function withoutLinks(path: string): string {
-  for (let existing = path; existing !== "/"; existing = dirname(existing)) {
-    if (existsSync(existing)) return realpathSync(existing) + path.slice(existing.length);
-  }
-  return path;
 }
 
 /** Writes /etc/hosts, /etc/hostname and /etc/resolv.conf of a pod and returns where they go. `ips` may still be unknown. */

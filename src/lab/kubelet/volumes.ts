@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { KeyToPath, Volume, VolumeProjection } from "kubernetes-types/core/v1.js";
 import type { Cluster } from "../cluster.ts";
@@ -37,12 +37,20 @@ export function makeVolumes(deps: VolumeDeps, pod: Pod): Mount[] {
     const from = mount.subPath ? join(source, mount.subPath) : source;
     if (!existsSync(from)) mkdirSync(from, { recursive: true });
     // The containers of a pod share one file system here; the first mount at a path wins.
-    if (!mounts.has(mount.mountPath))
-      mounts.set(mount.mountPath, { source: inNode(deps.host, from), target: mount.mountPath, readOnly: mount.readOnly === true });
+    const target = withoutLinks(mount.mountPath);
+    if (!mounts.has(target)) mounts.set(target, { source: inNode(deps.host, from), target, readOnly: mount.readOnly === true });
   }
   // Parents first: a mount over a directory would hide what is mounted below it.
   const all = pod.spec.hostNetwork ? [...mounts.values()].filter(({ source, target }) => source !== target) : [...mounts.values()];
   return all.toSorted((a, b) => a.target.length - b.target.length);
+}
+
+// A link such as /var/run → /run would lead out of the root of the node or of the pod. The lower layer of both is the machine's root.
+function withoutLinks(path: string): string {
+  for (let existing = path; existing !== "/"; existing = dirname(existing)) {
+    if (existsSync(existing)) return realpathSync(existing) + path.slice(existing.length);
+  }
+  return path;
 }
 
 // Host paths are made through /proc/PID/root; the mounts are made inside the node.
@@ -60,7 +68,7 @@ function makeVolume(deps: VolumeDeps, pod: Pod, volume: Volume): string {
 }
 
 function hostPath(host: NodeHost, path: string, type = ""): string {
-  const at = join(host.root, path);
+  const at = join(host.root, withoutLinks(path));
   if (existsSync(at)) return at;
   if (type === "File" || type === "Directory" || type === "Socket") throw new VolumeError(`hostPath ${path} is not there (type ${type})`);
   if (type === "FileOrCreate") {
