@@ -34,6 +34,7 @@ const LAYERS: readonly Layer[] = [
       ["tsc", ["--pretty", "false", "-p", "ui"]],
       ["biome", ["ci", "--error-on-warnings", "--max-diagnostics=20", "."]],
       ["knip", ["--no-progress"]],
+      ["scripts/generate", ["--check"]],
     ],
     timeoutMs: 120_000,
   },

@@ -17,7 +17,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   netlink: KERNEL,
 
   labels: ["types"],
-  identity: ["types", "labels", "statedb"],
+  identity: ["types", "labels", "fqdn", "statedb"],
   fqdn: ["types"],
   policy: ["types", "api", "labels", "identity", "fqdn"],
   ipam: ["types"],
