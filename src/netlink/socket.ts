@@ -18,7 +18,7 @@ export function openNetlink(place: { readonly netns?: Netns } = {}): Netlink {
 class KernelNetlink implements Netlink {
   readonly #socket: NetlinkSocket;
   readonly #another: () => NetlinkSocket;
-  /** Of its own, so that an answer that comes late cannot be taken for another request's. */
+  /** For what the kernel takes long for, opened when first needed: of its own, so that its answers cannot be taken for others'. */
   #slow: NetlinkSocket | undefined;
   #slowQueue: Promise<unknown> = Promise.resolve();
   #sequence = 1;
@@ -26,8 +26,6 @@ class KernelNetlink implements Netlink {
   constructor(socket: NetlinkSocket, another: () => NetlinkSocket) {
     this.#socket = socket;
     this.#another = another;
-    // Opened now: the namespace may be reachable only now.
-    this.#slow = undefined;
   }
 
   createVeth(request: VethRequest): VethPair {

@@ -14,7 +14,8 @@ const SO_RCVBUFFORCE = 33;
 /** A netlink socket of one protocol (0 = route), in the own or another namespace. Requests and answers are whole netlink messages. */
 export class NetlinkSocket implements Disposable {
   readonly #fd: number;
-  readonly #into = Buffer.allocUnsafe(256 * 1024);
+  /** The kernel fills 32 KiB at most. */
+  readonly #into = Buffer.allocUnsafe(64 * 1024);
 
   constructor(protocol: number, netns?: Netns) {
     this.#fd = check("socket AF_NETLINK", kernel().socket(AF_NETLINK, SOCK_RAW, protocol, netns?.fd));
