@@ -65,7 +65,11 @@ function ensureOwnService(core: Core, { serviceAddress, endpoint }: BootstrapOpt
   const labels = { component: "apiserver", provider: "kubernetes" };
   ensure(core, "services", {
     metadata: { name: "kubernetes", namespace: "default", labels },
-    spec: { type: "ClusterIP", clusterIP: serviceAddress, ports: [{ name: "https", port: 443, protocol: "TCP", targetPort: endpoint.port }] },
+    spec: {
+      type: "ClusterIP",
+      clusterIP: serviceAddress,
+      ports: [{ name: "https", port: 443, protocol: "TCP", targetPort: endpoint.port }],
+    },
   });
 }
 

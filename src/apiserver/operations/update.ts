@@ -59,7 +59,8 @@ export function replace(
   ];
   if (problems.length > 0) throw invalid(resource, name, problems);
   bumpGeneration(resource, before, object);
-  if (!options.applied) recordUpdate(resource, before, object, options.fieldManager ?? "unknown", core.now(), options.recordAs ?? options.subresource);
+  if (!options.applied)
+    recordUpdate(resource, before, object, options.fieldManager ?? "unknown", core.now(), options.recordAs ?? options.subresource);
   return commit(core, resource, before, object, options);
 }
 

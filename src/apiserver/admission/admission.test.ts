@@ -1,0 +1,170 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import type { LocalClient } from "../client.ts";
+import type { ApiError } from "../errors.ts";
+import { deploymentNamed, podNamed, startTestServer } from "../fixture.ts";
+import { at, type KubeObject } from "../object.ts";
+import { parseRange, toAddress, toNumber } from "./ranges.ts";
+
+async function withClient(body: (client: LocalClient) => void): Promise<void> {
+  await using server = await startTestServer({ serviceCidr: "10.96.0.0/16", serviceCidrV6: "fd00:10:96::/112" });
+  body(server.api.client);
+}
+
+const service = (name: string, spec: object) => ({ metadata: { name, namespace: "default" }, spec: { ports: [{ port: 80 }], ...spec } });
+const spec = (object: KubeObject | undefined) => object?.spec as Record<string, unknown>;
+const refuses = (action: () => unknown, status: number, message: RegExp) =>
+  assert.throws(action, (thrown: ApiError) => thrown.httpStatus === status && message.test(thrown.message));
+
+describe("service admission", () => {
+  it("gives addresses of the range, each once, and keeps them on update", () =>
+    withClient((client) => {
+      const one = client.create("services", service("one", {}));
+      const two = client.create("services", service("two", {}));
+      assert.match(String(spec(one).clusterIP), /^10\.96\./);
+      assert.notEqual(spec(one).clusterIP, spec(two).clusterIP);
+      const updated = client.update("services", service("one", { selector: { a: "b" } }));
+      assert.equal(spec(updated).clusterIP, spec(one).clusterIP);
+      assert.deepEqual(spec(updated).ports, [{ port: 80, protocol: "TCP", targetPort: 80 }]);
+    }));
+
+  it("refuses an address that is taken, outside of the range, or changed", () =>
+    withClient((client) => {
+      client.create("services", service("one", { clusterIP: "10.96.0.10" }));
+      refuses(() => client.create("services", service("two", { clusterIP: "10.96.0.10" })), 422, /already allocated/);
+      refuses(() => client.create("services", service("two", { clusterIP: "192.0.2.1" })), 422, /not in the valid range/);
+      refuses(() => client.update("services", service("one", { clusterIP: "10.96.0.11" })), 422, /may not change once set/);
+    }));
+
+  it("knows headless, external and dual-stack services", () =>
+    withClient((client) => {
+      assert.deepEqual(spec(client.create("services", service("headless", { clusterIP: "None" }))).clusterIPs, ["None"]);
+      const external = client.create("services", {
+        metadata: { name: "external", namespace: "default" },
+        spec: { type: "ExternalName", externalName: "a.b" },
+      });
+      assert.equal(spec(external).clusterIP, undefined);
+      const dual = spec(client.create("services", service("dual", { ipFamilyPolicy: "PreferDualStack" })));
+      assert.deepEqual(dual.ipFamilies, ["IPv4", "IPv6"]);
+      assert.match(String(at(dual, "clusterIPs", "1") ?? (dual.clusterIPs as string[])[1]), /^fd00:10:96::/);
+    }));
+
+  it("gives node ports and takes them back", () =>
+    withClient((client) => {
+      const port = (object: KubeObject) => (spec(object).ports as { nodePort?: number }[])[0]?.nodePort;
+      const nodePort = port(client.create("services", service("np", { type: "NodePort" })));
+      assert.ok(nodePort && nodePort >= 30_000 && nodePort <= 32_767);
+      assert.equal(port(client.update("services", service("np", { type: "NodePort", sessionAffinity: "ClientIP" }))), nodePort);
+      refuses(
+        () => client.create("services", service("two", { type: "NodePort", ports: [{ port: 1, nodePort }] })),
+        422,
+        /already allocated/,
+      );
+      assert.equal(port(client.update("services", service("np", { type: "ClusterIP" }))), undefined);
+    }));
+
+  it("names every port of several", () =>
+    withClient((client) =>
+      refuses(
+        () => client.create("services", service("s", { ports: [{ port: 1 }, { port: 2 }] })),
+        422,
+        /spec.ports\[0\].name: Required value/,
+      ),
+    ));
+});
+
+describe("pod admission", () => {
+  it("sets what the author left out", () =>
+    withClient((client) => {
+      const pod = spec(client.create("pods", podNamed("p")));
+      assert.equal(pod.restartPolicy, "Always");
+      assert.equal(pod.serviceAccountName, "default");
+      assert.equal((pod.tolerations as unknown[]).length, 2);
+      const [container] = pod.containers as { imagePullPolicy: string; volumeMounts: { mountPath: string }[] }[];
+      assert.equal(container?.imagePullPolicy, "IfNotPresent");
+      assert.equal(container?.volumeMounts[0]?.mountPath, "/var/run/secrets/kubernetes.io/serviceaccount");
+      assert.deepEqual(client.get<KubeObject>("pods", "p", "default")?.status, { phase: "Pending", qosClass: "BestEffort" });
+    }));
+
+  it("refuses changes of a pod except of its image", () =>
+    withClient((client) => {
+      client.create("pods", podNamed("p"));
+      client.patch("pods", "p", "default", { spec: { containers: [{ name: "main", image: "nginx:2" }] } }, { type: "strategic" });
+      refuses(() => client.patch("pods", "p", "default", { spec: { hostNetwork: true } }), 422, /pod updates may not change fields/);
+    }));
+
+  const wrong: readonly [title: string, spec: object, message: RegExp][] = [
+    ["without containers", { containers: [] }, /spec.containers: Required value/],
+    ["with a bad name", { containers: [{ name: "A_b", image: "x" }] }, /RFC 1123 label/],
+    ["without image", { containers: [{ name: "a" }] }, /spec.containers\[0\].image: Required value/],
+    [
+      "with two of one name",
+      {
+        containers: [
+          { name: "a", image: "x" },
+          { name: "a", image: "x" },
+        ],
+      },
+      /Duplicate value/,
+    ],
+    [
+      "with a mount of nothing",
+      { containers: [{ name: "a", image: "x", volumeMounts: [{ name: "v", mountPath: "/v" }] }] },
+      /Not found: "v"/,
+    ],
+    ["with a strange restart policy", { containers: [{ name: "a", image: "x" }], restartPolicy: "Maybe" }, /Unsupported value: "Maybe"/],
+    [
+      "with an impossible port",
+      { containers: [{ name: "a", image: "x", ports: [{ containerPort: 70000 }] }] },
+      /must be between 1 and 65535/,
+    ],
+    [
+      "with an unknown account",
+      { containers: [{ name: "a", image: "x" }], serviceAccountName: "nobody" },
+      /serviceaccount "nobody" not found/,
+    ],
+  ];
+  for (const [title, podSpec, message] of wrong) {
+    it(`refuses a pod ${title}`, () =>
+      withClient((client) =>
+        refuses(() => client.create("pods", { metadata: { name: "p", namespace: "default" }, spec: podSpec }), 422, message),
+      ));
+  }
+});
+
+describe("workload admission", () => {
+  it("sets a deployment's defaults", () =>
+    withClient((client) => {
+      const deployment = spec(client.create("deployments.apps", deploymentNamed("web")));
+      assert.equal(deployment.replicas, 1);
+      assert.deepEqual(deployment.strategy, { type: "RollingUpdate", rollingUpdate: { maxUnavailable: "25%", maxSurge: "25%" } });
+    }));
+
+  it("refuses a selector that does not match, and a changed one", () =>
+    withClient((client) => {
+      const wrong = deploymentNamed("web");
+      wrong.spec.selector.matchLabels.app = "other";
+      refuses(() => client.create("deployments.apps", wrong), 422, /`selector` does not match template `labels`/);
+      client.create("deployments.apps", deploymentNamed("web"));
+      refuses(() => client.update("deployments.apps", wrong), 422, /immutable|does not match/);
+    }));
+
+  it("labels a job's pods with its uid", () =>
+    withClient((client) => {
+      const template = { spec: { restartPolicy: "Never", containers: [{ name: "a", image: "x" }] } };
+      const job = client.create("jobs.batch", { metadata: { name: "j", namespace: "default" }, spec: { template } });
+      assert.deepEqual(at(job, "spec", "selector", "matchLabels"), { "batch.kubernetes.io/controller-uid": job.metadata.uid });
+    }));
+
+  it("moves a secret's stringData into data", () =>
+    withClient((client) => {
+      const secret = client.create("secrets", { metadata: { name: "s", namespace: "default" }, stringData: { a: "b" } });
+      assert.deepEqual([secret.data, secret.stringData, secret.type], [{ a: "Yg==" }, undefined, "Opaque"]);
+    }));
+});
+
+describe("address ranges", () => {
+  const pairs = ["10.96.0.1", "255.255.255.255", "::", "::1", "fd00:10:96::a", "1:0:0:2::3", "1:2:3:4:5:6:7:8"];
+  for (const text of pairs) it(`reads and writes ${text}`, () => assert.equal(toAddress(toNumber(text), text.includes(":") ? 6 : 4), text));
+  it("refuses what is no range", () => assert.throws(() => parseRange("10.0.0.0"), /is not an address range/));
+});
