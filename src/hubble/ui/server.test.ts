@@ -1,0 +1,38 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { pathToFileURL } from "node:url";
+import { silentLogger } from "#runtime/logger.ts";
+import { startUi } from "./server.ts";
+
+describe("startUi", () => {
+  const directory = mkdtempSync(join(tmpdir(), "ui-"));
+  let ui: Awaited<ReturnType<typeof startUi>>;
+  const get = (path: string, init?: RequestInit) => fetch(`http://127.0.0.1:${ui.port}${path}`, init);
+
+  before(async () => {
+    for (const name of ["index.html", "main.js", "style.css"]) writeFileSync(join(directory, name), `<html>${name}`);
+    const config = { host: "127.0.0.1", port: 0, relay: "unix:///nowhere.sock", directory: pathToFileURL(`${directory}/`) };
+    ui = await startUi({ log: silentLogger }, config);
+  });
+  after(async () => {
+    await ui[Symbol.asyncDispose]();
+    rmSync(directory, { recursive: true });
+  });
+
+  it("serves the page and its parts with safe headers", async () => {
+    const page = await get("/?namespace=demo");
+    assert.equal(await page.text(), "<html>index.html");
+    assert.match(page.headers.get("content-security-policy") ?? "", /default-src 'self'/);
+    assert.equal((await get("/main.js")).headers.get("content-type"), "text/javascript; charset=utf-8");
+  });
+  it("knows nothing else and cannot be written to", async () => {
+    assert.equal((await get("/../package.json")).status, 404);
+    assert.equal((await get("/", { method: "POST" })).status, 405);
+  });
+  it("ends the stream when there is no relay, so that the page tries again", async () => {
+    assert.equal(await (await get("/api/flows")).text(), ": flows\n\n");
+  });
+});
