@@ -7,7 +7,6 @@
 #include <limits.h>
 #include <sched.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -36,17 +35,6 @@ static napi_value js_bpf(napi_env env, napi_callback_info info)
 	struct bytes attr = bytes_arg(&c, 1);
 	place_pointers(&c, 2, attr);
 	return c.failed ? NULL : result(env, syscall(SYS_bpf, command, attr.data, attr.len));
-}
-
-/* ioctl(fd, request, block, ...[offset, buffer]) */
-static napi_value js_ioctl(napi_env env, napi_callback_info info)
-{
-	struct call c = read_call(env, info);
-	int fd = int_arg(&c, 0);
-	unsigned long request = int_arg(&c, 1);
-	struct bytes block = bytes_arg(&c, 2);
-	place_pointers(&c, 3, block);
-	return c.failed ? NULL : result(env, ioctl(fd, request, block.data));
 }
 
 static napi_value js_setns(napi_env env, napi_callback_info info)
@@ -102,14 +90,6 @@ static napi_value js_bind(napi_env env, napi_callback_info info)
 	return c.failed ? NULL : result(env, bind(fd, address.data, address.len));
 }
 
-static napi_value js_connect(napi_env env, napi_callback_info info)
-{
-	struct call c = read_call(env, info);
-	int fd = int_arg(&c, 0);
-	struct bytes address = bytes_arg(&c, 1);
-	return c.failed ? NULL : result(env, connect(fd, address.data, address.len));
-}
-
 static napi_value js_listen(napi_env env, napi_callback_info info)
 {
 	struct call c = read_call(env, info);
@@ -135,19 +115,6 @@ static napi_value js_getsockopt(napi_env env, napi_callback_info info)
 	if (c.failed)
 		return NULL;
 	int status = getsockopt(fd, level, option, into.data, &len);
-	return result(env, status < 0 ? status : (int64_t)len);
-}
-
-/* getsockname(fd, into): bytes written */
-static napi_value js_getsockname(napi_env env, napi_callback_info info)
-{
-	struct call c = read_call(env, info);
-	int fd = int_arg(&c, 0);
-	struct bytes into = bytes_arg(&c, 1);
-	socklen_t len = into.len;
-	if (c.failed)
-		return NULL;
-	int status = getsockname(fd, into.data, &len);
 	return result(env, status < 0 ? status : (int64_t)len);
 }
 
@@ -217,13 +184,13 @@ static const struct {
 	const char *name;
 	napi_callback function;
 } functions[] = {
-	{ "bpf", js_bpf }, { "ioctl", js_ioctl },
-	{ "objectInspect", object_inspect }, { "objectLoad", object_load },
+	{ "bpf", js_bpf },
+	{ "objectLoad", object_load },
 	{ "ringOpen", ring_open }, { "ringClose", ring_close },
 	{ "setns", js_setns }, { "unshare", js_unshare },
 	{ "mount", js_mount }, { "umount", js_umount },
-	{ "socket", js_socket }, { "bind", js_bind }, { "connect", js_connect }, { "listen", js_listen },
-	{ "setsockopt", js_setsockopt }, { "getsockopt", js_getsockopt }, { "getsockname", js_getsockname },
+	{ "socket", js_socket }, { "bind", js_bind }, { "listen", js_listen },
+	{ "setsockopt", js_setsockopt }, { "getsockopt", js_getsockopt },
 	{ "send", js_send }, { "sendLater", send_later }, { "recv", js_recv }, { "close", js_close },
 	{ "clockGettime", js_clock_gettime },
 };

@@ -15,30 +15,6 @@ export interface ObjectFailure {
   maps?: undefined;
 }
 
-export interface ProgramFacts {
-  name: string;
-  section: string;
-  type: number;
-  attachType: number;
-}
-
-export interface MapFacts {
-  name: string;
-  type: number;
-  keySize: number;
-  valueSize: number;
-  maxEntries: number;
-  flags: number;
-  /** The initial bytes of a data section (`.rodata.config`), absent for other maps. */
-  initial?: Buffer;
-}
-
-export interface ObjectFacts {
-  errno: 0;
-  programs: ProgramFacts[];
-  maps: MapFacts[];
-}
-
 export interface LoadedFds {
   errno: 0;
   /** The caller's own file descriptors (close-on-exec), by name. */
@@ -62,10 +38,7 @@ export type RingHandle = { readonly __ring: unique symbol };
 export interface Kernel {
   /** bpf(2). Pairs (offset, buffer) are written into `attr` as 64-bit addresses before the call. */
   bpf(command: number, attr: Uint8Array, ...pointers: PointerArguments): number;
-  /** ioctl(2) with a block, pointers as in `bpf`. */
-  ioctl(fd: number, request: number, block: Uint8Array, ...pointers: PointerArguments): number;
 
-  objectInspect(path: string): ObjectFacts | ObjectFailure;
   /** With `pinRoot` maps that ask for it are pinned and reused there by name; without, no map is pinned. */
   objectLoad(path: string, options: LoadOptions, pinRoot?: string): LoadedFds | ObjectFailure;
 
@@ -85,12 +58,10 @@ export interface Kernel {
   /** Close-on-exec always. With `netns` the socket lives there and the thread stays where it was. */
   socket(domain: number, type: number, protocol: number, netns?: number): number;
   bind(fd: number, address: Uint8Array): number;
-  connect(fd: number, address: Uint8Array): number;
   listen(fd: number, backlog: number): number;
   setsockopt(fd: number, level: number, option: number, value: Uint8Array): number;
   /** Returns the bytes written. */
   getsockopt(fd: number, level: number, option: number, into: Uint8Array): number;
-  getsockname(fd: number, into: Uint8Array): number;
   send(fd: number, data: Uint8Array, flags: number): number;
   /** `send` on the thread pool, of a copy of `data`. */
   sendLater(fd: number, data: Uint8Array, flags: number): Promise<number>;

@@ -37,7 +37,6 @@ napi_value text(napi_env env, const char *value);
 napi_value result(napi_env env, int64_t value);
 void set(napi_env env, napi_value object, const char *key, napi_value value);
 
-napi_value object_inspect(napi_env env, napi_callback_info info);
 napi_value object_load(napi_env env, napi_callback_info info);
 napi_value ring_open(napi_env env, napi_callback_info info);
 napi_value ring_close(napi_env env, napi_callback_info info);

@@ -1,17 +1,10 @@
-import type { LoadedFds, LoadOptions, ObjectFacts, ObjectFailure, PointerArguments } from "../../native/kernel.d.ts";
+import type { LoadedFds, LoadOptions, ObjectFailure, PointerArguments } from "../../native/kernel.d.ts";
 import { check } from "./kernel-error.ts";
 import { kernel } from "./native.ts";
-
-export type { LoadedFds, LoadOptions, MapFacts, ObjectFacts, ObjectFailure, ProgramFacts } from "../../native/kernel.d.ts";
 
 /** bpf(2): the result or -errno. Pairs (offset, buffer) put the buffers' addresses into `attr`; see `bpf_attr` in linux/bpf.h. */
 export function bpf(command: number, attr: Uint8Array, ...pointers: PointerArguments): number {
   return kernel().bpf(command, attr, ...pointers);
-}
-
-/** Programs and maps of an object file, not loaded. */
-export function inspectObject(path: string): ObjectFacts | ObjectFailure {
-  return kernel().objectInspect(path);
 }
 
 /** Loads an object file with libbpf; the descriptors are the caller's. */
