@@ -3,7 +3,7 @@ import { cpus } from "node:os";
 import { type DatapathConfig, encodeConfig } from "#datapath/gen/config.ts";
 import { type DropReason, dropReasonNames, EventType, observationPointNames } from "#datapath/gen/enums.ts";
 import * as gen from "#datapath/gen/structs.ts";
-import { u32, u64 } from "#ebpf/codec.ts";
+import { type Codec, u32, u64 } from "#ebpf/codec.ts";
 import { buildPacket, macOf, type PacketSpec } from "#packet/build.ts";
 import type { Packet } from "#packet/headers.ts";
 import { parsePacket } from "#packet/parse.ts";
@@ -19,6 +19,7 @@ export interface Outcome {
   /** Name of the drop reason, as in the enum: `POLICY_DENIED`. */
   readonly reason: string | undefined;
   readonly packet: Packet;
+  readonly bytes: Uint8Array;
   readonly mark: number;
   readonly events: readonly gen.Event[];
   /** Observation points of the trace events, in order: `TO_ENDPOINT`. */
@@ -53,6 +54,7 @@ export class Datapath implements AsyncDisposable {
   #wake: (() => void) | undefined;
   readonly maps: NodeMaps;
   readonly #lost: number;
+  readonly #metrics: number;
 
   constructor(config: Partial<DatapathConfig>, reuse: Readonly<Record<string, number>>) {
     this.#path = `/run/netns/ciliabpf-${process.pid}-${Math.random().toString(36).slice(2, 8)}`;
@@ -66,6 +68,7 @@ export class Datapath implements AsyncDisposable {
     this.#objects.push(lxc, host);
     this.maps = new NodeMaps(lxc.maps);
     this.#lost = lxc.maps.cilium_events_lost ?? -1;
+    this.#metrics = lxc.maps.cilium_metrics ?? -1;
     this.#stopRing = readRing(lxc.maps.cilium_events ?? -1, 8 * 1024 * 1024, (batch) => {
       for (const { event } of recordsOf(batch)) this.#events.push(event);
       this.#wake?.();
@@ -116,6 +119,11 @@ export class Datapath implements AsyncDisposable {
     return inNetns(this.#netns, () => testRun(this.program(program), bytes, input));
   }
 
+  /** Waits for the records of all runs so far and forgets them. */
+  async settle(): Promise<void> {
+    await this.#eventsUntilSentinel();
+  }
+
   /** Runs `work` in the namespace of the veths. */
   inside<T>(work: () => T): T {
     return inNetns(this.#netns, work);
@@ -157,13 +165,17 @@ export class Datapath implements AsyncDisposable {
 
   /** Records that did not fit into the ring, of all CPUs. */
   lostEvents(): bigint {
-    const size = 8 * cpus().length;
-    const perCpu = new TestMap(this.#lost, u32, {
-      size,
-      encode: () => undefined,
-      decode: (from: Buffer) => Array.from({ length: size / 8 }, (_, i) => u64.decode(from, i * 8)),
-    });
-    return (perCpu.get(0) ?? []).reduce((sum, n) => sum + n, 0n);
+    return (
+      perCpu(this.#lost, u64)
+        .get(0)
+        ?.reduce((sum, n) => sum + n, 0n) ?? 0n
+    );
+  }
+
+  /** What `cilium_metrics` counted, of all CPUs. */
+  metric(reason: number, direction: number): gen.MetricsValue {
+    const values = perCpu(this.#metrics, gen.metricsValue).get(reason + 256 * direction) ?? [];
+    return values.reduce((sum, one) => ({ count: sum.count + one.count, bytes: sum.bytes + one.bytes }), { count: 0n, bytes: 0n });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -190,10 +202,21 @@ function outcomeOf(out: RunOutput, events: readonly gen.Event[]): Outcome {
     verdict: VERDICTS[out.code as keyof typeof VERDICTS],
     reason: drop === undefined ? undefined : dropReasonNames[drop.subtype as DropReason],
     packet: parsePacket(out.bytes),
+    bytes: out.bytes,
     mark: out.mark,
     events,
     traces: events.filter((event) => event.type === EventType.TRACE).map((event) => observationPointNames[event.subtype] ?? "?"),
   };
+}
+
+/** A per-CPU map, read only: a value a CPU. */
+function perCpu<T>(fd: number, one: Codec<T>): TestMap<number, T[]> {
+  const count = cpus().length;
+  return new TestMap(fd, u32, {
+    size: one.size * count,
+    encode: () => undefined,
+    decode: (from: Buffer) => Array.from({ length: count }, (_, i) => one.decode(from, i * one.size)),
+  });
 }
 
 /** Loads the programs and makes their world. Records of every packet are on unless `config` says otherwise. */
