@@ -16,24 +16,39 @@ export async function observeFile(context: CommandContext, request: GetFlowsRequ
   const wanted = wantedOf(request);
   if (file !== "-" && !existsSync(file)) throw new UsageError(`--input-file ${file} does not exist`);
   const input = file === "-" ? context.stdin : createReadStream(file);
-  const limit = request.number === 0n ? Number.POSITIVE_INFINITY : Number(request.number);
-  const newest: GetFlowsResponse[] = [];
-  let line = 0;
-  let printed = 0;
+  const chosen = choose(request, printer);
+  let number = 0;
   for await (const text of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
-    line++;
-    if (text.trim() === "") continue;
-    const response = parseResponse(text, context, line);
-    if (response === undefined || !wanted(response)) continue;
-    if (request.first || limit === Number.POSITIVE_INFINITY) {
-      printer.print(response);
-      if (++printed >= limit) return;
-      continue;
-    }
-    newest.push(response);
-    if (newest.length > limit) newest.shift();
+    const response = parseResponse(text, context, ++number);
+    if (response !== undefined && wanted(response) && !chosen.take(response)) break;
   }
-  for (const response of newest) printer.print(response);
+  chosen.end();
+}
+
+/** Prints at once, or keeps the newest until the end. `take` says whether more is wanted. */
+function choose(request: GetFlowsRequest, printer: Printer): { take(response: GetFlowsResponse): boolean; end(): void } {
+  const limit = request.number === 0n ? Number.POSITIVE_INFINITY : Number(request.number);
+  if (request.first || limit === Number.POSITIVE_INFINITY) {
+    let printed = 0;
+    return {
+      take(response) {
+        printer.print(response);
+        return ++printed < limit;
+      },
+      end: () => undefined,
+    };
+  }
+  const newest: GetFlowsResponse[] = [];
+  return {
+    take(response) {
+      newest.push(response);
+      if (newest.length > limit) newest.shift();
+      return true;
+    },
+    end() {
+      for (const response of newest) printer.print(response);
+    },
+  };
 }
 
 function wantedOf(request: GetFlowsRequest): (response: GetFlowsResponse) => boolean {
@@ -55,8 +70,9 @@ function compile(request: GetFlowsRequest): ReturnType<typeof compileFilters> {
   }
 }
 
-/** A line that is a response or, as before 0.11, a bare flow. What is neither is reported and left out. */
+/** A line that is a response or, as before 0.11, a bare flow. What is neither is reported and left out; so are empty lines. */
 function parseResponse(text: string, context: CommandContext, line: number): GetFlowsResponse | undefined {
+  if (text.trim() === "") return undefined;
   const options = { ignoreUnknownFields: true, registry: createRegistry(ExplanationSchema) };
   try {
     const json = JSON.parse(text) as JsonValue;

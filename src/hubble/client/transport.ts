@@ -21,11 +21,17 @@ export interface TransportOptions {
   /** Time to connect, milliseconds. */
   readonly dialTimeoutMs?: number;
   readonly interceptors?: readonly Interceptor[];
+  /** Ask the other side for a sign of life every ten seconds, so that a dead one is noticed. */
+  readonly keepAlive?: boolean;
 }
 
 export interface GrpcConnection extends Disposable {
   readonly transport: Transport;
+  /** Connects if need be. True when the connection stands. Never rejects. */
+  connect(): Promise<boolean>;
 }
+
+const KEEP_ALIVE = { pingIntervalMs: 10_000, pingTimeoutMs: 5000, pingIdleConnection: true, idleConnectionTimeoutMs: 2 ** 31 - 1 };
 
 /** A gRPC connection. It connects at the first call and again after a failure. Disposing cuts it. */
 export function openConnection(options: TransportOptions): GrpcConnection {
@@ -34,9 +40,13 @@ export function openConnection(options: TransportOptions): GrpcConnection {
   const authority = "path" in address ? "localhost" : formatSocketAddress({ ...address, host: address.host || "localhost" });
   const url = `${secure ? "https" : "http"}://${authority}`;
   const createConnection = () => dial(address, secure ? tlsOptions(options.tls ?? {}, address) : undefined, options.dialTimeoutMs ?? 0);
-  const sessionManager = new Http2SessionManager(url, {}, { createConnection });
+  const sessionManager = new Http2SessionManager(url, options.keepAlive ? KEEP_ALIVE : {}, { createConnection });
   const transport = createGrpcTransport({ baseUrl: url, sessionManager, interceptors: [...(options.interceptors ?? [])] });
-  return { transport, [Symbol.dispose]: () => sessionManager.abort() };
+  const connect = async () => {
+    const state = await sessionManager.connect();
+    return state !== "error";
+  };
+  return { transport, connect, [Symbol.dispose]: () => sessionManager.abort() };
 }
 
 function dial(address: SocketAddress, tls: ReturnType<typeof tlsOptions> | undefined, timeoutMs: number) {

@@ -1,0 +1,113 @@
+import { Code, ConnectError, createClient, type HandlerContext, type ServiceImpl } from "@connectrpc/connect";
+import { type Node, Observer, type ServerStatusResponse } from "#api/gen/observer/observer_pb.ts";
+import { NodeState } from "#api/gen/relay/relay_pb.ts";
+import { compileFilters } from "../filters/build.ts";
+import { EXPLAIN_HEADER } from "../observer/explain-header.ts";
+import { compileMask } from "../observer/mask.ts";
+import { validated } from "../observer/service.ts";
+import { type FlowsConfig, relayFlows } from "./flows.ts";
+import type { PeerPool, PoolNode } from "./pool.ts";
+
+/** Name of the relay's version in the response's metadata. */
+const RELAY_VERSION_HEADER = "hubble-relay-version";
+const UNARY_TIMEOUT_MS = 12_000;
+
+/** The observer's methods over all nodes. */
+export function relayService(pool: PeerPool, version: string, config: FlowsConfig): ServiceImpl<typeof Observer> {
+  const announce = (context: HandlerContext) => context.responseHeader.set(RELAY_VERSION_HEADER, version);
+  const nodeOnly = (method: string) => new ConnectError(`${method} not implemented: ask an agent`, Code.Unimplemented);
+  return {
+    async *getFlows(request, context) {
+      announce(context);
+      // What no node could understand is refused here, once.
+      validated(() => compileFilters(request.whitelist, request.blacklist));
+      validated(() => compileMask(request.fieldMask?.paths ?? []));
+      const explain = context.requestHeader.get(EXPLAIN_HEADER);
+      yield* relayFlows(pool, request, explain === null ? {} : { [EXPLAIN_HEADER]: explain }, context.signal, config);
+    },
+    // biome-ignore lint/correctness/useYield: refuses
+    async *getAgentEvents() {
+      throw nodeOnly("GetAgentEvents");
+    },
+    // biome-ignore lint/correctness/useYield: refuses
+    async *getDebugEvents() {
+      throw nodeOnly("GetDebugEvents");
+    },
+    async getNodes(_, context) {
+      announce(context);
+      return { nodes: await Promise.all(pool.nodes().map((node) => describeNode(node, context.signal))) };
+    },
+    async getNamespaces(_, context) {
+      announce(context);
+      const answers = await askConnected(pool, (node) => createClient(Observer, node.transport).getNamespaces({}, limits(context.signal)));
+      const seen = new Map(
+        answers.flatMap(({ answer }) => answer?.namespaces ?? []).map((found) => [`${found.cluster}/${found.namespace}`, found]),
+      );
+      return { namespaces: [...seen.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, found]) => found) };
+    },
+    async serverStatus(_, context) {
+      announce(context);
+      return sumStatus(pool, version, context.signal);
+    },
+  };
+}
+
+function limits(signal: AbortSignal) {
+  return { signal, timeoutMs: UNARY_TIMEOUT_MS };
+}
+
+function askStatus(node: PoolNode, signal: AbortSignal): Promise<ServerStatusResponse> {
+  return createClient(Observer, node.transport).serverStatus({}, limits(signal));
+}
+
+interface Answer<T> {
+  readonly node: PoolNode;
+  /** Undefined: not connected, or no answer in time. */
+  readonly answer: T | undefined;
+}
+
+async function askConnected<T>(pool: PeerPool, ask: (node: PoolNode) => Promise<T>): Promise<Answer<T>[]> {
+  const settle = async (node: PoolNode): Promise<Answer<T>> => {
+    if (!node.connected) return { node, answer: undefined };
+    try {
+      return { node, answer: await ask(node) };
+    } catch {
+      // The node counts as unavailable, which is what the caller reports.
+      return { node, answer: undefined };
+    }
+  };
+  return Promise.all(pool.nodes().map(settle));
+}
+
+async function describeNode(node: PoolNode, signal: AbortSignal): Promise<Node> {
+  const { name, address, tlsServerName } = node.peer;
+  const blank = { version: "", uptimeNs: 0n, numFlows: 0n, maxFlows: 0n, seenFlows: 0n };
+  const tls = { $typeName: "observer.TLS" as const, enabled: false, serverName: tlsServerName ?? "" };
+  const make = (state: NodeState, numbers: typeof blank): Node => ({ $typeName: "observer.Node", name, address, tls, state, ...numbers });
+  if (!node.connected) return make(NodeState.NODE_UNAVAILABLE, blank);
+  try {
+    const { version, uptimeNs, numFlows, maxFlows, seenFlows } = await askStatus(node, signal);
+    return make(NodeState.NODE_CONNECTED, { version, uptimeNs, numFlows, maxFlows, seenFlows });
+  } catch {
+    // Connected, yet no answer in time: the state says so.
+    return make(NodeState.NODE_ERROR, blank);
+  }
+}
+
+async function sumStatus(pool: PeerPool, version: string, signal: AbortSignal) {
+  const answers = await askConnected(pool, (node) => askStatus(node, signal));
+  const answered = answers.flatMap(({ answer }) => (answer === undefined ? [] : [answer]));
+  const missing = answers.filter(({ answer }) => answer === undefined).map(({ node }) => node.peer.name);
+  const sum = (field: "numFlows" | "maxFlows" | "seenFlows") => answered.reduce((total, answer) => total + answer[field], 0n);
+  return {
+    numFlows: sum("numFlows"),
+    maxFlows: sum("maxFlows"),
+    seenFlows: sum("seenFlows"),
+    uptimeNs: answered.reduce((least, { uptimeNs }) => (least === 0n || uptimeNs < least ? uptimeNs : least), 0n),
+    flowsRate: answered.reduce((total, { flowsRate }) => total + flowsRate, 0),
+    numConnectedNodes: answered.length,
+    numUnavailableNodes: missing.length,
+    unavailableNodes: missing.slice(0, 10),
+    version,
+  };
+}
