@@ -18,7 +18,7 @@ export interface DeleteOptions {
 
 /**
  * The API server as the lab's controllers and kubelets use it: in the same process, synchronous. Objects are frozen. Failures are
- * errors with the HTTP status as `code`. Resources are named `pods`, `deployments.apps`. `src/apiserver` implements it.
+ * errors with the HTTP status as `httpStatus`. Resources are named `pods`, `deployments.apps`. `src/apiserver` implements it.
  */
 export interface Cluster {
   get<T>(resource: string, name: string, namespace?: string): T | undefined;
@@ -41,8 +41,8 @@ export interface Cluster {
 
 /** Whether the failure of a call has one of these HTTP statuses. */
 export function hasStatus(thrown: unknown, ...statuses: readonly number[]): boolean {
-  const code = (thrown as { code?: unknown }).code;
-  return typeof code === "number" && statuses.includes(code);
+  const { httpStatus } = thrown as { readonly httpStatus?: unknown };
+  return typeof httpStatus === "number" && statuses.includes(httpStatus);
 }
 
 /** Runs a call whose object may have gone meanwhile; `undefined` then. */

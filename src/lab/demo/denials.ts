@@ -65,11 +65,13 @@ function policiesOf(flow: DeniedFlow): readonly PolicyRef[] {
 
 function describe(flow: DeniedFlow): string {
   const port = flow.l4?.TCP?.destination_port ?? flow.l4?.UDP?.destination_port;
-  const what = flow.l7?.http?.method ? `HTTP ${flow.l7.http.method} refused` : `${(flow.traffic_direction ?? "").toLowerCase()} to port ${port}`;
-  const [line] = flow.extensions?.lines ?? [];
-  if (line) return `${what}: ${line.replace(/^.*?: /, "")}`;
-  const names = policiesOf(flow).map(({ namespace, name }) => (namespace ? `${namespace}/${name}` : (name ?? "")));
-  return `${what}: ${names.length > 0 ? `denied by ${[...new Set(names)].join(", ")}` : (flow.drop_reason_desc ?? "no policy allows it")}`;
+  const what = flow.l7?.http?.method
+    ? `HTTP ${flow.l7.http.method} refused`
+    : `${(flow.traffic_direction ?? "").toLowerCase()} to port ${port}`;
+  const names = [...new Set(policiesOf(flow).map(({ namespace, name }) => (namespace ? `${namespace}/${name}` : (name ?? ""))))].join(", ");
+  const line = flow.extensions?.lines?.[0]?.replace(/^.*?: /, "").replaceAll(/Cilium(Clusterwide)?NetworkPolicy /g, "");
+  if (line === undefined) return `${what}: ${names ? `denied by ${names}` : (flow.drop_reason_desc ?? "no policy allows it")}`;
+  return `${what}: ${line}${names === "" || policiesOf(flow).some(({ name = "" }) => line.includes(name)) ? "" : `: ${names}`}`;
 }
 
 async function deniedFlows(roots: readonly string[], since: Date): Promise<DeniedFlow[]> {

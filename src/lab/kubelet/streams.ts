@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { type Duplex, PassThrough, type Readable } from "node:stream";
+import { ApiError } from "#apiserver/errors.ts";
 import type { PodStreams, StreamSession } from "#apiserver/streams/pod-streams.ts";
-import { LabError } from "../errors.ts";
 import type { Pod } from "../objects.ts";
 import { exitCode, runIn } from "../process/sandbox.ts";
 import { containerCgroup, type Run, resizeTerminal } from "./container.ts";
@@ -19,7 +19,7 @@ export function createPodStreams(kubelets: readonly Kubelet[]): PodStreams {
   const workerOf = (subject: unknown): PodWorker => {
     const pod = subject as Pod;
     const worker = kubelets.map((kubelet) => kubelet.worker(pod)).find((one) => one !== undefined);
-    if (!worker) throw new LabError("not-running", `pod ${pod.metadata.namespace}/${pod.metadata.name} does not run on any node`);
+    if (!worker) throw badRequest(`pod ${pod.metadata.namespace}/${pod.metadata.name} does not run on any node`);
     return worker;
   };
   return {
@@ -100,20 +100,13 @@ function inputOf(run: Run, once: boolean): PassThrough {
 function logs(worker: PodWorker, request: LogRequest): Readable {
   const record = worker.record(request.container ?? "");
   if (!record) throw notRunning(worker, request.container);
+  const where = `container "${record.container.name}" in pod "${worker.pod.metadata.name}"`;
   if (!request.previous) {
-    if (!record.run)
-      throw new LabError(
-        "not-running",
-        `container "${record.container.name}" in pod "${worker.pod.metadata.name}" is waiting to start: ${record.state.waiting?.reason ?? ""}`,
-      );
+    if (!record.run) throw badRequest(`${where} is waiting to start: ${record.state.waiting?.reason ?? ""}`);
     return record.run.log.read(request);
   }
   const path = worker.previousLogPath(record);
-  if (!existsSync(path))
-    throw new LabError(
-      "not-running",
-      `previous terminated container "${record.container.name}" in pod "${worker.pod.metadata.name}" not found`,
-    );
+  if (!existsSync(path)) throw badRequest(`previous terminated ${where} not found`);
   const log = openContainerLog(path);
   log.end();
   return log.read(request);
@@ -129,7 +122,11 @@ function forward(worker: PodWorker, port: number): Promise<Duplex> {
   });
 }
 
-function notRunning(worker: PodWorker, container: string | undefined): LabError {
+function notRunning(worker: PodWorker, container: string | undefined): ApiError {
   const { namespace, name } = worker.pod.metadata;
-  return new LabError("not-running", `container ${container ? `"${container}" ` : ""}of pod ${namespace}/${name} is not running`);
+  return badRequest(`container ${container ? `"${container}" ` : ""}of pod ${namespace}/${name} is not running`);
+}
+
+function badRequest(message: string): ApiError {
+  return new ApiError(400, "BadRequest", message);
 }
