@@ -23,8 +23,20 @@ export function labelSetOf(labels: Iterable<Label>): LabelSet {
   const bySourceKey = new Map<string, Label>();
   for (const one of labels) bySourceKey.set(`${one.source}:${one.key}`, one);
   const sorted = [...bySourceKey.values()].sort((a, b) => compare(a.source, b.source) || compare(a.key, b.key));
-  const byKey = new Map<string, Label>();
-  for (const one of sorted) if (!byKey.has(one.key)) byKey.set(one.key, one);
+  // Sources of one key are few, so a short list is quicker than a joined key.
+  const byKey = new Map<string, Label[]>();
+  for (const one of sorted) {
+    const same = byKey.get(one.key);
+    if (same === undefined) byKey.set(one.key, [one]);
+    else same.push(one);
+  }
+  const find = (source: string, key: string): Label | undefined => {
+    const same = byKey.get(key);
+    if (same === undefined) return undefined;
+    if (source === "any") return same[0];
+    for (const one of same) if (one.source === source) return one;
+    return undefined;
+  };
   const texts = sorted.map(formatLabel);
   const sources = new Set(sorted.map((one) => one.source));
   return {
@@ -32,7 +44,7 @@ export function labelSetOf(labels: Iterable<Label>): LabelSet {
     texts,
     // A value may hold anything but a line feed (a label's alphabet has none).
     key: sorted.map(({ source, key, value }) => `${source}:${key}=${value};`).join(""),
-    get: (source, key) => (source === "any" ? byKey.get(key) : bySourceKey.get(`${source}:${key}`)),
+    get: find,
     has: (source) => sources.has(source),
   };
 }

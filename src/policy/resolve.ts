@@ -166,9 +166,11 @@ function fillRows(state: DirectionState, cache: SelectorCache, subject: Subject)
   }
 }
 
+const noRows: readonly Row[] = [];
+
 /** The rows of one identity: those of all identities in the same selectors (with the same named ports, where they matter) are one list. */
 function rowsFor(state: DirectionState, cache: SelectorCache, subject: Subject, id: NumericIdentity, signature: readonly number[]): readonly Row[] {
-  if (signature.length === 0) return [];
+  if (signature.length === 0) return noRows;
   const namedPorts = state.direction === "ingress" ? subject.namedPorts : (cache.entry(id)?.namedPorts ?? []);
   const ports = state.namedPorts ? namedPorts.map(({ name, protocol, port }) => `${name}:${protocol}:${port}`).join() : "";
   const key = `${signature.join()}|${ports}`;
@@ -257,22 +259,27 @@ export type MapDelta = { readonly added: PolicyMapEntry[]; readonly removed: Pol
 /** Brings a policy up to date with changes of the cache, in place, and gives the rows to write and to delete. */
 export function applyIdentityChanges(policy: EndpointPolicy, cache: SelectorCache, changes: readonly IdentityChange[]): MapDelta {
   const delta: MapDelta = { added: [], removed: [] };
-  const ids = new Set(changes.map((one) => one.id));
-  for (const direction of directions) {
-    const state = policy.state[direction];
-    for (const id of ids) {
-      const before = state.rows.get(id) ?? [];
-      const alive = cache.entry(id) !== undefined;
-      const signature = alive ? state.selectors.flatMap(({ cached }, i) => (cached.peer.any || cached.identities.has(id) ? [i] : [])) : [];
-      const after = rowsFor(state, cache, policy.subject, id, signature);
-      if (after === before) continue;
-      if (after.length > 0) state.rows.set(id, after);
-      else state.rows.delete(id);
-      const kept = new Set(after);
-      const had = new Set(before);
-      for (const row of before) if (!kept.has(row)) delta.removed.push(entryOf(direction, id, row));
-      for (const row of after) if (!had.has(row)) delta.added.push(entryOf(direction, id, row));
-    }
-  }
+  const ids = changes.length === 1 ? changes.map((one) => one.id) : new Set(changes.map((one) => one.id));
+  for (const direction of directions) for (const id of ids) applyToDirection(policy, cache, policy.state[direction], id, delta);
   return delta;
+}
+
+/** Which selectors of a direction take an identity now. */
+function signatureOf(state: DirectionState, id: NumericIdentity): number[] {
+  const signature: number[] = [];
+  for (let i = 0; i < state.selectors.length; i++) {
+    const cached = state.selectors[i]?.cached;
+    if (cached !== undefined && (cached.peer.any || cached.identities.has(id))) signature.push(i);
+  }
+  return signature;
+}
+
+function applyToDirection(policy: EndpointPolicy, cache: SelectorCache, state: DirectionState, id: NumericIdentity, delta: MapDelta): void {
+  const before = state.rows.get(id) ?? noRows;
+  const after = rowsFor(state, cache, policy.subject, id, cache.entry(id) === undefined ? [] : signatureOf(state, id));
+  if (after === before) return;
+  if (after.length > 0) state.rows.set(id, after);
+  else state.rows.delete(id);
+  for (const row of before) if (!after.includes(row)) delta.removed.push(entryOf(state.direction, id, row));
+  for (const row of after) if (!before.includes(row)) delta.added.push(entryOf(state.direction, id, row));
 }

@@ -3,7 +3,7 @@ import { reservedIdentities } from "#identity/reserved.ts";
 import type { LabelSet } from "#labels/label-set.ts";
 import { holds, type Requirement } from "#labels/selector.ts";
 import type { NumericIdentity } from "#types/identity.ts";
-import { type Prefix, prefixContains, prefixParts } from "#types/prefix.ts";
+import { type Prefix, prefixParts, prefixToBytes, sameBits } from "#types/prefix.ts";
 import type { PeerSelector } from "./rule.ts";
 
 /** A container port with a name. */
@@ -18,20 +18,36 @@ export type IdentityChange = { readonly id: NumericIdentity; readonly kind: "add
 /** A peer selector in use, with the identities that it selects now. */
 export type CachedSelector = { readonly peer: PeerSelector; readonly identities: ReadonlySet<NumericIdentity>; readonly users: number };
 
-type Known = { readonly entry: IdentityEntry; readonly prefix: Prefix | undefined };
+type Known = { readonly entry: IdentityEntry; readonly prefix: Prefix | undefined; readonly block: Block | undefined };
 type Live = { readonly peer: PeerSelector; readonly identities: Set<NumericIdentity>; users: number };
 
 /** Whether an identity with these labels, standing for this address block, is among the peers. `any` covers it too. */
 export function selects(peer: PeerSelector, labels: LabelSet, prefix: Prefix | undefined): boolean {
+  return selectsBlock(peer, labels, prefix === undefined ? undefined : blockOf(prefix));
+}
+
+function selectsBlock(peer: PeerSelector, labels: LabelSet, block: Block | undefined): boolean {
   if (peer.any) return true;
   if (peer.none) return false;
   if (peer.source !== undefined && !labels.has(peer.source)) return false;
   if (peer.outside === true && !isOutside(labels)) return false;
-  if (peer.within !== undefined && (prefix === undefined || !prefixContains(peer.within, prefix))) return false;
-  const inFamily = peer.orFamily !== undefined && prefix !== undefined && prefixParts(prefix).family === peer.orFamily;
+  if (peer.within !== undefined && (block === undefined || !contains(peer.within, block))) return false;
+  const inFamily = peer.orFamily !== undefined && block !== undefined && block.family === peer.orFamily;
   if (!inFamily) for (const one of peer.requirements) if (!holds(one, labels)) return false;
-  if (prefix !== undefined) for (const one of peer.except) if (prefixContains(one, prefix)) return false;
+  if (block !== undefined) for (const one of peer.except) if (contains(one, block)) return false;
   return true;
+}
+
+/** An address block as it is compared: its bytes are taken out of the text once. */
+type Block = { readonly bytes: Uint8Array; readonly bits: number; readonly family: 4 | 6 };
+
+function blockOf(prefix: Prefix): Block {
+  return { ...prefixToBytes(prefix), family: prefixParts(prefix).family };
+}
+
+function contains(outer: Prefix, inner: Block): boolean {
+  const block = blockOf(outer);
+  return block.family === inner.family && block.bits <= inner.bits && sameBits(block.bytes, inner.bytes, block.bits);
 }
 
 function isOutside(labels: LabelSet): boolean {
@@ -130,13 +146,14 @@ export function createSelectorCache(): SelectorCache {
 
   function learn(entry: IdentityEntry): void {
     const prefix = prefixOfLabels(entry.labels);
-    known.set(entry.id, { entry, prefix });
+    const block = prefix === undefined ? undefined : blockOf(prefix);
+    known.set(entry.id, { entry, prefix, block });
     if (prefix !== undefined) withPrefix.add(entry.id);
     for (const { key, value } of entry.labels.labels) {
       identityIndex.add(key, entry.id);
       identityIndex.add(`${key}=${value}`, entry.id);
     }
-    for (const selector of candidates(entry.labels)) if (selects(selector.peer, entry.labels, prefix)) selector.identities.add(entry.id);
+    for (const selector of candidates(entry.labels)) if (selectsBlock(selector.peer, entry.labels, block)) selector.identities.add(entry.id);
   }
 
   function fill(selector: Live): void {
@@ -144,7 +161,7 @@ export function createSelectorCache(): SelectorCache {
     const scanned = selector.peer.within !== undefined ? withPrefix : anchor === undefined ? known.keys() : identityIndex.get(anchorKey(anchor.requirement));
     for (const id of scanned ?? []) {
       const one = known.get(id);
-      if (one !== undefined && selects(selector.peer, one.entry.labels, one.prefix)) selector.identities.add(id);
+      if (one !== undefined && selectsBlock(selector.peer, one.entry.labels, one.block)) selector.identities.add(id);
     }
     if (anchor === undefined) unanchored.add(selector);
     else selectorIndex.add(anchorKey(anchor.requirement), selector);

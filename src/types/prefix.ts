@@ -57,7 +57,16 @@ export function prefixParts(prefix: Prefix): PrefixParts {
 export function prefixContains(outer: Prefix, inner: Prefix): boolean {
   const a = prefixParts(outer);
   const b = prefixParts(inner);
-  return a.family === b.family && a.bits <= b.bits && prefixOf(b.address, a.bits) === outer;
+  if (a.family !== b.family || a.bits > b.bits) return false;
+  return sameBits(addressToBytes(a.address), addressToBytes(b.address), a.family === 4 ? a.bits + 96 : a.bits);
+}
+
+/** Whether the first `bits` bits of two addresses of 16 bytes are equal. */
+export function sameBits(a: Uint8Array, b: Uint8Array, bits: number): boolean {
+  const whole = bits >> 3;
+  for (let i = 0; i < whole; i++) if (a[i] !== b[i]) return false;
+  const rest = bits & 7;
+  return rest === 0 || (((a[whole] ?? 0) ^ (b[whole] ?? 0)) & (0xff << (8 - rest)) & 0xff) === 0;
 }
 
 /** Whether the address is in the block. */
