@@ -1,7 +1,6 @@
 import { addressesOf, type Endpoint, podKey } from "#endpoint/endpoint.ts";
 import { forgetEndpoint, loadEndpoints } from "#endpoint/restore.ts";
 import type { LabelSet } from "#labels/label-set.ts";
-import { openNetlink } from "#netlink/socket.ts";
 import { sleep } from "#runtime/backoff.ts";
 import { CodedError, errorMessage } from "#runtime/errors.ts";
 import type { Logger } from "#runtime/logger.ts";
@@ -44,7 +43,7 @@ export function createEndpointControl(deps: EndpointControlDeps, config: AgentCo
       pools: kernel.pools,
       programs: datapath.attachments,
       netlink,
-      openNetlink,
+      openNetlink: kernel.openNetlink,
       describe: (pod) => state.pods.describe(pod),
       allocate: (labels) => state.identities.allocate(labels),
       realized: (id, signal) => realized(deps, id, signal),

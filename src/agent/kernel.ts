@@ -15,6 +15,7 @@ import { FlagError } from "#runtime/flags.ts";
 import type { Logger } from "#runtime/logger.ts";
 import { monotonicNs } from "#sys/clock.ts";
 import { findCgroup2 } from "#sys/mount.ts";
+import type { Netns } from "#sys/netns.ts";
 import type { IpAddress } from "#types/addr.ts";
 import { identityScope, NumericIdentity } from "#types/identity.ts";
 import { prefixOf } from "#types/prefix.ts";
@@ -25,6 +26,8 @@ import type { AgentState } from "./state.ts";
 export interface Kernel extends Disposable {
   readonly bpf: ReturnType<typeof openBpf>;
   readonly netlink: Netlink;
+  /** Another one, inside a pod's namespace. */
+  readonly openNetlink: (options: { readonly netns: Netns }) => Netlink;
   readonly datapath: Datapath;
   readonly pools: readonly Pool[];
   readonly routers: readonly IpAddress[];
@@ -72,6 +75,7 @@ export function openKernel({ log }: { readonly log: Logger }, config: AgentConfi
   return {
     bpf,
     netlink,
+    openNetlink,
     datapath,
     pools,
     routers,
