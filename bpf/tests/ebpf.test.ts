@@ -14,6 +14,7 @@ import { openNetlink } from "#netlink/socket.ts";
 import { isKernelError } from "#sys/kernel-error.ts";
 import { findCgroup2, mount, unmount } from "#sys/mount.ts";
 import { createNetnsAt, deleteNetnsAt, inNetns, openNetns } from "#sys/netns.ts";
+import { compile } from "./compile.ts";
 
 const skip = process.getuid?.() === 0 ? false : "skipped, because loading eBPF takes root";
 const seen: MapSpec<number, bigint> = { name: "sample_seen", type: MAP_TYPE.hash, key: u32, value: u64, maxEntries: 8, flags: 0 };
@@ -40,10 +41,7 @@ before(() => {
   if (skip) return;
   mkdirSync(join(scratch, "bpffs"));
   mount({ source: "bpf", target: join(scratch, "bpffs"), type: "bpf" });
-  const source = new URL("./fixtures/sample.c", import.meta.url).pathname;
-  const include = `/usr/include/${process.arch === "arm64" ? "aarch64" : "x86_64"}-linux-gnu`;
-  const made = spawnSync("clang", ["-g", "-O2", "-target", "bpf", "-mcpu=v3", "-isystem", include, "-c", source, "-o", object]);
-  assert.equal(made.status, 0, made.stderr.toString());
+  compile("sample.c", object);
 });
 
 after(() => {
