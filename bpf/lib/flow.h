@@ -132,7 +132,10 @@ static __always_inline int flow_refresh(struct __sk_buff *ctx, const struct pack
 	return 0;
 }
 
-/* Does the entry hold the answers of the endpoints this packet concerns? An entry of an address's former owner does not. */
+/*
+ * Does the entry hold the answers of the endpoints this packet concerns? An entry of an address's former owner does not. What goes to the
+ * egress proxy concerns the sender alone: the receiver is asked when the proxy calls it.
+ */
 static __always_inline int flow_covered(const struct flow *flow, const struct ct_entry *entry, int reply)
 {
 	__u16 source = reply ? entry->ingress.lxc_id : entry->egress.lxc_id;
@@ -140,6 +143,8 @@ static __always_inline int flow_covered(const struct flow *flow, const struct ct
 
 	if (flow->source_lxc && source != flow->source_lxc)
 		return 0;
+	if (!reply && entry->egress.proxy_port)
+		return 1;
 	return !flow->destination_lxc || destination == flow->destination_lxc;
 }
 

@@ -28,6 +28,9 @@ export interface Outcome {
 
 const VERDICTS = { 0: "pass", 2: "drop", 7: "redirect" } as const;
 const PODS_MAX = 4;
+const RING_BYTES = 8 * 1024 * 1024;
+/** The ring of a test that wants it to overflow. */
+export const SMALL_RING_BYTES = 4096;
 const SENTINEL_IFINDEX = 1;
 
 interface RingRecord {
@@ -69,10 +72,14 @@ export class Datapath implements AsyncDisposable {
     this.maps = new NodeMaps(lxc.maps);
     this.#lost = lxc.maps.cilium_events_lost ?? -1;
     this.#metrics = lxc.maps.cilium_metrics ?? -1;
-    this.#stopRing = readRing(lxc.maps.cilium_events ?? -1, 8 * 1024 * 1024, (batch) => {
-      for (const { event } of recordsOf(batch)) this.#events.push(event);
-      this.#wake?.();
-    });
+    this.#stopRing = readRing(
+      reuse.cilium_events ?? lxc.maps.cilium_events ?? -1,
+      reuse.cilium_events === undefined ? RING_BYTES : SMALL_RING_BYTES,
+      (batch) => {
+        for (const { event } of recordsOf(batch)) this.#events.push(event);
+        this.#wake?.();
+      },
+    );
   }
 
   program(name: string): number {
