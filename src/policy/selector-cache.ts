@@ -1,5 +1,6 @@
 import { prefixOfLabel } from "#identity/cidr.ts";
 import { reservedIdentities } from "#identity/reserved.ts";
+import { labelKey } from "#labels/label.ts";
 import type { LabelSet } from "#labels/label-set.ts";
 import { holds, type Requirement } from "#labels/selector.ts";
 import type { NumericIdentity } from "#types/identity.ts";
@@ -26,15 +27,18 @@ export function selects(peer: PeerSelector, labels: LabelSet, prefix: Prefix | u
   return selectsBlock(peer, labels, prefix === undefined ? undefined : blockOf(prefix));
 }
 
+const noBlocks: { readonly within: Block | undefined; readonly except: readonly Block[] } = { within: undefined, except: [] };
+
 function selectsBlock(peer: PeerSelector, labels: LabelSet, block: Block | undefined): boolean {
   if (peer.any) return true;
   if (peer.none) return false;
   if (peer.source !== undefined && !labels.has(peer.source)) return false;
   if (peer.outside === true && !isOutside(labels)) return false;
-  if (peer.within !== undefined && (block === undefined || !contains(peer.within, block))) return false;
+  const { within, except } = peer.within === undefined && peer.except.length === 0 ? noBlocks : blocksOf(peer);
+  if (within !== undefined && (block === undefined || !contains(within, block))) return false;
   const inFamily = peer.orFamily !== undefined && block !== undefined && block.family === peer.orFamily;
   if (!inFamily) for (const one of peer.requirements) if (!holds(one, labels)) return false;
-  if (block !== undefined) for (const one of peer.except) if (contains(one, block)) return false;
+  if (block !== undefined) for (const one of except) if (contains(one, block)) return false;
   return true;
 }
 
@@ -45,8 +49,18 @@ function blockOf(prefix: Prefix): Block {
   return { ...prefixToBytes(prefix), family: prefixParts(prefix).family };
 }
 
-function contains(outer: Prefix, inner: Block): boolean {
-  const block = blockOf(outer);
+/** The blocks of selectors that were compared before; they go with their selector. */
+const blocksOfPeers = new WeakMap<PeerSelector, { readonly within: Block | undefined; readonly except: readonly Block[] }>();
+
+function blocksOf(peer: PeerSelector): { readonly within: Block | undefined; readonly except: readonly Block[] } {
+  const known = blocksOfPeers.get(peer);
+  if (known !== undefined) return known;
+  const blocks = { within: peer.within === undefined ? undefined : blockOf(peer.within), except: peer.except.map(blockOf) };
+  blocksOfPeers.set(peer, blocks);
+  return blocks;
+}
+
+function contains(block: Block, inner: Block): boolean {
   return block.family === inner.family && block.bits <= inner.bits && sameBits(block.bytes, inner.bytes, block.bits);
 }
 
@@ -64,14 +78,18 @@ export function prefixOfLabels(labels: LabelSet): Prefix | undefined {
   return best;
 }
 
-/** The label that every selected identity must have: selectors are found through it. Undefined when there is none such. */
-function anchorOf(peer: PeerSelector): { readonly requirement: Requirement } | undefined {
-  if (peer.orFamily !== undefined) return undefined;
-  const usable = peer.requirements.filter((one) => one.operator === "Exists" || (one.operator === "In" && one.values.length === 1));
-  // One value of a user's key is the narrowest; the cluster's own label is on everything.
-  const score = (one: Requirement) => (one.key === "io.cilium.k8s.policy.cluster" ? 0 : 1) + (one.operator === "In" ? 2 : 0);
-  const best = usable.sort((a, b) => score(b) - score(a))[0];
-  return best === undefined ? undefined : { requirement: best };
+/** The labels each of which every selected identity must have: selectors and identities find each other through one. */
+function anchorsOf(peer: PeerSelector): Requirement[] {
+  if (peer.orFamily !== undefined) return [];
+  return peer.requirements.filter((one) => one.operator === "Exists" || (one.operator === "In" && one.values.length === 1));
+}
+
+/** The anchor under which a selector waits for identities to come: the narrowest by its looks. */
+function anchorOf(peer: PeerSelector): Requirement | undefined {
+  // The cluster's own label is on everything, and a namespace is on more than a user's label.
+  const breadth = ({ key }: Requirement) => (key === labelKey.cluster ? 2 : key === labelKey.namespace ? 1 : 0);
+  const score = (one: Requirement) => breadth(one) + (one.operator === "In" ? 0 : 3);
+  return anchorsOf(peer).sort((a, b) => score(a) - score(b))[0];
 }
 
 function anchorKey({ key, operator, values }: Requirement): string {
@@ -156,15 +174,26 @@ export function createSelectorCache(): SelectorCache {
     for (const selector of candidates(entry.labels)) if (selectsBlock(selector.peer, entry.labels, block)) selector.identities.add(entry.id);
   }
 
+  /** The known identities that a selector may select: the smallest set that is at hand. */
+  function scanned(peer: PeerSelector): Iterable<NumericIdentity> {
+    if (peer.within !== undefined) return withPrefix;
+    let best: ReadonlySet<NumericIdentity> | undefined;
+    for (const one of anchorsOf(peer)) {
+      const bucket = identityIndex.get(anchorKey(one));
+      if (bucket === undefined) return [];
+      if (best === undefined || bucket.size < best.size) best = bucket;
+    }
+    return best ?? known.keys();
+  }
+
   function fill(selector: Live): void {
-    const anchor = anchorOf(selector.peer);
-    const scanned = selector.peer.within !== undefined ? withPrefix : anchor === undefined ? known.keys() : identityIndex.get(anchorKey(anchor.requirement));
-    for (const id of scanned ?? []) {
+    for (const id of scanned(selector.peer)) {
       const one = known.get(id);
       if (one !== undefined && selectsBlock(selector.peer, one.entry.labels, one.block)) selector.identities.add(id);
     }
+    const anchor = anchorOf(selector.peer);
     if (anchor === undefined) unanchored.add(selector);
-    else selectorIndex.add(anchorKey(anchor.requirement), selector);
+    else selectorIndex.add(anchorKey(anchor), selector);
   }
 
   function update({ add = [], remove = [] }: { readonly add?: readonly IdentityEntry[]; readonly remove?: readonly NumericIdentity[] }): IdentityChange[] {
@@ -201,7 +230,7 @@ export function createSelectorCache(): SelectorCache {
       live.delete(peer.text);
       unanchored.delete(selector);
       const anchor = anchorOf(peer);
-      if (anchor !== undefined) selectorIndex.delete(anchorKey(anchor.requirement), selector);
+      if (anchor !== undefined) selectorIndex.delete(anchorKey(anchor), selector);
     },
     entry: (id) => known.get(id)?.entry,
     labels: (id) => known.get(id)?.entry.labels,
