@@ -8,6 +8,7 @@ import type { MapSpec } from "#ebpf/bpf.ts";
 import { u32, u64 } from "#ebpf/codec.ts";
 import { bpfCompliance } from "#ebpf/compliance.ts";
 import { LoadError, ShapeError, VerifierError } from "#ebpf/errors.ts";
+import { probeFeatures } from "#ebpf/features.ts";
 import { openBpf } from "#ebpf/kernel.ts";
 import { MAP_TYPE } from "#ebpf/spec.ts";
 import { openNetlink } from "#netlink/socket.ts";
@@ -120,6 +121,15 @@ describe("openBpf", { skip }, () => {
     assert.deepEqual(
       lengths,
       Array.from({ length: 1000 }, (_, i) => 60 + (i % 100)),
+    );
+  });
+});
+
+describe("probeFeatures", { skip }, () => {
+  it("finds what the datapath needs, on a kernel that runs it", () => {
+    assert.deepEqual(
+      probeFeatures().filter(({ available }) => !available),
+      [],
     );
   });
 });
