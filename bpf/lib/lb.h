@@ -56,16 +56,36 @@ static __always_inline const struct lb_service *service_lookup(const struct sock
 	return bpf_map_lookup_elem(&cilium_lb_services, &key);
 }
 
-/* The backend this client had last, while it is remembered and still exists. */
-static __always_inline const struct lb_backend *affinity_recall(const struct lb_affinity_key *key, const struct lb_service *service, __u64 now)
+#define SLOTS_SEARCHED 64
+
+/* Is that backend still one of the service's? Others may have it too, so its mere existence says nothing. */
+static __always_inline int service_has(const struct sock_target *target, const struct lb_service *service, __u32 backend_id)
+{
+	for (__u16 slot = 1; slot <= SLOTS_SEARCHED; slot++) {
+		const struct lb_service *entry;
+
+		if (slot > service->count)
+			break;
+		entry = service_lookup(target, slot);
+		if (entry && entry->backend_id == backend_id)
+			return 1;
+	}
+	return 0;
+}
+
+/* The backend this client had last, while it is remembered and still the service's. */
+static __always_inline const struct lb_backend *affinity_recall(const struct sock_target *target, const struct lb_affinity_key *key,
+							       const struct lb_service *service, __u64 now)
 {
 	struct lb_affinity *affinity = bpf_map_lookup_elem(&cilium_lb_affinity, key);
 	__u32 backend_id;
 
 	if (!affinity || now - affinity->last_used > service->affinity_timeout * NANOSECONDS_PER_SECOND)
 		return NULL;
-	affinity->last_used = now;
 	backend_id = affinity->backend_id;
+	if (!service_has(target, service, backend_id))
+		return NULL;
+	affinity->last_used = now;
 	return bpf_map_lookup_elem(&cilium_lb_backends, &backend_id);
 }
 
@@ -91,7 +111,7 @@ static __always_inline const struct lb_backend *backend_select(const struct sock
 	if (!(service->flags & LB_SERVICE_F_AFFINITY))
 		return backend_choose(target, service, &affinity.backend_id);
 	affinity.last_used = bpf_ktime_get_ns();
-	backend = affinity_recall(&key, service, affinity.last_used);
+	backend = affinity_recall(target, &key, service, affinity.last_used);
 	if (backend)
 		return backend;
 	backend = backend_choose(target, service, &affinity.backend_id);
