@@ -15,6 +15,7 @@ import { KernelError } from "#sys/kernel-error.ts";
 import { IpAddress } from "#types/addr.ts";
 import { Prefix } from "#types/prefix.ts";
 import { agentFlags } from "./config.ts";
+import { createCounters } from "./counters.ts";
 import { createEndpointControl, type EndpointControl } from "./endpoint-control.ts";
 import { createFakeDatapath, createFakeProxy } from "./fakes.ts";
 import type { Kernel } from "./kernel.ts";
@@ -74,12 +75,26 @@ async function startWorld(
     device: { name: "eth0", index: 2, mtu: 1500 },
     podCidrs: [Prefix("10.0.0.0/24")],
   };
-  const proxy = createFakeProxy(true);
+  const [proxy, hub] = [createFakeProxy(true), createMonitorHub()];
   const loops = scope.use(
-    startLoops({ log: silentLogger, state, datapath, netlink: kernel.netlink, cluster, proxy, self, isRestored: () => true }, config),
+    startLoops(
+      {
+        log: silentLogger,
+        state,
+        datapath,
+        netlink: kernel.netlink,
+        cluster,
+        proxy,
+        self,
+        hub,
+        counters: createCounters(),
+        isRestored: () => true,
+      },
+      config,
+    ),
   );
   const control = createEndpointControl(
-    { log: silentLogger, state, kernel, loops, hub: createMonitorHub(), unavailable: () => undefined },
+    { log: silentLogger, state, kernel, loops, hub, counters: createCounters(), unavailable: () => undefined },
     config,
   );
   await reflectors.synced;

@@ -3,13 +3,14 @@ import { join } from "node:path";
 import { replayDeleteQueue } from "#cni/delete-queue.ts";
 import { installPlugin, writeConflist } from "#cni/install.ts";
 import { startCniServer } from "#cni/server.ts";
-import { openCluster } from "#k8s/client.ts";
+import { type Cluster, openCluster } from "#k8s/client.ts";
 import { loadClusterConfig } from "#k8s/config.ts";
 import { createHealth } from "#runtime/health.ts";
 import { startInterval, startJob } from "#runtime/job.ts";
 import { createLogger } from "#runtime/logger.ts";
 import { aborted } from "#runtime/scope.ts";
 import { type AgentConfig, nodeNameOf } from "./config.ts";
+import { createCounters } from "./counters.ts";
 import { startEdges } from "./edges.ts";
 import { createEndpointControl } from "./endpoint-control.ts";
 import { openKernel } from "./kernel.ts";
@@ -39,12 +40,14 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal): Promis
   const reflectors = scope.use(startReflectors({ cluster, log: log.child("k8s"), state }, { nodeName, isOwnNode }));
   await Promise.race([reflectors.nodesSynced, aborted(signal)]);
 
+  const kubernetes = await kubernetesVersion(cluster);
+
   // Who we are, and what of us is in the kernel.
   const self = await waitForSelf({ nodes: state.nodes.table, log, signal }, config, nodeName);
   if (!self) return;
   const kernel = scope.use(openKernel({ log }, config, self));
   kernel.restoreIdentities(state);
-  const hub = createMonitorHub();
+  const [hub, counters] = [createMonitorHub(), createCounters()];
   const proxy = scope.use(
     startProxyClient({ log: log.child("proxy"), onAccess: hub.access, onLost: hub.proxyLost }, { path: config["proxy-socket-path"] }),
   );
@@ -59,13 +62,18 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal): Promis
         cluster,
         proxy,
         self,
+        hub,
+        counters,
         isRestored: () => phase.is !== "starting",
       },
       config,
     ),
   );
-  const control = createEndpointControl({ log: log.child("endpoint"), state, kernel, loops, hub, unavailable: phase.unavailable }, config);
-  scope.use(await startEdges({ log, health, state, kernel, loops, proxy, hub, control, self, phase }, config));
+  const control = createEndpointControl(
+    { log: log.child("endpoint"), state, kernel, loops, hub, counters, unavailable: phase.unavailable },
+    config,
+  );
+  scope.use(await startEdges({ log, health, state, kernel, loops, proxy, hub, counters, control, self, phase, kubernetes }, config));
 
   // What was there before us. Its policies are computed first; until then the kernel keeps what it has.
   await Promise.race([reflectors.synced, aborted(signal)]);
@@ -102,6 +110,12 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal): Promis
   }
   log.info("agent ready", { node: nodeName, endpoints: state.endpoints.size, replayed, ms: Math.round(performance.now() - started) });
   await aborted(signal);
+}
+
+/** The server's own words, for the status; empty when it does not tell. */
+async function kubernetesVersion(cluster: Cluster): Promise<string> {
+  const version = (await cluster.json("GET", "/version").catch(() => undefined)) as Record<string, string> | undefined;
+  return version ? `${version.major}.${version.minor} (${version.gitVersion}) [${version.platform}]` : "";
 }
 
 function cniInstallation(config: AgentConfig) {

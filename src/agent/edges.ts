@@ -5,6 +5,7 @@ import type { Logger } from "#runtime/logger.ts";
 import { createMetrics, serveMetrics } from "#runtime/metrics.ts";
 import { apiRoutes } from "./api.ts";
 import { type AgentConfig, parseListenAddress } from "./config.ts";
+import type { Counters } from "./counters.ts";
 import type { EndpointControl } from "./endpoint-control.ts";
 import { startApi } from "./http.ts";
 import { startHubble } from "./hubble.ts";
@@ -28,6 +29,9 @@ export interface EdgeDeps {
   readonly control: EndpointControl;
   readonly self: SelfNode;
   readonly phase: Phase;
+  readonly counters: Counters;
+  /** Version of the API server. */
+  readonly kubernetes: string;
 }
 
 /** Hubble, the local API, metrics and health: all that others ask us. */

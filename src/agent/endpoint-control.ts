@@ -6,6 +6,7 @@ import { CodedError, errorMessage } from "#runtime/errors.ts";
 import type { Logger } from "#runtime/logger.ts";
 import { hostPrefix } from "#types/prefix.ts";
 import type { AgentConfig } from "./config.ts";
+import type { Counters } from "./counters.ts";
 import { createEndpoints, type Endpoints } from "./endpoints.ts";
 import type { Kernel } from "./kernel.ts";
 import type { PodRow } from "./kubernetes.ts";
@@ -28,6 +29,7 @@ export interface EndpointControlDeps {
   readonly kernel: Kernel;
   readonly loops: Loops;
   readonly hub: MonitorHub;
+  readonly counters: Counters;
   readonly unavailable: () => string | undefined;
 }
 
@@ -50,6 +52,7 @@ export function createEndpointControl(deps: EndpointControlDeps, config: AgentCo
       purge: (address) => kernel.purge(address),
       unavailable: deps.unavailable,
       onEvent: (event, endpoint) => deps.hub.endpoint(event, endpoint),
+      onBirth: (ok, seconds) => deps.counters.endpoint(ok ? "created" : "failed", seconds),
     },
     { stateDirectory: config["state-dir"], mtu: () => kernel.mtu, addTimeoutMs: config["cni-add-timeout"] },
   );

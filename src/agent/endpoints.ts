@@ -40,6 +40,8 @@ export interface EndpointsDeps {
   readonly purge: (address: IpAddress) => Promise<void>;
   readonly unavailable: () => string | undefined;
   readonly onEvent: (event: "created" | "deleted", endpoint: Endpoint) => void;
+  /** How long an ADD took, and whether it succeeded. */
+  readonly onBirth: (ok: boolean, seconds: number) => void;
 }
 
 export interface EndpointsConfig {
@@ -168,16 +170,17 @@ class Birth {
   }
 
   async run(signal: AbortSignal): Promise<Attachment> {
+    const { log, onBirth } = this.#context.deps;
     const started = performance.now();
+    const elapsed = () => performance.now() - started;
     try {
       const attachment = await this.#steps(signal);
-      this.#context.deps.log.info("endpoint created", {
-        pod: podKey(this.#pod()),
-        ms: Math.round((performance.now() - started) * 10) / 10,
-      });
+      onBirth(true, elapsed() / 1000);
+      log.info("endpoint created", { pod: podKey(this.#pod()), ms: Math.round(elapsed() * 10) / 10 });
       return attachment;
     } catch (thrown) {
       await this.#rollBack();
+      onBirth(false, elapsed() / 1000);
       throw thrown;
     }
   }

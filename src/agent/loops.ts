@@ -11,6 +11,9 @@ import { PROXY_PORTS } from "#proxy/protocol.ts";
 import { type Pipeline, startPipeline } from "#reconciler/pipeline.ts";
 import { createReconciler, type Reconciler, type ReconcilerDeps, startReconciler } from "#reconciler/reconciler.ts";
 import type { AgentConfig } from "./config.ts";
+import type { Counters } from "./counters.ts";
+import type { MonitorHub } from "./monitor-hub.ts";
+import { createPolicyEvents } from "./policy-events.ts";
 import type { ProxyClient } from "./proxy-client.ts";
 import { createProxyStep } from "./proxy-step.ts";
 import { createPublisher, createPublishTarget } from "./publish-endpoints.ts";
@@ -38,13 +41,16 @@ export interface LoopsDeps extends ReconcilerDeps {
   readonly cluster: Cluster;
   readonly proxy: ProxyClient;
   readonly self: SelfNode;
+  readonly hub: MonitorHub;
+  readonly counters: Counters;
   readonly isRestored: () => boolean;
 }
 
 /** Others may change our maps; this often they are compared with the tables. */
 const AUDIT_INTERVAL_MS = 30_000;
 
-export function startLoops(deps: LoopsDeps, config: AgentConfig): Loops {
+export function startLoops(given: LoopsDeps, config: AgentConfig): Loops {
+  const deps = { ...given, onAttempt: given.counters.attempt };
   const { state, datapath, self, cluster } = deps;
   const { maps } = datapath;
   const scope = new AsyncDisposableStack();
@@ -111,6 +117,10 @@ export function startLoops(deps: LoopsDeps, config: AgentConfig): Loops {
       reconcilers.services,
       reconcilers.routes,
       publisher.step,
+      createPolicyEvents(
+        { policies: state.policies.table, hub: deps.hub, counters: deps.counters },
+        { isRestored: deps.isRestored, revision: () => state.controller.repository.revision },
+      ),
     ]),
   );
   scope.use(

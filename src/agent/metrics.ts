@@ -11,8 +11,8 @@ const DIRECTIONS: Readonly<Record<number, string>> = { 1: "INGRESS", 2: "EGRESS"
 
 /** The agent's metrics; all are read off the tables and maps when they are asked for. */
 export async function registerAgentMetrics(registry: Registry, deps: EdgeDeps): Promise<void> {
-  const { Gauge } = await import("prom-client");
-  const gauge = (name: string, help: string, labelNames: string[], collect: () => Iterable<Sample>) => {
+  const { Counter, Gauge, Histogram } = await import("prom-client");
+  const gauge: MetricMaker = (name, help, labelNames, collect) => {
     new Gauge({
       name,
       help,
@@ -21,6 +21,18 @@ export async function registerAgentMetrics(registry: Registry, deps: EdgeDeps): 
       collect() {
         this.reset();
         for (const [labels, value] of collect()) this.set(labels, value);
+      },
+    });
+  };
+  const counter: MetricMaker = (name, help, labelNames, collect) => {
+    new Counter({
+      name,
+      help,
+      labelNames,
+      registers: [registry],
+      collect() {
+        this.reset();
+        for (const [labels, value] of collect()) this.inc(labels, value);
       },
     });
   };
@@ -55,12 +67,42 @@ export async function registerAgentMetrics(registry: Registry, deps: EdgeDeps): 
     [{}, health.list().filter(({ level }) => level === "degraded").length],
   ]);
   gauge("cilium_nodes_all_num", "Nodes of the cluster.", [], () => [[{}, state.nodes.table.size]]);
-  registerPacketMetrics(gauge, deps);
+  counter("cilium_controllers_runs_total", "Attempts of the reconcilers.", ["status"], () => {
+    const of = (wanted: boolean) => [...deps.counters.attempts()].reduce((sum, [, , ok, count]) => (ok === wanted ? sum + count : sum), 0);
+    return [
+      [{ status: "success" }, of(true)],
+      [{ status: "failure" }, of(false)],
+    ];
+  });
+  counter("cilium_bpf_map_ops_total", "Rows written to and removed from the kernel.", ["map_name", "operation", "outcome"], () =>
+    [...deps.counters.attempts()].map(
+      ([map_name, operation, ok, count]): Sample => [{ map_name, operation, outcome: ok ? "success" : "fail" }, count],
+    ),
+  );
+  const delay = new Histogram({
+    name: "cilium_policy_implementation_delay",
+    help: "Seconds from hearing of a changed policy to its being in the kernel.",
+    labelNames: ["source"],
+    buckets: [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5],
+    registers: [registry],
+  });
+  deps.counters.onPolicyDelay((seconds) => delay.observe({ source: "k8s" }, seconds));
+  const birth = new Histogram({
+    name: "cilium_endpoint_regeneration_time_stats_seconds",
+    help: "Seconds an endpoint operation took.",
+    labelNames: ["scope", "status"],
+    buckets: [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5],
+    registers: [registry],
+  });
+  deps.counters.onEndpoint((operation, seconds) =>
+    birth.observe({ scope: "total", status: operation === "failed" ? "failure" : "success" }, seconds),
+  );
+  registerPacketMetrics(counter, deps);
 }
 
-type GaugeMaker = (name: string, help: string, labelNames: string[], collect: () => Iterable<Sample>) => void;
+type MetricMaker = (name: string, help: string, labelNames: string[], collect: () => Iterable<Sample>) => void;
 
-function registerPacketMetrics(gauge: GaugeMaker, { kernel }: EdgeDeps): void {
+function registerPacketMetrics(counter: MetricMaker, { kernel }: EdgeDeps): void {
   const rows = () =>
     [...kernel.datapath.maps.metrics.entries()]
       .map(([index, perCpu]) => ({
@@ -77,10 +119,10 @@ function registerPacketMetrics(gauge: GaugeMaker, { kernel }: EdgeDeps): void {
     );
   const forwards = (value: "count" | "bytes") => (): Sample[] =>
     rows().flatMap((row): Sample[] => (row.reason === 0 ? [[{ direction: row.direction }, row[value]]] : []));
-  gauge("cilium_drop_count_total", "Packets dropped.", ["reason", "direction"], drops("count"));
-  gauge("cilium_drop_bytes_total", "Bytes of packets dropped.", ["reason", "direction"], drops("bytes"));
-  gauge("cilium_forward_count_total", "Packets forwarded.", ["direction"], forwards("count"));
-  gauge("cilium_forward_bytes_total", "Bytes of packets forwarded.", ["direction"], forwards("bytes"));
+  counter("cilium_drop_count_total", "Packets dropped.", ["reason", "direction"], drops("count"));
+  counter("cilium_drop_bytes_total", "Bytes of packets dropped.", ["reason", "direction"], drops("bytes"));
+  counter("cilium_forward_count_total", "Packets forwarded.", ["direction"], forwards("count"));
+  counter("cilium_forward_bytes_total", "Bytes of packets forwarded.", ["direction"], forwards("bytes"));
 }
 
 function identityType(scope: "reserved" | "cluster" | "local"): string {

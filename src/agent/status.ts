@@ -1,3 +1,4 @@
+import type { HealthReport } from "#runtime/health.ts";
 import { clusterIdentityRange } from "#types/identity.ts";
 import type { AgentConfig } from "./config.ts";
 import type { EdgeDeps } from "./edges.ts";
@@ -17,7 +18,7 @@ export function agentStatus(deps: EdgeDeps & { readonly hubble: RunningHubble | 
     cilium: isReady ? { state: "Ok", msg: `${VERSION} (v${VERSION})` } : { state: "Warning", msg: phase.unavailable() ?? "" },
     version: VERSION,
     node: self.name,
-    kubernetes: { state: phase.is === "starting" ? "Warning" : "Ok", msg: "1.33 (v1.33.1) [linux/amd64]", "k8s-api-versions": apiVersions },
+    kubernetes: { state: phase.is === "starting" ? "Warning" : "Ok", msg: deps.kubernetes, "k8s-api-versions": apiVersions },
     "kube-proxy-replacement": {
       mode: config["kube-proxy-replacement"] === "true" ? "True" : "False",
       deviceList: [{ name: self.device.name, ip: [self.ipv4, self.ipv6].filter((ip) => ip !== undefined) }],
@@ -30,16 +31,7 @@ export function agentStatus(deps: EdgeDeps & { readonly hubble: RunningHubble | 
     },
     ipam: formatIpam(kernel.pools),
     cluster: { name: config["cluster-name"], self: self.name, nodes: [...state.nodes.table.list()].map(({ name }) => ({ name })) },
-    controllers: reports.map(({ name, level, message, since }) => ({
-      name,
-      status: {
-        "success-count": level === "ok" ? 1 : 0,
-        "failure-count": level === "degraded" ? 1 : 0,
-        "consecutive-failure-count": level === "degraded" ? 1 : 0,
-        "last-failure-msg": message,
-        since: since.toISOString(),
-      },
-    })),
+    controllers: reports.map((report) => controllerStatus(report, deps)),
     stale: Object.fromEntries(failing.map(({ name, since }) => [name, since.toISOString()])),
     proxy: {
       ip: kernel.routers[0] ?? "",
@@ -69,6 +61,20 @@ const apiVersions = [
   "discovery/v1::EndpointSlice",
   "networking.k8s.io/v1::NetworkPolicy",
 ];
+
+function controllerStatus({ name, level, message, since }: HealthReport, { counters }: EdgeDeps): unknown {
+  const { succeeded, failed } = counters.of(name.replace(/^reconciler-/, ""));
+  return {
+    name,
+    status: {
+      "success-count": succeeded,
+      "failure-count": failed,
+      "consecutive-failure-count": level === "degraded" ? 1 : 0,
+      "last-failure-msg": message,
+      since: since.toISOString(),
+    },
+  };
+}
 
 function hubbleStatus(hubble: RunningHubble | undefined): unknown {
   if (!hubble) return { state: "Disabled", msg: "" };
