@@ -35,7 +35,8 @@ export function applyServerSide(
   const mine = managers.find((each) => each.operation === "Apply" && each.name === own.name && each.subresource === own.subresource);
   const others = managers.filter((each) => each !== mine);
   const wanted = fieldsOf(resource, applied);
-  resolveConflicts(others, findConflicts(others, fieldsOf(resource, live), wanted), options.force === true);
+  const conflicts = findConflicts(others, fieldsOf(resource, live), wanted);
+  resolveConflicts(others, conflicts, options.force === true || comesFromClientSide(resource, live, manager, conflicts));
 
   const merged = mergeTyped(resource, withoutManagers(live), applied) as JsonObject;
   const dropped = [...(mine?.fields ?? [])].filter((path) => !wanted.has(path) && !isHeld(path, wanted.keys(), others));
@@ -107,6 +108,24 @@ function resolveConflicts(others: readonly Manager[], conflicts: readonly Confli
   if (conflicts.length === 0) return;
   if (!force) throw conflictError(conflicts);
   for (const { path } of conflicts) for (const other of others) other.fields.delete(path);
+}
+
+const LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration";
+
+/**
+ * kubectl may go over from client-side to server-side apply: what it said itself before, as its annotation tells, is no
+ * conflict, whoever is on record for it. Another field manager's name opts out.
+ */
+function comesFromClientSide(resource: Resource, live: KubeObject, manager: string, conflicts: readonly Conflict[]): boolean {
+  const annotation = live.metadata.annotations?.[LAST_APPLIED];
+  if (manager !== "kubectl" || annotation === undefined || conflicts.length === 0) return false;
+  try {
+    const said = fieldsOf(resource, JSON.parse(annotation));
+    return conflicts.every(({ path }) => said.has(path));
+  } catch {
+    // An annotation that somebody broke says nothing.
+    return false;
+  }
 }
 
 function conflictError(conflicts: readonly Conflict[]): ApiError {
