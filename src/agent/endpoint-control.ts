@@ -1,4 +1,4 @@
-import { addressesOf, type Endpoint, podKey } from "#endpoint/endpoint.ts";
+import { addressesOf, type Endpoint, podKey, subjectKey } from "#endpoint/endpoint.ts";
 import { forgetEndpoint, loadEndpoints } from "#endpoint/restore.ts";
 import type { LabelSet } from "#labels/label-set.ts";
 import { sleep } from "#runtime/backoff.ts";
@@ -80,6 +80,7 @@ export function createEndpointControl(deps: EndpointControlDeps, config: AgentCo
 async function realized({ state, loops }: EndpointControlDeps, id: number, signal: AbortSignal): Promise<void> {
   await loops.reconcilers.endpoints.rowReconciled(id, signal);
   const row = state.endpoints.get(id);
+  if (row) await loops.reconcilers.policies.rowReconciled(subjectKey(row), signal);
   for (const address of row ? addressesOf(row) : []) await loops.reconcilers.ipcache.rowReconciled(hostPrefix(address), signal);
   const policy = loops.policyMaps.realized(id);
   if (policy?.locked === undefined && policy !== undefined) return;
