@@ -84,13 +84,11 @@ export function startObserver(deps: ObserverDeps, config: ObserverConfig = {}): 
         complain(event, thrown);
       }
     },
-    status: () => ({
-      flows: ring.length,
-      maxFlows: ring.capacity,
-      seenFlows,
-      uptimeNs: BigInt(Math.round((performance.now() - startedAt) * 1e6)),
-      flowsPerSecond: flowsPerSecond(ring),
-    }),
+    status() {
+      const uptimeNs = Math.round((performance.now() - startedAt) * 1e6);
+      const rate = flowsPerSecond(ring, uptimeNs);
+      return { flows: ring.length, maxFlows: ring.capacity, seenFlows, uptimeNs: BigInt(uptimeNs), flowsPerSecond: rate };
+    },
     onFlow: (sink) => register(flowSinks, sink),
     onLost: (sink) => register(lostSinks, sink),
   };
@@ -132,20 +130,18 @@ function createComplainer(log: Logger): (event: MonitorEvent, thrown: unknown) =
   };
 }
 
-/** Flows a second over the last minute, or over what the ring still holds of it. */
-function flowsPerSecond(ring: Ring<Entry>): number {
-  const newest = ring.at(ring.written - 1);
-  if (newest === undefined) return 0;
+/** Flows a second over the last minute, or over what there is of it: since the start, or as far back as the full ring reaches. */
+function flowsPerSecond(ring: Ring<Entry>, uptimeNs: number): number {
   const now = BigInt(Date.now()) * 1_000_000n;
   const from = now - RATE_WINDOW_NS;
   let count = 0;
-  let oldest = now;
-  for (let at = ring.written - 1; at >= ring.oldest; at--) {
+  let at = ring.written - 1;
+  for (; at >= ring.oldest; at--) {
     const entry = ring.at(at);
     if (entry === undefined || entry.time < from) break;
     if (entry.kind === "flow") count++;
-    oldest = entry.time;
   }
-  const whole = ring.length === ring.capacity && oldest > from ? Number(now - oldest) : Number(RATE_WINDOW_NS);
-  return count === 0 ? 0 : count / Math.max(whole / 1e9, 1e-3);
+  const oldest = at < ring.oldest && ring.length === ring.capacity ? ring.at(ring.oldest)?.time : undefined;
+  const reach = oldest === undefined ? Number(RATE_WINDOW_NS) : Number(now - oldest);
+  return count / Math.max(Math.min(reach, uptimeNs) / 1e9, 1e-3);
 }

@@ -1,0 +1,304 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { DropReason, type Flow, FlowType, TraceObservationPoint, TraceReason, TrafficDirection, Verdict } from "#api/gen/flow/flow_pb.ts";
+import { l7Event } from "#monitor/access.ts";
+import type { PacketEvent } from "#monitor/events.ts";
+import { buildPacket } from "#packet/build.ts";
+import type { AccessMessage } from "#proxy/protocol.ts";
+import { IpAddress } from "#types/addr.ts";
+import { DEATHSTAR, demoNames, packetEvent, RULE1, TIEFIGHTER, tcpPacket } from "../fixtures.ts";
+import type { DenialQuestion, Names } from "../names.ts";
+import { explanationOf } from "../printer/explain.ts";
+import { flowOfAccess } from "./l7.ts";
+import { flowOfPacket } from "./packet.ts";
+import { createPolicyBook } from "./policies.ts";
+import { flowOfSocket } from "./socket.ts";
+
+function flowOf(changes: Partial<PacketEvent> = {}, names: Names = demoNames()): Flow {
+  return flowOfPacket(packetEvent(changes), names, createPolicyBook(names));
+}
+
+describe("flowOfPacket", () => {
+  it("names both ends, the node, the device and the packet", () => {
+    const flow = flowOf();
+    assert.equal(flow.Type, FlowType.L3_L4);
+    assert.equal(flow.source?.podName, TIEFIGHTER.podName);
+    assert.deepEqual(
+      flow.source?.workloads.map(({ name, kind }) => `${kind}/${name}`),
+      ["Pod/tiefighter"],
+    );
+    assert.equal(flow.destination?.ID, DEATHSTAR.id);
+    assert.equal(flow.destination?.identity, DEATHSTAR.identity);
+    assert.deepEqual(flow.destination?.labels, DEATHSTAR.labels);
+    assert.deepEqual([flow.IP?.source, flow.IP?.destination], ["10.0.2.7", "10.0.4.9"]);
+    assert.equal(flow.nodeName, "kind-worker");
+    assert.deepEqual([flow.interface?.index, flow.interface?.name], [12, "lxc12ab"]);
+    assert.match(flow.uuid, /^[0-9a-f-]{36}$/);
+    assert.equal(flow.Summary, "TCP Flags: SYN");
+  });
+
+  const verdicts: readonly (readonly [string, Partial<PacketEvent>, Verdict, boolean | undefined])[] = [
+    ["a trace of a new connection", {}, Verdict.FORWARDED, false],
+    ["a trace of an answer", { isReply: true, ctReason: 2 }, Verdict.FORWARDED, true],
+    ["a trace before conntrack", { subtype: 5, isReply: undefined, ctReason: 5 }, Verdict.TRACED, undefined],
+    ["a drop", { type: "drop", subtype: 133 }, Verdict.DROPPED, undefined],
+    ["an allowed verdict", { type: "policy-verdict" }, Verdict.FORWARDED, false],
+    ["a redirected verdict", { type: "policy-verdict", verdict: 10001 }, Verdict.REDIRECTED, false],
+    ["a denied verdict", { type: "policy-verdict", verdict: -133 }, Verdict.DROPPED, undefined],
+    ["an audited verdict", { type: "policy-verdict", verdict: -133, audit: true }, Verdict.AUDIT, false],
+  ];
+  for (const [name, changes, verdict, isReply] of verdicts) {
+    it(`${name}: verdict and reply`, () => {
+      const flow = flowOf(changes);
+      assert.equal(flow.verdict, verdict);
+      assert.equal(flow.isReply, isReply);
+    });
+  }
+
+  it("maps the datapath's observation point 0 to TO_ENDPOINT and conntrack's states", () => {
+    assert.equal(flowOf().traceObservationPoint, TraceObservationPoint.TO_ENDPOINT);
+    assert.equal(flowOf({ subtype: 1 }).traceObservationPoint, TraceObservationPoint.TO_PROXY);
+    assert.equal(flowOf({ ctReason: 1 }).traceReason, TraceReason.ESTABLISHED);
+    assert.equal(flowOf({ ctReason: 5 }).traceReason, TraceReason.TRACE_REASON_UNKNOWN);
+  });
+
+  it("gives an answer the direction of its connection", () => {
+    assert.equal(flowOf({ direction: "egress", isReply: true, ctReason: 2 }).trafficDirection, TrafficDirection.INGRESS);
+    assert.equal(flowOf({ direction: "egress" }).trafficDirection, TrafficDirection.EGRESS);
+    assert.equal(flowOf({ type: "drop", subtype: 133, direction: "ingress" }).trafficDirection, TrafficDirection.INGRESS);
+  });
+
+  it("says why and where a packet was dropped", () => {
+    const flow = flowOf({ type: "drop", subtype: 181, file: 19, line: 77 });
+    assert.equal(flow.dropReason, 181);
+    assert.equal(flow.dropReasonDesc, DropReason.POLICY_DENY);
+    assert.deepEqual([flow.file?.name, flow.file?.line], ["policy.h", 77]);
+    assert.deepEqual([flow.eventType?.type, flow.eventType?.subType], [1, 181]);
+  });
+
+  it("names the policies of an allowed verdict by its cookie", () => {
+    const flow = flowOf({ type: "policy-verdict", cookie: 7, matchType: 2 });
+    assert.deepEqual(
+      flow.ingressAllowedBy.map(({ name, namespace, kind }) => `${kind} ${namespace}/${name}`),
+      ["CiliumNetworkPolicy default/rule1"],
+    );
+    assert.equal(flow.policyMatchType, 2);
+    assert.deepEqual(flow.ingressDeniedBy, []);
+  });
+
+  it("explains a default deny, in the drop and in the verdict", () => {
+    for (const changes of [
+      { type: "drop", subtype: 133 },
+      { type: "policy-verdict", verdict: -133 },
+    ] as const) {
+      const flow = flowOf(changes);
+      assert.deepEqual(
+        flow.ingressDeniedBy.map(({ name }) => name),
+        ["rule1"],
+      );
+      const explanation = explanationOf(flow);
+      assert.equal(explanation?.lines[0], "no rule allows identity 4208 (tiefighter) on TCP 80");
+      assert.equal(explanation?.nearest[0]?.reasons[0], "wants org=rebels");
+    }
+  });
+
+  it("asks about the remote end, the right way round", () => {
+    const asked: DenialQuestion[] = [];
+    const names = demoNames({
+      explainDenial(question) {
+        asked.push(question);
+        return undefined;
+      },
+    });
+    flowOf({ type: "drop", subtype: 133 }, names);
+    flowOf({ type: "drop", subtype: 133, direction: "egress" }, names);
+    assert.deepEqual(asked, [
+      { endpointId: 1423, direction: "ingress", remoteIdentity: 4208, protocol: 6, port: 80 },
+      { endpointId: 1423, direction: "egress", remoteIdentity: 16530, protocol: 6, port: 80 },
+    ]);
+  });
+
+  it("lets the cookie of an explicit deny win over the engine", () => {
+    const other = { ...RULE1, name: "other" };
+    const names = demoNames({ explainDenial: () => ({ policies: [other], lines: ["x"], nearest: [] }) });
+    assert.deepEqual(
+      flowOf({ type: "drop", subtype: 181, cookie: 7 }, names).ingressDeniedBy.map(({ name }) => name),
+      ["rule1"],
+    );
+    assert.deepEqual(
+      flowOf({ type: "drop", subtype: 133, cookie: 7 }, names).ingressDeniedBy.map(({ name }) => name),
+      ["other"],
+    );
+  });
+
+  it("asks once while the policy stays, and again when it changes", () => {
+    let asked = 0;
+    let revision = 1;
+    const names = demoNames({
+      policyRevision: () => revision,
+      explainDenial() {
+        asked++;
+        return undefined;
+      },
+    });
+    const book = createPolicyBook(names);
+    for (let i = 0; i < 5; i++) flowOfPacket(packetEvent({ type: "drop", subtype: 133 }), names, book);
+    assert.equal(asked, 1);
+    revision = 2;
+    flowOfPacket(packetEvent({ type: "drop", subtype: 133 }), names, book);
+    assert.equal(asked, 2);
+  });
+
+  it("does not blame policy for other drops", () => {
+    const flow = flowOf({ type: "drop", subtype: 132 });
+    assert.deepEqual(flow.ingressDeniedBy, []);
+    assert.equal(flow.extensions, undefined);
+  });
+
+  it("knows an address outside by its DNS name and reserved identity", () => {
+    const packet = buildPacket({
+      ethernet: {},
+      ip: { source: IpAddress("10.0.4.9"), destination: IpAddress("198.51.100.7") },
+      tcp: { sourcePort: 40000, destinationPort: 443 },
+    });
+    const flow = flowOf({
+      packet,
+      direction: "egress",
+      sourceIdentity: DEATHSTAR.identity,
+      destinationIdentity: 2,
+      destinationEndpointId: 0,
+    });
+    assert.deepEqual(flow.destinationNames, ["api.github.com"]);
+    assert.deepEqual(flow.destination?.labels, ["reserved:world"]);
+  });
+
+  it("names a service when the address is its own", () => {
+    const flow = flowOf({ packet: tcpPacket({ to: "10.96.0.20" }), destinationIdentity: 2, destinationEndpointId: 0 });
+    assert.equal(flow.destinationService?.name, "deathstar");
+  });
+
+  it("makes a flow of bytes that are no packet", () => {
+    const flow = flowOf({ packet: Uint8Array.of(1, 2, 3) });
+    assert.equal(flow.IP, undefined);
+    assert.equal(flow.l4, undefined);
+  });
+});
+
+const access: AccessMessage = {
+  type: "access",
+  time: 1781443542102.5,
+  kind: "request",
+  verdict: "FORWARDED",
+  direction: "ingress",
+  endpointId: 1423,
+  source: { ip: "10.0.2.7", port: 43000, identity: 4208 },
+  destination: { ip: "10.0.4.9", port: 80, identity: 16530 },
+  http: { method: "POST", url: "http://deathstar/v1/request-landing", protocol: "HTTP/1.1", code: 0, headers: [] },
+  latencyNs: 0,
+  policyRevision: 3,
+};
+const origin = { kind: "CiliumNetworkPolicy", namespace: "default", name: "rule1", section: "ingress", index: 0 };
+
+describe("flowOfAccess", () => {
+  it("makes a request from client to server", () => {
+    const flow = flowOfAccess(l7Event({ ...access, origins: [origin] }), demoNames());
+    assert.equal(flow.Summary, "HTTP/1.1 POST http://deathstar/v1/request-landing");
+    assert.equal(flow.source?.podName, "tiefighter");
+    assert.equal(flow.isReply, false);
+    assert.equal(flow.eventType?.type, 129);
+    assert.deepEqual(
+      flow.ingressAllowedBy.map(({ name }) => name),
+      ["rule1"],
+    );
+    assert.equal(flow.time?.nanos, 102_500_000);
+  });
+
+  it("makes a response from server to client, with its latency", () => {
+    const flow = flowOfAccess(
+      l7Event({ ...access, kind: "response", latencyNs: 4_200_000, http: { ...access.http, code: 200 } }),
+      demoNames(),
+    );
+    assert.equal(flow.Summary, "HTTP/1.1 200 4ms (POST http://deathstar/v1/request-landing)");
+    assert.equal(flow.destination?.podName, "tiefighter");
+    assert.equal(flow.isReply, true);
+    assert.equal(flow.l4?.protocol.case === "TCP" && flow.l4.protocol.value.sourcePort, 80);
+  });
+
+  it("names the policies of a denial and what to do", () => {
+    const denied = {
+      origins: [origin],
+      nearest: [{ origins: [origin], httpIndex: 0, mismatches: [{ field: "method", wanted: "POST", found: "PUT" }] }],
+      reason: "policy",
+    } as const;
+    const flow = flowOfAccess(l7Event({ ...access, verdict: "DROPPED", denied, http: { ...access.http, method: "PUT" } }), demoNames());
+    assert.deepEqual(
+      flow.ingressDeniedBy.map(({ namespace, name }) => `${namespace}/${name}`),
+      ["default/rule1"],
+    );
+    assert.equal(explanationOf(flow)?.fix, 'add an http rule to default/rule1 with method: "PUT" and path: "/v1/request-landing"');
+  });
+
+  it("takes the trace id from the headers", () => {
+    const traceparent = { key: "Traceparent", value: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01" };
+    const flow = flowOfAccess(l7Event({ ...access, http: { ...access.http, headers: [traceparent] } }), demoNames());
+    assert.equal(flow.traceContext?.parent?.traceId, "4bf92f3577b34da6a3ce929d0e0e4736");
+  });
+
+  const dns = {
+    query: "api.github.com.",
+    qtypes: ["A"],
+    rcode: 0,
+    ips: ["140.82.121.6"],
+    ttl: 30,
+    cnames: [],
+    rrtypes: ["A"],
+    source: "proxy",
+  };
+  const summaries = [
+    ["request", {}, "DNS Query api.github.com. A"],
+    ["response", {}, 'DNS Answer "140.82.121.6" TTL: 30 (Proxy api.github.com. A)'],
+    ["response", { rcode: 3, ips: [], ttl: 4294967295 }, "DNS Answer RCode: Non-Existent Domain TTL: 4294967295 (Proxy api.github.com. A)"],
+    ["response", { cnames: ["a.b."] }, 'DNS Answer "140.82.121.6" CNAMEs: "a.b." TTL: 30 (Proxy api.github.com. A)'],
+  ] as const;
+  for (const [kind, changes, summary] of summaries) {
+    it(`sums up ${summary}`, () => {
+      const { http: _, type: __, ...common } = access;
+      const flow = flowOfAccess(
+        l7Event({ ...common, type: "dns-access", kind, protocol: "UDP", dns: { ...dns, ...changes } }),
+        demoNames(),
+      );
+      assert.equal(flow.Summary, summary);
+      assert.equal(flow.l4?.protocol.case, "UDP");
+    });
+  }
+});
+
+describe("flowOfSocket", () => {
+  const event = {
+    type: "trace-sock",
+    subtype: 1,
+    time: 5n,
+    protocol: 6,
+    ipv6: false,
+    noBackend: false,
+    destinationIp: "10.96.0.20",
+    destinationPort: 80,
+    socketCookie: 5n,
+    cgroupId: 7n,
+  } as const;
+  const names = demoNames({ endpointByCgroup: (id) => (id === 7n ? { endpointId: 1423, ips: ["10.0.4.9"] } : undefined) });
+
+  it("goes from the pod of the cgroup to the service", () => {
+    const flow = flowOfSocket(event, names);
+    assert.equal(flow.verdict, Verdict.TRACED);
+    assert.equal(flow.source?.podName, DEATHSTAR.podName);
+    assert.equal(flow.destinationService?.name, "deathstar");
+    assert.deepEqual([flow.socketCookie, flow.cgroupId], [5n, 7n]);
+  });
+
+  it("comes back from the backend", () => {
+    const flow = flowOfSocket({ ...event, subtype: 4 }, names);
+    assert.equal(flow.verdict, Verdict.TRANSLATED);
+    assert.equal(flow.destination?.podName, DEATHSTAR.podName);
+  });
+});
