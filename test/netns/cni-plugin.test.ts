@@ -30,6 +30,8 @@ describe("cilium-cni", () => {
     child.stdout.setEncoding("utf8").on("data", (text: string) => {
       stdout += text;
     });
+    // A plugin that needs no input may be gone before it is written.
+    child.stdin.on("error", () => undefined);
     child.stdin.end(input ?? JSON.stringify({ cniVersion: "0.3.1", name: "cilium", "agent-socket": socket }, null, 2));
     return new Promise((resolve) => child.on("close", (code) => resolve({ code, stdout })));
   }
