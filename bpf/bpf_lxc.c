@@ -22,11 +22,11 @@
 static __always_inline int check_source(struct __sk_buff *ctx, struct packet *packet, const struct veth_info *veth)
 {
 	const struct addr16 *own = packet_is_ipv6(packet) ? &veth->ipv6 : &veth->ipv4;
-	__u8 mac[6];
+	struct mac mac;
 
-	if (peek_at(ctx, ETH_ALEN, mac, sizeof(mac)))
+	if (peek_at(ctx, ETH_ALEN, &mac))
 		return drop_at(packet, FILE_BPF_LXC, DROP_INVALID_PACKET);
-	if (!mac_equal(mac, veth->mac))
+	if (!mac_equal(mac.bytes, veth->mac))
 		return drop_at(packet, FILE_BPF_LXC, DROP_INVALID_SOURCE_MAC);
 	if (addr_is_zero(own) || !addr_equal(&packet->source, own))
 		return drop_at(packet, FILE_BPF_LXC, DROP_INVALID_SOURCE_IP);

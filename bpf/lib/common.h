@@ -83,6 +83,18 @@ static __always_inline int addr_compare(const struct addr16 *a, const struct add
 	return 0;
 }
 
+struct mac {
+	__u8 bytes[6];
+} __attribute__((aligned(2)));
+
+/* Two bytes at a time: the compiler knows no alignment of byte arrays and would go one by one. */
+static __always_inline void mac_copy(__u8 *to, const __u8 *from)
+{
+	*(__u16 *)to = *(const __u16 *)from;
+	*(__u16 *)(to + 2) = *(const __u16 *)(from + 2);
+	*(__u16 *)(to + 4) = *(const __u16 *)(from + 4);
+}
+
 static __always_inline int mac_equal(const __u8 *a, const __u8 *b)
 {
 	return *(const __u16 *)a == *(const __u16 *)b && *(const __u16 *)(a + 2) == *(const __u16 *)(b + 2) &&

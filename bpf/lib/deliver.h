@@ -69,8 +69,8 @@ static __always_inline int write_macs(struct __sk_buff *ctx, struct packet *pack
 
 	if ((void *)(eth + 1) > (void *)(long)ctx->data_end)
 		return drop_at(packet, FILE_DELIVER, DROP_ERROR_WRITING_TO_PACKET);
-	__builtin_memcpy(eth->h_dest, to->mac, ETH_ALEN);
-	__builtin_memcpy(eth->h_source, to->node_mac, ETH_ALEN);
+	mac_copy(eth->h_dest, to->mac);
+	mac_copy(eth->h_source, to->node_mac);
 	return 0;
 }
 

@@ -27,31 +27,31 @@ struct cursor {
 	__u32 offset;
 };
 
-/* At a constant offset, straight from the linear part when it is there, which it practically always is. */
-static __always_inline int peek_at(struct __sk_buff *ctx, const __u32 offset, void *to, const __u32 size)
-{
-	void *data = (void *)(long)ctx->data;
-
-	if (unlikely(data + offset + size > (void *)(long)ctx->data_end))
-		return bpf_skb_load_bytes(ctx, offset, to, size);
-	__builtin_memcpy(to, data + offset, size);
-	return 0;
-}
+/*
+ * Copies the header at a constant offset into *to: straight from the linear part when it is there, which it practically always is.
+ * A typed copy, because the compiler copies what it knows no alignment of byte by byte.
+ */
+#define peek_at(ctx, offset, to)                                                                                       \
+	({                                                                                                             \
+		void *__data = (void *)(long)(ctx)->data;                                                              \
+		int __ret = 0;                                                                                         \
+		if (likely(__data + (offset) + sizeof(*(to)) <= (void *)(long)(ctx)->data_end))                        \
+			*(to) = *(typeof(to))(__data + (offset));                                                      \
+		else                                                                                                   \
+			__ret = bpf_skb_load_bytes(ctx, offset, to, sizeof(*(to)));                                    \
+		__ret;                                                                                                 \
+	})
 
 static __always_inline int cursor_peek(const struct cursor *cursor, void *to, const __u32 size)
 {
 	return bpf_skb_load_bytes(cursor->ctx, cursor->offset, to, size);
 }
 
-/* The same where a transport header usually begins: behind a plain IPv4 or IPv6 header. */
-static __always_inline int transport_peek(const struct cursor *cursor, void *to, const __u32 size)
-{
-	if (likely(cursor->offset == ETH_HEADER + sizeof(struct iphdr)))
-		return peek_at(cursor->ctx, ETH_HEADER + sizeof(struct iphdr), to, size);
-	if (likely(cursor->offset == ETH_HEADER + sizeof(struct ipv6hdr)))
-		return peek_at(cursor->ctx, ETH_HEADER + sizeof(struct ipv6hdr), to, size);
-	return cursor_peek(cursor, to, size);
-}
+/* The same where a transport header usually begins, behind a plain IPv4 or IPv6 header, and anywhere else by the helper. */
+#define peek_transport(ctx, offset, to)                                                                                \
+	(likely((offset) == ETH_HEADER + sizeof(struct iphdr))    ? peek_at(ctx, ETH_HEADER + sizeof(struct iphdr), to)   \
+	 : likely((offset) == ETH_HEADER + sizeof(struct ipv6hdr)) ? peek_at(ctx, ETH_HEADER + sizeof(struct ipv6hdr), to) \
+								   : bpf_skb_load_bytes(ctx, offset, to, sizeof(*(to))))
 
 static __always_inline int parse_ipv4(struct cursor *cursor, struct packet *packet)
 {
@@ -60,7 +60,7 @@ static __always_inline int parse_ipv4(struct cursor *cursor, struct packet *pack
 
 	if (!enable_ipv4)
 		return drop_at(packet, FILE_PARSE, DROP_UNSUPPORTED_L3_PROTOCOL);
-	if (peek_at(cursor->ctx, ETH_HEADER, &ip, sizeof(ip)))
+	if (peek_at(cursor->ctx, ETH_HEADER, &ip))
 		return drop_at(packet, FILE_PARSE, DROP_INVALID_PACKET);
 	header = ip.ihl * 4;
 	total = bpf_ntohs(ip.tot_len);
@@ -160,7 +160,7 @@ static __always_inline int parse_ipv6(struct cursor *cursor, struct packet *pack
 
 	if (!enable_ipv6)
 		return drop_at(packet, FILE_PARSE, DROP_UNSUPPORTED_L3_PROTOCOL);
-	if (peek_at(cursor->ctx, ETH_HEADER, &ip, sizeof(ip)))
+	if (peek_at(cursor->ctx, ETH_HEADER, &ip))
 		return drop_at(packet, FILE_PARSE, DROP_INVALID_PACKET);
 	payload = bpf_ntohs(ip.payload_len);
 	if (unlikely(payload == 0 && cursor->ctx->len > 0xffff))
@@ -251,12 +251,10 @@ static __always_inline void classify_icmp(struct packet *packet, const struct ic
 /* Ports, flags and ICMP types from the transport header at l4_offset. */
 static __always_inline int parse_l4(struct __sk_buff *ctx, struct packet *packet)
 {
-	struct cursor cursor = { .ctx = ctx, .offset = packet->l4_offset };
-
 	if (packet->protocol == PROTO_TCP) {
 		struct tcp_start tcp;
 
-		if (packet->l3_length < sizeof(tcp) || transport_peek(&cursor, &tcp, sizeof(tcp)) || tcp.data_offset < 0x50)
+		if (packet->l3_length < sizeof(tcp) || peek_transport(ctx, packet->l4_offset, &tcp) || tcp.data_offset < 0x50)
 			return drop_at(packet, FILE_PARSE, DROP_CT_TRUNCATED_OR_INVALID_HEADER);
 		packet->sport = tcp.sport;
 		packet->dport = tcp.dport;
@@ -266,7 +264,7 @@ static __always_inline int parse_l4(struct __sk_buff *ctx, struct packet *packet
 	if (packet->protocol == PROTO_UDP || packet->protocol == PROTO_SCTP) {
 		struct ports ports;
 
-		if (packet->l3_length < sizeof(ports) || transport_peek(&cursor, &ports, sizeof(ports)))
+		if (packet->l3_length < sizeof(ports) || peek_transport(ctx, packet->l4_offset, &ports))
 			return drop_at(packet, FILE_PARSE, DROP_CT_TRUNCATED_OR_INVALID_HEADER);
 		packet->sport = ports.sport;
 		packet->dport = ports.dport;
@@ -275,7 +273,7 @@ static __always_inline int parse_l4(struct __sk_buff *ctx, struct packet *packet
 	if (packet->protocol == (packet_is_ipv6(packet) ? PROTO_ICMPV6 : PROTO_ICMP)) {
 		struct icmp_start icmp;
 
-		if (packet->l3_length < sizeof(icmp) || transport_peek(&cursor, &icmp, sizeof(icmp)))
+		if (packet->l3_length < sizeof(icmp) || peek_transport(ctx, packet->l4_offset, &icmp))
 			return drop_at(packet, FILE_PARSE, DROP_CT_TRUNCATED_OR_INVALID_HEADER);
 		classify_icmp(packet, &icmp);
 		return 0;
