@@ -7,13 +7,24 @@ import type { User } from "./exchange.ts";
 
 /** Who sent the request: by client certificate of our authority, else by service account token; undefined for nobody. */
 export function authenticate(request: IncomingMessage, tokens: Tokens, store: Store): User | undefined {
-  const socket = request.socket as TLSSocket;
-  if (socket.authorized) {
-    const subject = socket.getPeerCertificate().subject as unknown as { CN?: string; O?: string | string[] } | undefined;
-    if (subject?.CN) return { name: subject.CN, groups: [...[subject.O ?? []].flat(), "system:authenticated"] };
-  }
+  const user = userOfCertificate(request.socket as TLSSocket);
+  if (user) return user;
   const bearer = /^Bearer\s+(\S+)$/i.exec(request.headers.authorization ?? "")?.[1] ?? bearerFromProtocol(request);
   return bearer ? userOfToken(bearer, tokens, store) : undefined;
+}
+
+const certified = new WeakMap<TLSSocket, User>();
+
+/** A connection's certificate is read once, however many requests it carries. */
+function userOfCertificate(socket: TLSSocket): User | undefined {
+  if (!socket.authorized) return undefined;
+  const known = certified.get(socket);
+  if (known) return known;
+  const subject = socket.getPeerCertificate().subject as unknown as { CN?: string; O?: string | string[] } | undefined;
+  if (!subject?.CN) return undefined;
+  const user = { name: subject.CN, groups: [...[subject.O ?? []].flat(), "system:authenticated"] };
+  certified.set(socket, user);
+  return user;
 }
 
 /** Browsers cannot set headers on WebSockets; Kubernetes lets them send the token as a subprotocol. */
