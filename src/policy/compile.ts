@@ -1,10 +1,11 @@
-import { protocolNumber } from "#types/proto.ts";
 import type { Direction } from "#types/direction.ts";
+import { protocolNumber } from "#types/proto.ts";
 import { type EntryReason, type Filter, hasL7, parserPriority, type Redirect } from "./filter.ts";
 import { listenerRedirect, MergeConflict, mergeFilters, withL7Wildcard } from "./merge.ts";
 import { anyPeer, entityPeers } from "./peer.ts";
 import type { Repository } from "./repository.ts";
 import { type ListenerRef, type PeerSelector, type PortRule, type PortSpec, type Rule, tier } from "./rule.ts";
+import type { PolicySettings } from "./settings.ts";
 
 /** The tier after all that users write: the host's own access and the default. */
 const defaultTier = tier.baseline + 1;
@@ -24,9 +25,10 @@ function listenerName(ref: ListenerRef, namespace: string): string {
   return `${clusterwide ? "" : namespace}/${ref.configName}/${ref.name}`;
 }
 
-function redirectOf(ports: PortRule, protocol: number, namespace: string): Redirect | undefined {
+function redirectOf(ports: PortRule, protocol: number, namespace: string, settings: PolicySettings): Redirect | undefined {
   if (ports.listener !== undefined) return listenerRedirect(listenerName(ports.listener, namespace), ports.listener.priority);
-  if (ports.l7 !== undefined && ports.l7.dns.length > 0) return { parser: "dns", priority: parserPriority.dns };
+  if (ports.l7 !== undefined && ports.l7.dns.length > 0)
+    return !settings.dnsProxy ? undefined : { parser: "dns", priority: parserPriority.dns };
   if (protocol === protocolNumber.TCP && ports.l7 !== undefined) {
     if (ports.l7.http.length > 0) return { parser: "http", priority: parserPriority.http };
     if (ports.l7.kafka.length > 0) return { parser: "kafka", priority: parserPriority.kafka };
@@ -35,11 +37,14 @@ function redirectOf(ports: PortRule, protocol: number, namespace: string): Redir
   return tls ? { parser: "tls", priority: parserPriority.tls } : undefined;
 }
 
-function filterOf(rule: Rule, level: number, peer: PeerSelector, spec: PortSpec, ports?: PortRule, namespace = ""): Filter {
+/** What a rule is turned into filters for. */
+type FilterScope = { readonly namespace: string; readonly settings: PolicySettings };
+
+function filterOf(rule: Rule, level: number, peer: PeerSelector, spec: PortSpec, ports: PortRule | undefined, scope: FilterScope): Filter {
   const base = { spec, peer, action: rule.action, tier: rule.tier, level, origins: [rule.origin], reason: "policy" as const };
   const logs = rule.log === undefined ? [] : [rule.log];
   if (ports === undefined || rule.action !== "allow") return { ...base, ...noL7, auth: rule.auth, logs };
-  const redirect = redirectOf(ports, spec.protocol, namespace);
+  const redirect = redirectOf(ports, spec.protocol, scope.namespace, scope.settings);
   const l7 = redirect === undefined ? undefined : ports.l7;
   return {
     ...base,
@@ -75,11 +80,16 @@ export function impliedFilter(peer: PeerSelector, level: number, reason: EntryRe
 /** Collects filters, merging those of equal peers, port and level. */
 class FilterSet {
   readonly #filters = new Map<string, Filter>();
+  readonly #l7Merge: PolicySettings["l7Merge"];
+
+  constructor(l7Merge: PolicySettings["l7Merge"]) {
+    this.#l7Merge = l7Merge;
+  }
 
   add(filter: Filter): void {
     const key = `${filter.level}|${specKey(filter.spec)}|${filter.peer.text}`;
     const present = this.#filters.get(key);
-    this.#filters.set(key, present === undefined ? filter : mergeFilters(present, filter));
+    this.#filters.set(key, present === undefined ? filter : mergeFilters(present, filter, this.#l7Merge));
   }
 
   values(): Filter[] {
@@ -103,23 +113,37 @@ export type Enforcement = {
   readonly isHost: boolean;
 };
 
-/** Turns the rules of one direction into filters. Throws MergeConflict when rules can not stand together. */
-export function compileRules(repo: Repository, rules: readonly Rule[], { direction, enforced, defaultDeny, namespace, isHost }: Enforcement): Compiled {
-  // Sorted, so that the order in which policies arrived can not matter.
-  const sorted = enforced ? [...rules].sort(byOrigin) : [];
-  const levelOf = levelsOf(sorted);
-  const set = new FilterSet();
-  for (const rule of sorted) {
-    for (const peer of repo.peersOf(rule)) {
-      if (peer.none) continue;
-      if (rule.ports === null) set.add(filterOf(rule, levelOf(rule), peer, everyPort));
-      else for (const ports of rule.ports) for (const spec of ports.ports) set.add(filterOf(rule, levelOf(rule), peer, spec, ports, namespace));
-    }
+/** Adds what one rule says: a filter for each of its peers and ports. */
+function addRule(set: FilterSet, repo: Repository, rule: Rule, level: number, scope: FilterScope): void {
+  const portRules = repo.portsOf(rule);
+  for (const peer of repo.peersOf(rule)) {
+    if (peer.none) continue;
+    if (portRules === null) set.add(filterOf(rule, level, peer, everyPort, undefined, scope));
+    else for (const ports of portRules) for (const spec of ports.ports) set.add(filterOf(rule, level, peer, spec, ports, scope));
   }
+}
+
+/** What no rule writes: the host's own access, and everything where nothing denies by default. */
+function impliedFilters(
+  { direction, enforced, defaultDeny, isHost }: Enforcement,
+  settings: PolicySettings,
+  rules: number,
+  level: number,
+): Filter[] {
+  const hostAllowed = direction === "ingress" && !isHost && enforced && rules > 0 && settings.allowLocalhost === "always";
+  const host = hostAllowed ? entityPeers("host", settings).map((one) => impliedFilter(one, level, "allow-localhost")) : [];
+  return defaultDeny ? host : [...host, impliedFilter(anyPeer, level, "allow-any")];
+}
+
+/** Turns the rules of one direction into filters. Throws MergeConflict when rules can not stand together. */
+export function compileRules(repo: Repository, rules: readonly Rule[], enforcement: Enforcement): Compiled {
+  // Sorted, so that the order in which policies arrived can not matter.
+  const sorted = enforcement.enforced ? [...rules].sort(byOrigin) : [];
+  const levelOf = levelsOf(sorted);
+  const set = new FilterSet(repo.settings.l7Merge);
+  const scope = { namespace: enforcement.namespace, settings: repo.settings };
+  for (const rule of sorted) addRule(set, repo, rule, levelOf(rule), scope);
   const levels = new Set(sorted.map(levelOf)).size;
-  const filters = set.values().map((one) => (hasL7(one) && !defaultDeny ? withL7Wildcard(one) : one));
-  const hostAllowed = direction === "ingress" && !isHost && enforced && sorted.length > 0 && repo.settings.allowLocalhost === "always";
-  if (hostAllowed) for (const host of entityPeers("host", repo.settings)) filters.push(impliedFilter(host, levels, "allow-localhost"));
-  if (!defaultDeny) filters.push(impliedFilter(anyPeer, levels, "allow-any"));
-  return { filters, levels };
+  const filters = set.values().map((one) => (hasL7(one) && !enforcement.defaultDeny ? withL7Wildcard(one) : one));
+  return { filters: [...filters, ...impliedFilters(enforcement, repo.settings, sorted.length, levels)], levels };
 }

@@ -23,7 +23,12 @@ export type Row = {
 type Block = { readonly protocol: number; readonly port: number; readonly bits: number };
 
 /** Filters by the blocks that they cover. */
-export type Chain = { readonly blocks: ReadonlyMap<number, Block>; readonly filters: ReadonlyMap<number, readonly Filter[]>; readonly hasPass: boolean; readonly hasAuth: boolean };
+export type Chain = {
+  readonly blocks: ReadonlyMap<number, Block>;
+  readonly filters: ReadonlyMap<number, readonly Filter[]>;
+  readonly hasPass: boolean;
+  readonly hasAuth: boolean;
+};
 
 function keyOf(protocol: number, port: number, bits: number): number {
   return (protocol * 32 + bits) * 0x10000 + port;
@@ -37,7 +42,9 @@ function isIcmp(protocol: number): boolean {
 export function blocksOf(spec: PortSpec, namedPorts: readonly NamedPort[]): Block[] {
   const { protocol } = spec;
   if (spec.name !== "") {
-    return namedPorts.filter((one) => one.name === spec.name && one.protocol === protocol).map(({ port }) => ({ protocol, port, bits: 16 }));
+    return namedPorts
+      .filter((one) => one.name === spec.name && one.protocol === protocol)
+      .map(({ port }) => ({ protocol, port, bits: 16 }));
   }
   // Here the port is the ICMP type, of which 0 is one like any other.
   if (isIcmp(protocol)) return [{ protocol, port: spec.port & 0xffff, bits: 16 }];
@@ -60,7 +67,12 @@ export function chainOf(filters: readonly Filter[], namedPorts: readonly NamedPo
       } else present.push(filter);
     }
   }
-  return { blocks, filters: byBlock, hasPass: filters.some((one) => one.action === "pass"), hasAuth: filters.some((one) => one.auth !== undefined) };
+  return {
+    blocks,
+    filters: byBlock,
+    hasPass: filters.some((one) => one.action === "pass"),
+    hasAuth: filters.some((one) => one.auth !== undefined),
+  };
 }
 
 /** The blocks around a block, the nearest first, without itself. */
@@ -81,7 +93,8 @@ const authOrder: readonly AuthType[] = ["disabled", "spire", "test-always-fail"]
 
 function highestAuth(filters: readonly Filter[]): AuthType | undefined {
   let best: AuthType | undefined;
-  for (const { auth } of filters) if (auth !== undefined && (best === undefined || authOrder.indexOf(auth) > authOrder.indexOf(best))) best = auth;
+  for (const { auth } of filters)
+    if (auth !== undefined && (best === undefined || authOrder.indexOf(auth) > authOrder.indexOf(best))) best = auth;
   return best;
 }
 
@@ -89,7 +102,9 @@ function highestAuth(filters: readonly Filter[]): AuthType | undefined {
 function nearestAuth(chain: Chain, block: Block, here: boolean, strength: number): AuthType | undefined {
   const around_ = here ? [keyOf(block.protocol, block.port, block.bits), ...around(block)] : around(block);
   for (const key of around_) {
-    const type = highestAuth((chain.filters.get(key) ?? noFilters).filter((one) => one.action === "allow" && precedenceOf(one) === strength));
+    const type = highestAuth(
+      (chain.filters.get(key) ?? noFilters).filter((one) => one.action === "allow" && precedenceOf(one) === strength),
+    );
     if (type !== undefined) return type;
   }
   return undefined;

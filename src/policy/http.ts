@@ -57,7 +57,7 @@ export function firstMatchDecides(rules: readonly HttpMatchers[]): boolean {
   return rules.every((one) => one.actions.length === 0);
 }
 
-function valueOf(request: HttpRequest, name: string): string | undefined {
+function valueIn(request: HttpRequest, name: string): string | undefined {
   if (name === ":path") return request.path;
   if (name === ":method") return request.method;
   if (name === ":authority") return request.host;
@@ -85,7 +85,7 @@ const shownNames: Readonly<Record<string, string>> = { ":path": "path", ":method
 /** The conditions that keep a rule from allowing a request; none when it allows it. Values of headers may be secret and are not shown. */
 export function httpMismatches({ matchers }: HttpMatchers, request: HttpRequest): HttpMismatch[] {
   return matchers.flatMap((matcher): HttpMismatch[] => {
-    const value = valueOf(request, matcher.name);
+    const value = valueIn(request, matcher.name);
     if (holds(matcher, value)) return [];
     const field = shownNames[matcher.name];
     if (field !== undefined) return [{ field, wanted: matcher.kind === "present" ? "" : matcher.value, found: value ?? "" }];

@@ -23,7 +23,8 @@ function mergeRedirect(a: Redirect | undefined, b: Redirect | undefined): Redire
     return { ...a, parser, priority: parser === a.parser ? a.priority : b.priority };
   }
   if (a.listener === undefined || b.listener === undefined) return a.listener === undefined ? b : a;
-  if (a.priority === b.priority) throw new MergeConflict(`cannot merge conflicting listeners of equal priority (${[a.listener, b.listener].sort().join("/")})`);
+  if (a.priority === b.priority)
+    throw new MergeConflict(`cannot merge conflicting listeners of equal priority (${[a.listener, b.listener].sort().join("/")})`);
   return a.priority < b.priority ? a : b;
 }
 
@@ -74,9 +75,9 @@ function isPlain(filter: Filter): boolean {
 
 /**
  * What two filters of the same peers, port and level mean together: a deny covers an allow, and allows are united, an allow without
- * application rules widening one with them. Throws MergeConflict when they can not stand together. The order does not matter.
+ * application rules widening one with them unless `l7Merge` is `restrict`. Throws MergeConflict when they can not stand together. The order does not matter.
  */
-export function mergeFilters(a: Filter, b: Filter): Filter {
+export function mergeFilters(a: Filter, b: Filter, l7Merge: "union" | "restrict" = "union"): Filter {
   const logs = [...new Set([...a.logs, ...b.logs])];
   if (strength(a) !== strength(b)) {
     const stronger = strength(a) > strength(b) ? a : b;
@@ -84,7 +85,9 @@ export function mergeFilters(a: Filter, b: Filter): Filter {
   }
   const origins = unionOrigins(a.origins, b.origins);
   if (a.action !== "allow" || (isPlain(a) && isPlain(b))) return { ...a, origins, logs };
-  const [left, right] = hasL7(a) === hasL7(b) ? [a, b] : hasL7(a) ? [a, withL7Of(b, a)] : [withL7Of(a, b), b];
+  // Restricting, the application rules stay as they are whatever plain rule stands beside them.
+  const asIs = l7Merge === "restrict" || hasL7(a) === hasL7(b);
+  const [left, right] = asIs ? [a, b] : hasL7(a) ? [a, withL7Of(b, a)] : [withL7Of(a, b), b];
   const merged: Filter = {
     ...left,
     redirect: mergeRedirect(left.redirect, right.redirect),
@@ -99,7 +102,9 @@ export function mergeFilters(a: Filter, b: Filter): Filter {
     logs,
   };
   if (merged.serverNames.length > 0 && hasL7(merged) && merged.terminatingTls === undefined) {
-    throw new MergeConflict(`cannot merge L7 rules for ${a.peer.text} with SNI filtering without TLS termination: ${merged.serverNames.join(", ")}`);
+    throw new MergeConflict(
+      `cannot merge L7 rules for ${a.peer.text} with SNI filtering without TLS termination: ${merged.serverNames.join(", ")}`,
+    );
   }
   return merged;
 }

@@ -1,5 +1,6 @@
 import { label, parseLabel } from "#labels/label.ts";
 import type { Selector } from "#labels/selector.ts";
+import { selectorOf } from "#labels/selector.ts";
 import { type Direction, directions } from "#types/direction.ts";
 import { protocolNumber } from "#types/proto.ts";
 import { readIcmps } from "./parse-icmp.ts";
@@ -7,9 +8,21 @@ import { readPeers } from "./parse-peers.ts";
 import { readPortRules } from "./parse-ports.ts";
 import { isPresentList, readRequirements, readSubject } from "./parse-selector.ts";
 import { anyPeer } from "./peer.ts";
-import { checkFields, didYouMean, type Fields, type Reading, readBoolean, readList, readObject, readObjects, readString, refuse, warn, warnPortability } from "./reading.ts";
-import { type AuthType, type PolicyRef, type PortRule, type Rule, type Section, tier } from "./rule.ts";
-import { selectorOf } from "#labels/selector.ts";
+import {
+  checkFields,
+  didYouMean,
+  type Fields,
+  type Reading,
+  readBoolean,
+  readList,
+  readObject,
+  readObjects,
+  readString,
+  refuse,
+  warn,
+  warnPortability,
+} from "./reading.ts";
+import { type AuthType, type L7Rules, type PolicyRef, type PortRule, type Rule, type Section, tier } from "./rule.ts";
 
 const sections: readonly Section[] = ["ingress", "ingressDeny", "egress", "egressDeny"];
 const ruleFields = ["endpointSelector", "nodeSelector", ...sections, "labels", "description", "enableDefaultDeny", "log"];
@@ -30,7 +43,7 @@ function directionOf(section: Section): Direction {
 }
 
 function readAuth(reading: Reading, value: unknown, path: string): AuthType | undefined {
-  const mode = readString(reading, readObject(reading, value, path)?.["mode"], `${path}.mode`) ?? "";
+  const mode = readString(reading, readObject(reading, value, path)?.mode, `${path}.mode`) ?? "";
   if (mode === "") return undefined;
   if (!Object.hasOwn(authModes, mode)) {
     const allowed = Object.keys(authModes);
@@ -40,18 +53,52 @@ function readAuth(reading: Reading, value: unknown, path: string): AuthType | un
 }
 
 const entryFields = {
-  ingress: ["fromEndpoints", "fromCIDR", "fromCIDRSet", "fromEntities", "fromGroups", "fromNodes", "fromRequires", "toPorts", "icmps", "authentication"],
-  egress: ["toEndpoints", "toCIDR", "toCIDRSet", "toEntities", "toGroups", "toNodes", "toRequires", "toServices", "toFQDNs", "toPorts", "icmps", "authentication"],
+  ingress: [
+    "fromEndpoints",
+    "fromCIDR",
+    "fromCIDRSet",
+    "fromEntities",
+    "fromGroups",
+    "fromNodes",
+    "fromRequires",
+    "toPorts",
+    "icmps",
+    "authentication",
+  ],
+  egress: [
+    "toEndpoints",
+    "toCIDR",
+    "toCIDRSet",
+    "toEntities",
+    "toGroups",
+    "toNodes",
+    "toRequires",
+    "toServices",
+    "toFQDNs",
+    "toPorts",
+    "icmps",
+    "authentication",
+  ],
 };
 
-/** The DNS entity without ports means the DNS port, where answers are learned. */
-const dnsPorts: readonly PortRule[] = [
-  {
-    ports: [protocolNumber.UDP, protocolNumber.TCP].map((protocol) => ({ protocol, name: "", port: 53, endPort: 0 })),
-    l7: { http: [], dns: [{ matchPattern: "*" }], kafka: [] },
-    serverNames: [],
-  },
-];
+const allDns: L7Rules = { http: [], dns: [{ matchPattern: "*" }], kafka: [] };
+
+/** The DNS entity without ports means the DNS port; on egress, answers are learned there. */
+function dnsPorts(learn: boolean): readonly PortRule[] {
+  const ports = [protocolNumber.UDP, protocolNumber.TCP].map((protocol) => ({ protocol, name: "", port: 53, endPort: 0 }));
+  return [{ ports, l7: learn ? allDns : undefined, serverNames: [] }];
+}
+
+function warnApiserver(reading: Reading, path: string, ports: readonly PortRule[] | null): void {
+  const has = (port: number) => (ports ?? []).some((one) => one.ports.some((spec) => spec.port === port));
+  if (has(443) && !has(6443)) {
+    warnPortability(
+      reading,
+      `${path}.toPorts`,
+      "kube-apiserver on 443 covers the API server's own port here too; elsewhere name that port (6443)",
+    );
+  }
+}
 
 function readEntry(reading: Reading, entry: Fields, path: string, section: Section, index: number, scope: RuleScope): Rule {
   const direction = directionOf(section);
@@ -59,14 +106,17 @@ function readEntry(reading: Reading, entry: Fields, path: string, section: Secti
   const { kind, namespace, name } = scope.policy;
   checkFields(reading, entry, path, entryFields[direction]);
   const selectorScope = { namespace, clusterName: reading.settings.clusterName, forInit: scope.forInit };
-  const { peers, services, named, dnsEntity } = readPeers(reading, entry, path, direction === "ingress" ? "from" : "to", selectorScope);
+  const { peers, services, named, entity } = readPeers(reading, entry, path, direction === "ingress" ? "from" : "to", selectorScope);
   const portScope = { section: direction, deny, onNode: scope.onNode, kind, namespace };
-  const ports = readPortRules(reading, entry["toPorts"], `${path}.toPorts`, portScope);
-  const icmps = readIcmps(reading, entry["icmps"], `${path}.icmps`);
-  if (ports !== undefined && icmps !== undefined) refuse(reading, path, "icmps and toPorts can not stand in one rule; write one rule for each");
-  const auth = readAuth(reading, entry["authentication"], `${path}.authentication`);
+  const ports = readPortRules(reading, entry.toPorts, `${path}.toPorts`, portScope);
+  const icmps = readIcmps(reading, entry.icmps, `${path}.icmps`);
+  if (ports !== undefined && icmps !== undefined)
+    refuse(reading, path, "icmps and toPorts can not stand in one rule; write one rule for each");
+  const auth = readAuth(reading, entry.authentication, `${path}.authentication`);
   const portRules = icmps === undefined ? (ports ?? null) : [{ ports: icmps, serverNames: [] }];
   const bare = portRules === null && !named;
+  const allowsEgress = direction === "egress" && !deny;
+  if (entity === "kube-apiserver" && allowsEgress) warnApiserver(reading, path, portRules);
   return {
     policy: scope.policy,
     origin: { kind, namespace, name, section, index, spec: scope.spec },
@@ -81,16 +131,20 @@ function readEntry(reading: Reading, entry: Fields, path: string, section: Secti
     // An entry without peers means everybody, but an entry without anything means nobody.
     peers: named || bare ? peers : [anyPeer],
     services,
-    ports: dnsEntity && portRules === null ? (direction === "egress" && !deny ? dnsPorts : dnsPorts.map((one) => ({ ...one, l7: undefined }))) : portRules,
-    ...(auth === undefined || deny ? {} : { auth }),
-    ...(scope.log === undefined || scope.log === "" ? {} : { log: scope.log }),
+    ports: entity === "dns" && portRules === null ? dnsPorts(allowsEgress) : portRules,
+    entity,
+    auth: deny ? undefined : auth,
+    log: scope.log || undefined,
   };
 }
 
 function readDefaultDeny(reading: Reading, value: unknown, path: string): Record<Direction, boolean> {
   const fields = readObject(reading, value, path) ?? {};
   checkFields(reading, fields, path, directions);
-  const given = { ingress: readBoolean(reading, fields["ingress"], `${path}.ingress`), egress: readBoolean(reading, fields["egress"], `${path}.egress`) };
+  const given = {
+    ingress: readBoolean(reading, fields.ingress, `${path}.ingress`),
+    egress: readBoolean(reading, fields.egress, `${path}.egress`),
+  };
   if (!reading.settings.nonDefaultDenyPolicies) return { ingress: true, egress: true };
   return { ingress: given.ingress ?? true, egress: given.egress ?? true };
 }
@@ -100,7 +154,7 @@ function checkLabels(reading: Reading, value: unknown, path: string): void {
   readList(reading, value, path)?.forEach((one, i) => {
     const fields = typeof one === "string" ? { key: parseLabel(one).key } : readObject(reading, one, `${path}[${i}]`);
     if (fields === undefined) return;
-    const key = readString(reading, (fields as Fields)["key"], `${path}[${i}].key`) ?? "";
+    const key = readString(reading, (fields as Fields).key, `${path}[${i}].key`) ?? "";
     if (label(key).key === "") reading.issues.push({ path: `${path}[${i}]`, message: "a label needs a key", stage: "decode" });
   });
 }
@@ -113,45 +167,53 @@ function emptyRules(reading: Reading, spec: Fields, path: string, scope: RuleSco
     refuse(reading, path, `needs at least one of ${sections.join(", ")} with an entry; ${hint}`);
     return [];
   }
-  for (const section of present) warnPortability(reading, `${path}.${section}`, "an empty list denies by default here, Cilium refuses the policy; write `- {}`");
+  for (const section of present)
+    warnPortability(reading, `${path}.${section}`, "an empty list denies by default here, Cilium refuses the policy; write `- {}`");
   return [...new Set(present.map(directionOf))].map((direction) => readEntry(reading, {}, `${path}.${direction}`, direction, 0, scope));
 }
 
 /** Reads one rule object: `spec` or an element of `specs`. */
 export function readSpec(reading: Reading, spec: Fields, path: string, policy: PolicyRef, index: number): Rule[] {
   checkFields(reading, spec, path, ruleFields);
-  const hasNode = Object.hasOwn(spec, "nodeSelector") && spec["nodeSelector"] !== null;
+  const hasNode = Object.hasOwn(spec, "nodeSelector") && spec.nodeSelector !== null;
   const hasEndpoint = Object.hasOwn(spec, "endpointSelector");
   if (hasNode && policy.namespace !== "") refuse(reading, `${path}.nodeSelector`, "is allowed in a CiliumClusterwideNetworkPolicy only");
-  if (hasNode && hasEndpoint && spec["endpointSelector"] !== null) refuse(reading, path, "has both endpointSelector and nodeSelector; use one");
+  if (hasNode && hasEndpoint && spec.endpointSelector !== null)
+    refuse(reading, path, "has both endpointSelector and nodeSelector; use one");
   if (!hasNode && !hasEndpoint) {
     const where = policy.namespace === "" ? "endpointSelector or nodeSelector" : "endpointSelector";
     refuse(reading, path, `needs ${where}; write "endpointSelector: {}" to select every endpoint`);
   }
-  const node = hasNode ? selectorOf(readRequirements(reading, spec["nodeSelector"], `${path}.nodeSelector`)) : undefined;
-  const subject = node === undefined ? readSubject(reading, spec["endpointSelector"], `${path}.endpointSelector`, policy.namespace) : { selector: node, forInit: false };
-  const log = readString(reading, readObject(reading, spec["log"], `${path}.log`)?.["value"], `${path}.log.value`);
-  if (log !== undefined && log.length > 32) warn(reading, `${path}.log.value`, `has ${log.length} characters; a cluster's schema takes at most 32`);
-  checkLabels(reading, spec["labels"], `${path}.labels`);
+  const node = hasNode ? selectorOf(readRequirements(reading, spec.nodeSelector, `${path}.nodeSelector`)) : undefined;
+  const subject =
+    node === undefined
+      ? readSubject(reading, spec.endpointSelector, `${path}.endpointSelector`, policy.namespace)
+      : { selector: node, forInit: false };
+  const log = readString(reading, readObject(reading, spec.log, `${path}.log`)?.value, `${path}.log.value`);
+  if (log !== undefined && log.length > 32)
+    warn(reading, `${path}.log.value`, `has ${log.length} characters; a cluster's schema takes at most 32`);
+  checkLabels(reading, spec.labels, `${path}.labels`);
   const scope: RuleScope = {
     policy,
     spec: index,
     subject: subject.selector,
     forInit: subject.forInit,
     onNode: hasNode,
-    defaultDeny: readDefaultDeny(reading, spec["enableDefaultDeny"], `${path}.enableDefaultDeny`),
+    defaultDeny: readDefaultDeny(reading, spec.enableDefaultDeny, `${path}.enableDefaultDeny`),
     log,
   };
   const rules = sections.flatMap((section) =>
-    (readObjects(reading, spec[section], `${path}.${section}`) ?? []).map((entry, i) => readEntry(reading, entry, `${path}.${section}[${i}]`, section, i, scope)),
+    (readObjects(reading, spec[section], `${path}.${section}`) ?? []).map((entry, i) =>
+      readEntry(reading, entry, `${path}.${section}[${i}]`, section, i, scope),
+    ),
   );
   return rules.length > 0 ? rules : emptyRules(reading, spec, path, scope);
 }
 
 /** Reads a CiliumNetworkPolicy or CiliumClusterwideNetworkPolicy. */
 export function readCiliumPolicy(reading: Reading, object: Fields, policy: PolicyRef): Rule[] {
-  const spec = readObject(reading, object["spec"], "spec");
-  const specs = readObjects(reading, object["specs"], "specs");
+  const spec = readObject(reading, object.spec, "spec");
+  const specs = readObjects(reading, object.specs, "specs");
   if (spec === undefined && specs === undefined) {
     refuse(reading, "", "has neither spec nor specs");
     return [];

@@ -51,28 +51,33 @@ const v6Types: Readonly<Record<string, number>> = {
   ExtendedEchoReply: 161,
 };
 
+/** The number behind a type's name, or an issue that says what it could have been. */
+function namedType(reading: Reading, name: string, family: string, path: string): number | undefined {
+  const [types, others] = family === "IPv6" ? [v6Types, v4Types] : [v4Types, v6Types];
+  if (Object.hasOwn(types, name)) return types[name];
+  const hint = Object.hasOwn(others, name)
+    ? `; it exists for ${family === "IPv6" ? "IPv4" : "IPv6"}`
+    : didYouMean(name, Object.keys(types));
+  reading.issues.push({ path, message: `"${name}" is not an ICMP type of ${family || "IPv4"}${hint}`, stage: "decode" });
+  return undefined;
+}
+
 function readType(reading: Reading, value: unknown, family: string, path: string): number | undefined {
   if (value === undefined || value === null) {
     refuse(reading, path, "is missing; give the ICMP type as a number or name, such as 8 or EchoRequest");
     return undefined;
   }
   if (typeof value === "number" && Number.isInteger(value)) return value;
-  if (typeof value === "string") {
-    if (/^[0-9]+$/.test(value)) return Number(value);
-    const types = family === "IPv6" ? v6Types : v4Types;
-    if (Object.hasOwn(types, value)) return types[value];
-    const other = Object.hasOwn(family === "IPv6" ? v4Types : v6Types, value) ? `; it exists for ${family === "IPv6" ? "IPv4" : "IPv6"}` : didYouMean(value, Object.keys(types));
-    reading.issues.push({ path, message: `"${value}" is not an ICMP type of ${family || "IPv4"}${other}`, stage: "decode" });
-    return undefined;
-  }
+  if (typeof value === "string") return /^[0-9]+$/.test(value) ? Number(value) : namedType(reading, value, family, path);
   reading.issues.push({ path, message: `must be a number or a name, found ${JSON.stringify(value)}`, stage: "decode" });
   return undefined;
 }
 
 function readField(reading: Reading, one: Fields, path: string): PortSpec[] {
-  const family = readString(reading, one["family"], `${path}.family`) ?? "";
-  const type = readType(reading, one["type"], family, `${path}.type`);
-  if (!["", "IPv4", "IPv6"].includes(family)) refuse(reading, `${path}.family`, `"${family}" is not IPv4 or IPv6${didYouMean(family, ["IPv4", "IPv6"])}`);
+  const family = readString(reading, one.family, `${path}.family`) ?? "";
+  const type = readType(reading, one.type, family, `${path}.type`);
+  if (!["", "IPv4", "IPv6"].includes(family))
+    refuse(reading, `${path}.family`, `"${family}" is not IPv4 or IPv6${didYouMean(family, ["IPv4", "IPv6"])}`);
   if (type === undefined) return [];
   const protocol = family === "IPv6" ? protocolNumber.ICMPv6 : protocolNumber.ICMP;
   return [{ protocol, name: "", port: type, endPort: 0 }];
@@ -83,7 +88,7 @@ export function readIcmps(reading: Reading, value: unknown, path: string): PortS
   const list = readObjects(reading, value, path);
   if (list === undefined || list.length === 0) return undefined;
   const specs = list.flatMap((one, i) => {
-    const fields = readObjects(reading, one["fields"], `${path}[${i}].fields`) ?? [];
+    const fields = readObjects(reading, one.fields, `${path}[${i}].fields`) ?? [];
     if (fields.length > 40) refuse(reading, `${path}[${i}].fields`, `has ${fields.length} entries, at most 40 are allowed`);
     return fields.flatMap((field, j) => readField(reading, field, `${path}[${i}].fields[${j}]`));
   });

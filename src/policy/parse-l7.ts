@@ -1,6 +1,18 @@
 import { RE2JS } from "re2js";
 import { type FqdnSelector, validateFqdn } from "#fqdn/pattern.ts";
-import { checkFields, didYouMean, type Fields, type Reading, readObject, readObjects, readString, readStrings, refuse, warn, warnPortability } from "./reading.ts";
+import {
+  checkFields,
+  didYouMean,
+  type Fields,
+  type Reading,
+  readObject,
+  readObjects,
+  readString,
+  readStrings,
+  refuse,
+  warn,
+  warnPortability,
+} from "./reading.ts";
 import type { HeaderMatch, HttpRule, KafkaRule, L7Rules } from "./rule.ts";
 
 const mismatches = ["LOG", "ADD", "DELETE", "REPLACE"] as const;
@@ -22,21 +34,23 @@ function checkRegex(reading: Reading, pattern: string | undefined, path: string)
 
 function readHeaderMatch(reading: Reading, one: Fields, path: string): HeaderMatch {
   checkFields(reading, one, path, ["name", "value", "secret", "mismatch"]);
-  const name = readString(reading, one["name"], `${path}.name`) ?? "";
+  const name = readString(reading, one.name, `${path}.name`) ?? "";
   if (name === "") refuse(reading, `${path}.name`, "a header needs a name");
-  const mismatch = readString(reading, one["mismatch"], `${path}.mismatch`) ?? "";
+  const mismatch = readString(reading, one.mismatch, `${path}.mismatch`) ?? "";
   const known = mismatches.find((word) => word === mismatch);
   if (mismatch !== "" && known === undefined) {
     refuse(reading, `${path}.mismatch`, `"${mismatch}" is not one of ${mismatches.join(", ")}${didYouMean(mismatch, mismatches)}`);
   }
-  const secret = readObject(reading, one["secret"], `${path}.secret`);
-  const secretName = readString(reading, secret?.["name"], `${path}.secret.name`) ?? "";
+  const secret = readObject(reading, one.secret, `${path}.secret`);
+  const secretName = readString(reading, secret?.name, `${path}.secret.name`) ?? "";
   if (secret !== undefined && secretName === "") refuse(reading, `${path}.secret.name`, "a secret needs a name");
-  const value = readString(reading, one["value"], `${path}.value`);
+  const value = readString(reading, one.value, `${path}.value`);
   return {
     name,
     ...(value === undefined || value === "" ? {} : { value }),
-    ...(secret === undefined ? {} : { secret: { namespace: readString(reading, secret["namespace"], `${path}.secret.namespace`) ?? "", name: secretName } }),
+    ...(secret === undefined
+      ? {}
+      : { secret: { namespace: readString(reading, secret.namespace, `${path}.secret.namespace`) ?? "", name: secretName } }),
     ...(known === undefined ? {} : { mismatch: known }),
   };
 }
@@ -51,9 +65,12 @@ function readHttpRule(reading: Reading, one: Fields, path: string): HttpRule {
   checkRegex(reading, pathText, `${path}.path`);
   checkRegex(reading, method, `${path}.method`);
   // Cilium does not check the host, so a bad one must not refuse the policy: it matches nothing.
-  if (host !== undefined && regexProblem(host) !== undefined) warn(reading, `${path}.host`, `"${host}" is not an RE2 regular expression and matches nothing`);
-  const headers = readStrings(reading, one["headers"], `${path}.headers`);
-  const headerMatches = readObjects(reading, one["headerMatches"], `${path}.headerMatches`)?.map((match, i) => readHeaderMatch(reading, match, `${path}.headerMatches[${i}]`));
+  if (host !== undefined && regexProblem(host) !== undefined)
+    warn(reading, `${path}.host`, `"${host}" is not an RE2 regular expression and matches nothing`);
+  const headers = readStrings(reading, one.headers, `${path}.headers`);
+  const headerMatches = readObjects(reading, one.headerMatches, `${path}.headerMatches`)?.map((match, i) =>
+    readHeaderMatch(reading, match, `${path}.headerMatches[${i}]`),
+  );
   return {
     ...(pathText === undefined ? {} : { path: pathText }),
     ...(method === undefined ? {} : { method }),
@@ -65,8 +82,8 @@ function readHttpRule(reading: Reading, one: Fields, path: string): HttpRule {
 
 function readDnsRule(reading: Reading, one: Fields, path: string): FqdnSelector {
   checkFields(reading, one, path, ["matchName", "matchPattern"]);
-  const matchName = readString(reading, one["matchName"], `${path}.matchName`) ?? "";
-  const matchPattern = readString(reading, one["matchPattern"], `${path}.matchPattern`) ?? "";
+  const matchName = readString(reading, one.matchName, `${path}.matchName`) ?? "";
+  const matchPattern = readString(reading, one.matchPattern, `${path}.matchPattern`) ?? "";
   const rule = { ...(matchName === "" ? {} : { matchName }), ...(matchPattern === "" ? {} : { matchPattern }) };
   for (const problem of validateFqdn(rule, false)) refuse(reading, path, problem);
   return rule;
@@ -88,9 +105,9 @@ export function readL7(reading: Reading, value: unknown, path: string, section: 
   const fields = readObject(reading, value, path);
   if (fields === undefined) return undefined;
   checkFields(reading, fields, path, ["http", "dns", "kafka", "l7proto", "l7"]);
-  const http = readObjects(reading, fields["http"], `${path}.http`);
-  const dns = readObjects(reading, fields["dns"], `${path}.dns`);
-  const kafka = readObjects(reading, fields["kafka"], `${path}.kafka`);
+  const http = readObjects(reading, fields.http, `${path}.http`);
+  const dns = readObjects(reading, fields.dns, `${path}.dns`);
+  const kafka = readObjects(reading, fields.kafka, `${path}.kafka`);
   if (http !== undefined && dns !== undefined) refuse(reading, path, "has both http and dns rules; write one toPorts entry for each");
   if (dns !== undefined && dns.length > 0) {
     if (section === "ingress") refuse(reading, `${path}.dns`, "DNS rules are allowed on egress only");

@@ -1,15 +1,31 @@
 import { type FqdnSelector, validateFqdn } from "#fqdn/pattern.ts";
 import { labelKey } from "#labels/label.ts";
 import { type Requirement, requirement, selectorOf } from "#labels/selector.ts";
-import { type Prefix, parsePrefix, prefixContains } from "#types/prefix.ts";
 import { parseAddress } from "#types/addr.ts";
+import { type Prefix, parsePrefix, prefixContains } from "#types/prefix.ts";
 import { readRequirements, type SelectorScope, withImplied } from "./parse-selector.ts";
-import { cidrPeer, entities, entityPeers, fqdnPeer, labelPeer, noPeer } from "./peer.ts";
-import { checkFields, didYouMean, type Fields, type Reading, readObject, readObjects, readString, readStrings, refuse, warnPortability } from "./reading.ts";
-import type { PeerSelector, ServiceReference } from "./rule.ts";
+import { cidrPeer, dnsPeer, entities, entityPeers, fqdnPeer, labelPeer, noPeer } from "./peer.ts";
+import {
+  checkFields,
+  didYouMean,
+  type Fields,
+  type Reading,
+  readObject,
+  readObjects,
+  readString,
+  readStrings,
+  refuse,
+  warnPortability,
+} from "./reading.ts";
+import type { PeerSelector, Rule, ServiceReference } from "./rule.ts";
 
 /** The peers of one rule entry; `named` tells whether the entry names peers at all (an empty list does). */
-export type Peers = { readonly peers: readonly PeerSelector[]; readonly services: readonly ServiceReference[]; readonly named: boolean; readonly dnsEntity: boolean };
+export type Peers = {
+  readonly peers: readonly PeerSelector[];
+  readonly services: readonly ServiceReference[];
+  readonly named: boolean;
+  readonly entity: Rule["entity"];
+};
 
 type PeerReader = { readonly field: string; read(value: unknown, path: string): readonly PeerSelector[] };
 
@@ -39,9 +55,9 @@ function readExcept(reading: Reading, value: unknown, path: string, within: Pref
 
 function readCidrSet(reading: Reading, one: Fields, path: string): readonly PeerSelector[] {
   checkFields(reading, one, path, ["cidr", "cidrGroupRef", "cidrGroupSelector", "except"]);
-  const cidr = readString(reading, one["cidr"], `${path}.cidr`) ?? "";
-  const group = readString(reading, one["cidrGroupRef"], `${path}.cidrGroupRef`) ?? "";
-  const selector = readObject(reading, one["cidrGroupSelector"], `${path}.cidrGroupSelector`);
+  const cidr = readString(reading, one.cidr, `${path}.cidr`) ?? "";
+  const group = readString(reading, one.cidrGroupRef, `${path}.cidrGroupRef`) ?? "";
+  const selector = readObject(reading, one.cidrGroupSelector, `${path}.cidrGroupSelector`);
   const given = [cidr !== "", group !== "", selector !== undefined].filter(Boolean).length;
   if (given !== 1) {
     refuse(reading, path, `needs exactly one of cidr, cidrGroupRef and cidrGroupSelector, found ${given}`);
@@ -49,15 +65,20 @@ function readCidrSet(reading: Reading, one: Fields, path: string): readonly Peer
   }
   if (cidr !== "") {
     const prefix = readPrefix(reading, cidr, `${path}.cidr`);
-    const except = readExcept(reading, one["except"], `${path}.except`, prefix);
+    const except = readExcept(reading, one.except, `${path}.except`, prefix);
     return prefix === undefined ? [] : [cidrPeer(prefix, except, reading.settings)];
   }
-  const except = readExcept(reading, one["except"], `${path}.except`, undefined);
+  const except = readExcept(reading, one.except, `${path}.except`, undefined);
   if (group !== "") return [labelPeer([groupNamed(group)], except)];
   return cidrGroupPeers(reading, selector, `${path}.cidrGroupSelector`, except);
 }
 
-const groupNamed = (name: string) => ({ source: "cidrgroup", key: `${labelKey.cidrGroupName}/${name}`, operator: "Exists" as const, values: [] });
+const groupNamed = (name: string) => ({
+  source: "cidrgroup",
+  key: `${labelKey.cidrGroupName}/${name}`,
+  operator: "Exists" as const,
+  values: [],
+});
 
 /** A block's groups may disagree about a key, so `key=value` of a group is the label `key+value` of its blocks. */
 function cidrGroupPeers(reading: Reading, selector: Fields | undefined, path: string, except: readonly Prefix[]): PeerSelector[] {
@@ -66,7 +87,8 @@ function cidrGroupPeers(reading: Reading, selector: Fields | undefined, path: st
   for (const one of readRequirements(reading, selector, path, "cidrgroup")) {
     const keys = one.values.map((value) => `${one.key}+${value}`);
     if (one.operator === "In") alternatives = alternatives.flatMap((all) => keys.map((key) => [...all, exists(key, "Exists")]));
-    else if (one.operator === "NotIn") alternatives = alternatives.map((all) => [...all, ...keys.map((key) => exists(key, "DoesNotExist"))]);
+    else if (one.operator === "NotIn")
+      alternatives = alternatives.map((all) => [...all, ...keys.map((key) => exists(key, "DoesNotExist"))]);
     else alternatives = alternatives.map((all) => [...all, one]);
   }
   // An empty selector means all groups; a negative one, whatever is outside. Neither may select pods.
@@ -81,11 +103,12 @@ function readFqdns(reading: Reading, value: unknown, path: string): PeerSelector
   return (readObjects(reading, value, path) ?? []).map((one, i) => {
     checkFields(reading, one, `${path}[${i}]`, ["matchName", "matchPattern"]);
     const fqdn: FqdnSelector = {
-      matchName: readString(reading, one["matchName"], `${path}[${i}].matchName`),
-      matchPattern: readString(reading, one["matchPattern"], `${path}[${i}].matchPattern`),
+      matchName: readString(reading, one.matchName, `${path}[${i}].matchName`),
+      matchPattern: readString(reading, one.matchPattern, `${path}[${i}].matchPattern`),
     };
     for (const problem of validateFqdn(fqdn, true)) refuse(reading, `${path}[${i}]`, problem);
-    if ((fqdn.matchName ?? "") !== "" && (fqdn.matchPattern ?? "") !== "") refuse(reading, `${path}[${i}]`, "has both matchName and matchPattern; use one");
+    if ((fqdn.matchName ?? "") !== "" && (fqdn.matchPattern ?? "") !== "")
+      refuse(reading, `${path}[${i}]`, "has both matchName and matchPattern; use one");
     return fqdnPeer(fqdn);
   });
 }
@@ -96,58 +119,63 @@ function readServices(reading: Reading, value: unknown, path: string): ServiceRe
     const at = `${path}[${i}]`;
     checkFields(reading, one, at, ["k8sService", "k8sServiceSelector"]);
     const references: ServiceReference[] = [];
-    const named = readObject(reading, one["k8sService"], `${at}.k8sService`);
+    const named = readObject(reading, one.k8sService, `${at}.k8sService`);
     if (named !== undefined) {
       checkFields(reading, named, `${at}.k8sService`, ["serviceName", "namespace"]);
       references.push({
-        namespace: readString(reading, named["namespace"], `${at}.k8sService.namespace`) ?? "",
-        name: readString(reading, named["serviceName"], `${at}.k8sService.serviceName`) ?? "",
+        namespace: readString(reading, named.namespace, `${at}.k8sService.namespace`) ?? "",
+        name: readString(reading, named.serviceName, `${at}.k8sService.serviceName`) ?? "",
       });
     }
-    const selected = readObject(reading, one["k8sServiceSelector"], `${at}.k8sServiceSelector`);
+    const selected = readObject(reading, one.k8sServiceSelector, `${at}.k8sServiceSelector`);
     if (selected !== undefined) {
       // Cilium does not check this selector; what it can not mean selects nothing.
       const unchecked: Reading = { ...reading, issues: [] };
       references.push({
-        namespace: readString(reading, selected["namespace"], `${at}.k8sServiceSelector.namespace`) ?? "",
-        selector: selectorOf(readRequirements(unchecked, selected["selector"], `${at}.k8sServiceSelector.selector`)),
+        namespace: readString(reading, selected.namespace, `${at}.k8sServiceSelector.namespace`) ?? "",
+        selector: selectorOf(readRequirements(unchecked, selected.selector, `${at}.k8sServiceSelector.selector`)),
       });
     }
     return references;
   });
 }
 
-function readEntities(reading: Reading, value: unknown, path: string): { peers: PeerSelector[]; dns: boolean } {
-  let dns = false;
+function readEntities(reading: Reading, value: unknown, path: string): { peers: PeerSelector[]; entity: Rule["entity"] } {
+  let special: Rule["entity"];
   const peers = (readStrings(reading, value, path) ?? []).flatMap((entity, i) => {
     if (entity === "dns" && reading.settings.extensions) {
-      dns = true;
-      warnPortability(reading, `${path}[${i}]`, 'the entity "dns" is Cilia\'s own; `cilium policy export --portable` writes what Cilium accepts');
-      return dnsPeers(reading);
+      special = "dns";
+      warnPortability(
+        reading,
+        `${path}[${i}]`,
+        'the entity "dns" is Cilia\'s own; `cilium policy export --portable` writes what Cilium accepts',
+      );
+      return [dnsPeer(reading.settings)];
     }
+    if (entity === "kube-apiserver") special ??= "kube-apiserver";
     if ((entities as readonly string[]).includes(entity)) return entityPeers(entity, reading.settings);
     const allowed = reading.settings.extensions ? [...entities, "dns"] : entities;
-    refuse(reading, `${path}[${i}]`, `"${entity}" is not an entity; allowed are ${allowed.join(", ")}${didYouMean(entity.replace(/^reserved:/, ""), allowed)}`);
+    refuse(
+      reading,
+      `${path}[${i}]`,
+      `"${entity}" is not an entity; allowed are ${allowed.join(", ")}${didYouMean(entity.replace(/^reserved:/, ""), allowed)}`,
+    );
     return [];
   });
-  return { peers, dns };
-}
-
-/** The cluster's DNS: kube-dns and CoreDNS share a label, the node-local cache has its own. */
-function dnsPeers(reading: Reading): PeerSelector[] {
-  const scope = [requirement(`k8s:${labelKey.namespace}`, "In", ["kube-system"]), requirement(`k8s:${labelKey.cluster}`, "In", [reading.settings.clusterName])];
-  return [labelPeer([requirement("k8s:k8s-app", "In", ["kube-dns", "coredns", "node-local-dns"]), ...scope])];
+  return { peers, entity: special };
 }
 
 /** Reads the peers of one entry of `ingress` (prefix `from`) or `egress` (prefix `to`). */
 export function readPeers(reading: Reading, entry: Fields, path: string, prefix: "from" | "to", scope: SelectorScope): Peers {
   const { settings } = reading;
-  let dnsEntity = false;
+  let entity: Rule["entity"];
   const readers: PeerReader[] = [
     {
       field: "Endpoints",
       read: (value, at) =>
-        (readObjects(reading, value, at) ?? []).map((one, i) => labelPeer(withImplied(readRequirements(reading, one, `${at}[${i}]`), scope))),
+        (readObjects(reading, value, at) ?? []).map((one, i) =>
+          labelPeer(withImplied(readRequirements(reading, one, `${at}[${i}]`), scope)),
+        ),
     },
     {
       field: "CIDR",
@@ -157,12 +185,15 @@ export function readPeers(reading: Reading, entry: Fields, path: string, prefix:
           return read === undefined ? [] : [cidrPeer(read, [], settings)];
         }),
     },
-    { field: "CIDRSet", read: (value, at) => (readObjects(reading, value, at) ?? []).flatMap((one, i) => readCidrSet(reading, one, `${at}[${i}]`)) },
+    {
+      field: "CIDRSet",
+      read: (value, at) => (readObjects(reading, value, at) ?? []).flatMap((one, i) => readCidrSet(reading, one, `${at}[${i}]`)),
+    },
     {
       field: "Entities",
       read: (value, at) => {
         const read = readEntities(reading, value, at);
-        dnsEntity = read.dns;
+        entity = read.entity;
         return read.peers;
       },
     },
@@ -181,20 +212,23 @@ export function readPeers(reading: Reading, entry: Fields, path: string, prefix:
     peers.push(...read(entry[name], `${path}.${name}`));
     if (Array.isArray(entry[name]) && entry[name].length > 0) used.push(name);
   }
-  const services = prefix === "to" ? readServices(reading, entry["toServices"], `${path}.toServices`) : [];
-  if (prefix === "to" && Array.isArray(entry["toServices"])) {
+  const services = prefix === "to" ? readServices(reading, entry.toServices, `${path}.toServices`) : [];
+  if (prefix === "to" && Array.isArray(entry.toServices)) {
     named = true;
-    if (entry["toServices"].length > 0) used.push("toServices");
+    if (entry.toServices.length > 0) used.push("toServices");
   }
   if (used.length > 1) refuse(reading, path, `${used.join(" and ")} can not stand in one rule; write one rule for each`);
   // Requirements were removed from Cilium; what is left of them is a list of texts that nobody reads.
   readStrings(reading, entry[`${prefix}Requires`], `${path}.${prefix}Requires`);
-  return { peers, services, named, dnsEntity };
+  return { peers, services, named, entity };
 }
 
 function readNodes(reading: Reading, value: unknown, path: string, scope: SelectorScope): PeerSelector[] {
   const nodes = readObjects(reading, value, path) ?? [];
-  if (nodes.length > 0 && !reading.settings.nodeSelectorLabels) refuse(reading, path, 'needs the agent setting "enable-node-selector-labels"');
+  if (nodes.length > 0 && !reading.settings.nodeSelectorLabels)
+    refuse(reading, path, 'needs the agent setting "enable-node-selector-labels"');
   const remote = requirement("reserved:remote-node", "Exists");
-  return nodes.map((one, i) => labelPeer([...withImplied(readRequirements(reading, one, `${path}[${i}]`), { ...scope, forInit: true }), remote]));
+  return nodes.map((one, i) =>
+    labelPeer([...withImplied(readRequirements(reading, one, `${path}[${i}]`), { ...scope, forInit: true }), remote]),
+  );
 }

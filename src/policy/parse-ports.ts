@@ -1,6 +1,19 @@
 import { protocolNumber } from "#types/proto.ts";
 import { readL7 } from "./parse-l7.ts";
-import { checkFields, didYouMean, type Fields, type Reading, readInteger, readObject, readObjects, readString, readStrings, refuse, warn, warnPortability } from "./reading.ts";
+import {
+  checkFields,
+  didYouMean,
+  type Fields,
+  type Reading,
+  readInteger,
+  readObject,
+  readObjects,
+  readString,
+  readStrings,
+  refuse,
+  warn,
+  warnPortability,
+} from "./reading.ts";
 import type { L7Rules, ListenerRef, PortRule, PortSpec, TlsContext } from "./rule.ts";
 
 /** What a list of ports may hold, by where it stands. */
@@ -33,7 +46,7 @@ function inRange(value: number): number | undefined {
 }
 
 function readProtocol(reading: Reading, fields: Fields, path: string): (typeof protocols)[number] | undefined {
-  const text = readString(reading, fields["protocol"], `${path}.protocol`) ?? "";
+  const text = readString(reading, fields.protocol, `${path}.protocol`) ?? "";
   if (text === "") return "ANY";
   const known = protocols.find((name) => name === text.toUpperCase());
   if (known === undefined) {
@@ -44,16 +57,22 @@ function readProtocol(reading: Reading, fields: Fields, path: string): (typeof p
 }
 
 /** One entry of `ports` before its protocols are spread: what was given matters to the checks of L7 rules. */
-type PortEntry = { readonly protocol: string; readonly omitted: boolean; readonly specs: readonly PortSpec[]; readonly isZero: boolean; readonly isRange: boolean };
+type PortEntry = {
+  readonly protocol: string;
+  readonly omitted: boolean;
+  readonly specs: readonly PortSpec[];
+  readonly isZero: boolean;
+  readonly isRange: boolean;
+};
 
 function readPort(reading: Reading, fields: Fields, path: string): PortEntry | undefined {
   checkFields(reading, fields, path, ["port", "endPort", "protocol"]);
-  const text = readString(reading, fields["port"], `${path}.port`) ?? "";
-  const endPort = readInteger(reading, fields["endPort"], `${path}.endPort`, -0x80000000, 0x7fffffff) ?? 0;
+  const text = readString(reading, fields.port, `${path}.port`) ?? "";
+  const endPort = readInteger(reading, fields.endPort, `${path}.endPort`, -0x80000000, 0x7fffffff) ?? 0;
   const protocol = readProtocol(reading, fields, path);
   if (protocol === undefined) return undefined;
   const spread = protocol === "ANY" ? portProtocols : [protocolNumber[protocol]];
-  const omitted = fields["protocol"] === undefined || fields["protocol"] === null || fields["protocol"] === "";
+  const omitted = fields.protocol === undefined || fields.protocol === null || fields.protocol === "";
   const entry = (spec: Omit<PortSpec, "protocol">, isZero: boolean, isRange: boolean): PortEntry => ({
     protocol,
     omitted,
@@ -72,12 +91,16 @@ function readPort(reading: Reading, fields: Fields, path: string): PortEntry | u
   const port = parsePortNumber(text);
   if (port === undefined) {
     const hint = /^\d+-\d+$/.test(text) ? "; write a range with port and endPort" : "";
-    refuse(reading, `${path}.port`, `"${text}" is neither a number from 0 to 65535 nor a port name (letters, digits and single dashes, at most 15)${hint}`);
+    refuse(
+      reading,
+      `${path}.port`,
+      `"${text}" is neither a number from 0 to 65535 nor a port name (letters, digits and single dashes, at most 15)${hint}`,
+    );
     return undefined;
   }
   const zero = port === 0;
   // Cilium looks at the spelling: a protocol in lower case slips through, and such an entry matches nothing that exists.
-  if (!zero && !portProtocols.includes(spread[0] ?? 0) && fields["protocol"] === protocol) {
+  if (!zero && !portProtocols.includes(spread[0] ?? 0) && fields.protocol === protocol) {
     refuse(reading, `${path}.port`, `${protocol} has no ports: leave the port out or write 0, found ${port}`);
     return undefined;
   }
@@ -85,7 +108,8 @@ function readPort(reading: Reading, fields: Fields, path: string): PortEntry | u
 }
 
 function rangeEnd(reading: Reading, port: number, endPort: number, path: string): number {
-  if (endPort < 0 || endPort > 0xffff) warn(reading, path, `${endPort} is not a port; as in Cilium, its lowest 16 bits count: ${endPort & 0xffff}`);
+  if (endPort < 0 || endPort > 0xffff)
+    warn(reading, path, `${endPort} is not a port; as in Cilium, its lowest 16 bits count: ${endPort & 0xffff}`);
   const end = endPort & 0xffff;
   if (port === 0 && end !== 0) warn(reading, path, `port 0 means every port, so the end ${end} has no effect`);
   if (port === 0) return 0;
@@ -97,15 +121,15 @@ function readTls(reading: Reading, value: unknown, path: string, namespace: stri
   const fields = readObject(reading, value, path);
   if (fields === undefined) return undefined;
   checkFields(reading, fields, path, ["secret", "trustedCA", "certificate", "privateKey"]);
-  const secret = readObject(reading, fields["secret"], `${path}.secret`) ?? {};
+  const secret = readObject(reading, fields.secret, `${path}.secret`) ?? {};
   const optional = (from: string, to: string) => {
     const text = readString(reading, fields[from], `${path}.${from}`);
     return text === undefined || text === "" ? {} : { [to]: text };
   };
   return {
     secret: {
-      namespace: readString(reading, secret["namespace"], `${path}.secret.namespace`) ?? namespace,
-      name: readString(reading, secret["name"], `${path}.secret.name`) ?? "",
+      namespace: readString(reading, secret.namespace, `${path}.secret.namespace`) ?? namespace,
+      name: readString(reading, secret.name, `${path}.secret.name`) ?? "",
     },
     ...optional("trustedCA", "trustedCa"),
     ...optional("certificate", "certificate"),
@@ -117,12 +141,12 @@ function readListener(reading: Reading, value: unknown, path: string, scope: Por
   const fields = readObject(reading, value, path);
   if (fields === undefined) return undefined;
   checkFields(reading, fields, path, ["envoyConfig", "name", "priority"]);
-  const config = readObject(reading, fields["envoyConfig"], `${path}.envoyConfig`) ?? {};
+  const config = readObject(reading, fields.envoyConfig, `${path}.envoyConfig`) ?? {};
   const listener = {
-    configKind: readString(reading, config["kind"], `${path}.envoyConfig.kind`) ?? "",
-    configName: readString(reading, config["name"], `${path}.envoyConfig.name`) ?? "",
-    name: readString(reading, fields["name"], `${path}.name`) ?? "",
-    priority: readInteger(reading, fields["priority"], `${path}.priority`, 0, 255) ?? 0,
+    configKind: readString(reading, config.kind, `${path}.envoyConfig.kind`) ?? "",
+    configName: readString(reading, config.name, `${path}.envoyConfig.name`) ?? "",
+    name: readString(reading, fields.name, `${path}.name`) ?? "",
+    priority: readInteger(reading, fields.priority, `${path}.priority`, 0, 255) ?? 0,
   };
   if (scope.section === "ingress") refuse(reading, path, `a listener ("${listener.name}") is allowed on egress only`);
   return listener;
@@ -139,7 +163,7 @@ function checkL7Ports(reading: Reading, entries: readonly PortEntry[], rules: L7
     if (entry.isZero) refuse(reading, at, "application rules need a port other than 0");
     if (entry.protocol === "TCP") return entry;
     if (entry.omitted && reading.settings.extensions) {
-      warnPortability(reading, at, 'an application rule needs protocol: TCP; it is taken as TCP here, Cilium refuses it');
+      warnPortability(reading, at, "an application rule needs protocol: TCP; it is taken as TCP here, Cilium refuses it");
       return { ...entry, specs: entry.specs.filter((spec) => spec.protocol === protocolNumber.TCP) };
     }
     const wanted = rules.http.length > 0 ? "HTTP" : "application";
@@ -161,26 +185,38 @@ function hasRules(rules: L7Rules | undefined): rules is L7Rules {
 /** Reads one entry of `toPorts`. */
 function readPortRule(reading: Reading, fields: Fields, path: string, scope: PortScope): PortRule {
   checkFields(reading, fields, path, ["ports", "rules", "terminatingTLS", "originatingTLS", "serverNames", "listener"]);
-  const raw = readObjects(reading, fields["ports"], `${path}.ports`) ?? [];
+  const raw = readObjects(reading, fields.ports, `${path}.ports`) ?? [];
   if (raw.length > maxPorts) refuse(reading, `${path}.ports`, `has ${raw.length} entries, at most ${maxPorts} are allowed`);
   let entries = raw.map((one, i) => readPort(reading, one, `${path}.ports[${i}]`)).filter((one) => one !== undefined);
   // Application rules in a deny section are ignored, as in Cilium.
   if (scope.deny) return { ports: entries.flatMap((one) => one.specs), serverNames: [] };
-  const l7 = readL7(reading, fields["rules"], `${path}.rules`, scope.section, raw.length);
-  const serverNames = readStrings(reading, fields["serverNames"], `${path}.serverNames`) ?? [];
+  const l7 = readL7(reading, fields.rules, `${path}.rules`, scope.section, raw.length);
+  const serverNames = readStrings(reading, fields.serverNames, `${path}.serverNames`) ?? [];
   if (serverNames.includes("")) refuse(reading, `${path}.serverNames`, "a server name may not be empty");
-  const terminatingTls = readTls(reading, fields["terminatingTLS"], `${path}.terminatingTLS`, scope.namespace);
-  const originatingTls = readTls(reading, fields["originatingTLS"], `${path}.originatingTLS`, scope.namespace);
-  const listener = readListener(reading, fields["listener"], `${path}.listener`, scope);
+  const terminatingTls = readTls(reading, fields.terminatingTLS, `${path}.terminatingTLS`, scope.namespace);
+  const originatingTls = readTls(reading, fields.originatingTLS, `${path}.originatingTLS`, scope.namespace);
+  const listener = readListener(reading, fields.listener, `${path}.listener`, scope);
   if (hasRules(l7)) {
-    if (!reading.settings.l7Proxy) refuse(reading, `${path}.rules`, 'needs the L7 proxy, which the agent setting "enable-l7-proxy" switches off');
+    if (!reading.settings.l7Proxy)
+      refuse(reading, `${path}.rules`, 'needs the L7 proxy, which the agent setting "enable-l7-proxy" switches off');
     if (serverNames.length > 0 && terminatingTls === undefined) {
-      refuse(reading, `${path}.serverNames`, "server names beside application rules need terminatingTLS: the proxy can not read what it can not decrypt");
+      refuse(
+        reading,
+        `${path}.serverNames`,
+        "server names beside application rules need terminatingTLS: the proxy can not read what it can not decrypt",
+      );
     }
     checkNode(reading, l7, `${path}.rules`, scope);
     entries = [...checkL7Ports(reading, entries, l7, path)];
   }
-  return { ports: entries.flatMap((one) => one.specs), l7: hasRules(l7) ? l7 : undefined, serverNames, terminatingTls, originatingTls, listener };
+  return {
+    ports: entries.flatMap((one) => one.specs),
+    l7: hasRules(l7) ? l7 : undefined,
+    serverNames,
+    terminatingTls,
+    originatingTls,
+    listener,
+  };
 }
 
 /** Reads `toPorts`: undefined when it is absent or empty, which means the same. */

@@ -1,6 +1,17 @@
 import { labelKey } from "#labels/label.ts";
 import { type Operator, type Requirement, requirement, type Selector, selectorOf } from "#labels/selector.ts";
-import { checkFields, didYouMean, type Fields, type Reading, readList, readObject, readObjects, readString, readStrings, refuse } from "./reading.ts";
+import {
+  checkFields,
+  didYouMean,
+  type Fields,
+  type Reading,
+  readList,
+  readObject,
+  readObjects,
+  readString,
+  readStrings,
+  refuse,
+} from "./reading.ts";
 
 const operators: readonly Operator[] = ["In", "NotIn", "Exists", "DoesNotExist"];
 const namePattern = /^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$/;
@@ -26,7 +37,8 @@ export function keyProblem(text: string): string | undefined {
   if (slash >= 0) {
     const prefix = key.slice(0, slash);
     if (prefix === "") return `"${text}" has nothing before "/"`;
-    if (prefix.length > 253 || !prefixPattern.test(prefix)) return `"${text}": the part before "/" must be a lower-case domain name of at most 253 characters`;
+    if (prefix.length > 253 || !prefixPattern.test(prefix))
+      return `"${text}": the part before "/" must be a lower-case domain name of at most 253 characters`;
   }
   if (name === "") return `"${text}" is empty${key === text ? "" : " after its source"}`;
   if (name.length > 63) return `"${text}": a name may have 63 characters, this one has ${name.length}`;
@@ -43,9 +55,9 @@ function valueProblem(value: string): string | undefined {
 /** Reads one list entry of `matchExpressions`. */
 function readExpression(reading: Reading, one: Fields, path: string, keyPrefix: string): Requirement | undefined {
   checkFields(reading, one, path, ["key", "operator", "values"]);
-  const key = readString(reading, one["key"], `${path}.key`) ?? "";
-  const operator = readString(reading, one["operator"], `${path}.operator`) ?? "";
-  const values = readStrings(reading, one["values"], `${path}.values`) ?? [];
+  const key = readString(reading, one.key, `${path}.key`) ?? "";
+  const operator = readString(reading, one.operator, `${path}.operator`) ?? "";
+  const values = readStrings(reading, one.values, `${path}.values`) ?? [];
   const bad = keyProblem(key);
   if (bad !== undefined) refuse(reading, `${path}.key`, bad);
   if (!(operators as readonly string[]).includes(operator)) {
@@ -68,14 +80,14 @@ export function readRequirements(reading: Reading, value: unknown, path: string,
   if (fields === undefined) return [];
   checkFields(reading, fields, path, ["matchLabels", "matchExpressions"]);
   const requirements: Requirement[] = [];
-  const labels = readObject(reading, fields["matchLabels"], `${path}.matchLabels`) ?? {};
+  const labels = readObject(reading, fields.matchLabels, `${path}.matchLabels`) ?? {};
   for (const [name, raw] of Object.entries(labels)) {
     const at = `${path}.matchLabels["${name}"]`;
     const text = readString(reading, raw, at) ?? "";
     for (const problem of [keyProblem(name), valueProblem(text)]) if (problem !== undefined) refuse(reading, at, problem);
     requirements.push(requirement(keyPrefix === "" || name.includes(":") ? name : `${keyPrefix}:${name}`, "In", [text]));
   }
-  readObjects(reading, fields["matchExpressions"], `${path}.matchExpressions`)?.forEach((one, i) => {
+  readObjects(reading, fields.matchExpressions, `${path}.matchExpressions`)?.forEach((one, i) => {
     const read = readExpression(reading, one, `${path}.matchExpressions[${i}]`, keyPrefix);
     if (read !== undefined) requirements.push(read);
   });
@@ -93,7 +105,9 @@ export function withImplied(requirements: readonly Requirement[], scope: Selecto
   if (requirements.some((one) => one.source === "reserved")) return [...requirements];
   const implied: Requirement[] = [];
   if (!scope.forInit && !requirements.some(namesNamespace)) {
-    implied.push(requirement(`k8s:${labelKey.namespace}`, scope.namespace === "" ? "Exists" : "In", scope.namespace === "" ? [] : [scope.namespace]));
+    implied.push(
+      requirement(`k8s:${labelKey.namespace}`, scope.namespace === "" ? "Exists" : "In", scope.namespace === "" ? [] : [scope.namespace]),
+    );
   }
   if (!requirements.some(({ source, key }) => k8sOrAny(source) && key === labelKey.cluster)) {
     implied.push(requirement(`k8s:${labelKey.cluster}`, "In", [scope.clusterName]));
@@ -108,10 +122,13 @@ export function readSubject(reading: Reading, value: unknown, path: string, name
   if (namespace === "") return { selector: selectorOf(read), forInit };
   const name = `k8s:${labelKey.namespace}`;
   // matchLabels with the k8s key is overwritten; every other form of it is one more condition.
-  const labels = readObject({ ...reading, issues: [] }, readObject({ ...reading, issues: [] }, value, path)?.["matchLabels"], path) ?? {};
+  const labels = readObject({ ...reading, issues: [] }, readObject({ ...reading, issues: [] }, value, path)?.matchLabels, path) ?? {};
   const overwritten = Object.hasOwn(labels, name);
   const kept = overwritten
-    ? read.filter(({ source, key, operator }, i) => !(i < Object.keys(labels).length && source === "k8s" && key === labelKey.namespace && operator === "In"))
+    ? read.filter(
+        ({ source, key, operator }, i) =>
+          !(i < Object.keys(labels).length && source === "k8s" && key === labelKey.namespace && operator === "In"),
+      )
     : read;
   return { selector: selectorOf([...kept, requirement(name, "In", [namespace])]), forInit };
 }
@@ -120,4 +137,3 @@ export function readSubject(reading: Reading, value: unknown, path: string, name
 export function isPresentList(reading: Reading, fields: Fields, name: string, path: string): boolean {
   return readList({ ...reading, issues: [] }, fields[name], `${path}.${name}`) !== undefined;
 }
-

@@ -24,13 +24,13 @@ export const policyKinds: readonly string[] = Object.keys(readers);
 export function parsePolicy(object: unknown, settings: PolicySettings = defaultSettings): ParsedPolicy {
   const reading = startReading(settings);
   const fields = readObject(reading, object, "") ?? {};
-  const kind = readString(reading, fields["kind"], "kind") ?? "";
-  const metadata = readObject(reading, fields["metadata"], "metadata") ?? {};
-  const name = readString(reading, metadata["name"], "metadata.name") ?? "";
+  const kind = readString(reading, fields.kind, "kind") ?? "";
+  const metadata = readObject(reading, fields.metadata, "metadata") ?? {};
+  const name = readString(reading, metadata.name, "metadata.name") ?? "";
   const reader = Object.hasOwn(readers, kind) ? readers[kind] : undefined;
-  const given = readString(reading, metadata["namespace"], "metadata.namespace") ?? "";
+  const given = readString(reading, metadata.namespace, "metadata.namespace") ?? "";
   const namespace = reader?.namespaced === true ? given || "default" : "";
-  const ref: PolicyRef = { kind, namespace, name, uid: readString(reading, metadata["uid"], "metadata.uid") ?? "" };
+  const ref: PolicyRef = { kind, namespace, name, uid: readString(reading, metadata.uid, "metadata.uid") ?? "" };
   if (name === "") refuse(reading, "metadata.name", "a policy needs a name");
   if (reader === undefined) {
     refuse(reading, "kind", `"${kind}" is not a kind of policy; allowed are ${policyKinds.join(", ")}${didYouMean(kind, policyKinds)}`);

@@ -38,7 +38,14 @@ export function cidrPeer(prefix: Prefix, except: readonly Prefix[], settings: Po
 /** Peers learned by name. */
 export function fqdnPeer(fqdn: FqdnSelector): PeerSelector {
   const key = fqdnLabelKey(fqdn);
-  return { text: `fqdn:${key}`, any: false, none: false, requirements: [{ source: "fqdn", key, operator: "Exists", values: [] }], except: [], fqdn };
+  return {
+    text: `fqdn:${key}`,
+    any: false,
+    none: false,
+    requirements: [{ source: "fqdn", key, operator: "Exists", values: [] }],
+    except: [],
+    fqdn,
+  };
 }
 
 /** The words that stand for groups of peers. `dns` is Cilia's own. */
@@ -77,4 +84,13 @@ export function entityPeers(entity: string, settings: PolicySettings): readonly 
     default:
       return [reserved(entity)];
   }
+}
+
+/** The cluster's DNS pods: kube-dns and CoreDNS share a label, the node-local cache has its own. */
+export function dnsPeer(settings: PolicySettings): PeerSelector {
+  return labelPeer([
+    requirement("k8s:k8s-app", "In", ["kube-dns", "coredns", "node-local-dns"]),
+    requirement(`k8s:${labelKey.namespace}`, "In", ["kube-system"]),
+    requirement(`k8s:${labelKey.cluster}`, "In", [settings.clusterName]),
+  ]);
 }

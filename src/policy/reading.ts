@@ -111,6 +111,7 @@ export function didYouMean(found: string, allowed: readonly string[]): string {
 /** Warns of fields that nobody reads: a misspelt field would otherwise silently widen or narrow the policy. */
 export function checkFields(reading: Reading, fields: Fields, path: string, allowed: readonly string[]): void {
   for (const name of Object.keys(fields)) {
-    if (!allowed.includes(name)) warn(reading, path === "" ? name : `${path}.${name}`, `unknown field "${name}" is ignored${didYouMean(name, allowed)}`);
+    if (!allowed.includes(name))
+      warn(reading, path === "" ? name : `${path}.${name}`, `unknown field "${name}" is ignored${didYouMean(name, allowed)}`);
   }
 }

@@ -1,13 +1,14 @@
-import { labelKey } from "#labels/label.ts";
-import type { LabelSet } from "#labels/label-set.ts";
-import { matches, requirement, requirementsOf, type Requirement, selectorOf } from "#labels/selector.ts";
 import type { FqdnSelector } from "#fqdn/pattern.ts";
 import { fqdnLabelKey } from "#fqdn/pattern.ts";
+import { labelKey } from "#labels/label.ts";
+import type { LabelSet } from "#labels/label-set.ts";
+import { matches, type Requirement, requirement, requirementsOf, selectorOf } from "#labels/selector.ts";
+import { parseAddress } from "#types/addr.ts";
 import { type NumericIdentity, reservedIdentity } from "#types/identity.ts";
 import { hostPrefix, type Prefix } from "#types/prefix.ts";
-import { parseAddress } from "#types/addr.ts";
-import { cidrPeer, labelPeer } from "./peer.ts";
-import { type ParsedPolicy, type PeerSelector, policyKey, type Rule, type ServiceReference } from "./rule.ts";
+import { cidrPeer, dnsPeer, entityPeers, labelPeer } from "./peer.ts";
+import { type ParsedPolicy, type PeerSelector, type PortRule, type PortSpec, policyKey, type Rule, type ServiceReference } from "./rule.ts";
+import { selects } from "./selector-cache.ts";
 import { defaultSettings, type PolicySettings } from "./settings.ts";
 
 /** A service as `toServices` sees it: pods by its selector, or the addresses of one without. */
@@ -17,6 +18,8 @@ export type ServiceView = {
   readonly labels: LabelSet;
   readonly selector?: Readonly<Record<string, string>> | undefined;
   readonly endpoints?: readonly string[] | undefined;
+  /** Needed of `default/kubernetes` only. */
+  readonly ports?: readonly { readonly protocol: number; readonly port: number; readonly targetPort: number }[] | undefined;
 };
 
 /** All policies of the cluster. Persistent: every change gives a new repository with the next revision, and the old one stays valid. */
@@ -36,6 +39,10 @@ export type Repository = {
   select(labels: LabelSet, identity: NumericIdentity): readonly Rule[];
   /** The peers of a rule, with the services that it names resolved. */
   peersOf(rule: Rule): readonly PeerSelector[];
+  /** The ports of a rule; one for `kube-apiserver` covers the API server's own ports too. */
+  portsOf(rule: Rule): readonly PortRule[] | null;
+  /** Whether a rule depends on `services`. */
+  usesServices(): boolean;
   /** Every address block for which an identity is needed, exceptions included. */
   prefixes(): Prefix[];
   /** Every selector of names in `toFQDNs`. */
@@ -55,7 +62,9 @@ function indexSubjects(policies: Iterable<ParsedPolicy>): Subjects {
   const others: Rule[] = [];
   for (const { rules } of policies) {
     for (const rule of rules) {
-      const anchor = rule.subject.requirements.find((one) => one.operator === "In" && one.values.length === 1 && one.key !== labelKey.cluster);
+      const anchor = rule.subject.requirements.find(
+        (one) => one.operator === "In" && one.values.length === 1 && one.key !== labelKey.cluster,
+      );
       const key = anchor === undefined ? undefined : `${anchor.key}=${anchor.values[0]}`;
       const bucket = key === undefined ? others : byLabel.get(key);
       if (bucket !== undefined) bucket.push(rule);
@@ -80,13 +89,27 @@ function resolveService(reference: ServiceReference, service: ServiceView, setti
   });
 }
 
+/** The target ports of a service's ports that a spec names: policy applies after translation, but authors think of the service (C18). */
+function targetSpecs(spec: PortSpec, ports: NonNullable<ServiceView["ports"]>): PortSpec[] {
+  if (spec.name !== "" || spec.port === 0) return [];
+  const named = ports.filter(
+    ({ protocol, port }) => protocol === spec.protocol && port >= spec.port && port <= Math.max(spec.port, spec.endPort),
+  );
+  return named.map(({ targetPort }) => ({ protocol: spec.protocol, name: "", port: targetPort, endPort: 0 }));
+}
+
 function serviceMatches(reference: ServiceReference, service: ServiceView): boolean {
   if (reference.namespace !== "" && service.namespace !== reference.namespace) return false;
   if (reference.name !== undefined) return service.name === reference.name;
   return reference.selector !== undefined && matches(selectorOf(reference.selector.requirements), service.labels);
 }
 
-function build(revision: number, settings: PolicySettings, policies: ReadonlyMap<string, ParsedPolicy>, services: readonly ServiceView[]): Repository {
+function build(
+  revision: number,
+  settings: PolicySettings,
+  policies: ReadonlyMap<string, ParsedPolicy>,
+  services: readonly ServiceView[],
+): Repository {
   let subjects: Subjects | undefined;
 
   function select(labels: LabelSet, identity: NumericIdentity): readonly Rule[] {
@@ -101,12 +124,39 @@ function build(revision: number, settings: PolicySettings, policies: ReadonlyMap
     return [...found];
   }
 
+  /** What the DNS pods may reach by the entity: the resolvers upstream of them as well. */
+  function withResolvers(rule: Rule): Rule {
+    if (rule.entity !== "dns" || rule.direction !== "egress" || rule.action !== "allow") return rule;
+    return { ...rule, peers: [...rule.peers, ...["world", "host", "remote-node"].flatMap((name) => entityPeers(name, settings))] };
+  }
+
+  /** DNS pods that something isolates accept DNS from the endpoints that may use it. */
+  function clientRules(own: readonly Rule[]): Rule[] {
+    if (!own.some((rule) => rule.direction === "ingress" && rule.defaultDeny)) return [];
+    const clients = [...policies.values()].flatMap(({ rules }) =>
+      rules.filter((rule) => rule.entity === "dns" && rule.direction === "egress" && rule.action === "allow" && !rule.onNode),
+    );
+    return clients.map((rule) => ({
+      ...rule,
+      direction: "ingress",
+      defaultDeny: false,
+      peers: [labelPeer(rule.subject.requirements)],
+      ports: rule.ports?.map(({ ports }) => ({ ports, serverNames: [] })) ?? null,
+    }));
+  }
+
   function peersOf(rule: Rule): readonly PeerSelector[] {
     if (rule.services.length === 0) return rule.peers;
     const resolved = rule.services.flatMap((reference) =>
       services.filter((one) => serviceMatches(reference, one)).flatMap((one) => resolveService(reference, one, settings)),
     );
     return [...rule.peers, ...resolved];
+  }
+
+  function portsOf(rule: Rule): readonly PortRule[] | null {
+    if (rule.ports === null || rule.entity !== "kube-apiserver" || rule.direction !== "egress" || !settings.extensions) return rule.ports;
+    const apiserver = services.find((one) => one.namespace === "default" && one.name === "kubernetes")?.ports ?? [];
+    return rule.ports.map((one) => ({ ...one, ports: [...one.ports, ...one.ports.flatMap((spec) => targetSpecs(spec, apiserver))] }));
   }
 
   function* allPeers(): Generator<PeerSelector> {
@@ -130,8 +180,18 @@ function build(revision: number, settings: PolicySettings, policies: ReadonlyMap
     },
     withServices: (next) => build(revision + 1, settings, policies, next),
     withSettings: (next) => build(revision + 1, next, policies, services),
-    select,
+    select: (labels, identity) => {
+      const rules = select(labels, identity);
+      return selects(dnsPeer(settings), labels, undefined) ? [...rules.map(withResolvers), ...clientRules(rules)] : rules;
+    },
     peersOf,
+    portsOf,
+    usesServices() {
+      for (const { rules } of policies.values()) {
+        if (rules.some((rule) => rule.services.length > 0 || (rule.entity === "kube-apiserver" && rule.ports !== null))) return true;
+      }
+      return false;
+    },
     prefixes() {
       const found = new Set<Prefix>();
       for (const peer of allPeers()) {

@@ -2,10 +2,10 @@ import { labelKey } from "#labels/label.ts";
 import type { LabelSet } from "#labels/label-set.ts";
 import { type Direction, directions } from "#types/direction.ts";
 import { type NumericIdentity, reservedIdentity } from "#types/identity.ts";
-import { compileRules, everyPort, impliedFilter } from "./compile.ts";
+import { compileRules, impliedFilter } from "./compile.ts";
 import { type Chain, chainOf, distill, type Row } from "./distill.ts";
 import type { EntryReason, Filter, Redirect } from "./filter.ts";
-import { l7Policies, type L7Policy } from "./l7-policy.ts";
+import { type L7Policy, l7Policies } from "./l7-policy.ts";
 import { MergeConflict } from "./merge.ts";
 import { anyPeer } from "./peer.ts";
 import type { Repository } from "./repository.ts";
@@ -112,7 +112,13 @@ function compileDirection(repo: Repository, subject: Subject, direction: Directi
   return compileRules(repo, decided.rules, { direction, enforced: true, defaultDeny: decided.defaultDeny, namespace, isHost }).filters;
 }
 
-function stateOf(direction: Direction, filters: readonly Filter[], decided: Decided, cache: SelectorCache, subject: Subject): DirectionState {
+function stateOf(
+  direction: Direction,
+  filters: readonly Filter[],
+  decided: Decided,
+  cache: SelectorCache,
+  subject: Subject,
+): DirectionState {
   // On ingress named ports are the subject's own; towards any peer on egress there are none to look up.
   const outerPorts = direction === "ingress" ? subject.namedPorts : [];
   const outer = chainOf(
@@ -170,7 +176,13 @@ function fillRows(state: DirectionState, cache: SelectorCache, subject: Subject)
 const noRows: readonly Row[] = [];
 
 /** The rows of one identity: those of all identities in the same selectors (with the same named ports, where they matter) are one list. */
-function rowsFor(state: DirectionState, cache: SelectorCache, subject: Subject, id: NumericIdentity, signature: readonly number[]): readonly Row[] {
+function rowsFor(
+  state: DirectionState,
+  cache: SelectorCache,
+  subject: Subject,
+  id: NumericIdentity,
+  signature: readonly number[],
+): readonly Row[] {
   if (signature.length === 0) return noRows;
   const namedPorts = state.direction === "ingress" ? subject.namedPorts : (cache.entry(id)?.namedPorts ?? []);
   const ports = state.namedPorts ? namedPorts.map(({ name, protocol, port }) => `${name}:${protocol}:${port}`).join() : "";
@@ -210,7 +222,10 @@ export function resolveEndpoint(repo: Repository, cache: SelectorCache, subject:
   let compiled: Record<Direction, readonly Filter[]>;
   let error: string | undefined;
   try {
-    compiled = { ingress: compileDirection(repo, subject, "ingress", decided.ingress), egress: compileDirection(repo, subject, "egress", decided.egress) };
+    compiled = {
+      ingress: compileDirection(repo, subject, "ingress", decided.ingress),
+      egress: compileDirection(repo, subject, "egress", decided.egress),
+    };
   } catch (conflict) {
     if (!(conflict instanceof MergeConflict)) throw conflict;
     error = conflict.message;
@@ -241,7 +256,7 @@ export function resolveEndpoint(repo: Repository, cache: SelectorCache, subject:
         const rows = identity === reservedIdentity.unknown ? one.outerRows : (one.rows.get(identity) ?? []);
         return rows.map((row) => entryOf(direction, identity, row));
       }),
-    l7: (direction) => l7Policies(compiled[direction], cache, { direction, subject }),
+    l7: (direction) => l7Policies(compiled[direction], cache, { direction, subject, l7Merge: repo.settings.l7Merge }),
     release() {
       for (const direction of directions) for (const { cached } of state[direction].selectors) cache.release(cached.peer);
     },

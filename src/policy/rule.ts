@@ -1,7 +1,7 @@
 import type { FqdnSelector } from "#fqdn/pattern.ts";
 import type { Requirement, Selector } from "#labels/selector.ts";
-import type { Direction } from "#types/direction.ts";
 import type { IpFamily } from "#types/addr.ts";
+import type { Direction } from "#types/direction.ts";
 import type { Prefix } from "#types/prefix.ts";
 
 /** Which object a policy is. `namespace` is empty for cluster-wide kinds. */
@@ -85,7 +85,12 @@ export type HeaderMatch = {
 export type SecretRef = { readonly namespace: string; readonly name: string };
 
 /** A TLS context as the policy gives it. */
-export type TlsContext = { readonly secret: SecretRef; readonly trustedCa?: string; readonly certificate?: string; readonly privateKey?: string };
+export type TlsContext = {
+  readonly secret: SecretRef;
+  readonly trustedCa?: string;
+  readonly certificate?: string;
+  readonly privateKey?: string;
+};
 
 /** One Kafka rule (our extension: Cilium 1.20 ignores them). */
 export type KafkaRule = {
@@ -159,6 +164,8 @@ export type Rule = {
   readonly ports: readonly PortRule[] | null;
   readonly auth?: AuthType | undefined;
   readonly log?: string | undefined;
+  /** The rule names this entity, which means more than its peers (SEMANTICS C2 and C18). */
+  readonly entity?: "dns" | "kube-apiserver" | undefined;
 };
 
 /** Something wrong, or worth saying, about a policy; `path` is in JSON notation from the object's root: `spec.ingress[0].fromCIDR[1]`. */

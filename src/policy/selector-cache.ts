@@ -4,7 +4,8 @@ import { labelKey } from "#labels/label.ts";
 import type { LabelSet } from "#labels/label-set.ts";
 import { holds, type Requirement } from "#labels/selector.ts";
 import type { NumericIdentity } from "#types/identity.ts";
-import { type Prefix, prefixParts, prefixToBytes, sameBits } from "#types/prefix.ts";
+import { type Prefix, prefixParts } from "#types/prefix.ts";
+import { type Block, blockOf, fitsBlocks } from "./block.ts";
 import type { PeerSelector } from "./rule.ts";
 
 /** A container port with a name. */
@@ -27,41 +28,15 @@ export function selects(peer: PeerSelector, labels: LabelSet, prefix: Prefix | u
   return selectsBlock(peer, labels, prefix === undefined ? undefined : blockOf(prefix));
 }
 
-const noBlocks: { readonly within: Block | undefined; readonly except: readonly Block[] } = { within: undefined, except: [] };
-
 function selectsBlock(peer: PeerSelector, labels: LabelSet, block: Block | undefined): boolean {
   if (peer.any) return true;
   if (peer.none) return false;
+  if (!fitsBlocks(peer, block)) return false;
   if (peer.source !== undefined && !labels.has(peer.source)) return false;
   if (peer.outside === true && !isOutside(labels)) return false;
-  const { within, except } = peer.within === undefined && peer.except.length === 0 ? noBlocks : blocksOf(peer);
-  if (within !== undefined && (block === undefined || !contains(within, block))) return false;
-  const inFamily = peer.orFamily !== undefined && block !== undefined && block.family === peer.orFamily;
-  if (!inFamily) for (const one of peer.requirements) if (!holds(one, labels)) return false;
-  if (block !== undefined) for (const one of except) if (contains(one, block)) return false;
+  if (peer.orFamily !== undefined && block?.family === peer.orFamily) return true;
+  for (const one of peer.requirements) if (!holds(one, labels)) return false;
   return true;
-}
-
-/** An address block as it is compared: its bytes are taken out of the text once. */
-type Block = { readonly bytes: Uint8Array; readonly bits: number; readonly family: 4 | 6 };
-
-function blockOf(prefix: Prefix): Block {
-  return { ...prefixToBytes(prefix), family: prefixParts(prefix).family };
-}
-
-/** The blocks of selectors that were compared before; they go with their selector. */
-const blocksOfPeers = new WeakMap<PeerSelector, { readonly within: Block | undefined; readonly except: readonly Block[] }>();
-
-function blocksOf(peer: PeerSelector): { readonly within: Block | undefined; readonly except: readonly Block[] } {
-  const known = blocksOfPeers.get(peer);
-  if (known !== undefined) return known;
-  const blocks = { within: peer.within === undefined ? undefined : blockOf(peer.within), except: peer.except.map(blockOf) };
-  blocksOfPeers.set(peer, blocks);
-  return blocks;
-}
-
-function contains(block: Block, inner: Block): boolean {
-  return block.family === inner.family && block.bits <= inner.bits && sameBits(block.bytes, inner.bytes, block.bits);
 }
 
 function isOutside(labels: LabelSet): boolean {
@@ -171,7 +146,8 @@ export function createSelectorCache(): SelectorCache {
       identityIndex.add(key, entry.id);
       identityIndex.add(`${key}=${value}`, entry.id);
     }
-    for (const selector of candidates(entry.labels)) if (selectsBlock(selector.peer, entry.labels, block)) selector.identities.add(entry.id);
+    for (const selector of candidates(entry.labels))
+      if (selectsBlock(selector.peer, entry.labels, block)) selector.identities.add(entry.id);
   }
 
   /** The known identities that a selector may select: the smallest set that is at hand. */
@@ -196,7 +172,13 @@ export function createSelectorCache(): SelectorCache {
     else selectorIndex.add(anchorKey(anchor), selector);
   }
 
-  function update({ add = [], remove = [] }: { readonly add?: readonly IdentityEntry[]; readonly remove?: readonly NumericIdentity[] }): IdentityChange[] {
+  function update({
+    add = [],
+    remove = [],
+  }: {
+    readonly add?: readonly IdentityEntry[];
+    readonly remove?: readonly NumericIdentity[];
+  }): IdentityChange[] {
     const changes: IdentityChange[] = [];
     for (const id of remove) if (forget(id)) changes.push({ id, kind: "removed" });
     for (const entry of add) {
@@ -237,6 +219,10 @@ export function createSelectorCache(): SelectorCache {
     prefix: (id) => known.get(id)?.prefix,
     identities: () => known.keys(),
     selectors: () =>
-      [...live.values()].map(({ peer, identities, users }) => ({ text: peer.text, identities: [...identities].sort((a, b) => a - b), users })),
+      [...live.values()].map(({ peer, identities, users }) => ({
+        text: peer.text,
+        identities: [...identities].sort((a, b) => a - b),
+        users,
+      })),
   };
 }

@@ -22,6 +22,8 @@ export type PolicySettings = {
   readonly extensions: boolean;
   /** `restrict`: an L7 rule wins over a wider allow of the same peer and port instead of being widened by it. */
   readonly l7Merge: "union" | "restrict";
+  /** Whether a proxy for DNS is there. Without one, DNS rules allow DNS at L4 and answers are learned in passing. */
+  readonly dnsProxy: boolean;
 };
 
 /** The settings of an agent that is not told otherwise. */
@@ -40,6 +42,7 @@ export const defaultSettings: PolicySettings = {
   nonDefaultDenyPolicies: true,
   extensions: true,
   l7Merge: "union",
+  dnsProxy: true,
 };
 
 /** The default settings with some changed. */

@@ -1,6 +1,6 @@
 import type { Direction } from "#types/direction.ts";
-import { hasPorts, protocolNumber } from "#types/proto.ts";
 import { type NumericIdentity, reservedIdentity } from "#types/identity.ts";
+import { hasPorts, protocolNumber } from "#types/proto.ts";
 import { inPortPrefix } from "./port-range.ts";
 import type { EndpointPolicy, PolicyMapEntry } from "./resolve.ts";
 

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { type PolicySettings, settingsWith } from "#policy/settings.ts";
 
 /** Where the data lies unless CILIA_CONFORMANCE says otherwise: beside the checkout, as it is too large to be part of it. */
-export const dataFolder = process.env["CILIA_CONFORMANCE"] ?? new URL("../../../shared/conformance/policy", import.meta.url).pathname;
+export const dataFolder = process.env.CILIA_CONFORMANCE ?? new URL("../../../shared/conformance/policy", import.meta.url).pathname;
 
 /** One identity of a scenario. */
 export type DataIdentity = {

@@ -1,8 +1,8 @@
-import { protocolNumber } from "#types/proto.ts";
 import type { L7Policy, L7Rule } from "#policy/l7-policy.ts";
-import type { TlsContext } from "#policy/rule.ts";
 import type { EndpointPolicy } from "#policy/resolve.ts";
+import type { TlsContext } from "#policy/rule.ts";
 import type { Flow } from "#policy/verdict.ts";
+import { protocolNumber } from "#types/proto.ts";
 
 const cached = new WeakMap<EndpointPolicy, Record<string, L7Policy[]>>();
 
@@ -19,7 +19,12 @@ function covers({ protocol, port, endPort }: L7Policy, flow: Flow): boolean {
   return flow.port >= port && flow.port <= (endPort === 0 ? port : endPort);
 }
 
-const names: Readonly<Record<number, string>> = { 0: "ANY", [protocolNumber.TCP]: "TCP", [protocolNumber.UDP]: "UDP", [protocolNumber.SCTP]: "SCTP" };
+const names: Readonly<Record<number, string>> = {
+  0: "ANY",
+  [protocolNumber.TCP]: "TCP",
+  [protocolNumber.UDP]: "UDP",
+  [protocolNumber.SCTP]: "SCTP",
+};
 
 function secretOf({ secret }: TlsContext): string {
   return `${secret.namespace}/${secret.name}`;
@@ -28,22 +33,24 @@ function secretOf({ secret }: TlsContext): string {
 /** The data's rules in the form of `describe`: an end that makes no range is none. */
 export function expectedL7(rules: readonly Record<string, unknown>[]): unknown {
   return canonical(
-    rules.map(({ endPort, ...rest }) => (endPort === undefined || endPort === rest["port"] || (rest["port"] === 0 && rest["portName"] === undefined) ? rest : { ...rest, endPort })),
+    rules.map(({ endPort, ...rest }) =>
+      endPort === undefined || endPort === rest.port || (rest.port === 0 && rest.portName === undefined) ? rest : { ...rest, endPort },
+    ),
   );
 }
 
 function describe(one: L7Policy, rule: L7Rule): Record<string, unknown> {
   // The data gives a named port by its name alone.
   const described: Record<string, unknown> = { port: one.portName === undefined ? one.port : 0, protocol: names[one.protocol] };
-  if (one.endPort !== 0 && one.port !== 0) described["endPort"] = one.endPort;
-  if (one.portName !== undefined) described["portName"] = one.portName;
-  if (rule.parser !== undefined) described["parser"] = rule.parser;
-  if (rule.listener !== undefined) described["listener"] = rule.listener;
-  if (rule.http !== null) described["http"] = rule.http;
-  if (rule.dns !== null) described["dns"] = rule.dns;
-  if (rule.serverNames !== null) described["serverNames"] = [...rule.serverNames].sort();
-  if (rule.terminatingTls !== undefined) described["terminatingTLS"] = secretOf(rule.terminatingTls);
-  if (rule.originatingTls !== undefined) described["originatingTLS"] = secretOf(rule.originatingTls);
+  if (one.endPort !== 0 && one.port !== 0) described.endPort = one.endPort;
+  if (one.portName !== undefined) described.portName = one.portName;
+  if (rule.parser !== undefined) described.parser = rule.parser;
+  if (rule.listener !== undefined) described.listener = rule.listener;
+  if (rule.http !== null) described.http = rule.http;
+  if (rule.dns !== null) described.dns = rule.dns;
+  if (rule.serverNames !== null) described.serverNames = [...rule.serverNames].sort();
+  if (rule.terminatingTls !== undefined) described.terminatingTLS = secretOf(rule.terminatingTls);
+  if (rule.originatingTls !== undefined) described.originatingTLS = secretOf(rule.originatingTls);
   return described;
 }
 

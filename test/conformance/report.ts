@@ -1,5 +1,11 @@
 /** One difference between the data and the engine. */
-export type Difference = { readonly id: string; readonly aspect: string; readonly where: string; readonly expected: string; readonly actual: string };
+export type Difference = {
+  readonly id: string;
+  readonly aspect: string;
+  readonly where: string;
+  readonly expected: string;
+  readonly actual: string;
+};
 
 /** The outcome of one file. */
 export type Outcome = {

@@ -5,16 +5,29 @@ import { type EndpointPolicy, resolveEndpoint } from "#policy/resolve.ts";
 import { policyKey, type RuleRef } from "#policy/rule.ts";
 import { createSelectorCache, type IdentityEntry, type SelectorCache } from "#policy/selector-cache.ts";
 import { decidingEntry, type Flow, verdict } from "#policy/verdict.ts";
+import type { Direction } from "#types/direction.ts";
 import { NumericIdentity, reservedIdentity } from "#types/identity.ts";
-import { parseProtocol } from "#types/proto.ts";
+import { parseProtocol, protocolNumber } from "#types/proto.ts";
 import { type DataIdentity, type DataVerdict, type Scenario, settingsOf } from "./data.ts";
 import { expectedL7, l7Of } from "./l7.ts";
 import type { Recorder } from "./report.ts";
 
 /** Quirks of the reference where ours does the documented thing (SEMANTICS §3). */
-const decided = new Set(["icmp-type-0", "unresolved-services", "empty-to-fqdns", "empty-cidr-group-selector", "merge-order", "port-wraparound"]);
+const decided = new Set([
+  "icmp-type-0",
+  "unresolved-services",
+  "empty-to-fqdns",
+  "empty-cidr-group-selector",
+  "merge-order",
+  "port-wraparound",
+]);
 
-type Cluster = { readonly repo: Repository; readonly cache: SelectorCache; readonly policies: ReadonlyMap<number, EndpointPolicy>; numberOf(ref: RuleRef): number };
+type Cluster = {
+  readonly repo: Repository;
+  readonly cache: SelectorCache;
+  readonly policies: ReadonlyMap<number, EndpointPolicy>;
+  numberOf(ref: RuleRef): number;
+};
 
 function entryOf(one: DataIdentity): IdentityEntry {
   const namedPorts = (one.namedPorts ?? []).map(({ name, protocol, port }) => ({ name, port, protocol: parseProtocol(protocol) ?? 0 }));
@@ -32,7 +45,9 @@ function build(scenario: Scenario, recorder: Recorder, deviation: string | undef
     ...one,
     labels: labelSet(Object.entries(one.labels ?? {}).map(([key, value]) => `k8s:${key}=${value}`)),
   }));
-  const repo = createRepository(settings).with(...parsed).withServices(services);
+  const repo = createRepository(settings)
+    .with(...parsed)
+    .withServices(services);
   const cache = createSelectorCache();
   cache.update({ add: scenario.identities.map(entryOf) });
   const policies = new Map<number, EndpointPolicy>();
@@ -60,10 +75,18 @@ function checkEnforcement(scenario: Scenario, cluster: Cluster, recorder: Record
     const policy = cluster.policies.get(expected.id);
     if (policy === undefined) continue;
     const where = `endpoint ${expected.id}`;
-    const numbers = policy.selectedBy.map((ref) => cluster.numberOf({ ...ref, section: "ingress", index: 0, spec: 0 })).sort((a, b) => a - b);
+    const numbers = policy.selectedBy
+      .map((ref) => cluster.numberOf({ ...ref, section: "ingress", index: 0, spec: 0 }))
+      .sort((a, b) => a - b);
     // Where rules can not be merged the reference shows no enforcement, as the agent keeps the policy that it has.
     const merged = policy.error === undefined;
-    const actual = [merged && policy.ingress.enforced, merged && policy.egress.enforced, policy.ingress.defaultDeny, policy.egress.defaultDeny, numbers];
+    const actual = [
+      merged && policy.ingress.enforced,
+      merged && policy.egress.enforced,
+      policy.ingress.defaultDeny,
+      policy.egress.defaultDeny,
+      numbers,
+    ];
     const wanted = [expected.ingress, expected.egress, expected.ingressDefaultDeny, expected.egressDefaultDeny, expected.policies ?? []];
     recorder.compare(scenario.id, "enforcement", where, wanted, actual, deviation);
     recorder.compare(scenario.id, "error", where, expected.error !== undefined, policy.error !== undefined, deviation);
@@ -107,31 +130,47 @@ const aspects = ["verdict", "redirect", "l7", "auth", "policies", "log"] as cons
 function isEqualDeny(policy: EndpointPolicy, flow: Flow): boolean {
   const entry = decidingEntry(policy, flow);
   if (entry?.deny !== true || entry.identity !== reservedIdentity.unknown) return false;
-  return policy.entriesFor(flow.identity).some((one) => one.deny && one.direction === flow.direction && one.precedence === entry.precedence && one.protocol === 0);
+  return policy
+    .entriesFor(flow.identity)
+    .some((one) => one.deny && one.direction === flow.direction && one.precedence === entry.precedence && one.protocol === 0);
 }
 
 /** The aspects that say why and not what: an engine may fill its map in another way (README of the data). */
 export const attribution: ReadonlySet<string> = new Set(["policies", "log"]);
 
+type FlowRow = Scenario["expected"]["flows"][number];
+
+/** The two sides of a flow that have an answer. */
+function sidesOf([from, to, protocol, port, egress, ingress]: FlowRow): { flow: Flow; endpoint: number; answer: number; where: string }[] {
+  const flow = (direction: Direction, peer: number): Flow => ({
+    direction,
+    identity: NumericIdentity(peer),
+    protocol: parseProtocol(protocol) ?? 0,
+    port,
+  });
+  const where = `${from} -> ${to} ${protocol}/${port}`;
+  return [
+    ...(egress === null ? [] : [{ flow: flow("egress", to), endpoint: from, answer: egress, where }]),
+    ...(ingress === null ? [] : [{ flow: flow("ingress", from), endpoint: to, answer: ingress, where }]),
+  ];
+}
+
+function isIcmp({ protocol }: Flow): boolean {
+  return protocol === protocolNumber.ICMP || protocol === protocolNumber.ICMPv6;
+}
+
 function checkFlows(scenario: Scenario, cluster: Cluster, recorder: Recorder, deviation: string | undefined): void {
   const wanted = scenario.expected.verdicts.map(wantedOf);
-  const known = new Map<string, Answer>();
-  for (const [from, to, protocol, port, egress, ingress] of scenario.expected.flows) {
-    for (const [direction, endpoint, peer, answer] of [["egress", from, to, egress], ["ingress", to, from, ingress]] as const) {
-      const policy = cluster.policies.get(endpoint);
-      if (answer === null || policy === undefined) continue;
-      const flow: Flow = { direction, identity: NumericIdentity(peer), protocol: parseProtocol(protocol) ?? 0, port };
-      const key = `${direction}/${endpoint}/${peer}/${protocol}/${port}`;
-      const actual = known.get(key) ?? answerOf(cluster, policy, flow);
-      known.set(key, actual);
-      const expected = wanted[answer];
-      if (expected === undefined) continue;
-      const excused = deviation === "icmp-type-0" && !protocol.startsWith("ICMP") ? undefined : deviation;
-      const reason = excused ?? (isEqualDeny(policy, flow) ? "which of two equal denies is named" : undefined);
-      for (const aspect of aspects) {
-        const soft = attribution.has(aspect) ? reason : excused;
-        if (!recorder.compare(scenario.id, aspect, `${direction} ${from} -> ${to} ${protocol}/${port}`, expected[aspect], actual[aspect], soft)) break;
-      }
+  for (const { flow, endpoint, answer, where } of scenario.expected.flows.flatMap(sidesOf)) {
+    const policy = cluster.policies.get(endpoint);
+    const expected = wanted[answer];
+    if (policy === undefined || expected === undefined) continue;
+    const actual = answerOf(cluster, policy, flow);
+    const excused = deviation === "icmp-type-0" && !isIcmp(flow) ? undefined : deviation;
+    const reason = excused ?? (isEqualDeny(policy, flow) ? "which of two equal denies is named" : undefined);
+    for (const aspect of aspects) {
+      const allowed = attribution.has(aspect) ? reason : excused;
+      if (!recorder.compare(scenario.id, aspect, `${flow.direction} ${where}`, expected[aspect], actual[aspect], allowed)) break;
     }
   }
 }

@@ -21,13 +21,37 @@ export function runValidation(one: ValidationCase, recorder: Recorder): void {
   const extension = warnings.some((warning) => warning.stage === "portability") ? "extension" : undefined;
   // JSON of the data tells 8.0 from 8; after JSON.parse nobody can.
   const deviation = one.id === "icmp-781" ? "number spelling" : extension;
-  const same = recorder.compare(one.id, "accepted", issues.map((issue) => issue.message).join("; "), one.expected.accepted, issues.length === 0, deviation);
+  const same = recorder.compare(
+    one.id,
+    "accepted",
+    issues.map((issue) => issue.message).join("; "),
+    one.expected.accepted,
+    issues.length === 0,
+    deviation,
+  );
   if (!same || one.expected.accepted) return;
-  recorder.compare(one.id, "stage", "", true, issues.some((issue) => issue.stage === one.expected.stage));
-  recorder.compare(one.id, "path", "every issue says where", true, issues.every((issue) => issue.path !== undefined && issue.message.length > 0));
+  recorder.compare(
+    one.id,
+    "stage",
+    "",
+    true,
+    issues.some((issue) => issue.stage === one.expected.stage),
+  );
+  recorder.compare(
+    one.id,
+    "path",
+    "every issue says where",
+    true,
+    issues.every((issue) => issue.path !== undefined && issue.message.length > 0),
+  );
 }
 
-type FqdnCase = { readonly matchName?: string; readonly matchPattern?: string; readonly matches: readonly string[] | null; readonly rejects: readonly string[] };
+type FqdnCase = {
+  readonly matchName?: string;
+  readonly matchPattern?: string;
+  readonly matches: readonly string[] | null;
+  readonly rejects: readonly string[];
+};
 
 /** A pattern and the names that it matches. */
 export function runFqdn(one: FqdnCase, recorder: Recorder): void {
