@@ -40,7 +40,7 @@ export interface Reconciler extends Step, AsyncDisposable {
    * keeps failing keeps it waiting.
    */
   reconciled(revision: number, signal?: AbortSignal): Promise<void>;
-  /** Resolves when the row of this key, as it is now, is realized; other rows may fail. Rejects with the signal's reason. */
+  /** Resolves when the row of this key is realized; other rows may fail meanwhile. Rejects with the signal's reason. */
   rowReconciled(key: Key, signal?: AbortSignal): Promise<void>;
   /** Resolves after the first successful prune. */
   readonly pruned: Promise<void>;
@@ -170,9 +170,7 @@ export function createReconciler<T>(deps: ReconcilerDeps, options: ReconcilerOpt
       return idle ? Promise.resolve() : waiters.wait(revision, signal);
     },
     async rowReconciled(key, signal) {
-      const revision = table.revisionOf(key) ?? 0;
-      const isRealized = () => !observer.hasChanges && (outstanding.get(key)?.change.revision ?? Number.POSITIVE_INFINITY) > revision;
-      while (!isRealized()) await afterRun.wait(runs, signal);
+      while (observer.hasChanges || outstanding.has(key)) await afterRun.wait(runs, signal);
     },
     async [Symbol.asyncDispose]() {
       disposed = true;

@@ -21,12 +21,12 @@ interface EndpointJson {
 }
 
 /** A pod that went through CNI ADD; its address, and how long the plugin took. */
-async function addPod(node: TestNode, name: string, labels: Record<string, string>): Promise<PodAt & { ms: number }> {
+async function addPod(node: TestNode, name: string, labels: Record<string, string>): Promise<PodAt & { ipv6: string; ms: number }> {
   const pod = node.createPod(name, labels);
   const { code, output, ms } = await node.cni("ADD", pod);
   assert.equal(code, 0, JSON.stringify(output));
-  const ip = (output as Added).ips[0]?.address.split("/")[0] ?? "";
-  return { pod, ip, ms };
+  const [ip = "", ipv6 = ""] = (output as Added).ips.map(({ address }) => address.split("/")[0] ?? "");
+  return { pod, ip, ipv6, ms };
 }
 
 function allowPolicy(name: string, to: string, from: string, port: number) {
@@ -161,6 +161,26 @@ describe("cilium-agent on one node", { skip: missing }, () => {
     await flood[Symbol.asyncDispose]();
     node.api.delete(CNP, "closed", "default");
     assert.equal(leaked, 0);
+  });
+});
+
+describe("cilium-agent with two families", { skip: missing }, () => {
+  it("connects and protects pods over IPv6 as over IPv4", async () => {
+    await using node = await startNode({ ipv6: true });
+    await node.agent.start();
+    const [web, client, other] = [
+      await addPod(node, "web", { app: "web" }),
+      await addPod(node, "client", { app: "client" }),
+      await addPod(node, "other", { app: "other" }),
+    ];
+    assert.match(web.ipv6, /^fd00:10:244:1::/);
+    await using _four = await echoServer(web.pod.netns, 8080);
+    await using _six = await echoServer(web.pod.netns, 8080, "::");
+    node.api.create(CNP, allowPolicy("web", "web", "client", 8080));
+    for (const address of [web.ip, web.ipv6]) {
+      await until(`the policy is enforced on ${address}`, async () => !(await canTalk(other.pod.netns, address, 8080, 100)));
+      assert.equal(await canTalk(client.pod.netns, address, 8080), true, address);
+    }
   });
 });
 

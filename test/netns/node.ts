@@ -15,6 +15,7 @@ import { listener } from "#sys/socket.ts";
 
 export const ROOT = join(import.meta.dirname, "..", "..");
 const API_PORT = 6443;
+const NODE_IPV6 = "fd00:172:31:9::2";
 
 /** One node of a cluster: a network namespace with its own bpf file system and directories, an API server, and a real agent process. */
 export interface TestNode extends AsyncDisposable {
@@ -51,7 +52,13 @@ export interface AgentProcess {
 let nodes = 0;
 
 /** Sets everything up; disposing removes it all. `flags` are added to the agent's. */
-export async function startNode(flags: readonly string[] = []): Promise<TestNode> {
+export async function startNode({
+  flags = [],
+  ipv6 = false,
+}: {
+  readonly flags?: readonly string[];
+  readonly ipv6?: boolean;
+} = {}): Promise<TestNode> {
   await using scope = new AsyncDisposableStack();
   nodes += 1;
   const prefix = `agt${process.pid}-${nodes}`;
@@ -72,10 +79,17 @@ export async function startNode(flags: readonly string[] = []): Promise<TestNode
   });
   connectUnderlay(netns, world, address);
   const api = scope.use(await startApi(directory, netns, address));
-  seed(api.client, name, address);
+  seed(api.client, name, address, ipv6);
   const kubeconfig = join(directory, "kubeconfig");
   writeFileSync(kubeconfig, api.kubeconfig({ server: `https://${address}:${API_PORT}` }));
-  const agent = createAgent({ directory, name, kubeconfig, bpfRoot, netns: netnsPath(`${prefix}-n`), flags });
+  const agent = createAgent({
+    directory,
+    name,
+    kubeconfig,
+    bpfRoot,
+    netns: netnsPath(`${prefix}-n`),
+    flags: ipv6 ? [...flags, "--enable-ipv6"] : flags,
+  });
   scope.defer(() => agent.stop("SIGTERM"));
   const moved = scope.move();
   const pods = createPods(moved, prefix, name, api.client);
@@ -100,6 +114,7 @@ function connectUnderlay(netns: Netns, world: Netns, address: string): void {
     { set: "link", name: "lo", up: true },
     { set: "link", index: pair.index, up: true },
     { set: "address", index: pair.index, address: `${address}/24` },
+    { set: "address", index: pair.index, address: `${NODE_IPV6}/64` },
   ]);
   outside.apply([
     { set: "link", name: "lo", up: true },
@@ -115,12 +130,16 @@ function startApi(directory: string, netns: Netns, address: string): Promise<Api
   return startApiServer({ log: silentLogger }, { directory: join(directory, "api"), listeners: [{ fd, address, port: API_PORT }] });
 }
 
-function seed(api: LocalClient, name: string, address: string): void {
+function seed(api: LocalClient, name: string, address: string, ipv6: boolean): void {
   const crds = join(ROOT, "api", "crds");
   for (const file of readdirSync(crds))
     api.create("customresourcedefinitions.apiextensions.k8s.io", parse(readFileSync(join(crds, file), "utf8")));
-  api.create("nodes", { metadata: { name }, spec: { podCIDR: "10.244.1.0/24", podCIDRs: ["10.244.1.0/24"] } });
-  api.update("nodes", { ...api.get<object>("nodes", name), status: { addresses: [{ type: "InternalIP", address }] } } as never, {
+  api.create("nodes", {
+    metadata: { name },
+    spec: { podCIDR: "10.244.1.0/24", podCIDRs: ["10.244.1.0/24", ...(ipv6 ? ["fd00:10:244:1::/64"] : [])] },
+  });
+  const addresses = [address, ...(ipv6 ? [NODE_IPV6] : [])].map((one) => ({ type: "InternalIP", address: one }));
+  api.update("nodes", { ...api.get<object>("nodes", name), status: { addresses } } as never, {
     subresource: "status",
   });
 }
@@ -166,7 +185,7 @@ function createAgent({ directory, name, kubeconfig, bpfRoot, netns, flags }: Age
       child = spawn("nsenter", command, { stdio: ["ignore", "ignore", "pipe"] });
       child.stderr?.pipe(log);
       await until("the agent is ready", async () => {
-        if (child?.exitCode !== null) throw new Error(`the agent ended; see ${logFile}`);
+        if (child?.exitCode !== null) throw new Error(`the agent ended: ${readFileSync(logFile, "utf8").slice(-2000)}`);
         const status = (await get("/v1/healthz").catch(() => undefined)) as { cilium?: { state: string } } | undefined;
         return status?.cilium?.state === "Ok";
       });

@@ -4,14 +4,14 @@ import type { Netns } from "#sys/netns.ts";
 import { datagram, listener, stream } from "#sys/socket.ts";
 
 /** An echo server for TCP inside a namespace. */
-export async function echoServer(netns: Netns, port: number): Promise<AsyncDisposable> {
+export async function echoServer(netns: Netns, port: number, host = "0.0.0.0"): Promise<AsyncDisposable> {
   const sockets = new Set<Socket>();
   const server: Server = createServer((socket) => {
     sockets.add(socket);
     socket.on("error", () => undefined).on("close", () => sockets.delete(socket));
     socket.pipe(socket);
   });
-  const fd = listener({ host: "0.0.0.0", port, netns });
+  const fd = listener({ host, port, netns });
   await new Promise<void>((resolve) => server.listen({ fd }, resolve));
   return {
     async [Symbol.asyncDispose]() {
@@ -30,7 +30,7 @@ export interface Connection extends Disposable {
 
 /** Undefined when the connection is not made within the time. */
 export async function connectFrom(netns: Netns, host: string, port: number, timeoutMs = 500): Promise<Connection | undefined> {
-  const socket = new Socket({ fd: stream({ family: 4, netns }) });
+  const socket = new Socket({ fd: stream({ family: host.includes(":") ? 6 : 4, netns }) });
   socket.setEncoding("utf8");
   const connected = await new Promise<boolean>((resolve) => {
     const timer = setTimeout(() => resolve(false), timeoutMs);
