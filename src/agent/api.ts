@@ -1,6 +1,6 @@
 import type { Endpoint } from "#endpoint/endpoint.ts";
 import { stringifyMonitorEvent } from "#monitor/json.ts";
-import { explain } from "#policy/explain.ts";
+import { explain, formatNearMiss } from "#policy/explain.ts";
 import { PROXY_PORTS } from "#proxy/protocol.ts";
 import type { Registry } from "#runtime/metrics.ts";
 import { parseAddress } from "#types/addr.ts";
@@ -182,7 +182,7 @@ function explainFlow(deps: ApiDeps, query: URLSearchParams): unknown {
   const http = method === null ? {} : { http: { method, path: query.get("path") ?? "/", host: query.get("host") ?? "", headers: [] } };
   const flow = { direction, identity: NumericIdentity(Number(need("identity"))), protocol, port: Number(need("port")), ...http } as const;
   const told = explain(controller.repository, controller.cache, policy, flow);
-  return { ...told, text: told.lines.join("\n") };
+  return { ...told, text: [...told.lines, ...told.nearest.map(formatNearMiss)].join("\n") };
 }
 
 function refuse(message: string): never {

@@ -18,7 +18,7 @@ export type Explanation = {
   readonly defaultDenyBy: readonly PolicyRef[];
   /** The allow rules that came nearest to covering denied traffic, the nearest first. */
   readonly nearest: readonly NearMiss[];
-  /** The above for people, one sentence a line. */
+  /** The decision for people, one sentence a line; `formatNearMiss` says the rest. */
   readonly lines: readonly string[];
 };
 
@@ -35,6 +35,11 @@ export function explain(repo: Repository, cache: SelectorCache, policy: Endpoint
   const nearest = byDefault ? nearMisses(repo, cache, policy, flow) : [];
   const told = { verdict: decision, decidedBy, defaultDenyBy, nearest };
   return { ...told, lines: [...explanationLines(told, flow, peerText(cache, flow.identity))] };
+}
+
+/** A near miss in one line: `nearest is ns/name (ingress) rule 0: needs 80/TCP, is 81/TCP`. */
+export function formatNearMiss({ origin, reasons }: NearMiss): string {
+  return `nearest is ${formatRuleRef(origin)}: ${reasons.join("; ")}`;
 }
 
 function nearMisses(repo: Repository, cache: SelectorCache, policy: EndpointPolicy, flow: Flow): NearMiss[] {
@@ -78,7 +83,7 @@ function formatPolicyRef({ kind, namespace, name }: PolicyRef): string {
 function* explanationLines(told: Omit<Explanation, "lines">, flow: Flow, peer: string): Generator<string> {
   const side = flow.direction === "ingress" ? `from ${peer}` : `to ${peer}`;
   const what = `${flow.direction} ${formatFlowPort(flow)} ${side}`;
-  const { verdict: decision, decidedBy, defaultDenyBy, nearest } = told;
+  const { verdict: decision, decidedBy, defaultDenyBy } = told;
   if (decision.verdict === "error") {
     yield `${what}: the policies cannot be merged: ${decision.error}`;
     return;
@@ -94,5 +99,4 @@ function* explanationLines(told: Omit<Explanation, "lines">, flow: Flow, peer: s
     return;
   }
   yield `${what}: no policy allows it; default deny by ${defaultDenyBy.map(formatPolicyRef).join(", ") || "the enforcement mode"}`;
-  for (const { origin, reasons } of nearest) yield `nearest is ${formatRuleRef(origin)}: ${reasons.join("; ")}`;
 }
