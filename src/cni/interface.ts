@@ -45,6 +45,7 @@ export function openPodLink(
 ): void {
   const { index, peerIndex, mac, hostMac } = link;
   if (addresses.some(({ address }) => addressFamily(address) === 6)) inNetns(netns, () => prepareIpv6(ifname));
+  else silenceIpv6(link.name);
   node.apply([
     { set: "link", index, up: true },
     ...addresses.flatMap(({ address }): Change[] => [
@@ -62,6 +63,15 @@ export function openPodLink(
       { set: "route", to: addressFamily(gateway) === 4 ? "0.0.0.0/0" : "::/0", via: gateway, index: peerIndex },
     ]),
   ]);
+}
+
+/** Without IPv6 the kernel would still announce the device's link-local address to the pod, and each such packet would be a drop to explain. */
+function silenceIpv6(device: string): void {
+  try {
+    writeFileSync(`/proc/sys/net/ipv6/conf/${device}/disable_ipv6`, "1");
+  } catch {
+    // A kernel without IPv6 announces nothing.
+  }
 }
 
 /** A pod's address is its own by assignment: waiting for duplicates would make it unusable for a second. */
