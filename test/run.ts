@@ -42,7 +42,7 @@ const LAYERS: readonly Layer[] = [
   { name: "conformance", about: "Cilium's own policy verdicts", files: ["test/conformance/*.test.ts"], timeoutMs: 300_000 },
   { name: "datapath", about: "packets through the eBPF programs", files: ["bpf/tests/**/*.test.ts"], needsRoot: true, timeoutMs: 180_000 },
   { name: "netns", about: "real traffic between network namespaces", files: ["test/netns/*.test.ts"], needsRoot: true, timeoutMs: 300_000 },
-  { name: "e2e", about: "the lab, kubectl and the guides' stories", files: ["test/e2e/*.test.ts"], needsRoot: true, timeoutMs: 600_000 },
+  { name: "e2e", about: "the lab, kubectl and the guides' stories", files: ["test/e2e/*.test.ts"], needsRoot: true, timeoutMs: 1_500_000 },
 ];
 
 function run(command: string, args: readonly string[], timeout: number, env: Readonly<Record<string, string>> = {}): Promise<number> {
@@ -86,7 +86,7 @@ async function runFiles(layer: Layer): Promise<TestResult[]> {
     "--test-reporter-destination=stderr",
   ];
   try {
-    const args = ["--test", "--disable-warning=ExperimentalWarning", ...isolation, ...reporters, "--test-timeout=240000", ...files];
+    const args = ["--test", "--disable-warning=ExperimentalWarning", ...isolation, ...reporters, "--test-timeout=700000", ...files];
     const code = await run(node, args, layer.timeoutMs, { TEST_RESULTS: out });
     const results = readResults(out);
     if (code !== 0 && !results.some(({ result }) => result === "failed")) {
