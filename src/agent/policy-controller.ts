@@ -84,7 +84,7 @@ export function createPolicyController(deps: PolicyControllerDeps, settings: Pol
     if (gone.length > 0) repository = repository.without(...gone);
     if (come.length > 0) repository = repository.with(...come);
     // Services count only for rules that name some; most clusters have none, and services change all the time.
-    const needed = usesServices(repository);
+    const needed = repository.usesServices();
     const newServices = needed ? services : undefined;
     if (newServices) {
       repository = repository.withServices([...newServices]);
@@ -179,11 +179,6 @@ export function createPolicyController(deps: PolicyControllerDeps, settings: Pol
       });
     },
   };
-}
-
-function usesServices({ policies }: Repository): boolean {
-  for (const { rules } of policies.values()) if (rules.some((rule) => rule.services.length > 0)) return true;
-  return false;
 }
 
 function identityUpdate(changes: readonly Change<IdentityRow>[]) {

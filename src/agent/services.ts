@@ -9,6 +9,7 @@ import type { ServiceView } from "#policy/repository.ts";
 import type { Step } from "#reconciler/pipeline.ts";
 import type { Database } from "#statedb/database.ts";
 import type { Table } from "#statedb/table.ts";
+import { parseProtocol } from "#types/proto.ts";
 
 export interface Services {
   /** By address; index `ip`. */
@@ -140,5 +141,14 @@ function serviceView(service: Service, slices: readonly EndpointSlice[]): Servic
     labels: labelSetOf(Object.entries(service.metadata.labels ?? {}).map(([key, value]) => label(key, value))),
     selector: service.spec?.selector,
     endpoints: slices.flatMap((slice) => (slice.endpoints ?? []).flatMap(({ addresses }) => addresses)),
+    ports: slices.flatMap((slice) => (slice.ports ?? []).flatMap((target) => targetPorts(service, target))),
   };
+}
+
+type SlicePort = NonNullable<EndpointSlice["ports"]>[number];
+
+/** Which ports of a service lead to this port of its endpoints. */
+function targetPorts(service: Service, target: SlicePort): NonNullable<ServiceView["ports"]> {
+  const named = (service.spec?.ports ?? []).filter(({ name }) => (name ?? "") === (target.name ?? ""));
+  return named.map(({ port }) => ({ protocol: parseProtocol(target.protocol ?? "TCP") ?? 0, port, targetPort: target.port ?? port }));
 }
