@@ -10,7 +10,7 @@
 //   unshare             new mount, UTS and IPC namespaces, mounts private; `unshare slave`: later mounts of the origin still show
 //   share               mounts of this namespace show in those that come from it
 //   hostname NAME
-//   write FILE TEXT     such as a setting below /proc/sys
+//   write FILE TEXT     such as a setting below /proc/sys; one that this kernel does not have is left alone
 //   mkdir DIR           with its parents
 //   touch FILE          with its parents
 //   mount TYPE SOURCE TARGET OPTIONS
@@ -123,6 +123,8 @@ static void join_cgroup(const char *directory)
 static void write_text(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT)
+		return;
 	if (fd < 0 || write(fd, text, strlen(text)) < 0)
 		die("write %s", path);
 	close(fd);

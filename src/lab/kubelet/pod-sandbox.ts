@@ -106,7 +106,9 @@ function ownSteps(host: NodeHost, pod: Pod, cgroup: string, netns: string, mount
     ["join", String(host.sandbox.pid)],
     ["newnet", netns],
     // Without IPv6 in the cluster a pod must not solicit routers: every such packet would be a drop.
-    ...(host.config.ipv6 ? [] : [["write", "/proc/sys/net/ipv6/conf/default/disable_ipv6", "1"] satisfies Step]),
+    ["write", "/proc/sys/net/ipv6/conf/default/disable_ipv6", host.config.ipv6 ? "0" : "1"],
+    // After a time of denied packets a connection goes on at once, not after TCP's minutes.
+    ["write", "/proc/sys/net/ipv4/tcp_rto_max_ms", "1000"],
     ["unshare", "private"],
     ["hostname", hostname],
     ...rootSteps(directory),
