@@ -15,8 +15,8 @@ export type Page = (exchange: Exchange) => Promise<boolean> | boolean;
 
 const VERSION = {
   major: "1",
-  minor: "32",
-  gitVersion: "v1.32.0+cilia",
+  minor: "33",
+  gitVersion: "v1.33.0+cilia",
   gitCommit: "",
   gitTreeState: "clean",
   buildDate: "2025-01-01T00:00:00Z",

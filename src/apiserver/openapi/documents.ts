@@ -5,7 +5,7 @@ import { COMPONENTS } from "../schema/schema.ts";
 import { collectComponents } from "./components.ts";
 import { pathsOf } from "./paths.ts";
 
-const INFO = { title: "Kubernetes", version: "v1.32.0" };
+const INFO = { title: "Kubernetes", version: "v1.33.0" };
 
 /** The OpenAPI documents of what is served, made when first asked for and again when resources have changed. */
 export interface Documents {

@@ -24,7 +24,7 @@ export function encodeOpenApiV2(document: SwaggerDocument): Buffer {
   const definitions = Object.entries(document.definitions ?? {}).map(([name, schema]) => bytesField(1, namedSchema(name, schema)));
   return message(
     stringField(DOCUMENT.swagger, "2.0"),
-    bytesField(DOCUMENT.info, message(stringField(1, "Kubernetes"), stringField(2, "v1.32.0"))),
+    bytesField(DOCUMENT.info, message(stringField(1, "Kubernetes"), stringField(2, "v1.33.0"))),
     bytesField(DOCUMENT.paths, message()),
     bytesField(DOCUMENT.definitions, message(...definitions)),
   );
