@@ -33,7 +33,7 @@ export function openExchange(parts: Omit<Exchange, "method" | "path" | "query" |
   return {
     ...parts,
     method: parts.request.method ?? "GET",
-    path: decodeURI(url.pathname),
+    path: url.pathname,
     query: url.searchParams,
     accept: parseAccept(parts.request.headers.accept),
     warnings: [],

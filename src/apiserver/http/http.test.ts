@@ -145,6 +145,9 @@ describe("bad requests", () => {
     ["a broken selector", "GET", `${MAPS}?labelSelector=a%3Db%3Dc`, undefined, {}, 400, /unable to parse requirement/],
     ["a broken continue token", "GET", `${MAPS}?continue=zzz`, undefined, {}, 400, /continue key is not valid/],
     ["a broken limit", "GET", `${MAPS}?limit=many`, undefined, {}, 400, /invalid limit/],
+    ["a broken escape", "GET", "/api/v1/namespaces/%E0%A4/pods", undefined, {}, 400, /broken escape/],
+    ["a version of the future", "GET", `${MAPS}?resourceVersion=999999`, undefined, {}, 504, /Too large resource version: 999999/],
+    ["a watch from the future", "GET", `${MAPS}?watch=1&resourceVersion=999999`, undefined, {}, 410, /list again/],
     ["exec without upgrade", "GET", "/api/v1/namespaces/default/pods/p/exec", undefined, {}, 400, /Upgrade request required/],
   ];
   for (const [title, method, path, body, headers, status, message] of cases) {
@@ -271,6 +274,10 @@ describe("paths", () => {
       { group: "", version: "v1", resource: "pods", namespace: "a", name: "p", subresource: "exec", watch: false },
     ],
     ["/apis/apps/v1/watch/deployments", { group: "apps", version: "v1", resource: "deployments", watch: true }],
+    [
+      "/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Anode",
+      { group: "rbac.authorization.k8s.io", version: "v1", resource: "clusterroles", name: "system:node", watch: false },
+    ],
     ["/api/v1", undefined],
     ["/other", undefined],
   ];

@@ -1,3 +1,5 @@
+import { badRequest } from "../errors.ts";
+
 /** A path below `/api` or `/apis` that names objects. */
 export interface Route {
   readonly group: string;
@@ -14,9 +16,12 @@ export interface Route {
 
 const NAMESPACE_SUBRESOURCES: ReadonlySet<string> = new Set(["status", "finalize"]);
 
-/** Takes a resource path apart; undefined when it is none. */
+/** Takes a resource path, as it stands in the URL, apart; undefined when it is none. Throws 400 for a broken escape. */
 export function parseRoute(path: string): Route | undefined {
-  const [root, ...parts] = path.split("/").filter((part) => part !== "");
+  const [root, ...parts] = path
+    .split("/")
+    .filter((part) => part !== "")
+    .map(decodeSegment);
   if (root !== "api" && root !== "apis") return undefined;
   const group = root === "apis" ? parts.shift() : "";
   const version = parts.shift();
@@ -24,6 +29,14 @@ export function parseRoute(path: string): Route | undefined {
   const watch = parts[0] === "watch" && parts.length > 1;
   if (watch) parts.shift();
   return { group, version, watch, ...objectPath(parts) };
+}
+
+function decodeSegment(segment: string): string {
+  try {
+    return decodeURIComponent(segment);
+  } catch {
+    throw badRequest(`the path has a broken escape: ${JSON.stringify(segment)}`);
+  }
 }
 
 function objectPath(parts: readonly string[]): Omit<Route, "group" | "version" | "watch"> {

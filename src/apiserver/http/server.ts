@@ -34,6 +34,8 @@ export async function listen(pki: Pki, listeners: readonly Listener[], handlers:
       key: pki.server.key,
       ca: pki.ca,
       requestCert: true,
+      // The command of an exec stands in the URL; kube-apiserver takes as much.
+      maxHeaderSize: 1024 * 1024,
       rejectUnauthorized: false,
     });
     server.on("request", handlers.request);

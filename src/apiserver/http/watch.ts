@@ -46,7 +46,9 @@ export async function serveWatch(exchange: Exchange, resource: Resource, route: 
     bookmarks: isTrue(query.get("allowWatchBookmarks")),
     deadline: Date.now() + (numberFrom(query, "timeoutSeconds") ?? 3600) * 1000,
   };
-  if (!fromNow && core.store.since(resource.storage, watch.revision) === undefined) throw expiredAt(watch.revision);
+  // A version that was never given out is one of another life of the store.
+  const known = watch.revision <= core.store.revision && core.store.since(resource.storage, watch.revision) !== undefined;
+  if (!fromNow && !known) throw expiredAt(watch.revision);
   response.writeHead(200, { "content-type": "application/json", "transfer-encoding": "chunked" });
   response.flushHeaders();
   if (fromNow) await sendInitial(watch);

@@ -1,4 +1,4 @@
-import { badRequest, gone } from "../errors.ts";
+import { ApiError, badRequest, gone } from "../errors.ts";
 import type { KubeObject } from "../object.ts";
 import { fromStorage, type Resource } from "../resources/resource.ts";
 import { parseSelectors } from "../selectors.ts";
@@ -47,10 +47,16 @@ function exactRevision(core: Core, options: ListOptions): number | undefined {
   if (!resourceVersion || resourceVersion === "0") return undefined;
   const revision = parseRevision(resourceVersion);
   if (resourceVersionMatch === "Exact") return revision;
-  if (revision > core.store.revision)
-    throw badRequest(`resourceVersion ${resourceVersion} is newer than the newest, ${core.store.revision}`);
+  if (revision > core.store.revision) throw tooLarge(revision, core.store.revision);
   return undefined;
 }
+
+/** Clients know this answer: they list again without a version. */
+const tooLarge = (wanted: number, newest: number) =>
+  new ApiError(504, "Timeout", `Timeout: Too large resource version: ${wanted}, current: ${newest}`, {
+    causes: [{ reason: "ResourceVersionTooLarge", field: "", message: "Too large resource version" }],
+    retryAfterSeconds: 1,
+  });
 
 /** A resourceVersion that a client sent, as a number. */
 export function parseRevision(text: string): number {

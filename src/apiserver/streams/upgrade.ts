@@ -66,7 +66,7 @@ export function createUpgrader(deps: UpgradeDeps): (request: IncomingMessage, so
 function checkUpgrade({ core, tokens, streams }: UpgradeDeps, request: IncomingMessage): StreamTarget {
   if (!authenticate(request, tokens, core.store)) throw new ApiError(401, "Unauthorized", "Unauthorized");
   const url = new URL(request.url ?? "/", "https://localhost");
-  const route = parseRoute(decodeURI(url.pathname));
+  const route = parseRoute(url.pathname);
   const kind = route?.subresource;
   if (!route?.name || route.resource !== "pods" || (kind !== "exec" && kind !== "attach" && kind !== "portforward")) {
     throw new ApiError(404, "NotFound", "the server could not find the requested resource");
