@@ -1,7 +1,6 @@
 import type { Endpoint } from "#endpoint/endpoint.ts";
 import { stringifyMonitorEvent } from "#monitor/json.ts";
 import { explain, formatNearMiss } from "#policy/explain.ts";
-import { PROXY_PORTS } from "#proxy/protocol.ts";
 import type { Registry } from "#runtime/metrics.ts";
 import { parseAddress } from "#types/addr.ts";
 import { NumericIdentity } from "#types/identity.ts";
@@ -13,6 +12,7 @@ import { endpointToJson } from "./endpoint-view.ts";
 import { ApiError, type ApiRequest, type Routes } from "./http.ts";
 import type { RunningHubble } from "./hubble.ts";
 import { formatIpam } from "./ipam-view.ts";
+import { createRuntimeOptions, isEnabled } from "./options.ts";
 import { serviceToJson } from "./service-view.ts";
 import { agentStatus } from "./status.ts";
 
@@ -28,25 +28,14 @@ export function apiRoutes(deps: ApiDeps, config: AgentConfig): Routes {
 
 function statusRoutes(deps: ApiDeps, config: AgentConfig): Routes {
   const { state, registry } = deps;
-  const settings = () => ({
-    status: { daemonConfigurationMap: config, ipam: { mode: config.ipam } },
-    spec: {
-      options: {
-        PolicyAuditMode: state.audit.on ? "Enabled" : "Disabled",
-        MonitorAggregationLevel: config["monitor-aggregation"],
-        PolicyEnforcement: config["enable-policy"],
-      },
-    },
-  });
+  const options = createRuntimeOptions(deps, config);
+  const settings = () => ({ status: { daemonConfigurationMap: config, ipam: { mode: config.ipam } }, spec: { options: options.read() } });
   return {
     "GET /v1/healthz": () => agentStatus(deps, config),
     "GET /v1/config": settings,
-    "PATCH /v1/config": ({ body }) => {
-      const mode = optionOf(body, "PolicyAuditMode");
-      if (mode !== undefined && isEnabled(mode) !== state.audit.on) {
-        state.audit.on = isEnabled(mode);
-        for (const { id } of [...state.endpoints.list()]) deps.control.regenerate(id);
-      }
+    "PATCH /v1/config": async ({ body }) => {
+      options.change(optionsOf(body));
+      await deps.loops.pipeline.settled();
       return settings();
     },
     "GET /v1/metrics": async () => {
@@ -62,16 +51,10 @@ function statusRoutes(deps: ApiDeps, config: AgentConfig): Routes {
   };
 }
 
-function optionOf(body: unknown, name: string): string | undefined {
-  const options = (body as { options?: Record<string, unknown> } | undefined)?.options;
-  const value = options?.[name];
-  return value === undefined ? undefined : String(value);
-}
-
-function isEnabled(text: string): boolean {
-  if (["enabled", "true"].includes(text.toLowerCase())) return true;
-  if (["disabled", "false"].includes(text.toLowerCase())) return false;
-  throw new ApiError(400, `found "${text}", allowed are Enabled and Disabled`);
+function optionsOf(body: unknown): Record<string, unknown> {
+  const options = (body as { options?: unknown } | undefined)?.options;
+  if (typeof options !== "object" || options === null) throw new ApiError(400, 'the body needs "options": {…}');
+  return options as Record<string, unknown>;
 }
 
 function endpointJson({ state, loops, hub, proxy }: ApiDeps, endpoint: Endpoint): unknown {
@@ -115,10 +98,11 @@ function endpointRoutes(deps: ApiDeps): Routes {
     },
     "GET /v1/endpoint/{id}": (request) => endpointJson(deps, find(request)),
     "GET /v1/endpoint/{id}/log": (request) => hub.logOf(find(request).id),
-    "PATCH /v1/endpoint/{id}/config": (request) => {
+    "PATCH /v1/endpoint/{id}/config": async (request) => {
       const { id } = find(request);
-      const mode = optionOf(request.body, "PolicyAuditMode");
-      if (mode !== undefined) control.setAuditMode(id, isEnabled(mode));
+      const { PolicyAuditMode: mode } = optionsOf(request.body);
+      if (mode !== undefined) control.setAuditMode(id, isEnabled("PolicyAuditMode", String(mode)));
+      await deps.loops.pipeline.settled();
       return endpointJson(deps, find(request));
     },
     "POST /v1/endpoint/{id}/regenerate": async (request) => {
@@ -134,12 +118,15 @@ function policyRoutes(deps: ApiDeps): Routes {
   const { state } = deps;
   const { controller, cookies } = state;
   const labelsOf = (identity: number) => state.identities.table.get(identity)?.labels;
-  const policyEntries = (endpoint: Endpoint) => ({
-    endpoint: endpoint.id,
-    entries: (controller.policyOf(endpoint)?.entries() ?? []).map((entry) =>
-      policyRow(entry, labelsOf, cookies.of(entry.origins), entry.proxy && !entry.deny ? PROXY_PORTS[entry.direction] : 0),
-    ),
-  });
+  /** What the kernel has, not what it should have. */
+  const policyEntries = ({ id }: Endpoint) => {
+    const inner = deps.kernel.datapath.maps.policy.get(id);
+    try {
+      return { endpoint: id, entries: [...(inner?.entries() ?? [])].map(([key, value]) => policyRow(key, value, labelsOf, cookies)) };
+    } finally {
+      inner?.close();
+    }
+  };
   return {
     "GET /v1/policy": () => ({
       revision: controller.repository.revision,

@@ -1,8 +1,8 @@
 import { addr16Text } from "#datapath/addr16.ts";
-import type { CtEntry, CtKey } from "#datapath/gen/structs.ts";
+import type { Cookies } from "#datapath/cookies.ts";
+import type { CtEntry, CtKey, PolicyEntry, PolicyKey } from "#datapath/gen/structs.ts";
 import type { DatapathMaps } from "#datapath/loader.ts";
 import type { LabelSet } from "#labels/label-set.ts";
-import type { PolicyMapEntry } from "#policy/resolve.ts";
 import { formatProtocol } from "#types/proto.ts";
 
 /** Maps that can be dumped entry by entry, by their names in the kernel. */
@@ -70,27 +70,32 @@ export function dumpConntrack(entries: Iterable<[CtKey, CtEntry]>): unknown[] {
   });
 }
 
-/** One row of an endpoint's policy as `bpf policy get` shows it. */
+const STATIC_BITS = 40;
+const DENY = 1;
+const AUTH_TYPES = ["disabled", "spire", "test-always-fail"];
+
+/** One row of a policy map as `bpf policy get` shows it. */
 export function policyRow(
-  entry: PolicyMapEntry,
+  key: PolicyKey,
+  value: PolicyEntry,
   labelsOf: (identity: number) => LabelSet | undefined,
-  cookie: number,
-  proxyPort: number,
+  cookies: Cookies,
 ): unknown {
+  const { prefixlen, secLabel, egress, protocol, dport } = key;
+  const portBits = Math.max(0, prefixlen - STATIC_BITS - 8);
   return {
-    policy: entry.deny ? "Deny" : "Allow",
-    direction: entry.direction === "ingress" ? "Ingress" : "Egress",
-    identity: entry.identity,
-    labels: labelsOf(entry.identity)?.texts ?? [],
-    protocol: entry.protocol === 0 ? "ANY" : formatProtocol(entry.protocol),
-    port: entry.port,
-    endPort: entry.portPrefix < 16 && entry.protocol !== 0 ? entry.port + 2 ** (16 - entry.portPrefix) - 1 : entry.port,
-    prefix: entry.portPrefix,
-    proxyPort,
-    authType: entry.auth?.type ?? "disabled",
-    precedence: entry.precedence,
-    cookie,
-    rules: entry.origins,
-    reason: entry.reason,
+    policy: value.flags & DENY ? "Deny" : "Allow",
+    direction: egress ? "Egress" : "Ingress",
+    identity: secLabel,
+    labels: labelsOf(secLabel)?.texts ?? [],
+    protocol: prefixlen === STATIC_BITS ? "ANY" : formatProtocol(protocol),
+    port: dport,
+    endPort: portBits === 0 ? dport : dport + 2 ** (16 - portBits) - 1,
+    prefix: portBits,
+    proxyPort: value.proxyPort,
+    authType: AUTH_TYPES[value.authType] ?? "disabled",
+    precedence: value.precedence,
+    cookie: value.cookie,
+    rules: cookies.origins(value.cookie),
   };
 }

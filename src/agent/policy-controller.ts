@@ -18,6 +18,8 @@ export interface PolicyController extends Step {
   readonly cache: SelectorCache;
   /** The policy the endpoint has; undefined while it has none. */
   policyOf(endpoint: Pick<Endpoint, "identity" | "namedPorts">): EndpointPolicy | undefined;
+  /** Enforce where rules select an endpoint, everywhere, or nowhere; all subjects are computed again. */
+  setEnforcement(enforcement: PolicySettings["enforcement"]): void;
   /** Services for toServices rules; all subjects are computed again. */
   setServices(services: readonly ServiceView[]): void;
   /** From now on policies are computed: everything has been listed once. */
@@ -159,6 +161,11 @@ export function createPolicyController(deps: PolicyControllerDeps, settings: Pol
     },
     start() {
       started = true;
+      wake();
+    },
+    setEnforcement(enforcement) {
+      repository = repository.withSettings({ ...repository.settings, enforcement });
+      for (const subject of known.values()) subject.stale = true;
       wake();
     },
     setServices(views) {

@@ -91,6 +91,25 @@ describe("cilium-agent on one node", { skip: missing }, () => {
     console.log(`# policy applied → established flow cut: ${enforcedMs.toFixed(0)} ms (includes a probe of 20 ms)`);
   });
 
+  it("answers what the kernel has, and lets pass in audit mode what policy denies", async () => {
+    assert.ok(web && other);
+    node.api.create(CNP, allowPolicy("web", "web", "client", 8080));
+    await until("the policy is enforced", async () => !(await canTalk(other?.pod.netns as never, web?.ip ?? "", 8080, 100)));
+    const { id } = await endpointOf("web");
+    const dumped = (await node.agent.get(`/v1/bpf/policy/${id}`)) as {
+      entries: { port: number; rules: { name: string; section: string }[] }[];
+    }[];
+    const entry = dumped[0]?.entries.find(({ port }) => port === 8080);
+    assert.deepEqual([entry?.rules[0]?.name, entry?.rules[0]?.section], ["web", "ingress"]);
+    await node.agent.send("PATCH", "/v1/config", { options: { PolicyAuditMode: "Enabled" } });
+    assert.equal(await canTalk(other.pod.netns, web.ip, 8080, 500), true);
+    assert.equal((await endpointOf("web")).status.policy.realized["policy-enabled"], "audit-ingress");
+    await node.agent.send("PATCH", "/v1/config", { options: { PolicyAuditMode: "Disabled" } });
+    assert.equal(await canTalk(other.pod.netns, web.ip, 8080, 200), false);
+    node.api.delete(CNP, "web", "default");
+    await until("everybody may talk again", () => canTalk(other?.pod.netns as never, web?.ip ?? "", 8080, 200));
+  });
+
   it("gives equal labels the same identity, and another one when labels change", async () => {
     const { ip } = await addPod(node, "web-2", { app: "web" });
     assert.ok(ip);
@@ -136,6 +155,17 @@ describe("cilium-agent on one node", { skip: missing }, () => {
     await node.agent.start();
     assert.match(messageOf(await node.agent.get("/v1/endpoint/pod-name:default:late")), /there is no endpoint/);
     await until("its CiliumEndpoint is gone", () => cep(node, "late") === undefined);
+  });
+
+  it("adds pods of a known identity in milliseconds", async () => {
+    const times: number[] = [];
+    for (let round = 0; round < 15; round++) times.push((await addPod(node, `quick-${round}`, { app: "other" })).ms);
+    times.sort((a, b) => a - b);
+    const median = times[Math.floor(times.length / 2)] ?? 0;
+    console.log(
+      `# CNI ADD with a known identity, plugin process included: median ${median.toFixed(1)} ms, best ${times[0]?.toFixed(1)} ms`,
+    );
+    assert.ok(median < 150);
   });
 
   it("lets no packet through to a pod before its policy counts", async () => {

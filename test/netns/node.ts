@@ -45,8 +45,9 @@ export interface AgentProcess {
   start(): Promise<number>;
   /** Ends it by this signal and waits until it is gone. */
   stop(signal: NodeJS.Signals): Promise<void>;
-  /** One request of the local API. */
+  /** Requests of the local API. */
   get(path: string): Promise<unknown>;
+  send(method: string, path: string, body: unknown): Promise<unknown>;
 }
 
 let nodes = 0;
@@ -171,10 +172,11 @@ function createAgent({ directory, name, kubeconfig, bpfRoot, netns, flags }: Age
     ...flags,
   ];
   let child: ChildProcess | undefined;
-  const get = (path: string) => getJson(socket, path);
+  const get = (path: string) => askAgent(socket, "GET", path);
   return {
     logFile,
     get,
+    send: (method, path, body) => askAgent(socket, method, path, body),
     get process() {
       return child;
     },
@@ -210,16 +212,16 @@ export async function until(what: string, condition: () => boolean | Promise<boo
   }
 }
 
-function getJson(socketPath: string, path: string): Promise<unknown> {
+function askAgent(socketPath: string, method: string, path: string, body?: unknown): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    const outgoing = request({ socketPath, path }, (response) => {
+    const outgoing = request({ socketPath, path, method }, (response) => {
       let text = "";
       response.setEncoding("utf8").on("data", (chunk: string) => {
         text += chunk;
       });
       response.on("end", () => resolve(JSON.parse(text)));
     });
-    outgoing.on("error", reject).end();
+    outgoing.on("error", reject).end(body === undefined ? undefined : JSON.stringify(body));
   });
 }
 
