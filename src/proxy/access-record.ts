@@ -24,11 +24,11 @@ export function accessRecord(scope: RecordScope, fixed: Fixed, http: AccessHttp,
 }
 
 /** The request as records show it; `response` adds its code and its headers instead of the request's. */
-export function accessHttp(request: RequestHead, code: number, response?: ResponseHead): AccessHttp {
+export function accessHttp(request: RequestHead, code: number, response?: Pick<ResponseHead, "headers">): AccessHttp {
   return {
     method: request.method,
     url: `http://${request.host}${redactUrl(request.path)}`,
-    protocol: request.minor === 1 ? "HTTP/1.1" : "HTTP/1.0",
+    protocol: request.protocol,
     code,
     headers: (response ?? request).headers
       .filter(({ name }) => RECORDED_HEADERS.has(name))

@@ -1,21 +1,22 @@
 import type { Socket } from "node:net";
 import { accessRecord, UNREADABLE_HTTP } from "../access-record.ts";
+import { Http2Connection } from "../http2/connection.ts";
 import { decide } from "../policy/decide.ts";
 import { Exchange } from "./exchange.ts";
 import { type CompleteHead, HeadReader } from "./head-reader.ts";
 import { headerValue } from "./header-fields.ts";
 import type { HttpError } from "./http-error.ts";
 import { DENIED_BODY, localReply, upstreamFailure } from "./local-reply.ts";
-import { parseRequestHead, type RequestHead } from "./request-head.ts";
+import { HTTP2_PREFACE, parseRequestHead, type RequestHead } from "./request-head.ts";
 import { rewriteHead } from "./rewrite.ts";
 import type { HttpSession } from "./session.ts";
 import { Upstream } from "./upstream.ts";
 
 /**
  * head: waiting for a request. body: passing on its body. wait: for the rest of its response. drain: throwing away the body of a request
- * that the proxy answered. tunnel: bytes both ways. closing: the last answer is on its way. closed.
+ * that the proxy answered. tunnel: bytes both ways. http2: see `#http2`. closing: the last answer is on its way. closed.
  */
-type State = "head" | "body" | "wait" | "drain" | "tunnel" | "closing" | "closed";
+type State = "head" | "body" | "wait" | "drain" | "tunnel" | "http2" | "closing" | "closed";
 
 /**
  * One redirected client connection and its one connection to the server. Requests are judged and answered one at a time: the next one of a
@@ -32,6 +33,10 @@ export class HttpConnection {
   /** `#readRequests` is on the stack and goes on by itself. */
   #reading = false;
   #deadline: number;
+  /** A request was read: what comes now is HTTP/1. */
+  #used = false;
+  /** Set when the client turned out to speak HTTP/2: from then on it does everything. */
+  #http2: Http2Connection | undefined;
   /** Drain: finish what is under way, take nothing new. */
   #stopping = false;
 
@@ -40,8 +45,8 @@ export class HttpConnection {
     this.#session = session;
     this.#heads = new HeadReader(session.limits.headBytes);
     this.#deadline = session.now() + session.timeouts.idle;
-    client.on("data", (chunk: Buffer) => this.#onData(chunk));
-    client.on("end", () => this.#onEnd());
+    client.on("data", this.#onData);
+    client.on("end", this.#onEnd);
     client.on("error", () => this.#abort(true));
     client.on("close", () => this.#abort(false));
     client.on("drain", () => this.#upstream?.resume());
@@ -54,6 +59,7 @@ export class HttpConnection {
 
   /** Closes now when idle, else after the present exchange. */
   stop(): void {
+    this.#http2?.stop();
     this.#stopping = true;
     if (this.#state === "head" && !this.#heads.partial) this.#closeGently();
   }
@@ -65,6 +71,10 @@ export class HttpConnection {
 
   /** Ends the connection when it has been in its state for too long. */
   checkDeadline(now: number): void {
+    if (this.#http2 !== undefined) {
+      this.#http2.checkDeadline(now);
+      return;
+    }
     if (now < this.#deadline || this.#state === "closed") return;
     const reading = this.#state === "body" || (this.#state === "head" && this.#heads.partial);
     if (reading) this.#refuse({ status: 408, reason: "request not complete in time" });
@@ -73,7 +83,7 @@ export class HttpConnection {
     else this.#abort(true);
   }
 
-  #onData(chunk: Buffer): void {
+  readonly #onData = (chunk: Buffer): void => {
     switch (this.#state) {
       case "head":
         this.#heads.hold(chunk);
@@ -94,11 +104,12 @@ export class HttpConnection {
         this.#extend(this.#session.timeouts.stall);
         this.#sendUpstream(chunk);
         return;
+      case "http2":
       case "closing":
       case "closed":
         return;
     }
-  }
+  };
 
   #readRequests(): void {
     if (this.#reading) return;
@@ -115,10 +126,24 @@ export class HttpConnection {
       this.#deadline = Math.min(this.#deadline, this.#session.now() + this.#session.timeouts.head);
       return false;
     }
+    if ("text" in head && head.text === HTTP2_PREFACE && !this.#used) {
+      this.#switchToHttp2(head.input.subarray(head.start));
+      return true;
+    }
+    this.#used = true;
     const request = "status" in head ? head : parseRequestHead(head.text, this.#session.limits);
     if ("status" in request) this.#refuse(request);
     else this.#onRequest(head as CompleteHead, request);
     return true;
+  }
+
+  #switchToHttp2(read: Buffer): void {
+    this.#state = "http2";
+    this.#client.off("data", this.#onData);
+    this.#client.off("end", this.#onEnd);
+    this.#client.pause();
+    this.#client.unshift(read);
+    this.#http2 = new Http2Connection(this.#client, this.#session);
   }
 
   #onRequest(head: CompleteHead, request: RequestHead): void {
@@ -258,7 +283,7 @@ export class HttpConnection {
     if (this.#state === "body" || this.#state === "tunnel") this.#client.resume();
   }
 
-  #onEnd(): void {
+  readonly #onEnd = (): void => {
     this.#clientEnded = true;
     switch (this.#state) {
       case "wait":
@@ -274,7 +299,7 @@ export class HttpConnection {
       default:
         this.#closeGently();
     }
-  }
+  };
 
   /** Half-closes towards the server, once there is nothing more to send. */
   #passOnEnd(): void {
@@ -367,6 +392,11 @@ export class HttpConnection {
     this.#state = "closed";
     this.#heads.release();
     this.#upstream?.destroy(reset);
+    if (this.#http2 !== undefined) {
+      // It owns the socket.
+      this.#http2.destroy();
+      return;
+    }
     if (this.#client.destroyed) return;
     if (reset) this.#client.resetAndDestroy();
     else this.#client.destroy();

@@ -48,7 +48,7 @@ export class Exchange {
     return this.#record(scope, { kind: "request", verdict: "DROPPED" }, 403, { denied: redactDenial(denied) });
   }
 
-  responseRecord(scope: RecordScope, response: ResponseHead): AccessMessage {
+  responseRecord(scope: RecordScope, response: Pick<ResponseHead, "code" | "headers">): AccessMessage {
     const latencyNs = this.#latency();
     const fixed = { kind: "response", verdict: "FORWARDED", policyRevision: this.#revision } as const;
     return accessRecord(scope, fixed, accessHttp(this.request, response.code, response), { latencyNs });

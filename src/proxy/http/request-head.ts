@@ -14,6 +14,7 @@ export interface RequestHead {
   /** The Host header as sent; empty for HTTP/1.0 without one. */
   readonly host: string;
   readonly minor: 0 | 1;
+  readonly protocol: "HTTP/1.0" | "HTTP/1.1" | "HTTP/2";
   readonly headers: readonly HeaderField[];
   readonly framing: Framing;
   readonly keepAlive: boolean;
@@ -24,9 +25,13 @@ export interface RequestHead {
   readonly expectContinue: boolean;
 }
 
-const TARGET = /^[\x21\x22\x24-\x7e]+$/;
-const HOST = /^(?:[A-Za-z0-9._~!$&'()*+;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?$/;
+/** Characters of a request target: no blanks, no fragment, no raw bytes beyond ASCII. */
+export const TARGET = /^[\x21\x22\x24-\x7e]+$/;
+export const HOST = /^(?:[A-Za-z0-9._~!$&'()*+;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?$/;
 const MAX_METHOD = 32;
+
+/** How a connection begins whose client speaks HTTP/2 without asking (RFC 9113 §3.4); the rest of it is `SM` and an empty line. */
+export const HTTP2_PREFACE = "PRI * HTTP/2.0\r\n\r\n";
 
 /** Reads a whole request head (latin1, with its blank line). */
 export function parseRequestHead(head: string, limits: HttpLimits): RequestHead | HttpError {
@@ -106,7 +111,7 @@ export function parseLength(value: string): number | undefined {
 /** Header names that `Connection` may list in a request: those that every hop removes anyway. */
 const CONNECTION_OPTIONS = new Set(["close", "keep-alive", "upgrade", "te", "http2-settings", "proxy-connection"]);
 
-type Parsed = Omit<RequestHead, "keepAlive" | "upgrade" | "otherUpgrade" | "expectContinue">;
+type Parsed = Omit<RequestHead, "protocol" | "keepAlive" | "upgrade" | "otherUpgrade" | "expectContinue">;
 
 function finish(parsed: Parsed): RequestHead | HttpError {
   const { headers, minor } = parsed;
@@ -121,6 +126,7 @@ function finish(parsed: Parsed): RequestHead | HttpError {
   const upgrade = wanted && protocols.length === 1 && protocols[0] === "websocket" && parsed.framing.kind === "none";
   return {
     ...parsed,
+    protocol: minor === 1 ? "HTTP/1.1" : "HTTP/1.0",
     keepAlive: !connection.includes("close") && (minor === 1 || connection.includes("keep-alive")),
     upgrade,
     otherUpgrade: protocols.length > 0 && !upgrade,
