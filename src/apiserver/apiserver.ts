@@ -5,6 +5,7 @@ import { firstAddress } from "./admission/ranges.ts";
 import { createLocalClient, type LocalClient } from "./client.ts";
 import { startBootstrap } from "./controllers/bootstrap.ts";
 import { startDefinitions } from "./controllers/definitions.ts";
+import { startEventExpiry } from "./controllers/events.ts";
 import { startTerminator } from "./controllers/namespaces.ts";
 import { notFound } from "./errors.ts";
 import { authenticate } from "./http/auth.ts";
@@ -43,7 +44,7 @@ export interface ApiServerConfig {
   readonly clusterDomain?: string;
   /** Limits the state file, in pages of 4 KiB; for tests of a full disk. */
   readonly maxPages?: number;
-  /** Changes kept per resource for watchers; 4096 by default. */
+  /** Changes kept per resource for watchers; 2048 by default. */
   readonly history?: number;
 }
 
@@ -78,6 +79,7 @@ export async function startApiServer(deps: ApiServerDeps, config: ApiServerConfi
   stack.use(startDefinitions(core));
   stack.use(startBootstrap(core, { ca: pki.ca, serviceAddress, endpoint: endpointOf(config.listeners) }));
   stack.use(startTerminator(core));
+  stack.use(startEventExpiry(core));
 
   let streams = deps.streams;
   const stop = new AbortController();

@@ -12,9 +12,6 @@ export const definitionRules: Rules = {
     const kind = String(names.kind ?? "");
     fill(names, { singular: kind.toLowerCase(), listKind: `${kind}List` });
     fill(spec, { conversion: { strategy: "None" } });
-    for (const version of items(spec, "versions")) {
-      for (const column of items(version, "additionalPrinterColumns")) fill(column, {});
-    }
   },
   validate: (definition, before, core) => checkDefinition(definition, before, core),
   prepare(definition, before, core) {

@@ -2,7 +2,7 @@
 export interface Accept {
   readonly as?: "Table" | "PartialObjectMetadata" | "PartialObjectMetadataList" | "APIGroupDiscoveryList";
   readonly version?: string;
-  readonly yaml: boolean;
+  /** Protobuf is taken too; only the OpenAPI v2 document is sent in it. */
   readonly protobuf: boolean;
 }
 
@@ -12,13 +12,12 @@ export function parseAccept(header: string | undefined): Accept {
   for (const type of (header ?? "").split(",")) {
     const [media = "", ...parameters] = type.split(";").map((part) => part.trim());
     const of = new Map(parameters.map((part) => part.split("=", 2) as [string, string]));
-    if (media === "application/yaml") return { yaml: true, protobuf };
     if (media !== "application/json" && media !== "*/*" && media !== "application/*") continue;
     const as = of.get("as");
-    if (as === undefined) return { yaml: false, protobuf };
-    if (isKnown(as)) return { as, version: of.get("v") ?? "v1", yaml: false, protobuf };
+    if (as === undefined) return { protobuf };
+    if (isKnown(as)) return { as, version: of.get("v") ?? "v1", protobuf };
   }
-  return { yaml: false, protobuf };
+  return { protobuf };
 }
 
 const isKnown = (as: string): as is NonNullable<Accept["as"]> =>

@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
+import { silentLogger } from "#runtime/logger.ts";
+import { startApiServer } from "../apiserver.ts";
 import type { LocalClient, WatchEvent } from "../client.ts";
 import type { ApiError } from "../errors.ts";
 import { podNamed, startTestServer } from "../fixture.ts";
-import type { KubeObject } from "../object.ts";
+import { type KubeObject, timestamp } from "../object.ts";
 
 async function withClient(body: (client: LocalClient) => void | Promise<void>): Promise<void> {
   await using server = await startTestServer();
@@ -121,6 +123,33 @@ describe("deletion", () => {
       client.patch("configmaps", "c", "team", { metadata: { finalizers: null } });
       await until(() => client.get("namespaces", "team") === undefined);
     }));
+});
+
+describe("events", () => {
+  it("go an hour after they last happened", async () => {
+    await using server = await startTestServer();
+    const { directory } = server;
+    const now = new Date();
+    const event = (name: string, minutes: number) => ({
+      metadata: { name, namespace: "default" },
+      involvedObject: { kind: "Pod", name: "p" },
+      lastTimestamp: timestamp(new Date(now.getTime() - minutes * 60_000)),
+    });
+    server.api.client.create("events", event("old", 61));
+    server.api.client.create("events", event("new", 59));
+    await server.api[Symbol.asyncDispose]();
+    await using later = await startApiServer(
+      { log: silentLogger, now: () => new Date(now.getTime() + 1000) },
+      { directory, listeners: [] },
+    );
+    assert.equal(later.client.list("events").items.length, 2, "they are as young as their creation");
+    await later[Symbol.asyncDispose]();
+    await using much = await startApiServer(
+      { log: silentLogger, now: () => new Date(now.getTime() + 3_601_000) },
+      { directory, listeners: [] },
+    );
+    assert.equal(much.client.list("events").items.length, 0);
+  });
 });
 
 describe("the local client's watch", () => {

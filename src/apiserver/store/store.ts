@@ -26,11 +26,14 @@ interface Shelf {
   readonly objects: Map<string, Map<string, KubeObject>>;
   readonly history: History;
   readonly wakers: Set<() => void>;
+  /** All objects in order, when somebody has asked for them since the last change. */
   sorted: readonly KubeObject[] | undefined;
+  /** The same of single namespaces. */
+  readonly sortedIn: Map<string, readonly KubeObject[]>;
 }
 
 export interface StoreOptions {
-  /** Changes kept per resource for watchers; 4096 by default. */
+  /** Changes kept per resource for watchers; 2048 by default. */
   readonly history?: number;
 }
 
@@ -43,8 +46,8 @@ export function createStore(file: StateFile, options: StoreOptions = {}): Store 
   const shelf = (resource: string): Shelf => {
     const known = shelves.get(resource);
     if (known) return known;
-    const history = createHistory(start, options.history ?? 4096);
-    const made: Shelf = { objects: new Map(), history, wakers: new Set(), sorted: undefined };
+    const history = createHistory(start, options.history ?? 2048);
+    const made: Shelf = { objects: new Map(), history, wakers: new Set(), sorted: undefined, sortedIn: new Map() };
     shelves.set(resource, made);
     return made;
   };
@@ -67,15 +70,24 @@ export function createStore(file: StateFile, options: StoreOptions = {}): Store 
   const record = (resource: string, change: Change) => {
     const here = shelf(resource);
     here.sorted = undefined;
+    here.sortedIn.delete(change.object.metadata.namespace ?? "");
     here.history.push(change);
     for (const wake of here.wakers) wake();
   };
 
-  const list = (resource: string, namespace?: string) => {
+  const listIn = (here: Shelf, namespace: string): readonly KubeObject[] => {
+    const known = here.sortedIn.get(namespace);
+    if (known) return known;
+    const sorted = [...(here.objects.get(namespace)?.values() ?? [])].sort(byName);
+    here.sortedIn.set(namespace, sorted);
+    return sorted;
+  };
+
+  const list = (resource: string, namespace?: string): readonly KubeObject[] => {
     const here = shelf(resource);
-    here.sorted ??= [...here.objects.values()].flatMap((named) => [...named.values()]).sort(byKey);
-    if (!namespace) return here.sorted;
-    return [...(here.objects.get(namespace)?.values() ?? [])].sort(byKey);
+    if (namespace) return listIn(here, namespace);
+    here.sorted ??= [...here.objects.keys()].sort().flatMap((each) => listIn(here, each));
+    return here.sorted;
   };
 
   return {
@@ -116,6 +128,7 @@ export function createStore(file: StateFile, options: StoreOptions = {}): Store 
       const named = shelf(resource).objects.get(object.metadata.namespace ?? "");
       const previous = named?.get(object.metadata.name) ?? object;
       named?.delete(object.metadata.name);
+      if (named?.size === 0) shelf(resource).objects.delete(object.metadata.namespace ?? "");
       record(resource, { type: "DELETED", revision, object: last, previous });
       return last;
     },
@@ -128,11 +141,13 @@ export function createStore(file: StateFile, options: StoreOptions = {}): Store 
   };
 }
 
+const byName = (a: KubeObject, b: KubeObject): number => (a.metadata.name < b.metadata.name ? -1 : 1);
+
 function byKey(a: KubeObject, b: KubeObject): number {
   const left = a.metadata.namespace ?? "";
   const right = b.metadata.namespace ?? "";
   if (left !== right) return left < right ? -1 : 1;
-  return a.metadata.name < b.metadata.name ? -1 : 1;
+  return byName(a, b);
 }
 
 /** Takes back the later changes, newest first, to get the list as it was. */
