@@ -1,9 +1,13 @@
+import { startHubbleMetrics, startHubbleMetrics } from "#hubble/metrics/metrics.ts";
 import { type Observer, startObserver } from "#hubble/observer/observer.ts";
 import { startHubbleServer } from "#hubble/server/hubble.ts";
 import { createPeerTable } from "#hubble/server/peers.ts";
 import { createBootClock } from "#monitor/decode.ts";
 import { startMonitorStream } from "#monitor/stream.ts";
 import { internalIp } from "#node/node.ts";
+import { errorMessage } from "#runtime/errors.ts";
+import { createMetrics, createMetrics, serveMetrics, serveMetrics } from "#runtime/metrics.ts";
+import { boottimeNs } from "#sys/clock.ts";
 import { type AgentConfig, parseListenAddress } from "./config.ts";
 import type { EdgeDeps } from "./edges.ts";
 import { createNames } from "./names.ts";
@@ -14,7 +18,7 @@ export interface RunningHubble extends AsyncDisposable {
 
 const VERSION = "0.1.0";
 
-/** Ring buffer → monitor events → flows → gRPC. */
+/** Ring buffer → monitor events → flows → gRPC and metrics. */
 export async function startHubble(deps: EdgeDeps, config: AgentConfig): Promise<RunningHubble> {
   const { state, kernel, hub, self, log } = deps;
   const scope = new AsyncDisposableStack();
@@ -43,15 +47,36 @@ export async function startHubble(deps: EdgeDeps, config: AgentConfig): Promise<
       openRing: (onBatch) => kernel.bpf.openRing(maps.events, onBatch),
       readLost: () => (maps.eventsLost.get(0) ?? []).reduce((sum, one) => sum + one, 0n),
       push: (event) => hub.push(event),
-      clock: createBootClock(),
+      clock: createBootClock(boottimeNs),
     }),
   );
   const listen = [config["hubble-listen-address"], config["hubble-socket-path"] && `unix://${config["hubble-socket-path"]}`].filter(
     (address) => address !== "",
   );
   scope.use(await startHubbleServer({ observer, peers: followPeers(deps, config, scope), log: log.child("hubble") }, { listen }));
+  const metricsAddress = config["hubble-metrics"] === "" ? undefined : parseListenAddress(config["hubble-metrics-server"]);
+  if (metricsAddress) {
+    const registry = await createMetrics();
+    scope.use(startHubbleMetrics(observer, registry, config["hubble-metrics"]));
+    scope.use(await serveMetrics(registry, metricsAddress));
+  }
+  await startFlowMetrics(observer, deps, config, scope);
   hub.agent({ kind: "agent-started", time: BigInt(Date.now()) * 1_000_000n });
   return { observer, [Symbol.asyncDispose]: () => scope.disposeAsync() };
+}
+
+/** `hubble_*` metrics. A setting that cannot be read costs the metrics, not the node. */
+async function startFlowMetrics(observer: Observer, { log }: EdgeDeps, config: AgentConfig, scope: AsyncDisposableStack): Promise<void> {
+  const address = parseListenAddress(config["hubble-metrics-server"]);
+  if (!address || config["hubble-metrics"] === "") return;
+  const registry = await createMetrics();
+  try {
+    scope.use(startHubbleMetrics(observer, registry, config["hubble-metrics"]));
+  } catch (thrown) {
+    log.error("--hubble-metrics cannot be read, no flow metrics", { error: errorMessage(thrown) });
+    return;
+  }
+  scope.use(await serveMetrics(registry, address));
 }
 
 /** All nodes of the cluster as Hubble peers. */

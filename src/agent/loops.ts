@@ -15,7 +15,7 @@ import type { Counters } from "./counters.ts";
 import type { MonitorHub } from "./monitor-hub.ts";
 import { createPolicyEvents } from "./policy-events.ts";
 import type { ProxyClient } from "./proxy-client.ts";
-import { createProxyStep } from "./proxy-step.ts";
+import { createProxySteps } from "./proxy-step.ts";
 import { createPublisher, createPublishTarget } from "./publish-endpoints.ts";
 import type { AgentState } from "./state.ts";
 
@@ -101,18 +101,20 @@ export function startLoops(given: LoopsDeps, config: AgentConfig): Loops {
     auditMode: () => state.audit.on,
     nodeIp: () => self.ipv4 ?? self.ipv6 ?? "",
   });
+  const proxySteps = createProxySteps(
+    { endpoints: state.endpoints, subjects: state.subjects, proxy: deps.proxy, log: deps.log.child("proxy") },
+    { isReady: deps.isRestored },
+  );
   // The order is what keeps it safe: policies know an identity, and the proxy its rules, before the ipcache yields the identity.
   const pipeline = scope.use(
     startPipeline(deps, [
       state.nodes.step,
       state.services.step,
       state.controller,
-      createProxyStep(
-        { endpoints: state.endpoints, subjects: state.subjects, proxy: deps.proxy, log: deps.log.child("proxy") },
-        { isReady: deps.isRestored },
-      ),
+      proxySteps.before,
       reconcilers.policies,
       reconcilers.endpoints,
+      proxySteps.after,
       reconcilers.ipcache,
       reconcilers.services,
       reconcilers.routes,

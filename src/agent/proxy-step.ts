@@ -11,40 +11,80 @@ import type { ProxyClient } from "./proxy-client.ts";
 /** How long the kernel waits for the proxy before it redirects all the same; what arrives there then is denied, not passed. */
 const ACK_TIMEOUT_MS = 1000;
 
+export interface ProxySteps {
+  /** Before the policy maps: the proxy gets what is new and keeps what was there. */
+  readonly before: Step;
+  /** After them: the proxy forgets what the kernel no longer redirects. */
+  readonly after: Step;
+}
+
+export interface ProxyStepsDeps {
+  readonly endpoints: Table<Endpoint>;
+  readonly subjects: Table<SubjectPolicy>;
+  readonly proxy: ProxyClient;
+  readonly log: Logger;
+}
+
 /**
- * Gives the proxy its policy before the policy maps redirect to it: a step between the policy controller and the maps'
- * reconciler. Nothing is sent before `isReady`: what the first message does not mention is denied.
+ * The proxy's policy, around the reconcilers of the policy maps: whatever the kernel redirects, before or after its change, has
+ * rules there. Nothing is sent before `isReady`: what the first message does not mention is denied.
  */
-export function createProxyStep(
-  deps: {
-    readonly endpoints: Table<Endpoint>;
-    readonly subjects: Table<SubjectPolicy>;
-    readonly proxy: ProxyClient;
-    readonly log: Logger;
-  },
-  config: { readonly isReady: () => boolean },
-): Step {
+export function createProxySteps(deps: ProxyStepsDeps, config: { readonly isReady: () => boolean }): ProxySteps {
   const endpointChanges = deps.endpoints.observe();
   const subjectChanges = deps.subjects.observe();
-  let sent = "";
+  let sent: readonly ProxyEndpoint[] | undefined;
+  let wanted: readonly ProxyEndpoint[] = [];
+
+  const send = async (endpoints: readonly ProxyEndpoint[]) => {
+    if (sent && JSON.stringify(sent) === JSON.stringify(endpoints)) return;
+    sent = endpoints;
+    const acknowledged = await deps.proxy.send(endpoints, ACK_TIMEOUT_MS);
+    if (!acknowledged && endpoints.length > 0) {
+      deps.log.warn("the proxy does not have the present policy yet", { connected: deps.proxy.connected });
+    }
+  };
   return {
-    name: "proxy",
-    onWork(fn) {
-      endpointChanges.onReady(fn);
-      subjectChanges.onReady(fn);
+    before: {
+      name: "proxy",
+      onWork(fn) {
+        endpointChanges.onReady(fn);
+        subjectChanges.onReady(fn);
+      },
+      run() {
+        if (!config.isReady()) return;
+        if (endpointChanges.take().length + subjectChanges.take().length === 0) return;
+        wanted = [...deps.endpoints.list()].flatMap((row) => proxyEndpoint(row, deps.subjects.get(subjectKey(row))) ?? []);
+        return send(withFormer(wanted, sent ?? [], deps.endpoints));
+      },
     },
-    async run() {
-      if (!config.isReady()) return;
-      if (endpointChanges.take().length + subjectChanges.take().length === 0) return;
-      const endpoints = [...deps.endpoints.list()].flatMap((row) => proxyEndpoint(row, deps.subjects.get(subjectKey(row))) ?? []);
-      const text = JSON.stringify(endpoints);
-      if (text === sent) return;
-      sent = text;
-      const acknowledged = await deps.proxy.send(endpoints, ACK_TIMEOUT_MS);
-      if (!acknowledged && endpoints.length > 0)
-        deps.log.warn("the proxy does not have the present policy yet", { connected: deps.proxy.connected });
+    after: {
+      name: "proxy-after",
+      onWork() {},
+      run: () => (sent === undefined ? undefined : send(wanted)),
     },
   };
+}
+
+/** The wanted rules, and the former ones of ports that have none any more: the kernel redirects them for a moment yet. */
+export function withFormer(
+  wanted: readonly ProxyEndpoint[],
+  former: readonly ProxyEndpoint[],
+  endpoints: Table<Endpoint>,
+): ProxyEndpoint[] {
+  const byId = new Map(wanted.map((endpoint) => [endpoint.id, endpoint]));
+  for (const old of former) {
+    const row = endpoints.get(old.id);
+    if (row?.identity === undefined || addressesOf(row).join() !== old.ips.join()) continue;
+    const next = byId.get(old.id) ?? { ...old, ingress: [], egress: [] };
+    byId.set(old.id, { ...next, ingress: addPorts(next.ingress, old.ingress), egress: addPorts(next.egress, old.egress) });
+  }
+  return [...byId.values()].filter(({ ingress, egress }) => ingress.length + egress.length > 0);
+}
+
+function addPorts(ports: readonly PortPolicy[], former: readonly PortPolicy[]): PortPolicy[] {
+  const name = ({ port, endPort }: PortPolicy) => `${port}-${endPort ?? port}`;
+  const present = new Set(ports.map(name));
+  return [...ports, ...former.filter((old) => !present.has(name(old)))];
 }
 
 type ProxyEndpoint = PolicyMessage["endpoints"][number];
