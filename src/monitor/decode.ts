@@ -9,29 +9,40 @@ const DIRECTIONS: readonly EventDirection[] = ["unknown", "ingress", "egress"];
 const FLAG = { replyKnown: 1, isReply: 2, audit: 8, l3Device: 16 } as const;
 const SOCK_FLAG = { ipv6: 1, noBackend: 2 } as const;
 
+const READ_AGAIN_NS = 10_000_000_000n;
+const CLOCK_NOISE_NS = 2_000_000n;
+
 /** Turns the datapath's clock (nanoseconds since boot, suspended time included) into nanoseconds since 1970. */
 export type BootClock = (ktime: bigint) => bigint;
 
-/** A clock that reads the difference of both clocks anew every ten seconds, as wall time may be set. */
-export function createBootClock(uptimeNs: () => bigint = readUptime, wallNs: () => bigint = readWall): BootClock {
-  let offset = wallNs() - uptimeNs();
-  let refreshAt = offset + uptimeNs() + 10_000_000_000n;
+/**
+ * A clock that reads the difference of both clocks anew every ten seconds, as wall time may be set. `uptimeNs` reads CLOCK_BOOTTIME
+ * (`boottimeNs` of `#sys/clock.ts`).
+ */
+export function createBootClock(uptimeNs: () => bigint, wallNs: () => bigint = readWall): BootClock {
+  const difference = () => {
+    const wall = wallNs();
+    return wall - uptimeNs();
+  };
+  let offset = difference();
+  let readAgainAt = uptimeNs() + READ_AGAIN_NS;
   return (ktime) => {
-    if (ktime + offset > refreshAt) {
-      offset = wallNs() - uptimeNs();
-      refreshAt = wallNs() + 10_000_000_000n;
+    if (ktime > readAgainAt) {
+      const fresh = difference();
+      readAgainAt = uptimeNs() + READ_AGAIN_NS;
+      // Small differences are noise of the reading; following them would put events out of order.
+      if (fresh - offset > CLOCK_NOISE_NS || offset - fresh > CLOCK_NOISE_NS) offset = fresh;
     }
     return ktime + offset;
   };
 }
 
-/** CLOCK_MONOTONIC; it equals boot time on machines that do not suspend, which is what nodes are. */
-function readUptime(): bigint {
-  return process.hrtime.bigint();
-}
-
+/** The wall clock at the moment its millisecond changes, so that the clocks of agents on one machine agree to microseconds. */
 function readWall(): bigint {
-  return BigInt(Math.round((performance.timeOrigin + performance.now()) * 1000)) * 1000n;
+  const start = Date.now();
+  let now = start;
+  while (now === start) now = Date.now();
+  return BigInt(now) * 1_000_000n;
 }
 
 /** Reads one record of `cilium_events`. Undefined when it is too short or of an unknown type; never throws. */

@@ -135,9 +135,9 @@ describe("createBootClock", () => {
       () => wall,
     );
     assert.equal(read(50_000_000_000n), 1_000_000_000_000n);
-    wall += 5n;
+    wall += 5_000_000n;
     assert.equal(read(50_000_000_001n), 1_000_000_000_001n);
-    assert.equal(read(61_000_000_000n), 1_011_000_000_005n);
+    assert.equal(read(61_000_000_000n), 1_011_005_000_000n);
   });
 });
 
