@@ -1,4 +1,4 @@
-import { startHubbleMetrics, startHubbleMetrics } from "#hubble/metrics/metrics.ts";
+import { startHubbleMetrics } from "#hubble/metrics/metrics.ts";
 import { type Observer, startObserver } from "#hubble/observer/observer.ts";
 import { startHubbleServer } from "#hubble/server/hubble.ts";
 import { createPeerTable } from "#hubble/server/peers.ts";
@@ -6,7 +6,7 @@ import { createBootClock } from "#monitor/decode.ts";
 import { startMonitorStream } from "#monitor/stream.ts";
 import { internalIp } from "#node/node.ts";
 import { errorMessage } from "#runtime/errors.ts";
-import { createMetrics, createMetrics, serveMetrics, serveMetrics } from "#runtime/metrics.ts";
+import { createMetrics, serveMetrics } from "#runtime/metrics.ts";
 import { boottimeNs } from "#sys/clock.ts";
 import { type AgentConfig, parseListenAddress } from "./config.ts";
 import type { EdgeDeps } from "./edges.ts";
@@ -54,12 +54,6 @@ export async function startHubble(deps: EdgeDeps, config: AgentConfig): Promise<
     (address) => address !== "",
   );
   scope.use(await startHubbleServer({ observer, peers: followPeers(deps, config, scope), log: log.child("hubble") }, { listen }));
-  const metricsAddress = config["hubble-metrics"] === "" ? undefined : parseListenAddress(config["hubble-metrics-server"]);
-  if (metricsAddress) {
-    const registry = await createMetrics();
-    scope.use(startHubbleMetrics(observer, registry, config["hubble-metrics"]));
-    scope.use(await serveMetrics(registry, metricsAddress));
-  }
   await startFlowMetrics(observer, deps, config, scope);
   hub.agent({ kind: "agent-started", time: BigInt(Date.now()) * 1_000_000n });
   return { observer, [Symbol.asyncDispose]: () => scope.disposeAsync() };
