@@ -1,3 +1,4 @@
+import type { HeaderField } from "./http/header-fields.ts";
 import type { RequestHead } from "./http/request-head.ts";
 import type { ResponseHead } from "./http/response-head.ts";
 import type { AccessDenial, AccessHttp, AccessMessage, AccessPeer, NearMiss, ProxyDirection } from "./protocol.ts";
@@ -12,6 +13,7 @@ export interface RecordScope {
 
 /** Headers that records carry. Credentials are never among them. */
 const RECORDED_HEADERS = new Set(["user-agent", "content-type", "content-length", "x-request-id", "traceparent", "accept"]);
+const START = performance.timeOrigin;
 const MAX_TEXT = 512;
 const SECRET_PARAMETER = /([?&][^=&]*(?:token|secret|passw|api[-_]?key|signature|credential|session|auth)[^=&]*=)[^&]*/gi;
 
@@ -20,7 +22,20 @@ type Fixed = Pick<AccessMessage, "kind" | "verdict" | "policyRevision">;
 
 /** A record of now. */
 export function accessRecord(scope: RecordScope, fixed: Fixed, http: AccessHttp, outcome: Outcome): AccessMessage {
-  return { type: "access", time: performance.timeOrigin + performance.now(), ...fixed, ...scope, http, latencyNs: 0, ...outcome };
+  return {
+    type: "access",
+    time: START + performance.now(),
+    kind: fixed.kind,
+    verdict: fixed.verdict,
+    direction: scope.direction,
+    endpointId: scope.endpointId,
+    source: scope.source,
+    destination: scope.destination,
+    http,
+    policyRevision: fixed.policyRevision,
+    latencyNs: outcome.latencyNs ?? 0,
+    ...outcome,
+  };
 }
 
 /** The request as records show it; `response` adds its code and its headers instead of the request's. */
@@ -30,10 +45,14 @@ export function accessHttp(request: RequestHead, code: number, response?: Pick<R
     url: `http://${request.host}${redactUrl(request.path)}`,
     protocol: request.protocol,
     code,
-    headers: (response ?? request).headers
-      .filter(({ name }) => RECORDED_HEADERS.has(name))
-      .map(({ name, value }) => ({ key: name, value: cut(value) })),
+    headers: recordedHeaders((response ?? request).headers),
   };
+}
+
+function recordedHeaders(headers: readonly HeaderField[]): AccessHttp["headers"] {
+  const recorded: { key: string; value: string }[] = [];
+  for (const { name, value } of headers) if (RECORDED_HEADERS.has(name)) recorded.push({ key: name, value: cut(value) });
+  return recorded;
 }
 
 /** For input that never became a request. */

@@ -31,6 +31,8 @@ export interface HeaderMatch {
   readonly name: string;
   /** The expected value, secrets already resolved by the agent. Absent or empty: any value. */
   readonly value?: string;
+  /** Where the value comes from. Without a `value` beside it the secret is unknown, and the rule matches nothing. */
+  readonly secret?: unknown;
   readonly mismatch?: Mismatch;
 }
 

@@ -21,7 +21,7 @@ export function readBody(framing: ResponseFraming, limits: HttpLimits): BodyRead
     case "until-close":
       return { done: false, read: (input) => input.length };
     case "length":
-      return readLength(framing.length);
+      return new LengthReader(framing.length);
     case "chunked":
       return new ChunkedReader(limits);
   }
@@ -29,18 +29,22 @@ export function readBody(framing: ResponseFraming, limits: HttpLimits): BodyRead
 
 const EMPTY: BodyReader = { done: true, read: (_input, start) => start };
 
-function readLength(length: number): BodyReader {
-  let left = length;
-  return {
-    get done() {
-      return left === 0;
-    },
-    read(input, start) {
-      const taken = Math.min(left, input.length - start);
-      left -= taken;
-      return start + taken;
-    },
-  };
+class LengthReader implements BodyReader {
+  #left: number;
+
+  constructor(length: number) {
+    this.#left = length;
+  }
+
+  get done(): boolean {
+    return this.#left === 0;
+  }
+
+  read(input: Buffer, start: number): number {
+    const taken = Math.min(this.#left, input.length - start);
+    this.#left -= taken;
+    return start + taken;
+  }
 }
 
 /** Names that must not come behind a body: framing, routing, credentials (RFC 9110 §6.5.1). */

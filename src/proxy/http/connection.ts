@@ -156,7 +156,9 @@ export class HttpConnection {
     this.#exchange = exchange;
     const scope = this.#session.scope();
     const decision = decide(policy.rules, {
-      ...{ method: request.method, path: request.path, host: request.host },
+      method: request.method,
+      path: request.path,
+      host: request.host,
       header: (name) => headerValue(request.headers, name),
     });
     if (!decision.allowed) {

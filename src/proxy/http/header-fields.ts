@@ -73,13 +73,11 @@ export function headerValue(fields: readonly HeaderField[], name: string): strin
   return value;
 }
 
+const NO_ITEMS: readonly string[] = [];
+
 /** The comma-separated items of a header, lower case. */
 export function headerItems(fields: readonly HeaderField[], name: string): readonly string[] {
-  const value = headerValue(fields, name);
-  return value === undefined
-    ? []
-    : value
-        .toLowerCase()
-        .split(",")
-        .map((item) => item.trim());
+  const value = headerValue(fields, name)?.toLowerCase();
+  if (value === undefined) return NO_ITEMS;
+  return value.includes(",") ? value.split(",").map((item) => item.trim()) : [value];
 }

@@ -69,7 +69,7 @@ const HOSTILE: readonly (readonly [string, string, RegExp])[] = [
   ["a lower case version", "GET / http/1.1\r\nHost: a\r\n\r\n", /request line/],
   ["HTTP/2 with prior knowledge", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", /HTTP\/2/],
   ["TLS", "\x16\x03\x01\x02\x00\x01\x00", /not HTTP/],
-  ["an SSH banner", "SSH-2.0-OpenSSH_9.2\r\n\r\n", /target/],
+  ["an SSH banner", "SSH-2.0-OpenSSH_9.2\r\n\r\n", /method/],
   ["two leading empty lines", `\r\n\r\n${get("/")}`, /not HTTP|carriage return/],
   ["a leading bare LF", `\n${get("/")}`, /not HTTP/],
   ["Connection naming a header that rules may need", get("/", "Host: a\r\nX-Auth: 1\r\nConnection: x-auth\r\n"), /Connection/],

@@ -46,7 +46,7 @@ export function parseRequestHead(head: string, limits: HttpLimits): RequestHead 
   if (typeof path !== "string") return path;
   const framing = requestFraming(line.minor, headers);
   if ("status" in framing) return framing;
-  return finish({ ...line, headers, host, path, framing });
+  return finish(line, headers, host, path, framing);
 }
 
 interface RequestLine {
@@ -56,12 +56,16 @@ interface RequestLine {
 }
 
 function parseRequestLine(line: string): RequestLine | HttpError {
-  const [method = "", target = "", version = "", ...more] = line.split(" ");
-  if (!isToken(method) || method.length > MAX_METHOD) return httpError(400, "bad method");
-  if (version === "HTTP/2.0" && method === "PRI" && target === "*") return httpError(505, "HTTP/2 is not spoken on this port");
-  if (more.length > 0 || !TARGET.test(target)) return httpError(400, "bad request target");
+  const first = line.indexOf(" ");
+  const second = line.indexOf(" ", first + 1);
+  const version = line.slice(second + 1);
+  if (first < 0 || first > MAX_METHOD || !isToken(line, 0, first)) return httpError(400, "bad method");
+  if (second < 0) return httpError(400, "bad request line");
+  const [method, target] = [line.slice(0, first), line.slice(first + 1, second)];
+  if (!TARGET.test(target) || version.includes(" ")) return httpError(400, "bad request target");
   if (version === "HTTP/1.1") return { method, target, minor: 1 };
   if (version === "HTTP/1.0") return { method, target, minor: 0 };
+  if (version === "HTTP/2.0" && method === "PRI") return httpError(505, "HTTP/2 begins at the start of a connection");
   return /^HTTP\/[0-9]\.[0-9]$/.test(version) ? httpError(505, "unsupported HTTP version") : httpError(400, "bad request line");
 }
 
@@ -111,10 +115,8 @@ export function parseLength(value: string): number | undefined {
 /** Header names that `Connection` may list in a request: those that every hop removes anyway. */
 const CONNECTION_OPTIONS = new Set(["close", "keep-alive", "upgrade", "te", "http2-settings", "proxy-connection"]);
 
-type Parsed = Omit<RequestHead, "protocol" | "keepAlive" | "upgrade" | "otherUpgrade" | "expectContinue">;
-
-function finish(parsed: Parsed): RequestHead | HttpError {
-  const { headers, minor } = parsed;
+function finish(line: RequestLine, headers: readonly HeaderField[], host: string, path: string, framing: Framing): RequestHead | HttpError {
+  const { method, target, minor } = line;
   const connection = headerItems(headers, "connection");
   // A listed header is removed by the next hop: the server would not see what the policy judged.
   const hidden = connection.find((option) => !CONNECTION_OPTIONS.has(option) && headers.some(({ name }) => name === option));
@@ -123,9 +125,15 @@ function finish(parsed: Parsed): RequestHead | HttpError {
   if (expect !== undefined && expect.toLowerCase() !== "100-continue") return httpError(400, "bad Expect header");
   const protocols = headerItems(headers, "upgrade");
   const wanted = protocols.length > 0 && connection.includes("upgrade") && minor === 1;
-  const upgrade = wanted && protocols.length === 1 && protocols[0] === "websocket" && parsed.framing.kind === "none";
+  const upgrade = wanted && protocols.length === 1 && protocols[0] === "websocket" && framing.kind === "none";
   return {
-    ...parsed,
+    method,
+    target,
+    path,
+    host,
+    minor,
+    headers,
+    framing,
     protocol: minor === 1 ? "HTTP/1.1" : "HTTP/1.0",
     keepAlive: !connection.includes("close") && (minor === 1 || connection.includes("keep-alive")),
     upgrade,

@@ -17,35 +17,39 @@ export interface ResponseHead {
   readonly tunnel: boolean;
 }
 
+/** Up to the reason, which may be missing with its blank. */
+const STATUS_LINE = /^HTTP\/1\.[01] [1-9][0-9]{2}(?: |\r\n)/;
+const [MINOR_AT, CODE_AT, REASON_AT] = [7, 9, 12];
+
 /** Reads a whole response head (latin1, with its blank line) to `request`. All errors are 502: the server's fault. */
 export function parseResponseHead(head: string, request: RequestHead, limits: HttpLimits): ResponseHead | HttpError {
   const lineEnd = head.indexOf("\r\n");
-  const [, minor, status, reason] = /^HTTP\/1\.([01]) ([1-9][0-9]{2})(?: (.*))?$/s.exec(head.slice(0, lineEnd)) ?? [];
-  if (minor === undefined || (reason !== undefined && !isFieldValue(reason))) return httpError(502, "bad status line");
+  if (!STATUS_LINE.test(head) || !isFieldValue(head, REASON_AT, lineEnd)) return httpError(502, "bad status line");
+  const minor = head.charCodeAt(MINOR_AT) === 0x31 ? 1 : 0;
   const headers = parseHeaderFields(head, lineEnd + 2, limits.headerCount);
   if (!Array.isArray(headers)) return httpError(502, headers.reason);
-  const code = Number(status);
+  const code = Number(head.slice(CODE_AT, REASON_AT));
   const tunnel = code === 101 || (request.method === "CONNECT" && code >= 200 && code < 300);
   if (code === 101 && !request.upgrade) return httpError(502, "101 without a request to switch protocols");
   const interim = code < 200 && code !== 101;
   const framing = interim || tunnel ? ({ kind: "none" } as const) : responseFraming(code, request.method, minor, headers);
   if ("status" in framing) return framing;
   const connection = headerItems(headers, "connection");
-  const persistent = !connection.includes("close") && (minor === "1" || connection.includes("keep-alive"));
+  const persistent = !connection.includes("close") && (minor === 1 || connection.includes("keep-alive"));
   return { code, headers, framing, interim, tunnel, keepAlive: persistent && framing.kind !== "until-close" };
 }
 
-function responseFraming(code: number, method: string, minor: string, headers: readonly HeaderField[]): ResponseFraming | HttpError {
+function responseFraming(code: number, method: string, minor: 0 | 1, headers: readonly HeaderField[]): ResponseFraming | HttpError {
   if (method === "HEAD" || code === 204 || code === 304) return { kind: "none" };
   const encodings = headerItems(headers, "transfer-encoding");
-  const lengths = new Set(headerItems(headers, "content-length"));
+  const lengths = headerItems(headers, "content-length");
   if (encodings.length > 0) {
-    if (lengths.size > 0) return httpError(502, "both Content-Length and Transfer-Encoding");
-    if (encodings.length === 1 && encodings[0] === "chunked" && minor === "1") return { kind: "chunked" };
+    if (lengths.length > 0) return httpError(502, "both Content-Length and Transfer-Encoding");
+    if (encodings.length === 1 && encodings[0] === "chunked" && minor === 1) return { kind: "chunked" };
     return httpError(502, "unsupported Transfer-Encoding");
   }
-  if (lengths.size > 1) return httpError(502, "several Content-Lengths");
-  const [value] = lengths;
+  const value = lengths[0];
+  if (lengths.some((other) => other !== value)) return httpError(502, "several Content-Lengths");
   if (value === undefined) return { kind: "until-close" };
   const length = parseLength(value);
   if (length === undefined) return httpError(502, "bad Content-Length");

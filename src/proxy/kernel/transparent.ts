@@ -35,6 +35,9 @@ export function createTransparentTransport(config: TransparentConfig): Transport
   };
 }
 
+/** Connections that wait to be accepted: a burst should not meet the kernel's retries. */
+const BACKLOG = 4096;
+
 interface ListenerPlace {
   readonly direction: ProxyDirection;
   readonly host: string;
@@ -63,7 +66,7 @@ async function listen(
   const fd = transparentListener({ host, port, netns });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    server.listen({ fd }, () => resolve());
+    server.listen({ fd, backlog: BACKLOG }, () => resolve());
   });
   return server;
 }

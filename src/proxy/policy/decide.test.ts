@@ -38,6 +38,18 @@ describe("decide", () => {
     ["headerMatches compare values", { headerMatches: [{ name: "X-R", value: "a" }] }, request("GET", "/", { "x-r": "b" }), false],
     ["without a value they ask for presence", { headerMatches: [{ name: "X-R", value: "" }] }, request("GET", "/", { "x-r": "b" }), true],
     ["with an action they allow", { headerMatches: [{ name: "X-R", value: "a", mismatch: "LOG" }] }, request("GET", "/"), true],
+    [
+      "a secret that nobody resolved matches nothing",
+      { headerMatches: [{ name: "X-R", secret: { name: "s" } }] },
+      request("GET", "/", { "x-r": "b" }),
+      false,
+    ],
+    [
+      "not even with an action",
+      { headerMatches: [{ name: "X-R", secret: { name: "s" }, mismatch: "REPLACE" }] },
+      request("GET", "/"),
+      false,
+    ],
     ["all fields must match", { method: "GET", path: "/a", headers: ["X-B"] }, request("GET", "/a"), false],
   ];
   for (const [name, http, view, expected] of CASES) {

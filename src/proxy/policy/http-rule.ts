@@ -1,4 +1,4 @@
-import type { HttpRule, Mismatch, Mismatched } from "../protocol.ts";
+import type { HeaderMatch, HttpRule, Mismatch, Mismatched } from "../protocol.ts";
 import { compileText, type TextTest } from "./text-test.ts";
 
 /** What rules look at. `header` gives all values of a name (any case) joined by a comma, as Envoy does, or undefined. */
@@ -44,13 +44,24 @@ export function compileHttpRule(rule: HttpRule): CompiledHttpRule {
     headers: [
       ...(rule.headers ?? []).map(parseHeader),
       ...matches
-        .filter(({ mismatch }) => mismatch === undefined)
-        .map(({ name, value }) => ({ name: name.toLowerCase(), value: value || undefined, shown: name })),
+        .filter((match) => match.mismatch === undefined || isUnknownSecret(match))
+        .map((match) => ({ name: match.name.toLowerCase(), value: expectedValue(match), shown: match.name })),
     ],
     actions: matches.flatMap(({ name, value, mismatch }) =>
       mismatch === undefined ? [] : [{ name: name.toLowerCase(), value: value ?? "", mismatch }],
     ),
   };
+}
+
+/** A secret that nobody resolved matches no request: no header value has a line break. */
+const UNKNOWN_SECRET = "\n";
+
+function expectedValue(match: HeaderMatch): string | undefined {
+  return isUnknownSecret(match) ? UNKNOWN_SECRET : match.value || undefined;
+}
+
+function isUnknownSecret({ value, secret }: HeaderMatch): boolean {
+  return secret !== undefined && secret !== null && !value;
 }
 
 /** `Name: value` asks for that value; without a blank the whole text is a name (also `X-A:b`, as in Cilium). */
