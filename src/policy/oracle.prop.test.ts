@@ -77,13 +77,17 @@ const peersOf = (prefix: "from" | "to") =>
     fc.constantFrom("all", "world", "cluster", "host").map((one) => ({ [`${prefix}Entities`]: [one] })),
     fc.constantFrom("10.0.0.0/8", "10.1.0.0/16", "0.0.0.0/0").map((one) => ({ [`${prefix}CIDR`]: [one] })),
     fc.constant({}),
+    fc.constant({}),
   );
 const entry = (prefix: "from" | "to", allow: boolean) =>
   fc.tuple(peersOf(prefix), ports(allow)).map(([peers, toPorts]) => ({ ...peers, ...(toPorts === undefined ? {} : { toPorts }) }));
 const few = <T>(one: fc.Arbitrary<T>) => fc.array(one, { maxLength: 2 });
 const spec = fc.record(
   {
-    endpointSelector: labels.map((matchLabels) => ({ matchLabels })),
+    endpointSelector: fc.oneof(
+      fc.constant({}),
+      labels.map((matchLabels) => ({ matchLabels })),
+    ),
     ingress: few(entry("from", true)),
     ingressDeny: few(entry("from", false)),
     egress: few(entry("to", true)),
@@ -92,7 +96,7 @@ const spec = fc.record(
   },
   { requiredKeys: ["endpointSelector", "ingress"] },
 );
-const cilium = fc.tuple(fc.constantFrom("a", "b", ""), spec).map(([namespace, body]) => ({
+const cilium = fc.tuple(fc.constantFrom("a", "a", "b", ""), spec).map(([namespace, body]) => ({
   kind: namespace === "" ? "CiliumClusterwideNetworkPolicy" : "CiliumNetworkPolicy",
   metadata: { name: "p", namespace },
   spec: body,
@@ -119,7 +123,7 @@ const tiered = fc
     egress: few(tierRule("to")),
   })
   .map((body) => ({ kind: "ClusterNetworkPolicy", metadata: { name: "p" }, spec: body }));
-const policies = fc.array(fc.oneof({ weight: 3, arbitrary: cilium }, { weight: 1, arbitrary: tiered }), { maxLength: 5 });
+const policies = fc.array(fc.oneof({ weight: 3, arbitrary: cilium }, { weight: 2, arbitrary: tiered }), { minLength: 1, maxLength: 7 });
 
 function parseAll(objects: readonly { readonly metadata: object }[]): ParsedPolicy[] {
   return objects.map((one, i) => parsePolicy({ ...one, metadata: { ...one.metadata, name: `p${i}` } }));
