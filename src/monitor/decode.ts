@@ -1,13 +1,14 @@
+import { Direction, EventFlags, EventType, SockEventFlags } from "#datapath/gen/enums.ts";
+import { event as eventCodec, sockEvent as sockEventCodec } from "#datapath/gen/structs.ts";
 import { addressFromBytes } from "#types/addr.ts";
-import type { EventDirection, MonitorEvent, PacketEvent } from "./events.ts";
+import type { EventDirection, MonitorEvent, PacketEvent, SocketEvent } from "./events.ts";
 
-const EVENT_HEADER = 64;
-const SOCK_EVENT_SIZE = 48;
-const PACKET_TYPES: Readonly<Record<number, PacketEvent["type"]>> = { 1: "drop", 4: "trace", 5: "policy-verdict" };
-const TYPE_TRACE_SOCK = 7;
-const DIRECTIONS: readonly EventDirection[] = ["unknown", "ingress", "egress"];
-const FLAG = { replyKnown: 1, isReply: 2, audit: 8, l3Device: 16 } as const;
-const SOCK_FLAG = { ipv6: 1, noBackend: 2 } as const;
+const PACKET_TYPES: Readonly<Record<number, PacketEvent["type"]>> = {
+  [EventType.DROP]: "drop",
+  [EventType.TRACE]: "trace",
+  [EventType.POLICY_VERDICT]: "policy-verdict",
+};
+const DIRECTIONS: Readonly<Record<number, EventDirection>> = { [Direction.INGRESS]: "ingress", [Direction.EGRESS]: "egress" };
 
 const READ_AGAIN_NS = 10_000_000_000n;
 const CLOCK_NOISE_NS = 2_000_000n;
@@ -47,52 +48,52 @@ function readWall(): bigint {
 
 /** Reads one record of `cilium_events`. Undefined when it is too short or of an unknown type; never throws. */
 export function decodeRecord(record: Uint8Array, clock: BootClock): MonitorEvent | undefined {
-  const at = new DataView(record.buffer, record.byteOffset, record.byteLength);
-  if (record.length < 1) return undefined;
-  const type = PACKET_TYPES[at.getUint8(0)];
-  if (type !== undefined) return record.length < EVENT_HEADER ? undefined : decodePacketEvent(type, record, at, clock);
-  if (at.getUint8(0) !== TYPE_TRACE_SOCK || record.length < SOCK_EVENT_SIZE) return undefined;
-  const flags = at.getUint8(3);
+  const type = PACKET_TYPES[record[0] ?? 0];
+  const bytes = Buffer.from(record.buffer, record.byteOffset, record.byteLength);
+  if (type !== undefined) return bytes.length < eventCodec.size ? undefined : decodePacketEvent(type, bytes, clock);
+  return record[0] === EventType.TRACE_SOCK && bytes.length >= sockEventCodec.size ? decodeSocketEvent(bytes, clock) : undefined;
+}
+
+function decodePacketEvent(type: PacketEvent["type"], record: Buffer, clock: BootClock): PacketEvent {
+  const { flags, ...raw } = eventCodec.decode(record, 0);
   return {
-    type: "trace-sock",
-    subtype: at.getUint8(1),
-    time: clock(at.getBigUint64(40, true)),
-    protocol: at.getUint8(2),
-    ipv6: (flags & SOCK_FLAG.ipv6) !== 0,
-    noBackend: (flags & SOCK_FLAG.noBackend) !== 0,
-    destinationIp: addressFromBytes(record.subarray(8, 24)),
-    destinationPort: at.getUint16(4),
-    socketCookie: at.getBigUint64(24, true),
-    cgroupId: at.getBigUint64(32, true),
+    type,
+    subtype: raw.subtype,
+    time: clock(raw.ktime),
+    direction: DIRECTIONS[raw.direction] ?? "unknown",
+    isReply: (flags & EventFlags.REPLY_KNOWN) === 0 ? undefined : (flags & EventFlags.IS_REPLY) !== 0,
+    audit: (flags & EventFlags.AUDIT) !== 0,
+    l3Device: (flags & EventFlags.L3_DEVICE) !== 0,
+    endpointId: raw.lxcId,
+    matchType: raw.matchType,
+    extError: raw.extError,
+    sourceIdentity: raw.srcId,
+    destinationIdentity: raw.dstId,
+    destinationEndpointId: raw.dstLxcId,
+    cookie: raw.cookie,
+    ifindex: raw.ifindex,
+    hash: raw.hash,
+    verdict: raw.verdict,
+    line: raw.line,
+    file: raw.file,
+    ctReason: raw.ctReason,
+    originalLength: raw.lenOrig,
+    packet: raw.data.subarray(0, raw.capLen),
   };
 }
 
-/** Offsets are those of `struct event` in bpf/lib/event_types.h; decode.test.ts compares them with the generated codec. */
-function decodePacketEvent(type: PacketEvent["type"], record: Uint8Array, at: DataView, clock: BootClock): PacketEvent {
-  const flags = at.getUint8(3);
-  const captured = Math.min(at.getUint32(44, true), record.length - EVENT_HEADER);
+function decodeSocketEvent(record: Buffer, clock: BootClock): SocketEvent {
+  const raw = sockEventCodec.decode(record, 0);
   return {
-    type,
-    subtype: at.getUint8(1),
-    time: clock(at.getBigUint64(56, true)),
-    direction: DIRECTIONS[at.getUint8(2)] ?? "unknown",
-    isReply: (flags & FLAG.replyKnown) === 0 ? undefined : (flags & FLAG.isReply) !== 0,
-    audit: (flags & FLAG.audit) !== 0,
-    l3Device: (flags & FLAG.l3Device) !== 0,
-    endpointId: at.getUint16(4, true),
-    matchType: at.getUint8(6),
-    extError: at.getInt8(7),
-    sourceIdentity: at.getUint32(8, true),
-    destinationIdentity: at.getUint32(12, true),
-    destinationEndpointId: at.getUint32(16, true),
-    cookie: at.getUint32(20, true),
-    ifindex: at.getUint32(24, true),
-    hash: at.getUint32(28, true),
-    verdict: at.getInt32(32, true),
-    line: at.getUint16(36, true),
-    file: at.getUint8(38),
-    ctReason: at.getUint8(39),
-    originalLength: at.getUint32(40, true),
-    packet: record.slice(EVENT_HEADER, EVENT_HEADER + captured),
+    type: "trace-sock",
+    subtype: raw.subtype,
+    time: clock(raw.ktime),
+    protocol: raw.protocol,
+    ipv6: (raw.flags & SockEventFlags.IPV6) !== 0,
+    noBackend: (raw.flags & SockEventFlags.NO_BACKEND) !== 0,
+    destinationIp: addressFromBytes(raw.destination.bytes),
+    destinationPort: raw.dport,
+    socketCookie: raw.sockCookie,
+    cgroupId: raw.cgroupId,
   };
 }

@@ -1,3 +1,5 @@
+import { EventFile, eventFileNames } from "#datapath/gen/enums.ts";
+
 /** Human text of drop reasons, upstream's words: `cilium monitor`, Hubble's TYPE column and `cilium_drop_count_total{reason}`. */
 const DROP_TEXT: Readonly<Record<number, string>> = {
   0: "Success",
@@ -129,22 +131,13 @@ export function ctStateText(reason: number): string {
   return CT_STATES[reason] ?? `unknown ${reason}`;
 }
 
-const FILES: Readonly<Record<number, string>> = {
-  1: "bpf_lxc.c",
-  2: "bpf_host.c",
-  3: "bpf_sock.c",
-  16: "parse.h",
-  17: "icmp.h",
-  18: "conntrack.h",
-  19: "policy.h",
-  20: "proxy.h",
-  21: "deliver.h",
-  22: "fragment.h",
-};
-
 /** The C file of an event; empty when it has none. */
 export function sourceFileName(file: number): string {
-  return FILES[file] ?? (file === 0 ? "" : `unknown(${file})`);
+  if (file === EventFile.UNKNOWN) return "";
+  const name = eventFileNames[file]?.toLowerCase();
+  if (name === undefined) return `unknown(${file})`;
+  // Programs are .c files, the concerns they share are headers.
+  return name.startsWith("bpf_") ? `${name}.c` : `${name}.h`;
 }
 
 const RESERVED: Readonly<Record<number, string>> = {
