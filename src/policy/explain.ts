@@ -1,4 +1,6 @@
 import type { NumericIdentity } from "#types/identity.ts";
+import { explainHttp, type HttpExplanation } from "./explain-http.ts";
+import type { HttpRequest } from "./http.ts";
 import { formatFlowPort, type Miss, missOf, type Peer } from "./near-miss.ts";
 import type { Repository } from "./repository.ts";
 import type { EndpointPolicy } from "./resolve.ts";
@@ -18,6 +20,8 @@ export type Explanation = {
   readonly defaultDenyBy: readonly PolicyRef[];
   /** The allow rules that came nearest to covering denied traffic, the nearest first. */
   readonly nearest: readonly NearMiss[];
+  /** What the proxy does with the request, where one was given and the traffic goes to it. */
+  readonly http?: HttpExplanation;
   /** The decision for people, one sentence a line; `formatNearMiss` says the rest. */
   readonly lines: readonly string[];
 };
@@ -26,7 +30,12 @@ export type Explanation = {
 const NEAREST = 3;
 
 /** Explains a verdict of a resolved policy. Pure; asks the same entries as the datapath, then the rules they came from. */
-export function explain(repo: Repository, cache: SelectorCache, policy: EndpointPolicy, flow: Flow): Explanation {
+export function explain(
+  repo: Repository,
+  cache: SelectorCache,
+  policy: EndpointPolicy,
+  flow: Flow & { readonly http?: HttpRequest | undefined },
+): Explanation {
   const decision = verdict(policy, flow);
   const decidedBy = decision.entry?.origins ?? [];
   const denied = decision.verdict === "denied";
@@ -34,12 +43,24 @@ export function explain(repo: Repository, cache: SelectorCache, policy: Endpoint
   const defaultDenyBy = byDefault ? policy[flow.direction].defaultDenyBy : [];
   const nearest = byDefault ? nearMisses(repo, cache, policy, flow) : [];
   const told = { verdict: decision, decidedBy, defaultDenyBy, nearest };
-  return { ...told, lines: [...explanationLines(told, flow, peerText(cache, flow.identity))] };
+  const lines = [...explanationLines(told, flow, peerText(cache, flow.identity))];
+  if (flow.http === undefined || decision.verdict !== "redirected") return { ...told, lines };
+  const http = explainHttp(policy, flow, flow.http);
+  return { ...told, http, lines: [...lines, ...httpLines(http, flow.http)] };
 }
 
 /** A near miss in one line: `nearest is ns/name (ingress) rule 0: needs 80/TCP, is 81/TCP`. */
 export function formatNearMiss({ origin, reasons }: NearMiss): string {
   return `nearest is ${formatRuleRef(origin)}: ${reasons.join("; ")}`;
+}
+
+function* httpLines({ allowed, decidedBy, nearest }: HttpExplanation, { method, path }: HttpRequest): Generator<string> {
+  if (allowed) {
+    yield `${method} ${path}: allowed by ${decidedBy.map(formatRuleRef).join(", ") || "the host's own access"}`;
+    return;
+  }
+  yield `${method} ${path}: refused by the proxy with 403, since no HTTP rule for this peer allows it`;
+  yield* nearest.map(formatNearMiss);
 }
 
 function nearMisses(repo: Repository, cache: SelectorCache, policy: EndpointPolicy, flow: Flow): NearMiss[] {
@@ -76,6 +97,12 @@ function peerText(cache: SelectorCache, identity: NumericIdentity): string {
   return shown.length > 0 ? shown.join(",") : `identity ${identity}`;
 }
 
+function allowedAnyway({ entry }: Verdict): string {
+  return entry?.reason === "allow-localhost"
+    ? "allowed, as the node may always reach its own pods"
+    : "allowed, since no policy says otherwise";
+}
+
 function formatPolicyRef({ kind, namespace, name }: PolicyRef): string {
   return `${kind} ${namespace === "" ? "" : `${namespace}/`}${name}`;
 }
@@ -90,12 +117,12 @@ function* explanationLines(told: Omit<Explanation, "lines">, flow: Flow, peer: s
   }
   if (decision.verdict !== "denied") {
     yield decidedBy.length > 0
-      ? `${what}: allowed by ${decidedBy.map(formatRuleRef).join(", ")}`
-      : `${what}: allowed, since no policy says otherwise`;
+      ? `${what}: ${decision.verdict === "redirected" ? "allowed through the proxy" : "allowed"} by ${decidedBy.map(formatRuleRef).join(", ")}`
+      : `${what}: ${allowedAnyway(decision)}`;
     return;
   }
   if (decidedBy.length > 0) {
-    yield `${what}: denied by ${decidedBy.map(formatRuleRef).join(", ")}`;
+    yield `${what}: denied by ${decidedBy.map(formatRuleRef).join(", ")}; a deny wins over every allow`;
     return;
   }
   yield `${what}: no policy allows it; default deny by ${defaultDenyBy.map(formatPolicyRef).join(", ") || "the enforcement mode"}`;
