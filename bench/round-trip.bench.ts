@@ -1,4 +1,5 @@
 import { startLab } from "../test/e2e/lab.ts";
+import { kubectl, podProcess } from "./probe/cluster.ts";
 import { measureRoundTrip, startServer } from "./probe/pingpong.ts";
 import { createPlainRouting } from "./probe/plain-routing.ts";
 import type { Benchmark, Row } from "./row.ts";
@@ -14,20 +15,17 @@ export const benchmark: Benchmark = {
   async run(progress): Promise<Row[]> {
     progress("booting a lab of one node");
     await using lab = await startLab("--nodes", "1");
-    const kubectl = async (...args: string[]) => {
-      const { code, stdout, stderr } = await lab.kubectl(...args);
-      if (code !== 0) throw new Error(`kubectl ${args.join(" ")}: ${stderr}`);
-      return stdout.trim();
-    };
-    await kubectl("apply", "-f", MANIFEST);
-    await kubectl("-n", "bench", "wait", "--for=condition=Ready", "pod", "--all", "--timeout=60s");
-    await kubectl("-n", "bench", "wait", "--for=condition=Valid", "cnp", "--all", "--timeout=30s");
-    const pod = (name: string) => ["kubectl", `--kubeconfig=${lab.env.KUBECONFIG}`, "-n", "bench", "exec", name, "--"];
-    const address = await kubectl("-n", "bench", "get", "pod", "server", "-o", "jsonpath={.status.podIP}");
+    await kubectl(lab, "apply", "-f", MANIFEST);
+    await kubectl(lab, "-n", "bench", "wait", "--for=condition=Ready", "pod", "--all", "--timeout=60s");
+    await kubectl(lab, "-n", "bench", "wait", "--for=condition=Valid", "cnp", "--all", "--timeout=30s");
+    // Into the pod's namespace without kubectl: its processes would run beside the polling ends.
+    const enter = async (name: string) => ["nsenter", `--net=/proc/${await podProcess("bench", name)}/ns/net`];
+    const pods = { client: await enter("client"), server: await enter("server") };
+    const address = await kubectl(lab, "-n", "bench", "get", "pod", "server", "-o", "jsonpath={.status.podIP}");
 
     using plain = createPlainRouting();
     const places = {
-      ours: { client: pod("client"), server: pod("server"), address },
+      ours: { ...pods, address },
       plain: { client: plain.client, server: plain.server, address: plain.serverAddress },
       loopback: { client: plain.server, server: plain.server, address: "127.0.0.1" },
     };
