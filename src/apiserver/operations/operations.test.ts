@@ -174,6 +174,22 @@ describe("the local client's watch", () => {
       assert.deepEqual(seen, ["ADDED a", "synced", "ADDED b", "DELETED a", "ADDED a", "DELETED b"]);
     }));
 
+  it("ends when it is disposed, also in the middle of a delivery", () =>
+    withClient(async (client) => {
+      const seen: string[] = [];
+      const watch = client.watch<KubeObject>("configmaps", {
+        namespace: "default",
+        onEvent({ object }) {
+          seen.push(object.metadata.name);
+          watch[Symbol.dispose]();
+        },
+      });
+      client.create("configmaps", configMap("a"));
+      client.create("configmaps", configMap("b"));
+      await turn();
+      assert.equal(seen.length, 1);
+    }));
+
   it("goes on after a handler that throws", () =>
     withClient(async (client) => {
       let calls = 0;

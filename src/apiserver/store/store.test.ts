@@ -49,6 +49,14 @@ describe("store", () => {
       assert.equal(store.get("configmaps", "a/one")?.metadata.resourceVersion, "1");
     }));
 
+  it("never gives a revision twice", () =>
+    withFile((directory) => {
+      for (const expected of [1, 2, 3]) {
+        using file = openStateFile(directory);
+        assert.equal(createStore(file).put("configmaps", object("one", String(expected))).metadata.resourceVersion, String(expected));
+      }
+    }));
+
   it("refuses a second server on the same file and lets it in when the first is gone", () =>
     withFile((directory) => {
       const first = openStateFile(directory);
