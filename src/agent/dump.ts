@@ -1,6 +1,6 @@
 import { addr16Text } from "#datapath/addr16.ts";
 import type { Cookies } from "#datapath/cookies.ts";
-import type { CtEntry, CtKey, PolicyEntry, PolicyKey } from "#datapath/gen/structs.ts";
+import type { CtEntry, CtKey, MetricsValue, PolicyEntry, PolicyKey } from "#datapath/gen/structs.ts";
 import type { DatapathMaps } from "#datapath/loader.ts";
 import type { LabelSet } from "#labels/label-set.ts";
 import { formatProtocol } from "#types/proto.ts";
@@ -24,7 +24,18 @@ export const dumpableMaps: readonly string[] = Object.keys(DUMPABLE);
 export function dumpMap(maps: DatapathMaps, name: string): { key: unknown; value: unknown }[] | undefined {
   const property = DUMPABLE[name as keyof typeof DUMPABLE];
   if (property === undefined) return undefined;
+  if (property === "metrics") return dumpMetrics(maps.metrics.entries());
   return [...maps[property].entries()].map(([key, value]) => ({ key: readable(key), value: readable(value) }));
+}
+
+/** The counters that have counted, by what the index stands for: reason + 256 * direction. */
+function dumpMetrics(entries: Iterable<[number, MetricsValue[]]>): { key: unknown; value: unknown }[] {
+  return [...entries].flatMap(([index, perCpu]) => {
+    const count = perCpu.reduce((sum, one) => sum + one.count, 0n);
+    if (count === 0n) return [];
+    const bytes = perCpu.reduce((sum, one) => sum + one.bytes, 0n);
+    return [{ key: { reason: index & 0xff, direction: index >> 8 }, value: { count: Number(count), bytes: Number(bytes) } }];
+  });
 }
 
 function readable(value: unknown): unknown {
