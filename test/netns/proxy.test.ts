@@ -57,19 +57,21 @@ describe("HTTP policy through real sockets", { skip: process.getuid?.() === 0 ? 
     for (const node of nodes) node.learn(nodes);
     for (const pod of pods) servers.push(...(await serveHttp(pod)));
     for (const node of nodes) {
-      const socketPath = join(directory, `${node.number}.sock`);
-      const proxy = await startProxy(
-        {
-          log: silentLogger,
-          transport: createTransparentTransport({ ports: PROXY_PORTS, ipv6: true, netns: node.netns }),
-          identities: createIpcacheLookup(node.maps.ipcache, node.maps.prefixes),
-        },
-        { ...DEFAULT_PROXY_CONFIG, socketPath, statePath: join(directory, `${node.number}.json`), drainMs: 100 },
-      );
-      proxies.push(proxy);
-      agents.push(await createAccessCollector(socketPath));
+      proxies.push(await startProxyOf(node));
+      agents.push(await createAccessCollector(socketOf(node)));
     }
   });
+
+  const socketOf = (node: RealNode) => join(directory, `${node.number}.sock`);
+  const startProxyOf = (node: RealNode) =>
+    startProxy(
+      {
+        log: silentLogger,
+        transport: createTransparentTransport({ ports: PROXY_PORTS, ipv6: true, netns: node.netns }),
+        identities: createIpcacheLookup(node.maps.ipcache, node.maps.prefixes),
+      },
+      { ...DEFAULT_PROXY_CONFIG, socketPath: socketOf(node), statePath: join(directory, `${node.number}.json`), drainMs: 100 },
+    );
 
   after(async () => {
     for (const agent of agents) agent.close();
@@ -188,5 +190,17 @@ describe("HTTP policy through real sockets", { skip: process.getuid?.() === 0 ? 
     const answer = await new Promise<string>((resolve) => socket.once("data", (chunk) => resolve(chunk.toString())));
     assert.match(answer, /^HTTP\/1\.1 503 /);
     socket.destroy();
+  });
+
+  it("denies while the proxy is away, and judges by the saved policy before any agent comes back", async () => {
+    const [client, server] = [pods[0] as RealPod, pods[1] as RealPod];
+    await enforce([{ pod: server, direction: "ingress", http: READ_ONLY }]);
+    assert.equal((await fetchFrom(client, server.ipv4, "GET", "/public")).code, 200);
+    agents[0]?.close();
+    await proxies[0]?.[Symbol.asyncDispose]();
+    await assert.rejects(dial(client.netns, server.ipv4, 80, 300));
+    proxies[0] = await startProxyOf(nodes[0] as RealNode);
+    assert.deepEqual([proxies[0].status().restored, (await fetchFrom(client, server.ipv4, "GET", "/public")).code], [true, 200]);
+    assert.equal((await fetchFrom(client, server.ipv4, "POST", "/public")).code, 403);
   });
 });
