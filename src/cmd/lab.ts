@@ -9,6 +9,8 @@ interface UpFlags {
   readonly apiPort?: number;
   readonly bare?: boolean;
   readonly wait: boolean;
+  /** Whether to say how the lab is used; true by default. */
+  readonly explain?: boolean;
 }
 
 function parseCount(text: string): number {
@@ -73,7 +75,8 @@ async function up(flags: UpFlags): Promise<void> {
     return;
   }
   progress.done(`lab ready: ${plan.nodes.length} nodes`);
-  process.stdout.write('Use it:   eval "$(bin/cilium lab env)"   then kubectl, cilium, hubble\nEnd it:   bin/cilium lab down\n');
+  if (flags.explain !== false)
+    process.stdout.write('Use it:   eval "$(bin/cilium lab env)"   then kubectl, cilium, hubble\nEnd it:   bin/cilium lab down\n');
 }
 
 function pods(report: LabReport) {
@@ -97,7 +100,7 @@ function unready(report: LabReport): string[] {
 
 async function demo(once: boolean, signal: AbortSignal): Promise<void> {
   const { isRunning, stopLab } = await import("#lab/client.ts");
-  if (!isRunning()) await up({ wait: true });
+  if (!isRunning()) await up({ wait: true, explain: false });
   if (process.exitCode) return;
   const { runDemo } = await import("#lab/demo/demo.ts");
   process.exitCode = (await runDemo({ signal, out: process.stdout, progress: process.stderr, stays: !once })) ? 0 : 1;

@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { startApiServer } from "#apiserver/apiserver.ts";
 import type { Logger } from "#runtime/logger.ts";
@@ -74,7 +74,8 @@ export async function startLab(log: Logger, config: LabConfig, report: Report): 
 async function claimMachine(netns: readonly string[]): Promise<void> {
   const record = readRecord();
   if (record && isAlive(record)) throw new LabError("running", `a lab runs already (process ${record.pid}); end it with: cilium lab down`);
-  if (record) await removeLeftovers(record);
+  // Without a record, what has our names is still ours: somebody removed the lock by hand.
+  if (record || existsSync(labCgroup()) || existsSync(paths.rootfs)) await removeLeftovers(record ?? { pid: 0, startTime: "", netns });
   if (!takeLock(netns)) throw new LabError("running", "another lab is being started; wait, or end it with: cilium lab down");
 }
 

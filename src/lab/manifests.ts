@@ -31,9 +31,9 @@ export function applySystemManifests(cluster: Cluster, config: LabConfig): void 
 
 const CONTROL_PLANE = [
   ["etcd", "registry.k8s.io/etcd:3.6.4-0"],
-  ["kube-apiserver", "registry.k8s.io/kube-apiserver:v1.34.0"],
-  ["kube-controller-manager", "registry.k8s.io/kube-controller-manager:v1.34.0"],
-  ["kube-scheduler", "registry.k8s.io/kube-scheduler:v1.34.0"],
+  ["kube-apiserver", "registry.k8s.io/kube-apiserver:v1.33.0"],
+  ["kube-controller-manager", "registry.k8s.io/kube-controller-manager:v1.33.0"],
+  ["kube-scheduler", "registry.k8s.io/kube-scheduler:v1.33.0"],
 ] as const;
 
 /** Shows the parts of the lab's own process as the pods that they are on other clusters. */

@@ -90,7 +90,7 @@ function writeNodeStatus({ cluster, host }: PodDeps): void {
       containerRuntimeVersion: "cilia://0.1.0",
       kernelVersion: release(),
       kubeProxyVersion: "",
-      kubeletVersion: "v1.34.0",
+      kubeletVersion: "v1.33.0",
       machineID: name,
       operatingSystem: "linux",
       osImage: "Cilia lab",

@@ -38,10 +38,13 @@ export const OUTSIDE_NAMES: ReadonlyMap<string, string> = new Map(OUTSIDE.map((n
 // The guides reach 1.1.1.1 by its address; it is there, but its name has an address of the world's own prefix.
 const EXTRA_ADDRESSES = ["1.1.1.1", "1.0.0.1"];
 
-/** Every address that the world answers at. */
+/** Every IPv4 address that the world answers at. */
 export const WORLD_ADDRESSES: readonly string[] = [WORLD.resolver, ...OUTSIDE_NAMES.values(), ...EXTRA_ADDRESSES];
 
 /** The IPv6 address of a world host with this IPv4 address, from the documentation prefix. */
 export function worldIpv6(ipv4: string): string {
   return `2001:db8:100::${Number(ipv4.split(".")[3]).toString(16)}`;
 }
+
+/** Every IPv6 address that the world answers at. */
+export const WORLD_ADDRESSES_V6: readonly string[] = [WORLD.resolver, ...OUTSIDE_NAMES.values()].map(worldIpv6);

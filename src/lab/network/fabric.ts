@@ -2,7 +2,7 @@ import { join } from "node:path";
 import type { LabConfig, NodeConfig } from "../config.ts";
 import { LabError } from "../errors.ts";
 import { captureIn, makeSandbox, type Sandbox } from "../process/sandbox.ts";
-import { UNDERLAY_BITS, WORLD, WORLD_ADDRESSES, worldIpv6 } from "./addresses.ts";
+import { UNDERLAY_BITS, WORLD, WORLD_ADDRESSES, WORLD_ADDRESSES_V6 } from "./addresses.ts";
 
 export const BRIDGE_NETNS = "cilia-fabric";
 export const WORLD_NETNS = "cilia-world";
@@ -72,7 +72,7 @@ function worldCommands(config: LabConfig): string[] {
   return [
     ...v4,
     `address add ${WORLD.gatewayV6}/${UNDERLAY_BITS.v6} dev eth0 nodad`,
-    ...WORLD_ADDRESSES.map((address) => `address add ${worldIpv6(address)}/128 dev lo nodad`),
+    ...WORLD_ADDRESSES_V6.map((address) => `address add ${address}/128 dev lo nodad`),
     ...config.nodes.map((node) => `route add ${node.podCidrs[1]} via ${node.ipv6}`),
   ];
 }
