@@ -21,7 +21,7 @@ export interface TransportOptions {
   /** Time to connect, milliseconds. */
   readonly dialTimeoutMs?: number;
   readonly interceptors?: readonly Interceptor[];
-  /** Ask the other side for a sign of life every ten seconds, so that a dead one is noticed. */
+  /** Ask the other side for a sign of life every twenty seconds, so that a dead one is noticed. */
   readonly keepAlive?: boolean;
 }
 
@@ -31,7 +31,7 @@ export interface GrpcConnection extends Disposable {
   connect(): Promise<boolean>;
 }
 
-const KEEP_ALIVE = { pingIntervalMs: 10_000, pingTimeoutMs: 5000, pingIdleConnection: true, idleConnectionTimeoutMs: 2 ** 31 - 1 };
+const KEEP_ALIVE = { pingIntervalMs: 20_000, pingTimeoutMs: 20_000, pingIdleConnection: true, idleConnectionTimeoutMs: 2 ** 31 - 1 };
 
 /** A gRPC connection. It connects at the first call and again after a failure. Disposing cuts it. */
 export function openConnection(options: TransportOptions): GrpcConnection {

@@ -15,6 +15,8 @@ export interface FlowsConfig {
   readonly errorWindowMs: number;
 }
 
+const REJOIN_MS = 1000;
+
 /**
  * The flows of all nodes as one stream in the order of time. It begins with which nodes are connected and which are not; nodes that
  * come later join a stream that follows, and errors are reported as they happen.
@@ -28,29 +30,30 @@ export async function* relayFlows(
 ): AsyncGenerator<GetFlowsResponse, void> {
   const stop = new AbortController();
   const all = AbortSignal.any([signal, stop.signal]);
-  const running = new Map<string, AsyncIterable<GetFlowsResponse>>();
+  const lanes = new Map<AsyncIterable<GetFlowsResponse>, string>();
+  const lastSeen = new Map<string, bigint>();
   const errors = createErrorFolder(config);
+  const startedAt = nowNanoseconds();
   const merge = new TimeMerge<GetFlowsResponse>({
     timeOf: ({ time }) => (time === undefined ? undefined : nanosecondsOf(time)),
     drainMs: config.sortBufferDrainMs,
     perStream: config.sortBufferLength,
     onError(stream, thrown) {
-      const name = nameOf(running, stream);
+      const name = lanes.get(stream);
       if (name === undefined || all.aborted) return;
       const event = errors.add(name, ConnectError.from(thrown).rawMessage);
       if (event !== undefined) merge.insert(event);
     },
     onEnd(stream) {
-      const name = nameOf(running, stream);
-      if (name !== undefined) running.delete(name);
+      lanes.delete(stream);
+      // The node may be back before the pool notices that it was away.
+      if (request.follow && !all.aborted) setTimeout(joinLate, REJOIN_MS).unref();
     },
   });
-  const join = (nodes: readonly PoolNode[], asked: GetFlowsRequest) => {
-    for (const { peer, transport } of nodes) {
-      const stream = createClient(Observer, transport).getFlows(asked, { signal: all, headers });
-      running.set(peer.name, stream);
-      merge.add(stream);
-    }
+  const join = ({ peer, transport }: PoolNode, asked: GetFlowsRequest) => {
+    const stream = createClient(Observer, transport).getFlows(asked, { signal: all, headers });
+    lanes.set(stream, peer.name);
+    merge.add(stream);
   };
   const report = (state: NodeState, nodes: readonly PoolNode[]) => {
     if (nodes.length > 0)
@@ -62,36 +65,34 @@ export async function* relayFlows(
         ),
       );
   };
+  /** Nodes that came, or came back: of them only what is new, as the beginning was for the nodes of that moment. */
+  const joinLate = () => {
+    if (!request.follow || all.aborted) return;
+    const joined = new Set(lanes.values());
+    const fresh = pool.nodes().filter(({ connected, peer }) => connected && !joined.has(peer.name));
+    report(NodeState.NODE_CONNECTED, fresh);
+    for (const node of fresh) {
+      const since = timestampOf((lastSeen.get(node.peer.name) ?? startedAt) + 1n);
+      join(node, { ...request, number: 0n, since });
+    }
+  };
   const nodes = pool.nodes();
-  report(
-    NodeState.NODE_CONNECTED,
-    nodes.filter(({ connected }) => connected),
-  );
+  const connected = nodes.filter((node) => node.connected);
+  report(NodeState.NODE_CONNECTED, connected);
   report(
     NodeState.NODE_UNAVAILABLE,
-    nodes.filter(({ connected }) => !connected),
+    nodes.filter((node) => !node.connected),
   );
-  join(
-    nodes.filter(({ connected }) => connected),
-    request,
-  );
-  using _ = pool.onChange(() => {
-    if (!request.follow) return;
-    const fresh = pool.nodes().filter(({ connected, peer }) => connected && !running.has(peer.name));
-    report(NodeState.NODE_CONNECTED, fresh);
-    // What came before was for the nodes of that moment: a late node only adds what is new.
-    join(fresh, { ...request, number: 0n, since: timestampOf(nowNanoseconds()) });
-  });
+  for (const node of connected) join(node, request);
+  using _ = pool.onChange(joinLate);
   try {
-    yield* merge.read(signal, request.follow);
+    for await (const response of merge.read(signal, request.follow)) {
+      if (request.follow && response.time !== undefined) lastSeen.set(response.nodeName, nanosecondsOf(response.time));
+      yield response;
+    }
   } finally {
     stop.abort();
   }
-}
-
-function nameOf(running: ReadonlyMap<string, unknown>, stream: unknown): string | undefined {
-  for (const [name, value] of running) if (value === stream) return name;
-  return undefined;
 }
 
 /** A message about nodes. */

@@ -122,6 +122,30 @@ describe("the relay", () => {
   });
 });
 
+describe("the relay and an agent that restarts", () => {
+  it("goes on where the stream broke", async () => {
+    await using nodes = await cluster();
+    const stop = new AbortController();
+    const seen: GetFlowsResponse[] = [];
+    const following = (async () => {
+      for await (const response of nodes.client.getFlows({ follow: true }, { signal: stop.signal })) {
+        seen.push(response);
+        if (response.responseTypes.case === "flow") stop.abort();
+      }
+    })();
+    const { observer, address } = nodes.b;
+    await nodes.b[Symbol.asyncDispose]();
+    // While nobody serves it the flow stays in the ring; it is not lost for those who follow.
+    observer.push(packetEvent({ time: BigInt(Date.now()) * 1_000_000n + 1_000_000_000n }));
+    await using _ = await startHubbleServer({ observer, peers: nodes.peers, log: silentLogger }, { listen: [address] });
+    await assert.rejects(following);
+    assert.equal(seen.at(-1)?.nodeName, "b");
+    assert(
+      seen.some(({ responseTypes }) => responseTypes.case === "nodeStatus" && responseTypes.value.stateChange === NodeState.NODE_ERROR),
+    );
+  });
+});
+
 type Item = { readonly time: bigint };
 
 async function* timed(...times: readonly number[]): AsyncGenerator<Item> {
