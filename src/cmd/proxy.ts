@@ -29,6 +29,7 @@ runProgram("cilium-proxy", async (signal) => {
       socketPath: flags["proxy-socket-path"],
       statePath: flags["proxy-state-path"],
       maxConnections: flags["proxy-max-connections"],
+      maxConnectionsPerClient: flags["proxy-max-connections-per-client"],
       drainMs: flags["proxy-drain-timeout"],
       recordCapacity: flags["proxy-access-buffer"],
       timeouts: {

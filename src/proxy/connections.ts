@@ -22,6 +22,8 @@ export interface ConnectionsDeps {
 
 export interface ConnectionsConfig {
   readonly maxConnections: number;
+  /** Of one client address: nobody can use up the node's proxy alone. */
+  readonly maxConnectionsPerClient: number;
   readonly limits: HttpLimits;
   readonly timeouts: HttpTimeouts;
   /** How often time-outs are looked at. */
@@ -40,6 +42,12 @@ export interface Connections {
 /** All connections of the proxy: their number, their time-outs, their common fate. */
 export function createConnections(deps: ConnectionsDeps, config: ConnectionsConfig): Connections {
   const open = new Set<HttpConnection>();
+  const perClient = new Map<string, number>();
+  const count = (ip: string, change: 1 | -1) => {
+    const next = (perClient.get(ip) ?? 0) + change;
+    if (next === 0) perClient.delete(ip);
+    else perClient.set(ip, next);
+  };
   let draining: (() => void) | undefined;
   const sweep = setInterval(() => {
     const now = performance.now();
@@ -57,6 +65,7 @@ export function createConnections(deps: ConnectionsDeps, config: ConnectionsConf
     accept(redirected) {
       const { direction, client, server, socket } = redirected;
       if (open.size >= config.maxConnections || draining !== undefined) return refuse(redirected, "limit");
+      if ((perClient.get(client.ip) ?? 0) >= config.maxConnectionsPerClient) return refuse(redirected, "client-limit");
       const found = rulesOfConnection(deps.policy, direction, client.ip, server.ip, server.port);
       if (found === undefined) return refuse(redirected, "no-policy");
       try {
@@ -68,8 +77,10 @@ export function createConnections(deps: ConnectionsDeps, config: ConnectionsConf
       deps.counters.accepted++;
       const connection = new HttpConnection(socket, createSession(redirected, deps, config));
       open.add(connection);
+      count(client.ip, 1);
       socket.on("close", () => {
         open.delete(connection);
+        count(client.ip, -1);
         if (open.size === 0) draining?.();
       });
     },

@@ -14,6 +14,7 @@ export const proxyFlags = defineFlags({
   "http-request-timeout": { type: "number", default: 3600, help: "Seconds to wait for the server to begin a response." },
   "http-idle-timeout": { type: "number", default: 3600, help: "Seconds that a connection may be idle between requests." },
   "proxy-max-connections": { type: "number", default: 9000, help: "Client connections at one time; more are refused." },
+  "proxy-max-connections-per-client": { type: "number", default: 4500, help: "Connections of one client address at one time." },
   "proxy-drain-timeout": { type: "duration", default: 8000, help: "At SIGTERM, how long requests may take to finish." },
   "proxy-access-buffer": { type: "number", default: 16_384, help: "Access records kept while no agent takes them." },
   "proxy-prometheus-port": { type: "number", default: 9964, help: "Port of /metrics; 0 is none." },

@@ -22,6 +22,7 @@ export interface ProxyConfig {
   readonly socketPath: string;
   readonly statePath: string;
   readonly maxConnections: number;
+  readonly maxConnectionsPerClient: number;
   /** Access records kept while nobody takes them. */
   readonly recordCapacity: number;
   /** How long an address keeps its identity before the maps are asked again. */
@@ -34,6 +35,7 @@ export interface ProxyConfig {
 
 export const DEFAULT_PROXY_CONFIG: Omit<ProxyConfig, "socketPath" | "statePath"> = {
   maxConnections: 9000,
+  maxConnectionsPerClient: 4500,
   recordCapacity: 16_384,
   identityTtlMs: 1000,
   drainMs: 8000,

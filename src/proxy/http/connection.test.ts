@@ -220,6 +220,19 @@ describe("connection: hostile clients", () => {
     assert.equal(proxy.counters.refused.limit, 1);
     first.destroy();
   });
+
+  it("refuses a client that has too many connections, until it closes some", async () => {
+    await using proxy = await startLoopback({ policy: EVERYTHING, serve: echoServer([]), maxConnectionsPerClient: 1 });
+    const first = await proxy.open();
+    await collect(await proxy.open()).ended;
+    assert.equal(proxy.counters.refused["client-limit"], 1);
+    first.destroy();
+    while (proxy.connections > 0) await new Promise((resolve) => setImmediate(resolve));
+    const third = await proxy.open();
+    const answer = collect(third);
+    third.end(get("/"));
+    assert.match(await answer.ended, /200 OK/);
+  });
 });
 
 describe("connection: policy", () => {

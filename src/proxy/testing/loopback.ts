@@ -49,6 +49,7 @@ export interface LoopbackOptions {
   readonly limits?: Partial<HttpLimits>;
   readonly timeouts?: Partial<HttpTimeouts>;
   readonly maxConnections?: number;
+  readonly maxConnectionsPerClient?: number;
   /** Connect here instead of to the server. */
   readonly serverPort?: number;
 }
@@ -72,7 +73,7 @@ export async function startLoopback(options: LoopbackOptions): Promise<Loopback>
       transport: { connect: () => connect({ host: "127.0.0.1", port: serverPort, allowHalfOpen: true }) },
     },
     {
-      ...{ maxConnections: options.maxConnections ?? 100, sweepMs: 10 },
+      ...{ maxConnections: options.maxConnections ?? 100, maxConnectionsPerClient: options.maxConnectionsPerClient ?? 100, sweepMs: 10 },
       limits: { ...DEFAULT_HTTP_LIMITS, ...options.limits },
       timeouts: { ...DEFAULT_HTTP_TIMEOUTS, linger: 200, ...options.timeouts },
     },
