@@ -36,6 +36,7 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal): Promis
   const cluster = scope.use(openCluster(await loadClusterConfig({ kubeconfig: config["k8s-kubeconfig-path"] || undefined })));
   const state = createState({ cluster, log }, config, nodeName);
   const restored = state.endpoints.expect("restored endpoints");
+  const decided = state.ipcache.expect("the first policies");
   const isOwnNode = (ip: string) => state.nodes.table.get(nodeName)?.internalIps.some((address) => address === ip) ?? false;
   const reflectors = scope.use(startReflectors({ cluster, log: log.child("k8s"), state }, { nodeName, isOwnNode }));
   await Promise.race([reflectors.nodesSynced, aborted(signal)]);
@@ -83,6 +84,8 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal): Promis
   phase.is = "restored";
   state.controller.start();
   await loops.pipeline.settled();
+  // Only now do the policies' address blocks have their say: a prune before would take what their flows live by.
+  decided();
   await Promise.race([loops.reconcilers.ipcache.pruned, aborted(signal)]);
   kernel.releaseRestored(state);
   loops.settledOnce();

@@ -1,4 +1,5 @@
 import { startHubbleMetrics } from "#hubble/metrics/metrics.ts";
+import type { Names } from "#hubble/names.ts";
 import { type Observer, startObserver } from "#hubble/observer/observer.ts";
 import { startHubbleServer } from "#hubble/server/hubble.ts";
 import { createPeerTable } from "#hubble/server/peers.ts";
@@ -8,8 +9,10 @@ import { internalIp } from "#node/node.ts";
 import { errorMessage } from "#runtime/errors.ts";
 import { createMetrics, serveMetrics } from "#runtime/metrics.ts";
 import { boottimeNs } from "#sys/clock.ts";
+import { createCgroupIndex } from "./cgroups.ts";
 import { type AgentConfig, parseListenAddress } from "./config.ts";
 import type { EdgeDeps } from "./edges.ts";
+import { cgroupRoot } from "./kernel.ts";
 import { createNames } from "./names.ts";
 
 export interface RunningHubble extends AsyncDisposable {
@@ -38,7 +41,7 @@ export async function startHubble(deps: EdgeDeps, config: AgentConfig): Promise<
     { nodeName: self.name, nodeLabels: nodeLabels(deps), clusterName: config["cluster-name"] },
   );
   const observer = startObserver(
-    { names, log: log.child("hubble"), version: VERSION },
+    { names: { ...names, endpointByCgroup: podsByCgroup(deps, config) }, log: log.child("hubble"), version: VERSION },
     { capacity: config["hubble-event-buffer-capacity"] },
   );
   scope.use(hub.subscribe((event) => observer.push(event)));
@@ -71,6 +74,17 @@ async function startFlowMetrics(observer: Observer, { log }: EdgeDeps, config: A
     return;
   }
   scope.use(await serveMetrics(registry, address));
+}
+
+/** The pod whose process asked for a service: socket events know its cgroup alone. */
+function podsByCgroup({ state }: EdgeDeps, config: AgentConfig): NonNullable<Names["endpointByCgroup"]> {
+  if (config["kube-proxy-replacement"] !== "true") return () => undefined;
+  const cgroups = createCgroupIndex(cgroupRoot(config));
+  return (cgroupId) => {
+    const uid = cgroups.podUid(cgroupId);
+    const row = uid === undefined ? undefined : state.endpoints.list().find(({ pod }) => pod.uid === uid);
+    return row && { endpointId: row.id, ips: [row.ipv4, row.ipv6].filter((ip) => ip !== undefined) };
+  };
 }
 
 /** All nodes of the cluster as Hubble peers. */

@@ -115,7 +115,8 @@ export function openKernel({ log }: { readonly log: Logger }, config: AgentConfi
   };
 }
 
-function cgroupRoot(config: AgentConfig): string {
+/** The cgroup v2 directory of the node. Throws `FlagError` when there is none. */
+export function cgroupRoot(config: AgentConfig): string {
   if (config["cgroup-root"] !== "") return config["cgroup-root"];
   if (existsSync(join(CGROUP_DIRECTORY, "cgroup.procs"))) return CGROUP_DIRECTORY;
   const found = findCgroup2();

@@ -122,6 +122,10 @@ describe("cilium-agent on one node", { skip: missing }, () => {
 
   it("keeps verdicts and connections when the agent is killed, and loses nothing when it comes back", async () => {
     assert.ok(web && client && other);
+    node.api.create(CNP, {
+      ...allowPolicy("web-egress", "web", "client", 8080),
+      spec: { endpointSelector: { matchLabels: { app: "web" } }, egress: [{ toCIDR: ["172.31.9.0/28"] }, { toEndpoints: [{}] }] },
+    });
     node.api.create(CNP, allowPolicy("web", "web", "client", 8080));
     await until("the policy is enforced", async () => !(await canTalk(other?.pod.netns as never, web?.ip ?? "", 8080, 100)));
     using connection = await connectFrom(client.pod.netns, web.ip, 8080);
@@ -132,12 +136,17 @@ describe("cilium-agent on one node", { skip: missing }, () => {
     assert.equal(await canTalk(other.pod.netns, web.ip, 8080, 200), false);
     const { code } = await node.cni("ADD", node.createPod("too-early", { app: "client" }));
     assert.notEqual(code, 0);
+    const world = { pod: { ...web.pod, netns: node.world }, ip: "172.31.9.1" };
+    const toWorld = countLostDuring(world, web, () => until("the agent is back", () => ready));
+    let ready = false;
     const lost = await countLostDuring(client, web, () => node.agent.start());
-    assert.deepEqual(lost, []);
+    ready = true;
+    assert.deepEqual({ lost, toWorld: await toWorld }, { lost: [], toWorld: [] });
     assert.equal(await connection.echo("agent is back", 500), true);
     assert.equal(await canTalk(other.pod.netns, web.ip, 8080, 200), false);
     assert.equal((await endpointOf("web")).status.state, "ready");
     node.api.delete(CNP, "web", "default");
+    node.api.delete(CNP, "web-egress", "default");
   });
 
   it("removes everything at DEL, once and again, also when it was away", async () => {
@@ -234,7 +243,7 @@ interface PodAt {
 /** The numbers of the datagrams that did not arrive while `work` ran. */
 async function countLostDuring(to: PodAt, from: PodAt, work: () => Promise<unknown>): Promise<number[]> {
   await using receiver = await udpSocket(to.pod.netns, 7777);
-  await using sender = await udpSocket(from.pod.netns, 7778);
+  await using sender = await udpSocket(from.pod.netns, 0);
   let sent = 0;
   const timer = setInterval(() => sender.send(to.ip, 7777, String(sent++)), 1);
   await work();

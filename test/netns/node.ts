@@ -22,6 +22,8 @@ export interface TestNode extends AsyncDisposable {
   readonly name: string;
   readonly address: string;
   readonly netns: Netns;
+  /** Outside of the cluster, at 172.31.9.1. */
+  readonly world: Netns;
   readonly directory: string;
   readonly api: LocalClient;
   readonly agent: AgentProcess;
@@ -98,6 +100,7 @@ export async function startNode({
     name,
     address,
     netns,
+    world,
     directory,
     api: api.client,
     agent,
