@@ -9,7 +9,7 @@ import { promisify } from "node:util";
 import type { Benchmark, Row } from "./row.ts";
 
 const SERVER = 18080;
-const PORTS = { haproxy: 18081, ours: 18082, "ours with records": 18083, direct: SERVER } as const;
+const PORTS = { haproxy: 18081, ours: 18082, direct: SERVER } as const;
 const ROUNDS = 4;
 const SECONDS = 2;
 /** The load on one core, proxies and server on the other: the same for all. */
@@ -91,7 +91,6 @@ export const benchmark: Benchmark = {
       }
       const probe = new URL("probe/http-proxy.ts", import.meta.url).pathname;
       start(process.execPath, probe, String(PORTS.ours), String(SERVER));
-      start(process.execPath, probe, String(PORTS["ours with records"]), String(SERVER), "records");
       for (const port of Object.values(PORTS)) await untilOpen(port);
       return [...(await compare(1, progress)), ...(await compare(32, progress))];
     } finally {
@@ -115,7 +114,6 @@ async function compare(connections: number, progress: (text: string) => void): P
   });
   return [
     { ...row("", figure("ours"), figure("haproxy"), "HAProxy"), goal: 1.25, note: `${Math.round(1e6 / figure("ours"))} requests/s` },
-    row("-with-records", figure("ours with records"), figure("haproxy"), "HAProxy"),
     row("-of-direct", figure("ours"), figure("direct"), "no proxy"),
   ];
 }

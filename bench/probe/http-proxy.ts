@@ -6,7 +6,7 @@ import { createPolicyTable } from "#proxy/policy/policy-table.ts";
 import { DEFAULT_PROXY_CONFIG } from "#proxy/proxy.ts";
 import { silentLogger } from "#runtime/logger.ts";
 
-/** `node http-proxy.ts LISTEN SERVER [records]`: the L7 proxy between two ports of loopback, without the kernel's part. */
+/** `node http-proxy.ts LISTEN SERVER`: the L7 proxy between two ports of loopback, without the kernel's part; records are made and thrown away. */
 const [listenPort = 0, serverPort = 0] = process.argv.slice(2, 4).map(Number);
 const server = { ip: "127.0.0.1", port: serverPort };
 const policy = createPolicyTable();
@@ -18,7 +18,7 @@ const port = { port: serverPort, protocol: "TCP", parser: "http", rules: [{ iden
 policy.replace({ type: "policy", revision: 1, endpoints: [{ id: 1, identity: 1002, ips: [server.ip], ingress: [port], egress: [] }] });
 
 const records = createAccessStream(DEFAULT_PROXY_CONFIG.recordCapacity, (flush) => void setTimeout(flush, 5));
-if (process.argv[4] === "records") records.connect({ write: (lines) => lines.length > 0 });
+records.connect({ write: (lines) => lines.length > 0 });
 const connections = createConnections(
   {
     ...{ log: silentLogger, policy, records, counters: createCounters() },

@@ -270,6 +270,32 @@ describe("connection: policy", () => {
     assert.equal(proxy.counters.refused["no-policy"], 1);
   });
 
+  it("never serves a denied path, while policies change under thousands of requests (CVE-2024-28248)", async () => {
+    const seen: string[] = [];
+    await using proxy = await startLoopback({ policy: policyOf([anyPeer({ path: "/even.*" })], 0), serve: echoServer(seen) });
+    let sent = 0;
+    const talk = async () => {
+      const client = await proxy.open();
+      const answer = collect(client);
+      const requests = Array.from({ length: 100 }, (_, i) => get(i % 2 === 0 ? `/even/${i}` : `/odd/${i}`));
+      for (let i = 0; i < requests.length; i += 10) {
+        client.write(requests.slice(i, i + 10).join(""));
+        proxy.setPolicy(policyOf([anyPeer({ path: sent % 2 === 0 ? "/even.*" : "/odd.*" })], sent));
+        sent++;
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      client.end();
+      assert.equal((await answer.ended).match(/HTTP\/1\.1 [24]0[03] /g)?.length, requests.length);
+    };
+    await Promise.all(Array.from({ length: 20 }, talk));
+    const forwarded = proxy.records.filter(({ kind, verdict }) => kind === "request" && verdict === "FORWARDED");
+    assert.ok(forwarded.length > 100 && forwarded.length < 1900, String(forwarded.length));
+    assert.ok(
+      forwarded.every(({ http, policyRevision }) => http.url.startsWith(policyRevision % 2 === 0 ? "http://web/even" : "http://web/odd")),
+    );
+    assert.equal(seen.join("").match(/GET \//g)?.length, forwarded.length);
+  });
+
   it("changes headers as the rules ask", async () => {
     const headerMatches = [
       { name: "X-Add", value: "1", mismatch: "ADD" },
