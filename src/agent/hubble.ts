@@ -82,7 +82,7 @@ function podsByCgroup({ state }: EdgeDeps, config: AgentConfig): NonNullable<Nam
   const cgroups = createCgroupIndex(cgroupRoot(config));
   return (cgroupId) => {
     const uid = cgroups.podUid(cgroupId);
-    const row = uid === undefined ? undefined : state.endpoints.list().find(({ pod }) => pod.uid === uid);
+    const row = uid === undefined ? undefined : [...state.endpoints.list()].find(({ pod }) => pod.uid === uid);
     return row && { endpointId: row.id, ips: [row.ipv4, row.ipv6].filter((ip) => ip !== undefined) };
   };
 }
