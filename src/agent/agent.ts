@@ -90,7 +90,8 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal): Promis
   kernel.releaseRestored(state);
   loops.settledOnce();
 
-  // Open for packets, then for pods.
+  // Our programs take over from those before us, then pods may come.
+  control.attachAll();
   kernel.attachNode();
   scope.use(
     startJob({ log, health }, { name: "ciliumnode", run: () => publishNode(cluster, self, kernel.routers, state.nodes.self().node) }),

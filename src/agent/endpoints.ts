@@ -54,6 +54,8 @@ export interface EndpointsConfig {
 export interface Endpoints extends CniAttachments {
   /** Takes over an endpoint of before the restart whose interface is still there. */
   restore(endpoint: Endpoint): void;
+  /** Puts our programs into the links of all endpoints: when the maps are filled, so that nobody meets an empty one. */
+  attachAll(): void;
   /** Gives an endpoint other labels, as its pod or namespace changed; the old identity counts until the new one is known. */
   relabel(id: EndpointId, labels: LabelSet, view: PodView | undefined): Promise<void>;
   setAuditMode(id: EndpointId, on: boolean): void;
@@ -127,8 +129,10 @@ export function createEndpoints(deps: EndpointsDeps, config: EndpointsConfig): E
     },
     restore(row) {
       for (const address of addressesOf(row)) for (const pool of pools) pool.take(address, podKey(row.pod));
-      programs.endpoint(row.id, row.interface.index);
       put(row);
+    },
+    attachAll() {
+      for (const row of table.list()) programs.endpoint(row.id, row.interface.index);
     },
     async relabel(id, labels, view) {
       const identity = await deps.allocate(labels);
