@@ -6,12 +6,14 @@ import type { RequestHead } from "./request-head.ts";
  * else stays byte for byte.
  */
 export function rewriteHead(text: string, head: RequestHead, actions: readonly HeaderAction[]): string {
+  if (actions.length === 0 && !head.otherUpgrade) return text;
   const removed = new Set<string>(head.otherUpgrade ? ["upgrade", "http2-settings"] : []);
   const added: string[] = [];
   for (const { name, value, mismatch } of actions) {
     if (mismatch === "DELETE" || mismatch === "REPLACE") removed.add(equivalentName(name));
     if (mismatch === "ADD" || mismatch === "REPLACE") added.push(`${name}: ${value}\r\n`);
   }
+  // Actions that only log.
   if (removed.size === 0 && added.length === 0) return text;
   let kept = "";
   let at = 0;
