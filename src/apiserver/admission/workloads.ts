@@ -82,6 +82,7 @@ export const replicationControllerRules: Rules = {
     defaultPodSpec(templateSpec(spec));
     fill(spec, { selector: { ...asObject(at(spec, "template", "metadata", "labels")) } });
   },
+  validate: (object) => checkPodSpec(asObject(at(object, "spec", "template", "spec")), "spec.template.spec"),
 };
 
 function defaultJobSpec(spec: JsonObject): void {

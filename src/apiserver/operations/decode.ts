@@ -22,6 +22,7 @@ export function decodeObject(resource: Resource, body: unknown, options: WriteOp
   const { metadata: rawMetadata, ...rest } = body;
   const metadata = conform(refTo(OBJECT_META), rawMetadata ?? {}, { resolve: resolveModel, dropNulls: true });
   const { required, ...schema } = resource.schema;
+  if (!resource.custom && rest.spec === undefined && needsSpec(resource)) rest.spec = {};
   const result = conform(schema, rest, { resolve: resource.resolve, dropNulls: !resource.custom });
   const mistyped = [...metadata.mistyped.map(prefixed), ...result.mistyped];
   if (mistyped.length > 0) throw unreadable(resource, mistyped, body);
@@ -38,6 +39,12 @@ export function decodeObject(resource: Resource, body: unknown, options: WriteOp
   for (const key of missing) causes.push({ reason: "FieldValueRequired", field: key, message: "Required value" });
   // Status of built-in kinds comes from controllers, which fill it in step by step.
   return { object, causes: resource.custom ? causes : causes.filter(({ field }) => !field.startsWith("status")) };
+}
+
+/** A missing specification lacks the same fields as an empty one. */
+function needsSpec({ schema, resolve }: Resource): boolean {
+  const spec = schema.properties?.spec;
+  return spec !== undefined && (resolve(spec).required?.length ?? 0) > 0;
 }
 
 const prefixed = (cause: Cause): Cause => ({ ...cause, field: cause.field ? `metadata.${cause.field}` : "metadata" });

@@ -109,6 +109,14 @@ describe("server-side apply", () => {
       assert.deepEqual(entries?.[1]?.fieldsV1, { "f:status": { "f:replicas": {} } });
     }));
 
+  it("refuses list items without their key, or twice with the same", () =>
+    withClient((client) => {
+      const apply = (ports: object[]) => client.apply("deployments.apps", deploymentNamed("web", { ports }), { fieldManager: "me" });
+      assert.throws(() => apply([{ containerPort: 80 }, { containerPort: 80, protocol: "TCP" }]), /already has an item with the same/);
+      const account = { metadata: { name: "sa", namespace: "default" }, secrets: [{}], apiVersion: "v1", kind: "ServiceAccount" };
+      assert.throws(() => client.apply("serviceaccounts", account, { fieldManager: "me" }), /must have name/);
+    }));
+
   it("refuses managedFields in a configuration and names that differ", () =>
     withClient((client) => {
       const managedFields = [{ manager: "x", operation: "Apply", fieldsV1: {} }];

@@ -7,7 +7,7 @@ import { fillMetadata, setNamespace } from "../operations/metadata.ts";
 import type { PatchOptions, Target } from "../operations/patch.ts";
 import { replace } from "../operations/update.ts";
 import { apiVersionOf, fromStorage, hasStatus, type Resource } from "../resources/resource.ts";
-import { fieldsOf, ITEM, pathText, SEPARATOR } from "./fieldset.ts";
+import { checkKeys, fieldsOf, ITEM, pathText, SEPARATOR } from "./fieldset.ts";
 import { differs, type Manager, readManagers, withoutManagers, writeManagers } from "./managed.ts";
 import { mergeTyped, pruneTyped } from "./typed.ts";
 
@@ -64,6 +64,7 @@ function readConfiguration(resource: Resource, target: Target, body: unknown, op
     options,
   );
   Reflect.deleteProperty(object.metadata, "managedFields");
+  checkKeys(resource, object);
   setNamespace(resource, target.namespace, object);
   if (hasStatus(resource) && !options.subresource) Reflect.deleteProperty(object, "status");
   return object;

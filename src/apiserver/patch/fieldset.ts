@@ -1,3 +1,4 @@
+import { badRequest } from "../errors.ts";
 import { child, isObject, type JsonObject } from "../object.ts";
 import type { Resolve, Schema } from "../schema/schema.ts";
 
@@ -129,4 +130,31 @@ export function pathText(path: string): string {
       return `[${keys.map(([key, value]) => `${key}=${JSON.stringify(value)}`).join(",")}]`;
     })
     .join("");
+}
+
+/**
+ * Refuses (400) lists whose items cannot be told apart: without their key, or twice with the same. An object that was
+ * stored in another way may have such lists; a configuration to apply may not.
+ */
+export function checkKeys({ schema, resolve }: Typed, value: unknown, path = ""): void {
+  const here = combined(resolve, schema);
+  if (isObject(value)) {
+    for (const [key, part] of Object.entries(value)) checkKeys({ schema: fieldSchema(here, key), resolve }, part, `${path}.${key}`);
+  } else if (Array.isArray(value)) {
+    if (isMerged(here)) checkItems(here, resolve, value, path);
+    value.forEach((item, index) => {
+      checkKeys({ schema: here.items ?? {}, resolve }, item, `${path}[${index}]`);
+    });
+  }
+}
+
+function checkItems(schema: Schema, resolve: Resolve, list: readonly unknown[], path: string): void {
+  const seen = new Set<string>();
+  list.forEach((item, index) => {
+    const step = itemStep(resolve, schema, item);
+    if (step === "k:{}")
+      throw badRequest(`${path}[${index}]: an item of this list must have ${schema["x-kubernetes-list-map-keys"]?.join(" and ")}`);
+    if (seen.has(step)) throw badRequest(`${path}[${index}]: this list already has an item with the same ${step.slice(2)}`);
+    seen.add(step);
+  });
 }

@@ -37,7 +37,7 @@ function visit(walk: Walk, given: Schema, value: unknown, path: string, open: bo
   if (value === null) return visitNull(walk, schema, path);
   const before = walk.mistyped.length;
   const result = visitTyped(walk, schema, value, path, open);
-  if (walk.mistyped.length === before) checkValue(schema, value, path, walk.causes);
+  if (walk.mistyped.length === before) checkValue(schema, walk.dropNulls ? result : value, path, walk.causes);
   return result;
 }
 

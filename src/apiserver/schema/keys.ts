@@ -105,4 +105,9 @@ export function annotateField(type: string, name: string, schema: Schema): Schem
   return annotated;
 }
 
+/** Fields that are declared as required but that the server has always filled in. */
+const OPTIONAL: ReadonlySet<string> = new Set(["NetworkPolicySpec.podSelector"]);
+
+export const isOptional = (type: string, field: string): boolean => OPTIONAL.has(`${type}.${field}`);
+
 export const isAtomicType = (type: string): boolean => ATOMIC_TYPES.has(type);

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { ADDED_FIELDS } from "./additions.ts";
-import { annotateField, isAtomicType } from "./keys.ts";
+import { annotateField, isAtomicType, isOptional } from "./keys.ts";
 import { COMPONENTS, type Schema } from "./schema.ts";
 
 /**
@@ -101,7 +101,7 @@ function readInterface(type: string, body: string, comment: string | undefined, 
   for (const [, doc, name = "", optional, written = ""] of body.matchAll(field)) {
     const schema = annotateField(type, name, readType(written.trim(), refer));
     properties[name] = doc ? { ...schema, description: cleanComment(doc) } : schema;
-    if (!optional) required.push(name);
+    if (!optional && !isOptional(type, name)) required.push(name);
   }
   Object.assign(properties, ADDED_FIELDS[type]);
   return {
