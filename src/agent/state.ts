@@ -80,6 +80,8 @@ function policySettings(config: AgentConfig): PolicySettings {
     ipv6: config["enable-ipv6"],
     enforcement: oneOf(config, "enable-policy", ["default", "always", "never"]),
     l7Merge: oneOf(config, "policy-l7-merge", ["union", "restrict"]),
+    // The proxy speaks HTTP only: redirected to it, DNS would be denied.
+    dnsProxy: false,
   });
 }
 
