@@ -108,6 +108,7 @@ export function labEnvironment(env: NodeJS.ProcessEnv = process.env): Record<str
   return {
     KUBECONFIG: paths.kubeconfig,
     PATH: [paths.bin, paths.tools, ...path].join(":"),
+    HUBBLE_SERVER: `unix://${paths.hubble}`,
     WORLD_EXEC: `nsenter --net=/run/netns/${WORLD_NETNS}`,
   };
 }

@@ -18,6 +18,7 @@ import { startReplicaSets } from "./controllers/replica-set.ts";
 import { startScheduler } from "./controllers/scheduler.ts";
 import { startStatefulSets } from "./controllers/stateful-set.ts";
 import { LabError } from "./errors.ts";
+import { startHubbleSocket } from "./hubble-socket.ts";
 import { startKubelet } from "./kubelet/kubelet.ts";
 import { createPodStreams } from "./kubelet/streams.ts";
 import { isAlive, labCgroup, readRecord, removeLeftovers, takeLock } from "./leftovers.ts";
@@ -60,6 +61,7 @@ export async function startLab(log: Logger, config: LabConfig, report: Report): 
   if (first) createMirrorPods(api.client, first);
   applySystemManifests(api.client, config);
   stack.use(await startControlSocket({ cluster: api.client, kubelets, config }));
+  stack.use(await startHubbleSocket(kubelets));
   const owned = stack.move();
   return {
     async [Symbol.asyncDispose]() {

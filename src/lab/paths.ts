@@ -18,6 +18,8 @@ export const paths = {
   kubeconfig: join(RUNTIME_DIRECTORY, "kubeconfig"),
   /** Unix socket where the daemon answers `status`. */
   control: join(RUNTIME_DIRECTORY, "control.sock"),
+  /** Unix socket that leads to the Hubble relay. */
+  hubble: join(RUNTIME_DIRECTORY, "hubble.sock"),
   /** The machine's root, without the mounts on it: the lower layer of every overlay. */
   rootfs: join(RUNTIME_DIRECTORY, "rootfs"),
   nodes: join(RUNTIME_DIRECTORY, "nodes"),

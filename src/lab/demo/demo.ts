@@ -69,7 +69,21 @@ async function prepare(walk: Walk): Promise<void> {
   await waitDeployments(cluster, ["demo/frontend", "demo/backend", "attacker/attacker"], progress);
   await waitEnforced([], policies.map(identify));
   for (const { from } of PROBES) walk.pods.set(`${from.namespace}/${from.app}`, await podOf(cluster, from));
+  await waitReachable(walk);
   progress.done("the demo runs");
+}
+
+const REACHABLE_MS = 10_000;
+
+// Names and services of new workloads take a moment to be known everywhere; step 0 is not about that.
+async function waitReachable(walk: Walk): Promise<void> {
+  const deadline = Date.now() + REACHABLE_MS;
+  const open = PROBES.filter(({ name }) => name === "get" || name === "attacker");
+  while (Date.now() < deadline) {
+    const seen = await Promise.all(open.map((probe) => runProbe(walk, probe)));
+    if (seen.every((status) => status === "200")) return;
+    await delay(100);
+  }
 }
 
 const DEPLOYED_MS = 60_000;
