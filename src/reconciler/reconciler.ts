@@ -17,6 +17,13 @@ export interface Target<T> {
   prune?(rows: Iterable<T>): void | Promise<void>;
 }
 
+/** A target that never waits: maps of the kernel. */
+export interface SyncTarget<T> extends Target<T> {
+  update(row: T, previous: T | undefined): void;
+  remove(row: T): void;
+  prune?(rows: Iterable<T>): void;
+}
+
 export interface ReconcilerOptions<T> {
   readonly name: string;
   readonly table: Table<T>;

@@ -1,7 +1,7 @@
 import type { EndpointInfo, VethInfo } from "#datapath/gen/structs.ts";
 import type { BpfMap } from "#ebpf/bpf.ts";
 import { addressesOf, type Endpoint, subjectKey } from "#endpoint/endpoint.ts";
-import type { Target } from "#reconciler/reconciler.ts";
+import type { SyncTarget } from "#reconciler/reconciler.ts";
 import { addressToBytes } from "#types/addr.ts";
 import type { NumericIdentity } from "#types/identity.ts";
 import { macToBytes } from "#types/mac.ts";
@@ -22,7 +22,7 @@ export interface EndpointKernel {
 export function createEndpointTarget(
   { kernel, policies }: { readonly kernel: EndpointKernel; readonly policies: PolicyMaps },
   config: { readonly auditMode: () => boolean },
-): Target<Endpoint> {
+): SyncTarget<Endpoint> {
   const remove = (row: Endpoint) => {
     for (const address of addressesOf(row)) {
       const key = addr16(addressToBytes(address));

@@ -1,7 +1,7 @@
 import type { IpcacheLpmKey, RemoteInfo } from "#datapath/gen/structs.ts";
 import type { BpfMap } from "#ebpf/bpf.ts";
 import { type IpcacheRow, isHostPrefix } from "#ipcache/ipcache.ts";
-import type { Target } from "#reconciler/reconciler.ts";
+import type { SyncTarget } from "#reconciler/reconciler.ts";
 import { addressToBytes } from "#types/addr.ts";
 import { prefixParts, prefixToBytes } from "#types/prefix.ts";
 import { type Addr16, addr16, addr16Text } from "../addr16.ts";
@@ -16,7 +16,7 @@ export interface IpcacheKernel {
 const NO_NODE = addr16(new Uint8Array(16));
 
 /** The ipcache table in its two maps. */
-export function createIpcacheTarget({ exact, prefixes }: IpcacheKernel): Target<IpcacheRow> {
+export function createIpcacheTarget({ exact, prefixes }: IpcacheKernel): SyncTarget<IpcacheRow> {
   return {
     update(row) {
       const value: RemoteInfo = {

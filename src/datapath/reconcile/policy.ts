@@ -3,7 +3,7 @@ import type { PolicyConfig, PolicyEntry, PolicyKey } from "#datapath/gen/structs
 import type { BpfMap, MapOfMaps } from "#ebpf/bpf.ts";
 import type { PolicyDelta, SubjectPolicy } from "#endpoint/subject-policy.ts";
 import type { PolicyMapEntry } from "#policy/resolve.ts";
-import type { Target } from "#reconciler/reconciler.ts";
+import type { SyncTarget } from "#reconciler/reconciler.ts";
 import { CodedError } from "#runtime/errors.ts";
 import type { Logger } from "#runtime/logger.ts";
 import type { Cookies } from "../cookies.ts";
@@ -35,7 +35,7 @@ export interface RealizedPolicy {
 
 export interface PolicyMaps extends Disposable {
   /** For the reconciler of the `policies` table. */
-  readonly target: Target<SubjectPolicy>;
+  readonly target: SyncTarget<SubjectPolicy>;
   /** Gives the endpoint the policy of a subject; idempotent. Throws `PolicyNotReady` while the subject is not realized. */
   attach(endpoint: { readonly id: number; readonly subject: string; readonly audit: boolean }): void;
   detach(endpointId: number): void;

@@ -2,7 +2,7 @@ import type { LbBackend, LbService, LbServiceKey } from "#datapath/gen/structs.t
 import type { BpfMap } from "#ebpf/bpf.ts";
 import { backendsFor } from "#loadbalancer/select.ts";
 import { type Frontend, formatL4Address, type L4Address } from "#loadbalancer/types.ts";
-import type { Target } from "#reconciler/reconciler.ts";
+import type { SyncTarget } from "#reconciler/reconciler.ts";
 import { addressToBytes, IpAddress } from "#types/addr.ts";
 import { parseProtocol } from "#types/proto.ts";
 import { addr16, addr16Text } from "../addr16.ts";
@@ -18,7 +18,7 @@ const AFFINITY = 1;
  * Frontends in the service maps. Backends are written before slots name them and slots before slot 0 counts them; numbers
  * are taken over from the maps at start, so that a restart changes nothing for living connections.
  */
-export function createServiceTarget(kernel: ServiceKernel, config: { readonly nodeName: string }): Target<Frontend> {
+export function createServiceTarget(kernel: ServiceKernel, config: { readonly nodeName: string }): SyncTarget<Frontend> {
   const backendIds = createNumbers(1, 0xffff_ffff);
   const serviceIds = createNumbers(1, 0xffff);
   const realized = new Map<string, { readonly slots: number; readonly backends: readonly string[] }>();
