@@ -26,6 +26,11 @@ export const SERVER_FLAGS: readonly FlagSpec[] = [
   text("tls-server-name", "Name to expect in the server's certificate"),
   text("basic-auth-username", "User name for HTTP basic authentication"),
   text("basic-auth-password", "Password for HTTP basic authentication"),
+  bool("port-forward", "Forward a local port to the relay's pod and use that as the server", { short: "P" }),
+  { name: "port-forward-port", kind: "number", help: "Local port to forward (any free one when not given)" },
+  text("kubeconfig", "Path to the kubeconfig file"),
+  text("kube-context", "Kubernetes configuration context"),
+  text("kube-namespace", "Namespace of the relay", { default: "kube-system" }),
 ];
 
 const VERDICTS = ["FORWARDED", "DROPPED", "AUDIT", "REDIRECTED", "ERROR", "TRACED", "TRANSLATED"] as const;

@@ -35,7 +35,11 @@ async function dispatch(argv: readonly string[], world: Process): Promise<number
     return 0;
   }
   const settings = await readSettings(args, command.flags, world.env);
-  return command.run({ ...world, args, settings });
+  if (!command.flags.some(({ name }) => name === "port-forward") || !settings.bool("port-forward"))
+    return command.run({ ...world, args, settings });
+  const { forwardToRelay } = await import("./port-forward.ts");
+  await using relay = await forwardToRelay(settings, world.err);
+  return await command.run({ ...world, args, settings: relay.settings });
 }
 
 /** The command whose words the arguments begin with; global flags may stand before it. */
