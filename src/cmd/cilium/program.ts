@@ -132,6 +132,22 @@ function addPolicyCommands(program: Command, global: () => GlobalFlags, output: 
       process.stdout.write(text);
       if (!valid) process.exitCode = 1;
     });
+  policy
+    .command("lint <file...>")
+    .description("what is legal in policy files but probably not meant; needs no cluster; - reads standard input")
+    .addOption(OUTPUT())
+    .action(async (files: string[], flags: Flags) => {
+      const { policyLint } = await import("./policy-files.ts");
+      process.stdout.write(await policyLint(files, output(flags).output));
+    });
+  policy
+    .command("export <file...>")
+    .description("policy files as YAML; with --portable, as every Cilium accepts them")
+    .option("--portable", "replace what only Cilia understands")
+    .action(async (files: string[], flags: { readonly portable?: boolean }) => {
+      const { policyExport } = await import("./policy-files.ts");
+      process.stdout.write(policyExport(files, flags.portable === true));
+    });
 }
 
 function addBpfCommands(program: Command, global: () => GlobalFlags, output: (flags: Flags) => { output?: string }): void {
