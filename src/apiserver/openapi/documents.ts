@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { JsonObject } from "../object.ts";
 import type { Registry } from "../resources/registry.ts";
 import { apiVersionOf, type Resource } from "../resources/resource.ts";
@@ -17,35 +18,58 @@ export interface Documents {
   v2(): JsonObject;
 }
 
+/** A finished document, and what its address carries so that clients may keep it. */
+interface Kept {
+  readonly text: string;
+  readonly hash: string;
+}
+
 export function createDocuments(registry: Registry): Documents {
-  const cache = new Map<string, unknown>();
-  let generation = -1;
-  const cached = <T>(key: string, make: () => T): T => {
-    if (generation !== registry.generation) cache.clear();
+  // The documents of built-in groups never change.
+  const builtin = new Map<string, Kept>();
+  let custom = new Map<string, Kept>();
+  let v2: JsonObject | undefined;
+  let groups = Map.groupBy(registry.all(), documentPath);
+  let { generation } = registry;
+  const refresh = () => {
+    if (generation === registry.generation) return;
     generation = registry.generation;
-    if (!cache.has(key)) cache.set(key, make());
-    return cache.get(key) as T;
+    groups = Map.groupBy(registry.all(), documentPath);
+    custom = new Map();
+    v2 = undefined;
   };
-  const groups = () => cached("", () => Map.groupBy(registry.all(), documentPath));
+  const document = (path: string, resources: readonly Resource[]): Kept => {
+    const cache = resources.some((resource) => resource.custom) ? custom : builtin;
+    const known = cache.get(path);
+    if (known) return known;
+    const text = JSON.stringify(documentV3(resources));
+    const made = { text, hash: createHash("sha256").update(text).digest("hex").slice(0, 32).toUpperCase() };
+    cache.set(path, made);
+    return made;
+  };
   return {
-    index: () => ({
-      paths: Object.fromEntries(
-        [...groups()].map(([path, resources]) => [path, { serverRelativeURL: `/openapi/v3/${path}?hash=${hashOf(resources, registry)}` }]),
-      ),
-    }),
-    groupVersion(path) {
-      const resources = groups().get(path);
-      return resources && cached(path, () => JSON.stringify(documentV3(resources)));
+    index() {
+      refresh();
+      const entries = [...groups].map(([path, resources]) => [
+        path,
+        { serverRelativeURL: `/openapi/v3/${path}?hash=${document(path, resources).hash}` },
+      ]);
+      return { paths: Object.fromEntries(entries) };
     },
-    v2: () => cached("v2", () => documentV2(registry.all())),
+    groupVersion(path) {
+      refresh();
+      const resources = groups.get(path);
+      return resources && document(path, resources).text;
+    },
+    v2() {
+      refresh();
+      v2 ??= documentV2(registry.all());
+      return v2;
+    },
   };
 }
 
 const documentPath = (resource: Resource): string => (resource.group ? `apis/${apiVersionOf(resource)}` : `api/${resource.version}`);
-
-/** Custom resources change; the built-in ones are as old as the program. */
-const hashOf = (resources: readonly Resource[], registry: Registry): string =>
-  resources.some(({ custom }) => custom) ? `c${registry.generation}` : "builtin";
 
 function documentV3(resources: readonly Resource[]): JsonObject {
   const schemas = collectComponents(resources);

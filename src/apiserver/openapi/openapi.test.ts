@@ -41,10 +41,18 @@ describe("OpenAPI", () => {
     const definitions = fields.find(({ number }) => number === 9)?.value as Buffer;
     assert.equal([...readFields(definitions)].length, Object.keys(document.definitions).length);
   });
-  it("is made again when a custom resource comes", () => {
-    const before = documents.index();
-    registry.define({ ...(toManifest(DEFINITIONS[0] as never) as unknown as KubeObject) });
-    assert.notDeepEqual(documents.index(), before);
+  it("changes its address when a custom resource changes, and only then", () => {
+    const before = documents.index() as { paths: Record<string, unknown> };
+    const [first] = DEFINITIONS;
+    assert.ok(first);
+    registry.define(toManifest(first) as unknown as KubeObject);
+    assert.deepEqual(documents.index(), before);
+    registry.define(
+      toManifest({ ...first, schema: { type: "object", properties: { spec: { type: "object" } } } }) as unknown as KubeObject,
+    );
+    const after = documents.index() as { paths: Record<string, unknown> };
+    const changed = Object.keys(after.paths).filter((path) => JSON.stringify(after.paths[path]) !== JSON.stringify(before.paths[path]));
+    assert.deepEqual(changed, ["apis/cilium.io/v2"]);
   });
 });
 
