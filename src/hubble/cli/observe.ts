@@ -6,7 +6,7 @@ import { timeFormats } from "../printer/time.ts";
 import { UsageError } from "./args.ts";
 import { callFailure, connectServer } from "./connect.ts";
 import type { CommandContext } from "./context.ts";
-import { flowsRequest, formatRawFilters } from "./request.ts";
+import { DEFAULT_LAST, flowsRequest, formatRawFilters } from "./request.ts";
 import type { Settings } from "./settings.ts";
 
 const FORMATS: readonly string[] = ["compact", "dict", "json", "jsonpb", "table"];
@@ -21,6 +21,9 @@ export async function observe(context: CommandContext): Promise<number> {
   if (settings.bool("print-raw-filters")) {
     context.out(formatRawFilters(request));
     return 0;
+  }
+  if (context.terminal && request.number === DEFAULT_LAST && !settings.has("last")) {
+    context.err("showing the last 20 flows of each node; --follow shows them as they happen, --last N more of them\n");
   }
   const printer = flowPrinter(context, format);
   const file = settings.text("input-file");

@@ -6,7 +6,8 @@ import { FilterBuilder } from "./filter-builder.ts";
 import type { Settings } from "./settings.ts";
 import { parseTime } from "./time.ts";
 
-const DEFAULT_LAST = 20n;
+/** How many flows are asked for when nothing else is said. */
+export const DEFAULT_LAST = 20n;
 const EVERYTHING = 0xffff_ffff_ffff_ffffn;
 
 /** How many, of what time: the part of a request that flows, agent events and debug events share. Throws UsageError. */
