@@ -42,11 +42,15 @@ export function openConnection(options: TransportOptions): GrpcConnection {
   const createConnection = () => dial(address, secure ? tlsOptions(options.tls ?? {}, address) : undefined, options.dialTimeoutMs ?? 0);
   const sessionManager = new Http2SessionManager(url, options.keepAlive ? KEEP_ALIVE : {}, { createConnection });
   const transport = createGrpcTransport({ baseUrl: url, sessionManager, interceptors: [...(options.interceptors ?? [])] });
+  let connecting: Promise<unknown> = Promise.resolve();
   const connect = async () => {
-    const state = await sessionManager.connect();
-    return state !== "error";
+    const attempt = sessionManager.connect();
+    connecting = attempt;
+    return (await attempt) !== "error";
   };
-  return { transport, connect, [Symbol.dispose]: () => sessionManager.abort() };
+  // A session that is cut while it is being set up throws where nobody can catch it: it is cut right after.
+  const dispose = () => void connecting.then(() => sessionManager.abort());
+  return { transport, connect, [Symbol.dispose]: dispose };
 }
 
 function dial(address: SocketAddress, tls: ReturnType<typeof tlsOptions> | undefined, timeoutMs: number) {
