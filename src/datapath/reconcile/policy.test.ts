@@ -81,7 +81,7 @@ function createWorld(options: { readonly fail?: FailureInjector; readonly maxEnt
 describe("createPolicyMaps", () => {
   it("gives endpoints of one subject one map, and lets each go alone", () => {
     const world = createWorld();
-    world.maps.target.update(world.setRules(80), undefined);
+    void world.maps.target.update(world.setRules(80), undefined);
     world.maps.attach({ id: 7, subject: "300", audit: false });
     world.maps.attach({ id: 8, subject: "300", audit: false });
     assert.equal(world.outer.innerId(7), world.outer.innerId(8));
@@ -93,45 +93,45 @@ describe("createPolicyMaps", () => {
   });
   it("switches a changed policy in as a whole, with a new generation", () => {
     const world = createWorld();
-    world.maps.target.update(world.setRules(80), undefined);
+    void world.maps.target.update(world.setRules(80), undefined);
     world.maps.attach({ id: 7, subject: "300", audit: false });
     const [inner, generation] = [world.outer.innerId(7), world.config.get(7)?.generation ?? 0];
-    world.maps.target.update(world.setRules(80, 443), undefined);
+    void world.maps.target.update(world.setRules(80, 443), undefined);
     assert.notEqual(world.outer.innerId(7), inner);
     assert.equal(world.config.get(7)?.generation, generation + 1);
     assert.deepEqual(world.dump(), world.expected());
   });
   it("does not touch the kernel when new rules mean the same", () => {
     const world = createWorld();
-    world.maps.target.update(world.setRules(80), undefined);
+    void world.maps.target.update(world.setRules(80), undefined);
     world.maps.attach({ id: 7, subject: "300", audit: false });
     const before = [world.outer.innerId(7), world.config.get(7)];
-    world.maps.target.update(world.setRules(80), undefined);
+    void world.maps.target.update(world.setRules(80), undefined);
     assert.deepEqual([world.outer.innerId(7), world.config.get(7)], before);
     assert.equal(world.maps.realized(7)?.revision, 2);
   });
   it("adds identities to the map in use, and judges connections again only when some go", () => {
     const world = createWorld();
-    world.maps.target.update(world.setRules(80), undefined);
+    void world.maps.target.update(world.setRules(80), undefined);
     world.maps.attach({ id: 7, subject: "300", audit: false });
     const [inner, generation] = [world.outer.innerId(7), world.config.get(7)?.generation ?? 0];
-    world.maps.target.update(world.identities({ add: [client(400), client(401)] }), undefined);
+    void world.maps.target.update(world.identities({ add: [client(400), client(401)] }), undefined);
     assert.deepEqual(world.dump(), world.expected());
     assert.deepEqual([world.outer.innerId(7), world.config.get(7)?.generation], [inner, generation]);
-    world.maps.target.update(world.identities({ remove: [NumericIdentity(400)] }), undefined);
+    void world.maps.target.update(world.identities({ remove: [NumericIdentity(400)] }), undefined);
     assert.deepEqual(world.dump(), world.expected());
     assert.deepEqual([world.outer.innerId(7), world.config.get(7)?.generation], [inner, generation + 1]);
   });
   it("locks its endpoints down when a policy does not fit, and lets go when it does again", () => {
     const world = createWorld({ maxEntries: 8 });
-    world.maps.target.update(world.setRules(80), undefined);
+    void world.maps.target.update(world.setRules(80), undefined);
     world.maps.attach({ id: 7, subject: "300", audit: false });
     const many = Array.from({ length: 20 }, (_, i) => client(400 + i));
     assert.throws(() => world.maps.target.update(world.identities({ add: many }), undefined), /do not fit into 8/);
     assert.deepEqual(world.dump(), []);
     assert.deepEqual([world.config.get(7)?.ingressEnforced, world.config.get(7)?.ingressDefaultDeny], [1, 1]);
     assert.match(world.maps.realized(7)?.locked ?? "", /do not fit/);
-    world.maps.target.update(world.identities({ remove: many.slice(2).map(({ id }) => id) }), undefined);
+    void world.maps.target.update(world.identities({ remove: many.slice(2).map(({ id }) => id) }), undefined);
     assert.equal(world.maps.realized(7)?.locked, undefined);
     assert.deepEqual(world.dump(), world.expected());
   });
@@ -182,10 +182,10 @@ describe("createPolicyMaps", () => {
   it("keeps a policy that nobody computes any more until its last endpoint has another", () => {
     const world = createWorld();
     const row = world.setRules(80);
-    world.maps.target.update(row, undefined);
+    void world.maps.target.update(row, undefined);
     world.maps.attach({ id: 7, subject: "300", audit: false });
-    world.maps.target.update({ ...row, key: "301" }, undefined);
-    world.maps.target.remove(row);
+    void world.maps.target.update({ ...row, key: "301" }, undefined);
+    void world.maps.target.remove(row);
     assert.deepEqual(world.dump(), world.expected());
     world.maps.attach({ id: 7, subject: "301", audit: false });
     assert.equal(world.maps.maps, 1);
