@@ -64,7 +64,7 @@ runProgram("coredns", async (signal) => {
   await using scope = new AsyncDisposableStack();
   const cluster = scope.use(openCluster(await loadClusterConfig()));
   const zone = createZone(DOMAIN);
-  startDnsServer({ zone, domain: DOMAIN, port: 53, forward: createForward(nameservers()) });
+  scope.use(await startDnsServer({ zone, domain: DOMAIN, port: 53, forward: createForward(nameservers()) }));
   const services = scope.use(
     startReflector(
       { cluster, log },

@@ -1,5 +1,6 @@
-import { createSocket, type RemoteInfo } from "node:dgram";
-import { createServer, type Socket } from "node:net";
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
+import { type AddressInfo, createServer, type Socket } from "node:net";
 import { type Answer, decode, encode, type Packet, type Question, streamDecode, streamEncode } from "dns-packet";
 import type { Forward } from "./forward.ts";
 import type { Zone } from "./zone.ts";
@@ -21,18 +22,34 @@ const NAME_ERROR = 3;
 const PLAIN_UDP_BYTES = 512;
 const MOST_UDP_BYTES = 1232; // what passes every path unfragmented (DNS flag day 2020)
 
-/** Serves DNS on UDP and TCP, all addresses. Malformed messages are dropped. */
-export function startDnsServer(options: DnsServerOptions): void {
-  const datagrams = createSocket({ type: "udp6", reuseAddr: true });
-  datagrams.on(
-    "message",
-    (message, peer) => void answerDatagram(options, message, peer, (reply) => datagrams.send(reply, peer.port, peer.address)),
-  );
-  datagrams.bind(options.port, "::");
-  createServer((socket) => serveStream(options, socket)).listen(options.port, "::");
+export interface DnsServer extends AsyncDisposable {
+  readonly udpPort: number;
+  readonly tcpPort: number;
 }
 
-async function answerDatagram(options: DnsServerOptions, message: Buffer, _peer: RemoteInfo, send: (reply: Buffer) => void): Promise<void> {
+/** Serves DNS on UDP and TCP, all addresses. Malformed messages are dropped. Rejects when the port is taken. */
+export async function startDnsServer(options: DnsServerOptions): Promise<DnsServer> {
+  const datagrams = createSocket({ type: "udp6" });
+  datagrams.on("message", (message, peer) => {
+    // A client that has gone gets no answer; that is its own affair.
+    const send = (reply: Buffer) => datagrams.send(reply, peer.port, peer.address, () => undefined);
+    void answerDatagram(options, message, send);
+  });
+  const streams = createServer((socket) => serveStream(options, socket));
+  datagrams.bind(options.port, "::");
+  streams.listen(options.port, "::");
+  await Promise.all([once(datagrams, "listening"), once(streams, "listening")]);
+  return {
+    udpPort: datagrams.address().port,
+    tcpPort: (streams.address() as AddressInfo).port,
+    async [Symbol.asyncDispose]() {
+      datagrams.close();
+      await new Promise((resolve) => streams.close(resolve));
+    },
+  };
+}
+
+async function answerDatagram(options: DnsServerOptions, message: Buffer, send: (reply: Buffer) => void): Promise<void> {
   const query = parse(message);
   if (!query) return;
   const reply = await answer(options, query, message);
