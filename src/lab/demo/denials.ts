@@ -26,7 +26,12 @@ export interface DeniedFlow {
   readonly ingress_denied_by?: readonly PolicyRef[];
   readonly egress_denied_by?: readonly PolicyRef[];
   /** Our own addition to a flow: what decided, and what came nearest. */
-  readonly extensions?: { readonly lines?: readonly string[] };
+  readonly extensions?: { readonly lines?: readonly string[]; readonly nearest?: readonly NearMiss[] };
+}
+
+interface NearMiss {
+  readonly rule?: PolicyRef & { readonly index?: number };
+  readonly reasons?: readonly string[];
 }
 
 const PATIENCE_MS = 2_000;
@@ -69,9 +74,17 @@ function describe(flow: DeniedFlow): string {
     ? `HTTP ${flow.l7.http.method} refused`
     : `${(flow.traffic_direction ?? "").toLowerCase()} to port ${port}`;
   const names = [...new Set(policiesOf(flow).map(({ namespace, name }) => (namespace ? `${namespace}/${name}` : (name ?? ""))))].join(", ");
+  const nearest = formatNearest(flow.extensions?.nearest?.[0]);
   const line = flow.extensions?.lines?.[0]?.replace(/^.*?: /, "").replaceAll(/Cilium(Clusterwide)?NetworkPolicy /g, "");
   if (line === undefined) return `${what}: ${names ? `denied by ${names}` : (flow.drop_reason_desc ?? "no policy allows it")}`;
-  return `${what}: ${line}${names === "" || policiesOf(flow).some(({ name = "" }) => line.includes(name)) ? "" : `: ${names}`}`;
+  return `${what}: ${line}${names === "" || policiesOf(flow).some(({ name = "" }) => line.includes(name)) ? "" : `: ${names}`}${nearest}`;
+}
+
+/** The rule that came nearest to allowing it; rule 0 is not written into JSON. */
+function formatNearest(miss: NearMiss | undefined): string {
+  if (!miss?.rule) return "";
+  const { namespace, name, index = 0 } = miss.rule;
+  return `; nearest is ${namespace ? `${namespace}/` : ""}${name} rule ${index}: ${(miss.reasons ?? []).join("; ")}`;
 }
 
 async function deniedFlows(roots: readonly string[], since: Date): Promise<DeniedFlow[]> {
