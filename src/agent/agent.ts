@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { replayDeleteQueue } from "#cni/delete-queue.ts";
 import { installPlugin, writeConflist } from "#cni/install.ts";
 import { startCniServer } from "#cni/server.ts";
@@ -7,11 +7,11 @@ import { type Cluster, openCluster } from "#k8s/client.ts";
 import { loadClusterConfig } from "#k8s/config.ts";
 import { createHealth } from "#runtime/health.ts";
 import { startInterval, startJob } from "#runtime/job.ts";
-import { createLogger } from "#runtime/logger.ts";
+import { createLogger, type LogLevel } from "#runtime/logger.ts";
 import { aborted } from "#runtime/scope.ts";
 import { type AgentConfig, nodeNameOf } from "./config.ts";
 import { createCounters } from "./counters.ts";
-import { startEdges } from "./edges.ts";
+import { type EdgeDeps, startEdges } from "./edges.ts";
 import { createEndpointControl } from "./endpoint-control.ts";
 import { openKernel } from "./kernel.ts";
 import { startLoops } from "./loops.ts";
@@ -27,7 +27,7 @@ import { createState } from "./state.ts";
 export async function runAgent(config: AgentConfig, signal: AbortSignal): Promise<void> {
   await using scope = new AsyncDisposableStack();
   const started = performance.now();
-  const log = createLogger("cilium-agent", config["log-level"] === "" ? {} : { level: config["log-level"] as "info" });
+  const log = createLogger("cilium-agent", config["log-level"] === "" ? {} : { level: config["log-level"] as LogLevel });
   const health = createHealth();
   const nodeName = nodeNameOf(config);
   const phase = createPhase();
@@ -35,76 +35,72 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal): Promis
   // What we know.
   const cluster = scope.use(openCluster(await loadClusterConfig({ kubeconfig: config["k8s-kubeconfig-path"] || undefined })));
   const state = createState({ cluster, log }, config, nodeName);
-  const restored = state.endpoints.expect("restored endpoints");
-  const decided = state.ipcache.expect("the first policies");
+  const sources = { restored: state.endpoints.expect("restored endpoints"), decided: state.ipcache.expect("the first policies") };
   const isOwnNode = (ip: string) => state.nodes.table.get(nodeName)?.internalIps.some((address) => address === ip) ?? false;
   const reflectors = scope.use(startReflectors({ cluster, log: log.child("k8s"), state }, { nodeName, isOwnNode }));
   await Promise.race([reflectors.nodesSynced, aborted(signal)]);
-
-  const kubernetes = await kubernetesVersion(cluster);
 
   // Who we are, and what of us is in the kernel.
   const self = await waitForSelf({ nodes: state.nodes.table, log, signal }, config, nodeName);
   if (!self) return;
   const kernel = scope.use(openKernel({ log }, config, self));
   kernel.restoreIdentities(state);
-  const [hub, counters] = [createMonitorHub(), createCounters()];
-  const proxy = scope.use(
-    startProxyClient({ log: log.child("proxy"), onAccess: hub.access, onLost: hub.proxyLost }, { path: config["proxy-socket-path"] }),
-  );
-  const loops = scope.use(
-    startLoops(
-      {
-        log,
-        health,
-        state,
-        datapath: kernel.datapath,
-        netlink: kernel.netlink,
-        cluster,
-        proxy,
-        self,
-        hub,
-        counters,
-        isRestored: () => phase.is !== "starting",
-      },
-      config,
-    ),
-  );
-  const control = createEndpointControl(
-    { log: log.child("endpoint"), state, kernel, loops, hub, counters, unavailable: phase.unavailable },
-    config,
-  );
-  scope.use(await startEdges({ log, health, state, kernel, loops, proxy, hub, counters, control, self, phase, kubernetes }, config));
 
-  // What was there before us. Its policies are computed first; until then the kernel keeps what it has.
+  // What runs by itself, and what is asked from outside.
+  const [hub, counters] = [createMonitorHub(), createCounters()];
+  const { access: onAccess, proxyLost: onLost } = hub;
+  const proxy = scope.use(startProxyClient({ log: log.child("proxy"), onAccess, onLost }, { path: config["proxy-socket-path"] }));
+  const { datapath, netlink } = kernel;
+  const isRestored = () => phase.is !== "starting";
+  const loops = scope.use(startLoops({ log, health, state, datapath, netlink, cluster, proxy, self, hub, counters, isRestored }, config));
+  const endpointDeps = { log: log.child("endpoint"), state, kernel, loops, hub, counters, unavailable: phase.unavailable };
+  const control = createEndpointControl(endpointDeps, config);
+  const kubernetes = await kubernetesVersion(cluster);
+  const agent: Agent = { log, health, cluster, state, kernel, loops, proxy, hub, counters, control, self, phase, kubernetes };
+  scope.use(await startEdges(agent, config));
+
   await Promise.race([reflectors.synced, aborted(signal)]);
   if (signal.aborted) return;
+  await takeOver(agent, sources);
+  const replayed = await admitPods(agent, config, scope);
+  log.info("agent ready", { node: nodeName, endpoints: state.endpoints.size, replayed, ms: Math.round(performance.now() - started) });
+  await aborted(signal);
+}
+
+interface Agent extends EdgeDeps {
+  readonly cluster: Cluster;
+}
+
+/**
+ * From the agent before us, or from nothing: the policies of the endpoints that are there are computed and written before any
+ * program or map entry of before is touched.
+ */
+async function takeOver({ state, kernel, loops, control, phase }: Agent, sources: { restored: () => void; decided: () => void }) {
   await control.restoreAll();
-  restored();
+  sources.restored();
   phase.is = "restored";
   state.controller.start();
   await loops.pipeline.settled();
-  // Only now do the policies' address blocks have their say: a prune before would take what their flows live by.
-  decided();
-  await Promise.race([loops.reconcilers.ipcache.pruned, aborted(signal)]);
+  // Only now have the policies' address blocks had their say: a prune before would take what their flows live by.
+  sources.decided();
+  await loops.reconcilers.ipcache.pruned;
   kernel.releaseRestored(state);
   loops.settledOnce();
-
-  // Our programs take over from those before us, then pods may come.
   control.attachAll();
   kernel.attachNode();
+}
+
+/** Opens the node for new pods; the conflist comes last, since it is what runtimes wait for. Resolves with the DELs made up for. */
+async function admitPods(agent: Agent, config: AgentConfig, scope: AsyncDisposableStack): Promise<number> {
+  const { log, health, cluster, self, state, kernel, control, phase } = agent;
+  const collect = () => kernel.collectConntrack();
   scope.use(
     startJob({ log, health }, { name: "ciliumnode", run: () => publishNode(cluster, self, kernel.routers, state.nodes.self().node) }),
   );
-  scope.use(
-    startInterval(
-      { log, health },
-      { name: "conntrack-gc", intervalMs: config["conntrack-gc-interval"], run: () => kernel.collectConntrack() },
-    ),
-  );
+  scope.use(startInterval({ log, health }, { name: "conntrack-gc", intervalMs: config["conntrack-gc-interval"], run: collect }));
   scope.use(control.follow());
   phase.is = "ready";
-  const replayed = await replayDeleteQueue({ attachments: control, log }, join(config["state-dir"], "..", "deleteQueue"));
+  const replayed = await replayDeleteQueue({ attachments: control, log }, join(dirname(config["cni-socket-path"]), "deleteQueue"));
   scope.use(await startCniServer({ attachments: control, log: log.child("cni") }, { path: config["cni-socket-path"] }));
   const installation = cniInstallation(config);
   if (installation) {
@@ -112,8 +108,7 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal): Promis
     const install = async () => void writeConflist(installation);
     scope.use(startInterval({ log, health }, { name: "cni-config", intervalMs: 5_000, run: install }));
   }
-  log.info("agent ready", { node: nodeName, endpoints: state.endpoints.size, replayed, ms: Math.round(performance.now() - started) });
-  await aborted(signal);
+  return replayed;
 }
 
 /** The server's own words, for the status; empty when it does not tell. */
