@@ -89,6 +89,20 @@ describe("malformed packets", () => {
     );
   });
 
+  it("a length beyond the end is refused even where everything is allowed", async () => {
+    await using open = openDatapath();
+    const [a, b] = [open.addPod("a", CLIENT), open.addPod("b", SERVER)];
+    for (const [family, offset] of [
+      ["ipv4", 16],
+      ["ipv6", 18],
+    ] as const) {
+      const bytes = Uint8Array.from(buildPacket({ ...udp(a, b, family, [1, 2]), ethernet: { source: a.mac, destination: a.nodeMac } }));
+      const view = new DataView(bytes.buffer);
+      view.setUint16(offset, view.getUint16(offset) + 1);
+      assert.equal((await open.run("cil_from_container", bytes, { ifindex: a.ifindex })).reason, "INVALID_PACKET", family);
+    }
+  });
+
   it("lengths that lie", async () => {
     for (const [offset, value] of [
       [16, 0],

@@ -180,6 +180,7 @@ describe("what a pod may send as itself", () => {
         assert.equal(ip?.destination, client.ipv6);
         assert.equal(ip?.ttl, 255);
         assert.equal(message?.type, 136);
+        assert.equal(outcome.bytes[58], 0xe0, "router, solicited, override");
         assert.deepEqual([...payload.subarray(16)], [2, 1, ...macToBytes(client.nodeMac)]);
         if (!ip) throw new Error("no IP");
         assert.equal(transportChecksum(ip, 58, outcome.bytes.subarray(54)), 0);
