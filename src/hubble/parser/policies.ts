@@ -1,6 +1,7 @@
 import { type Flow, TrafficDirection } from "#api/gen/flow/flow_pb.ts";
 import type { Denial, DenialQuestion, Names, PolicyNames } from "../names.ts";
 import { explanationAny } from "./explanation.ts";
+import { suggestFix } from "./fix.ts";
 import { policyMessages } from "./messages.ts";
 
 const KEPT_ANSWERS = 4096;
@@ -49,8 +50,10 @@ function askDenial(names: Names, question: DenialQuestion, reason: number, cooki
   const byCookie = names.policiesOf(cookie);
   const explained = names.explainDenial(question);
   if (explained === undefined) return { policies: byCookie, lines: [], nearest: [] };
-  const policies = reason === DENY_RULE && byCookie.length > 0 ? byCookie : explained.policies.length > 0 ? explained.policies : byCookie;
-  return { ...explained, policies };
+  const denyRule = reason === DENY_RULE && byCookie.length > 0;
+  const policies = denyRule || explained.policies.length === 0 ? byCookie : explained.policies;
+  const fix = explained.fix ?? suggestFix(names, question, reason === DENY_RULE ? policies : []);
+  return { ...explained, policies, ...(fix === undefined ? {} : { fix }) };
 }
 
 /** Writes the rules into `*_allowed_by` of the flow's direction. */
