@@ -79,14 +79,17 @@ function nearMisses(repo: Repository, cache: SelectorCache, policy: EndpointPoli
     .map(({ rule, peer: peerReasons, port }) => ({ origin: rule.origin, reasons: [...peerReasons, ...port] }));
 }
 
-/** A rule like `ingress: [{}]` is there to deny by default; it is no near miss. */
+/**
+ * A rule that fits neither the peer nor the port is not near, and one like `ingress: [{}]` is there to deny by default.
+ */
 function isWorthNaming({ rule, peer, port }: Miss): boolean {
-  return peer.length + port.length > 0 && rule.peers.some((one) => !one.none);
+  const partly = (peer.length === 0) !== (port.length === 0);
+  return partly && rule.peers.some((one) => !one.none);
 }
 
 /** The right peer on another port is nearer than another peer on the right port; each further label that differs adds to it. */
 function distance({ peer, port }: Miss): number {
-  return (peer.length > 0 ? 2 + peer.length : 0) + (port.length > 0 ? 1 : 0) + (peer.length > 0 && port.length > 0 ? 10 : 0);
+  return port.length > 0 ? 1 : 1 + peer.length;
 }
 
 function peerText(cache: SelectorCache, identity: NumericIdentity): string {

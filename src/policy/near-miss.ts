@@ -35,6 +35,11 @@ function reasonsOf(peer: PeerSelector, labels: LabelSet, prefix: Prefix | undefi
   }
   const excepted = prefix === undefined ? undefined : peer.except.find((one) => prefixContains(one, prefix));
   if (excepted !== undefined) return [`the address is in the exception ${excepted}`];
+  const outside = labels.texts.find((text) => text.startsWith("reserved:"));
+  const wantsPod = peer.requirements.some(
+    ({ source, operator }) => source !== "reserved" && operator !== "DoesNotExist" && operator !== "NotIn",
+  );
+  if (outside !== undefined && wantsPod) return [`needs a pod, is ${outside}`];
   const reasons = unmet(selectorOf(peer.requirements), labels);
   return reasons.length > 0 ? reasons : ["the peer is outside what the rule selects"];
 }
