@@ -4,6 +4,9 @@ import type { EndpointNames, Names } from "../names.ts";
 import { portsOf } from "./layer4.ts";
 import { endpointMessage, serviceMessage } from "./messages.ts";
 
+/** What an address is that nobody knows, a ClusterIP for instance. */
+const WORLD = 2;
+
 /** One end of a flow as the event knows it. 0 and "" stand for unknown. */
 export interface FlowEnd {
   readonly ip: string;
@@ -19,7 +22,7 @@ export interface FlowEnd {
 export function resolveEndpoint(names: Names, end: FlowEnd): Endpoint {
   const byIp = end.ip === "" ? undefined : names.endpointByIp(end.ip);
   const found = byIp ?? (end.ip === "" && end.endpointId !== 0 ? names.endpointById(end.endpointId) : undefined);
-  const identity = end.identity || found?.identity || names.identityByIp(end.ip) || 0;
+  const identity = end.identity || found?.identity || names.identityByIp(end.ip) || (end.ip === "" ? 0 : WORLD);
   return endpointMessage(identity, labelsOf(names, identity, found), found);
 }
 
