@@ -93,6 +93,41 @@ describe("startReconciler", () => {
   });
 });
 
+describe("a reconciler with a prune interval", () => {
+  it("repairs what somebody else changed in the target", async () => {
+    const rows = createRows();
+    const { world, target } = createTarget();
+    await using reconciler = startReconciler(deps, { name: "rows", table: rows, target, retry, pruneIntervalMs: 5 });
+    rows.set({ key: 1, value: "a" });
+    await reconciler.pruned;
+    world.set(1, "changed");
+    world.set(2, "a stray");
+    for (let tries = 0; tries < 200 && (world.get(1) !== "a" || world.has(2)); tries++)
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    assert.deepEqual([...world], [[1, "a"]]);
+  });
+  it("removes what a failed removal left when the key has a new row", async () => {
+    const rows = createRows();
+    const seen: string[] = [];
+    let broken = true;
+    const target: Target<Row> = {
+      update: (row, previous) => void seen.push(`${row.value} after ${previous?.value}`),
+      remove() {
+        if (broken) throw new Error("busy");
+      },
+    };
+    await using reconciler = startReconciler(deps, { name: "rows", table: rows, target, retry: { initial: 50, max: 50 } });
+    rows.set({ key: 1, value: "a" });
+    await reconciler.reconciled(rows.revision);
+    rows.delete(1);
+    await assert.rejects(reconciler.reconciled(rows.revision, AbortSignal.timeout(20)), /timeout/i);
+    broken = false;
+    rows.set({ key: 1, value: "b" });
+    await reconciler.reconciled(rows.revision);
+    assert.deepEqual(seen, ["a after undefined", "b after a"]);
+  });
+});
+
 describe("startPipeline", () => {
   it("runs the steps in order, and again when one made work for an earlier one", async () => {
     const order: string[] = [];

@@ -2,10 +2,10 @@ import { type Backoff, createBackoff } from "#runtime/backoff.ts";
 import { errorMessage } from "#runtime/errors.ts";
 import type { Health } from "#runtime/health.ts";
 import type { Logger } from "#runtime/logger.ts";
-import type { Change } from "#statedb/changes.ts";
+import type { Change, Observer } from "#statedb/changes.ts";
 import { DONE } from "#statedb/status.ts";
 import type { Key, Table } from "#statedb/table.ts";
-import { type Step, startPipeline } from "./pipeline.ts";
+import { type Pipeline, type Step, startPipeline } from "./pipeline.ts";
 import { createWaiters } from "./wait.ts";
 
 /** Where rows go. All three are idempotent and throw when the world fails; removing what is not there is success. */
@@ -30,7 +30,7 @@ export interface ReconcilerOptions<T> {
   readonly target: Target<T>;
   /** Waiting time before a failed row is tried again, milliseconds. */
   readonly retry?: { readonly initial: number; readonly max: number };
-  /** Prunes again this often, milliseconds, to repair what others changed; 0 (default): only once. */
+  /** Prunes and writes all rows again this often, milliseconds, to repair what others changed; 0 (default): prunes once. */
   readonly pruneIntervalMs?: number;
 }
 
@@ -64,126 +64,173 @@ interface Attempt<T> {
 
 /** A reconciler that runs by itself. Disposing stops it and leaves the target as it is. */
 export function startReconciler<T>(deps: ReconcilerDeps, options: ReconcilerOptions<T>): Reconciler {
-  const reconciler = createReconciler(deps, options);
-  const pipeline = startPipeline(deps, [reconciler]);
-  return {
-    ...reconciler,
-    get failing() {
-      return reconciler.failing;
-    },
-    async [Symbol.asyncDispose]() {
-      await pipeline[Symbol.asyncDispose]();
-      await reconciler[Symbol.asyncDispose]();
-    },
-  };
+  const reconciler = new TableReconciler(deps, options);
+  reconciler.runWith(startPipeline(deps, [reconciler]));
+  return reconciler;
 }
 
 /** A reconciler as a step of a pipeline. */
 export function createReconciler<T>(deps: ReconcilerDeps, options: ReconcilerOptions<T>): Reconciler {
-  const { name, table, target, retry = { initial: 20, max: 10_000 }, pruneIntervalMs = 0 } = options;
-  const observer = table.observe();
-  const outstanding = new Map<Key, Attempt<T>>();
-  const waiters = createWaiters();
-  const afterRun = createWaiters();
-  let runs = 0;
-  const pruned = Promise.withResolvers<void>();
-  let wake = () => {};
-  let pruneDue = false;
-  let timer: NodeJS.Timeout | undefined;
-  let pruneTimer: NodeJS.Timeout | undefined;
-  let disposed = false;
+  return new TableReconciler(deps, options);
+}
 
-  const requestPrune = () => {
-    pruneDue = true;
-    wake();
-  };
-  table.initialized.then(() => {
-    if (!disposed) requestPrune();
-  }, requestPrune);
+class TableReconciler<T> implements Reconciler {
+  readonly name: string;
+  readonly pruned: Promise<void>;
+  readonly #deps: ReconcilerDeps;
+  readonly #options: ReconcilerOptions<T>;
+  readonly #retry: { readonly initial: number; readonly max: number };
+  readonly #observer: Observer<T>;
+  readonly #outstanding = new Map<Key, Attempt<T>>();
+  readonly #waiters = createWaiters();
+  readonly #afterRun = createWaiters();
+  readonly #pruned = Promise.withResolvers<void>();
+  #runs = 0;
+  #wake = () => {};
+  #prunes = 0;
+  #pruneDue = false;
+  #retryTimer: NodeJS.Timeout | undefined;
+  #pruneTimer: NodeJS.Timeout | undefined;
+  #pipeline: Pipeline | undefined;
+  #disposed = false;
 
-  const attempt = async (key: Key, item: Attempt<T>) => {
+  constructor(deps: ReconcilerDeps, options: ReconcilerOptions<T>) {
+    this.#deps = deps;
+    this.#options = options;
+    this.name = options.name;
+    this.pruned = this.#pruned.promise;
+    this.#retry = options.retry ?? { initial: 20, max: 10_000 };
+    this.#observer = options.table.observe();
+    const listed = () => this.#requestPrune();
+    options.table.initialized.then(listed, listed);
+  }
+
+  get failing(): number {
+    return this.#outstanding.size;
+  }
+
+  runWith(pipeline: Pipeline): void {
+    this.#pipeline = pipeline;
+  }
+
+  onWork(wake: () => void): void {
+    this.#wake = wake;
+    this.#observer.onReady(wake);
+    if (this.#pruneDue) wake();
+  }
+
+  async run(): Promise<void> {
+    if (this.#disposed) return;
+    this.#take();
+    const now = performance.now();
+    for (const [key, item] of [...this.#outstanding]) if (item.retryAt <= now) await this.#attempt(key, item);
+    if (this.#outstanding.size === 0) this.#deps.health?.set(`reconciler-${this.name}`, "ok");
+    if (this.#pruneDue) await this.#prune();
+    this.#scheduleRetry();
+    this.#runs += 1;
+    this.#afterRun.release(this.#runs);
+    if (!this.#observer.hasChanges) this.#waiters.release(this.#lowest());
+  }
+
+  reconciled(revision: number, signal?: AbortSignal): Promise<void> {
+    const isIdle = !this.#observer.hasChanges && this.#lowest() > revision;
+    return isIdle ? Promise.resolve() : this.#waiters.wait(revision, signal);
+  }
+
+  async rowReconciled(key: Key, signal?: AbortSignal): Promise<void> {
+    while (this.#observer.hasChanges || this.#outstanding.has(key)) await this.#afterRun.wait(this.#runs, signal);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#disposed = true;
+    clearTimeout(this.#retryTimer);
+    clearTimeout(this.#pruneTimer);
+    await this.#pipeline?.[Symbol.asyncDispose]();
+    this.#observer[Symbol.dispose]();
+  }
+
+  #take(): void {
+    for (const change of this.#observer.take()) {
+      // What was to be removed and failed is still there, also when the key has a new row by now.
+      const previous = change.previous ?? this.#outstanding.get(change.key)?.change.previous;
+      this.#outstanding.set(change.key, { change: { ...change, previous }, backoff: undefined, attempts: 0, retryAt: 0 });
+    }
+  }
+
+  async #attempt(key: Key, item: Attempt<T>): Promise<void> {
+    const { table, target } = this.#options;
     const { row, previous, revision } = item.change;
     const operation = row === undefined ? "remove" : "update";
     try {
       const result = row === undefined ? previous && target.remove(previous) : target.update(row, previous);
       if (result) await result;
-      deps.onAttempt?.(name, operation, true);
-      outstanding.delete(key);
+      this.#deps.onAttempt?.(this.name, operation, true);
+      this.#outstanding.delete(key);
       if (row !== undefined) table.setStatus(key, revision, DONE);
     } catch (thrown) {
-      deps.onAttempt?.(name, operation, false);
-      item.backoff ??= createBackoff(retry);
-      item.attempts += 1;
-      item.retryAt = performance.now() + item.backoff.next();
-      const message = errorMessage(thrown);
-      table.setStatus(key, revision, { kind: "error", message, attempts: item.attempts });
-      deps.log.warn("row not realized, retrying", { table: name, key, operation, attempts: item.attempts, error: message });
-      deps.health?.set(`reconciler-${name}`, "degraded", `${key}: ${message}`);
+      this.#deps.onAttempt?.(this.name, operation, false);
+      this.#fail(key, item, operation, errorMessage(thrown));
     }
-  };
-  const prune = async () => {
-    pruneDue = false;
+  }
+
+  #fail(key: Key, item: Attempt<T>, operation: string, message: string): void {
+    item.backoff ??= createBackoff(this.#retry);
+    item.attempts += 1;
+    item.retryAt = performance.now() + item.backoff.next();
+    const { attempts } = item;
+    this.#options.table.setStatus(key, item.change.revision, { kind: "error", message, attempts });
+    this.#deps.log.warn("row not realized, retrying", { table: this.name, key, operation, attempts, error: message });
+    this.#deps.health?.set(`reconciler-${this.name}`, "degraded", `${key}: ${message}`);
+  }
+
+  #requestPrune(): void {
+    if (this.#disposed) return;
+    this.#pruneDue = true;
+    this.#wake();
+  }
+
+  async #prune(): Promise<void> {
+    const { table, target, pruneIntervalMs = 0 } = this.#options;
+    this.#pruneDue = false;
     try {
       const result = target.prune?.(table.list());
       if (result) await result;
-      deps.onAttempt?.(name, "prune", true);
-      pruned.resolve();
-      if (pruneIntervalMs > 0) pruneTimer = setTimeout(requestPrune, pruneIntervalMs).unref();
+      this.#deps.onAttempt?.(this.name, "prune", true);
+      this.#prunes += 1;
+      if (this.#prunes > 1) await this.#rewrite();
+      this.#pruned.resolve();
+      if (pruneIntervalMs > 0) this.#pruneTimer = setTimeout(() => this.#requestPrune(), pruneIntervalMs).unref();
     } catch (thrown) {
-      deps.onAttempt?.(name, "prune", false);
-      deps.log.warn("prune failed, retrying", { table: name, error: errorMessage(thrown) });
-      deps.health?.set(`reconciler-${name}`, "degraded", errorMessage(thrown));
-      pruneTimer = setTimeout(requestPrune, retry.initial);
+      this.#deps.onAttempt?.(this.name, "prune", false);
+      this.#deps.log.warn("prune failed, retrying", { table: this.name, error: errorMessage(thrown) });
+      this.#deps.health?.set(`reconciler-${this.name}`, "degraded", errorMessage(thrown));
+      this.#pruneTimer = setTimeout(() => this.#requestPrune(), this.#retry.initial);
     }
-  };
-  const drain = async () => {
-    for (const change of observer.take()) {
-      outstanding.set(change.key, { change, backoff: undefined, attempts: 0, retryAt: 0 });
-    }
-    const now = performance.now();
-    for (const [key, item] of [...outstanding]) if (item.retryAt <= now) await attempt(key, item);
-  };
-  const scheduleRetry = () => {
-    clearTimeout(timer);
-    timer = undefined;
-    const next = Math.min(...[...outstanding.values()].map((item) => item.retryAt));
-    if (Number.isFinite(next)) timer = setTimeout(wake, Math.max(1, next - performance.now()));
-  };
-  const lowest = () => Math.min(...[...outstanding.values()].map(({ change }) => change.revision));
+  }
 
-  return {
-    name,
-    pruned: pruned.promise,
-    get failing() {
-      return outstanding.size;
-    },
-    onWork(fn) {
-      wake = fn;
-      observer.onReady(fn);
-      if (pruneDue) fn();
-    },
-    async run() {
-      if (disposed) return;
-      await drain();
-      if (outstanding.size === 0) deps.health?.set(`reconciler-${name}`, "ok");
-      if (pruneDue && outstanding.size === 0) await prune();
-      scheduleRetry();
-      runs += 1;
-      afterRun.release(runs);
-      if (!observer.hasChanges) waiters.release(outstanding.size === 0 ? Number.POSITIVE_INFINITY : lowest());
-    },
-    reconciled(revision, signal) {
-      const idle = !observer.hasChanges && (outstanding.size === 0 || lowest() > revision);
-      return idle ? Promise.resolve() : waiters.wait(revision, signal);
-    },
-    async rowReconciled(key, signal) {
-      while (observer.hasChanges || outstanding.has(key)) await afterRun.wait(runs, signal);
-    },
-    async [Symbol.asyncDispose]() {
-      disposed = true;
-      clearTimeout(timer);
-      clearTimeout(pruneTimer);
-      observer[Symbol.dispose]();
-    },
-  };
+  /** Writes every row that is realized once more: somebody else may have changed the target. */
+  async #rewrite(): Promise<void> {
+    for (const row of [...this.#options.table.list()]) {
+      const result = this.#options.target.update(row, row);
+      if (result) await result;
+    }
+  }
+
+  #scheduleRetry(): void {
+    clearTimeout(this.#retryTimer);
+    const next = lowestOf(this.#outstanding.values(), ({ retryAt }) => retryAt);
+    if (Number.isFinite(next)) this.#retryTimer = setTimeout(() => this.#wake(), Math.max(1, next - performance.now()));
+  }
+
+  /** The oldest revision that is not realized; infinity when all are. */
+  #lowest(): number {
+    return lowestOf(this.#outstanding.values(), ({ change }) => change.revision);
+  }
+}
+
+/** Infinity for no items. */
+function lowestOf<T>(items: Iterable<T>, value: (item: T) => number): number {
+  let lowest = Number.POSITIVE_INFINITY;
+  for (const item of items) lowest = Math.min(lowest, value(item));
+  return lowest;
 }

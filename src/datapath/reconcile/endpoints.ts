@@ -23,18 +23,23 @@ export function createEndpointTarget(
   { kernel, policies }: { readonly kernel: EndpointKernel; readonly policies: PolicyMaps },
   config: { readonly auditMode: () => boolean },
 ): SyncTarget<Endpoint> {
-  const remove = (row: Endpoint) => {
+  const removeEntries = (row: Endpoint) => {
     for (const address of addressesOf(row)) {
       const key = addr16(addressToBytes(address));
       // The address may be another endpoint's by now.
       if (kernel.byAddress.get(key)?.lxcId === row.id) kernel.byAddress.delete(key);
     }
     if (kernel.byInterface.get(row.interface.index)?.lxcId === row.id) kernel.byInterface.delete(row.interface.index);
+  };
+  const remove = (row: Endpoint) => {
+    removeEntries(row);
     policies.detach(row.id);
   };
   return {
-    update(row) {
+    update(row, previous) {
       const { identity } = row;
+      // The number of an endpoint that went, given again before its entries could be removed.
+      if (previous && previous.interface.index !== row.interface.index) removeEntries(previous);
       if (identity === undefined) {
         remove(row);
         return;
