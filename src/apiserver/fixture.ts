@@ -13,13 +13,17 @@ export interface TestServer extends AsyncDisposable {
 /** Starts a server for one test; without listeners unless they are given. */
 export async function startTestServer(config: Partial<ApiServerConfig> = {}): Promise<TestServer> {
   const directory = mkdtempSync(join(tmpdir(), "cilia-apiserver-"));
-  const api = await startApiServer({ log: silentLogger }, { directory, listeners: [], ...config });
+  const remove = () => rmSync(directory, { recursive: true, force: true });
+  const api = await startApiServer({ log: silentLogger }, { directory, listeners: [], ...config }).catch((thrown: unknown) => {
+    remove();
+    throw thrown;
+  });
   return {
     api,
     directory,
     async [Symbol.asyncDispose]() {
       await api[Symbol.asyncDispose]();
-      rmSync(directory, { recursive: true, force: true });
+      remove();
     },
   };
 }

@@ -261,6 +261,16 @@ describe("a watch", () => {
   });
 });
 
+describe("a second server on the same port", () => {
+  it("is refused with an advice, and leaves nothing behind", async () => {
+    const port = server.api.addresses[0]?.port ?? 0;
+    await assert.rejects(
+      startTestServer({ listeners: [{ host: "127.0.0.1", port }] }),
+      /cannot listen on 127.0.0.1:\d+: it is in use; stop what uses it/,
+    );
+  });
+});
+
 describe("paths", () => {
   const cases: readonly [path: string, route: object | undefined][] = [
     ["/api/v1/pods", { group: "", version: "v1", resource: "pods", watch: false }],

@@ -2,6 +2,7 @@ import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
+import { ApiError } from "../errors.ts";
 import type { Pki } from "../pki/pki.ts";
 
 /** Where to listen: an address of this network namespace, or a bound TCP socket made elsewhere. */
@@ -58,12 +59,18 @@ export async function listen(pki: Pki, listeners: readonly Listener[], handlers:
 
 function bind(server: Server, listener: Listener): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once("error", reject);
+    server.once("error", (error: NodeJS.ErrnoException) => reject(listenError(listener, error)));
     server.listen("fd" in listener ? { fd: listener.fd } : { host: listener.host, port: listener.port }, () => {
-      server.off("error", reject);
+      server.removeAllListeners("error");
       resolve();
     });
   });
+}
+
+function listenError(listener: Listener, error: NodeJS.ErrnoException): ApiError {
+  const where = "fd" in listener ? `${listener.address}:${listener.port} (socket ${listener.fd})` : `${listener.host}:${listener.port}`;
+  const advice = error.code === "EADDRINUSE" ? "it is in use; stop what uses it or choose another port" : error.message;
+  return new ApiError(500, "CannotListen", `cannot listen on ${where}: ${advice}`, undefined, { cause: error });
 }
 
 function close(server: Server): Promise<void> {
