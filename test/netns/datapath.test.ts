@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFile, execFileSync } from "node:child_process";
 import { after, before, describe, it } from "node:test";
-import { ask, dial, type Family, RealNode, type RealPod, serve, TinyProxy } from "./nodes.ts";
+import { promisify } from "node:util";
+import { ask, dial, echo, type Family, RealNode, type RealPod, serve, TinyProxy } from "./nodes.ts";
 
-const TCP = 6;
+const BULK = 16 * 1024 * 1024;
+const [TCP, UDP] = [6, 17];
 const INGRESS_PROXY = 10001;
 const EGRESS_PROXY = 10002;
 const FROM_INGRESS_PROXY = 0xa00;
@@ -11,6 +13,7 @@ const FROM_EGRESS_PROXY = 0xb00;
 const [CLIENT, SERVER] = [10001, 10002];
 
 const families: readonly Family[] = ["ipv4", "ipv6"];
+const DATAGRAM = new URL("datagram.pl", import.meta.url).pathname;
 const PING = new URL("ping.pl", import.meta.url).pathname;
 const any = { "0": "0.0.0.0", "1": "::" } as const;
 
@@ -32,7 +35,9 @@ describe("real traffic through the programs", () => {
     far = nodes[1].addPod("c", SERVER);
     for (const node of nodes) node.learn(nodes);
     for (const pod of [near, far]) {
-      for (const host of Object.values(any)) servers.push(await serve(pod.netns, pod.name, host, 80));
+      for (const host of Object.values(any)) {
+        servers.push(await serve(pod.netns, pod.name, host, 80), await echo(pod.netns, host, 53));
+      }
     }
     for (const host of Object.values(any)) servers.push(await serve(nodes[0].netns, "host", host, 8080));
     proxies = nodes.map((node) => new TinyProxy(node));
@@ -62,6 +67,10 @@ describe("real traffic through the programs", () => {
     socket.destroy();
     return answer;
   };
+  const datagramTo = async (address: string, port: number, size: number, ttl = 64): Promise<string> => {
+    const args = [`--net=${client.netns.path}`, "perl", DATAGRAM, address, String(port), String(size), String(ttl)];
+    return (await promisify(execFile)("nsenter", args)).stdout.trim();
+  };
   const ping = (from: RealPod, address: string): boolean => {
     try {
       execFileSync("nsenter", [`--net=${from.netns.path}`, "perl", PING, address], { stdio: "ignore" });
@@ -80,6 +89,37 @@ describe("real traffic through the programs", () => {
         reset();
         assert.equal(await talk(target(), family), `${target().name}:${client[family]}:hello`);
         assert.ok(ping(client, target()[family]));
+      });
+
+      it(`datagrams reach ${where}, in fragments too, and its errors come back through a closed policy: ${family}`, async () => {
+        reset();
+        client.node.maps.setPolicy(client, { ingress: [], egress: [{ peer: SERVER, protocol: UDP }] });
+        assert.equal(await datagramTo(target()[family], 53, 100), "100");
+        assert.equal(await datagramTo(target()[family], 53, 5000), "5000");
+        assert.equal(await datagramTo(target()[family], 9, 100), "Connection refused");
+        assert.match(await datagramTo(target()[family], 53, 100, 1), /^No route to host$/);
+      });
+
+      it(`a lot of bytes go through whole: ${where}, ${family}`, async () => {
+        reset();
+        const to = target();
+        for (const proxied of [false, true]) {
+          client.node.maps.setPolicy(client, proxied ? { egress: [{ protocol: TCP, port: 80, proxyPort: EGRESS_PROXY }] } : {});
+          const socket = await dial(client.netns, to[family], 80);
+          // The server answers every chunk with a longer one: what matters is that as much as was sent has been seen and answered.
+          let received = 0;
+          const all = new Promise<void>((resolve, reject) => {
+            socket.on("close", () => reject(new Error(`closed after ${received} bytes`)));
+            socket.on("data", (chunk: Buffer) => {
+              received += chunk.length;
+              if (received >= BULK) resolve();
+            });
+          });
+          socket.write(Buffer.alloc(BULK, "x"));
+          await all;
+          socket.removeAllListeners("close");
+          socket.destroy();
+        }
       });
 
       it(`a denied connection to ${where} does not come about, and a revoked one stops both ways: ${family}`, async () => {

@@ -1,10 +1,11 @@
 import { execFileSync } from "node:child_process";
+import { createSocket } from "node:dgram";
 import { createServer, type Server, Socket } from "node:net";
 import { encodeConfig } from "#datapath/gen/config.ts";
 import type { LoadedObject } from "#ebpf/bpf.ts";
 import { openBpf } from "#ebpf/kernel.ts";
 import { createNetnsAt, deleteNetnsAt, inNetns, type Netns, openNetns } from "#sys/netns.ts";
-import { listener, spoofedStream, stream, transparentListener } from "#sys/socket.ts";
+import { datagram, listener, spoofedStream, stream, transparentListener } from "#sys/socket.ts";
 import type { IpAddress } from "#types/addr.ts";
 import { parseMac } from "#types/mac.ts";
 import { NodeMaps, type Pod, type PolicyOfPod } from "../../bpf/tests/maps.ts";
@@ -226,6 +227,14 @@ export async function serve(netns: Netns, name: string, host: string, port: numb
       await new Promise((resolve) => server.close(resolve));
     },
   };
+}
+
+/** A UDP server in a namespace that sends every datagram back. */
+export async function echo(netns: Netns, host: string, port: number): Promise<AsyncDisposable> {
+  const server = createSocket(host.includes(":") ? "udp6" : "udp4");
+  server.on("message", (message, from) => server.send(message, from.port, from.address));
+  await new Promise<void>((resolve) => server.bind({ fd: datagram({ host, port, netns }) }, resolve));
+  return { [Symbol.asyncDispose]: () => new Promise((resolve) => server.close(resolve)) };
 }
 
 /** Opens a connection from a namespace; rejects when it is refused or not there within the time. */
