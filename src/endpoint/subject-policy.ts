@@ -59,6 +59,6 @@ export function createDeltaLog(version: number): DeltaLog {
         first += 1;
       }
     },
-    since: (version) => (version < first ? undefined : deltas.slice(version - first)),
+    since: (version) => (version < first || version > first + deltas.length ? undefined : deltas.slice(version - first)),
   };
 }

@@ -179,6 +179,18 @@ describe("createPolicyMaps", () => {
     assert.throws(() => world.maps.attach({ id: 7, subject: "300", audit: false }), /not in the kernel yet/);
     assert.equal(world.config.has(7), false);
   });
+  it("takes nothing of a subject that went for the one of its name that comes after", () => {
+    const world = createWorld();
+    const row = world.setRules(80);
+    world.maps.target.update(row, undefined);
+    world.maps.attach({ id: 7, subject: "300", audit: false });
+    world.maps.target.remove(row);
+    const next = world.setRules(443);
+    world.maps.target.update({ ...next, version: 1, log: createDeltaLog(1) }, undefined);
+    assert.deepEqual(world.dump(), world.expected());
+    world.maps.detach(7);
+    assert.equal(world.maps.maps, 1);
+  });
   it("keeps a policy that nobody computes any more until its last endpoint has another", () => {
     const world = createWorld();
     const row = world.setRules(80);

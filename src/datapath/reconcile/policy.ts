@@ -4,7 +4,7 @@ import type { BpfMap, MapOfMaps } from "#ebpf/bpf.ts";
 import type { PolicyDelta, SubjectPolicy } from "#endpoint/subject-policy.ts";
 import type { PolicyMapEntry } from "#policy/resolve.ts";
 import type { SyncTarget } from "#reconciler/reconciler.ts";
-import { CodedError } from "#runtime/errors.ts";
+import { CodedError, errorMessage } from "#runtime/errors.ts";
 import type { Logger } from "#runtime/logger.ts";
 import type { Cookies } from "../cookies.ts";
 import type { Expedite } from "../expedite.ts";
@@ -63,7 +63,6 @@ interface Realized {
 interface Attached {
   readonly subject: string;
   readonly audit: boolean;
-  generation: number;
 }
 
 export interface PolicyMapsOptions {
@@ -71,24 +70,136 @@ export interface PolicyMapsOptions {
   readonly proxyPorts: ProxyPorts;
 }
 
+export interface PolicyMapsDeps {
+  readonly kernel: PolicyKernel;
+  readonly cookies: Cookies;
+  readonly log: Logger;
+  readonly expedite: Expedite;
+}
+
 /**
  * The policy maps: one inner map a subject, shared by its endpoints. A new policy is written into a new map in full and
  * switched in by one pointer; only identities that came or went alter a map in use. Nothing is ever allowed in part.
  */
-export function createPolicyMaps(
-  deps: { readonly kernel: PolicyKernel; readonly cookies: Cookies; readonly log: Logger; readonly expedite: Expedite },
-  options: PolicyMapsOptions,
-): PolicyMaps {
-  const { kernel, cookies, log } = deps;
-  const subjects = new Map<string, Realized>();
-  const attached = new Map<number, Attached>();
-  const lockdown = kernel.outer.createInner();
+export function createPolicyMaps(deps: PolicyMapsDeps, options: PolicyMapsOptions): PolicyMaps {
+  return new KernelPolicyMaps(deps, options);
+}
 
-  const toEntry = (entry: PolicyMapEntry): Entry => ({ key: policyKeyOf(entry), value: policyEntryOf(entry, cookies, options.proxyPorts) });
-  const fill = (entries: ReadonlyMap<string, Entry>): InnerMap => {
-    if (entries.size > options.maxEntries)
-      throw new PolicyMapFull("policy-map-full", `${entries.size} entries do not fit into ${options.maxEntries}`);
-    const inner = kernel.outer.createInner();
+class KernelPolicyMaps implements PolicyMaps {
+  readonly target: SyncTarget<SubjectPolicy>;
+  readonly #deps: PolicyMapsDeps;
+  readonly #options: PolicyMapsOptions;
+  readonly #subjects = new Map<string, Realized>();
+  readonly #attached = new Map<number, Attached>();
+  /** An empty map: nothing is allowed. */
+  readonly #lockdown: InnerMap;
+
+  constructor(deps: PolicyMapsDeps, options: PolicyMapsOptions) {
+    this.#deps = deps;
+    this.#options = options;
+    this.#lockdown = deps.kernel.outer.createInner();
+    this.target = { update: (row) => this.#update(row), remove: (row) => this.#retire(row.key) };
+  }
+
+  get maps(): number {
+    return new Set([...this.#subjects.values()].map(({ inner }) => inner)).size;
+  }
+
+  attach({ id, subject, audit }: { readonly id: number; readonly subject: string; readonly audit: boolean }): void {
+    const old = this.#attached.get(id);
+    if (old?.subject === subject && old.audit === audit) return;
+    if (!this.#subjects.has(subject)) throw new PolicyNotReady("policy-not-ready", `the policy of endpoint ${id} is not in the kernel yet`);
+    this.#attached.set(id, { subject, audit });
+    this.#point(id, { subject, audit });
+    if (old && old.subject !== subject) this.#forget(old.subject);
+  }
+
+  detach(id: number): void {
+    const { kernel, expedite } = this.#deps;
+    const old = this.#attached.get(id);
+    this.#attached.delete(id);
+    kernel.config.delete(id);
+    expedite(() => kernel.outer.delete(id));
+    if (old) this.#forget(old.subject);
+  }
+
+  prune(endpointIds: ReadonlySet<number>): void {
+    const { kernel } = this.#deps;
+    for (const id of new Set([...kernel.config.keys(), ...kernel.outer.keys(), ...this.#attached.keys()])) {
+      if (!endpointIds.has(id)) this.detach(id);
+    }
+  }
+
+  realized(id: number): RealizedPolicy | undefined {
+    const item = this.#attached.get(id);
+    if (!item) return undefined;
+    const subject = this.#subjects.get(item.subject);
+    return {
+      revision: subject?.row.revision ?? 0,
+      entries: subject?.entries.size ?? 0,
+      locked: subject ? subject.locked : "no policy yet",
+    };
+  }
+
+  [Symbol.dispose](): void {
+    for (const { inner } of this.#subjects.values()) if (inner !== this.#lockdown) inner.close();
+    this.#lockdown.close();
+  }
+
+  #update(row: SubjectPolicy): void {
+    const realized = this.#subjects.get(row.key);
+    if (!row.policy) {
+      this.#lock(row, row.error ?? "there is no policy");
+      return;
+    }
+    const isKnown = realized !== undefined && !realized.locked && !realized.retired;
+    if (isKnown && this.#follow(realized, row)) return;
+    const entries = new Map(
+      row.policy
+        .entries()
+        .map((entry) => this.#toEntry(entry))
+        .map((entry) => [keyText(entry.key), entry]),
+    );
+    if (isKnown && sameEntries(realized.entries, entries)) this.#keep(realized, row);
+    else this.#rebuild(row, entries);
+  }
+
+  /** True when the row differed from what is realized by a few identities only, and does no longer. */
+  #follow(realized: Realized, row: SubjectPolicy): boolean {
+    const deltas = row.log.since(realized.row.version);
+    if (!deltas) return false;
+    try {
+      if (!applyDeltas(realized, deltas, (entry) => this.#toEntry(entry), this.#options.maxEntries)) return false;
+    } catch (thrown) {
+      this.#lock(row, errorMessage(thrown));
+      throw thrown;
+    }
+    realized.row = row;
+    if (deltas.some(({ removed }) => removed.length > 0)) this.#pointAll(row.key);
+    return true;
+  }
+
+  /** The map stays; what surrounds it may have changed. */
+  #keep(realized: Realized, row: SubjectPolicy): void {
+    const { cookies } = this.#deps;
+    const same = sameConfig(configOf(realized, false, cookies), configOf({ ...realized, row }, false, cookies));
+    realized.row = row;
+    if (!same) this.#pointAll(row.key);
+  }
+
+  #rebuild(row: SubjectPolicy, entries: Map<string, Entry>): void {
+    try {
+      this.#switchIn({ inner: this.#fill(entries), entries, row, locked: undefined });
+    } catch (thrown) {
+      this.#lock(row, errorMessage(thrown));
+      throw thrown;
+    }
+  }
+
+  #fill(entries: ReadonlyMap<string, Entry>): InnerMap {
+    const { maxEntries } = this.#options;
+    if (entries.size > maxEntries) throw new PolicyMapFull("policy-map-full", `${entries.size} entries do not fit into ${maxEntries}`);
+    const inner = this.#deps.kernel.outer.createInner();
     try {
       inner.setMany([...entries.values()].map(({ key, value }) => [key, value] as const));
     } catch (thrown) {
@@ -96,130 +207,59 @@ export function createPolicyMaps(
       throw thrown;
     }
     return inner;
-  };
+  }
+
+  #lock(row: SubjectPolicy, reason: string): void {
+    if (this.#subjects.get(row.key)?.locked !== reason) {
+      this.#deps.log.error("policy not realizable, its endpoints are locked down", { subject: row.key, reason });
+    }
+    this.#switchIn({ inner: this.#lockdown, entries: new Map(), row, locked: reason });
+  }
+
+  #switchIn(next: Realized): void {
+    const { key } = next.row;
+    const old = this.#subjects.get(key);
+    this.#subjects.set(key, next);
+    this.#pointAll(key);
+    if (old && old.inner !== next.inner && old.inner !== this.#lockdown) old.inner.close();
+  }
+
+  #pointAll(subject: string): void {
+    for (const [id, item] of this.#attached) if (item.subject === subject) this.#point(id, item);
+  }
+
   /** Points the endpoint at its subject's map and writes its configuration, the new generation last. */
-  const point = (id: number, item: Attached) => {
-    const subject = subjects.get(item.subject);
+  #point(id: number, item: Attached): void {
+    const { kernel, cookies, expedite } = this.#deps;
+    const subject = this.#subjects.get(item.subject);
     const wanted = configOf(subject, item.audit, cookies);
     const old = kernel.config.get(id);
     const loosens = old !== undefined && (old.ingressEnforced > wanted.ingressEnforced || old.egressEnforced > wanted.egressEnforced);
     // A policy that ends must not deny in between; one that begins is complete before it counts.
     if (loosens) kernel.config.set(id, { ...wanted, generation: old.generation });
-    const inner = subject && !subject.locked ? subject.inner : lockdown;
-    deps.expedite(() => kernel.outer.set(id, inner));
-    item.generation = nextGeneration(old?.generation);
-    kernel.config.set(id, { ...wanted, generation: item.generation });
-  };
-  const usersOf = (key: string) => [...attached].filter(([, item]) => item.subject === key);
-  const switchIn = (key: string, next: Realized) => {
-    const old = subjects.get(key);
-    subjects.set(key, next);
-    for (const [id, item] of usersOf(key)) point(id, item);
-    if (old && old.inner !== next.inner && old.inner !== lockdown) old.inner.close();
-  };
-  const lock = (row: SubjectPolicy, reason: string) => {
-    const old = subjects.get(row.key);
-    if (old?.locked !== reason) log.error("policy not realizable, its endpoints are locked down", { subject: row.key, reason });
-    switchIn(row.key, { inner: lockdown, entries: new Map(), row, locked: reason });
-  };
-  const rebuild = (row: SubjectPolicy, entries: Map<string, Entry>) => {
-    try {
-      switchIn(row.key, { inner: fill(entries), entries, row, locked: undefined });
-    } catch (thrown) {
-      lock(row, thrown instanceof Error ? thrown.message : String(thrown));
-      throw thrown;
-    }
-  };
-  /** True when the row differs from what is realized by a few identities only, and now no longer. */
-  const follow = (realized: Realized, row: SubjectPolicy): boolean => {
-    const deltas = row.log.since(realized.row.version);
-    if (!deltas) return false;
-    try {
-      if (!applyDeltas(realized, deltas, toEntry, options.maxEntries)) return false;
-    } catch (thrown) {
-      lock(row, thrown instanceof Error ? thrown.message : String(thrown));
-      throw thrown;
-    }
-    realized.row = row;
-    if (deltas.some(({ removed }) => removed.length > 0)) for (const [id, item] of usersOf(row.key)) point(id, item);
-    return true;
-  };
-  const update = (row: SubjectPolicy) => {
-    const realized = subjects.get(row.key);
-    if (!row.policy) {
-      lock(row, row.error ?? "there is no policy");
-      return;
-    }
-    if (realized && !realized.locked && follow(realized, row)) return;
-    const entries = new Map(
-      row.policy
-        .entries()
-        .map(toEntry)
-        .map((entry) => [keyText(entry.key), entry]),
-    );
-    if (realized && !realized.locked && sameEntries(realized.entries, entries)) {
-      const same = sameConfig(configOf(realized, false, cookies), configOf({ ...realized, row }, false, cookies));
-      realized.row = row;
-      if (!same) for (const [id, item] of usersOf(row.key)) point(id, item);
-      return;
-    }
-    rebuild(row, entries);
-  };
-  const forget = (key: string) => {
-    const realized = subjects.get(key);
-    if (!realized?.retired || usersOf(key).length > 0) return;
-    subjects.delete(key);
-    if (realized.inner !== lockdown) realized.inner.close();
-  };
-  const detach = (id: number) => {
-    const old = attached.get(id);
-    attached.delete(id);
-    kernel.config.delete(id);
-    deps.expedite(() => kernel.outer.delete(id));
-    if (old) forget(old.subject);
-  };
+    expedite(() => kernel.outer.set(id, subject?.inner ?? this.#lockdown));
+    kernel.config.set(id, { ...wanted, generation: nextGeneration(old?.generation) });
+  }
 
-  return {
-    target: {
-      update,
-      remove({ key }) {
-        const realized = subjects.get(key);
-        if (!realized) return;
-        realized.retired = true;
-        forget(key);
-      },
-    },
-    attach({ id, subject, audit }) {
-      const old = attached.get(id);
-      if (old?.subject === subject && old.audit === audit) return;
-      if (!subjects.has(subject)) throw new PolicyNotReady("policy-not-ready", `the policy of endpoint ${id} is not in the kernel yet`);
-      const item: Attached = { subject, audit, generation: 0 };
-      attached.set(id, item);
-      point(id, item);
-      if (old && old.subject !== subject) forget(old.subject);
-    },
-    detach,
-    prune(endpointIds) {
-      for (const id of new Set([...kernel.config.keys(), ...kernel.outer.keys(), ...attached.keys()])) if (!endpointIds.has(id)) detach(id);
-    },
-    realized(id) {
-      const item = attached.get(id);
-      const subject = item && subjects.get(item.subject);
-      if (!item) return undefined;
-      return {
-        revision: subject?.row.revision ?? 0,
-        entries: subject?.entries.size ?? 0,
-        locked: subject ? subject.locked : "no policy yet",
-      };
-    },
-    get maps() {
-      return new Set([...subjects.values()].map(({ inner }) => inner)).size;
-    },
-    [Symbol.dispose]() {
-      for (const { inner } of subjects.values()) if (inner !== lockdown) inner.close();
-      lockdown.close();
-    },
-  };
+  #retire(key: string): void {
+    const realized = this.#subjects.get(key);
+    if (!realized) return;
+    realized.retired = true;
+    this.#forget(key);
+  }
+
+  /** Lets go of a subject that nobody computes any more and nobody has. */
+  #forget(key: string): void {
+    const realized = this.#subjects.get(key);
+    if (!realized?.retired) return;
+    for (const { subject } of this.#attached.values()) if (subject === key) return;
+    this.#subjects.delete(key);
+    if (realized.inner !== this.#lockdown) realized.inner.close();
+  }
+
+  #toEntry(entry: PolicyMapEntry): Entry {
+    return { key: policyKeyOf(entry), value: policyEntryOf(entry, this.#deps.cookies, this.#options.proxyPorts) };
+  }
 }
 
 /**
