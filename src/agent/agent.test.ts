@@ -12,7 +12,7 @@ import { createFakeNetwork } from "#netlink/fake.ts";
 import { readFlags } from "#runtime/flags.ts";
 import { silentLogger } from "#runtime/logger.ts";
 import { KernelError } from "#sys/kernel-error.ts";
-import { IpAddress } from "#types/addr.ts";
+import { addressFromBytes, IpAddress } from "#types/addr.ts";
 import { Prefix } from "#types/prefix.ts";
 import { agentFlags } from "./config.ts";
 import { createCounters } from "./counters.ts";
@@ -229,6 +229,70 @@ describe("the agent, from objects to maps", () => {
     assert.deepEqual(await listed(), []);
   });
 });
+
+/** Everything that decides about packets, by names instead of numbers that depend on the order of arrival. */
+function dumpWorld(world: World): string[] {
+  const { policy: outer, policyConfig, ipcache, ipcacheLpm } = world.kernel.datapath.maps;
+  const labels = (id: number) => world.state.identities.table.get(id)?.labels.texts.join() ?? (id === 0 ? "any" : `unknown ${id}`);
+  const policies = [...world.state.endpoints.list()].flatMap(({ id, pod }) => {
+    const { generation: _, ...config } = policyConfig.get(id) ?? { generation: 0 };
+    const entries = [...(outer.get(id)?.entries() ?? [])].map(
+      ([key, value]) => `${JSON.stringify({ ...key, secLabel: labels(key.secLabel) })} ${JSON.stringify(value)}`,
+    );
+    return [JSON.stringify(config), ...entries].map((line) => `${pod.name} ${line}`);
+  });
+  const address = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
+  const owner = (bytes: Uint8Array) => world.state.endpoints.by("ip", addressFromBytes(bytes))[0]?.pod.name ?? address(bytes);
+  const exact = [...ipcache.entries()].map(([key, { secId }]) => `${owner(key.bytes)} ${labels(secId)}`);
+  const wider = [...ipcacheLpm.entries()].map(([key, { secId }]) => `${address(key.address.bytes)}/${key.prefixlen} ${labels(secId)}`);
+  return [...policies, ...exact, ...wider].sort();
+}
+
+describe("the order of events", () => {
+  it("does not matter: the same objects give the same maps", async () => {
+    const peer = (name: string, ip: string, node: string) => ({
+      metadata: { name, namespace: "default" },
+      status: { id: 1, identity: { id: 40_000 + Number(ip.split(".")[3]) }, networking: { addressing: [{ ipv4: ip }], node } },
+    });
+    const identity = (id: number, app: string) => ({
+      metadata: { name: String(id) },
+      "security-labels": { "k8s:app": app, "k8s:io.kubernetes.pod.namespace": "default", "k8s:io.cilium.k8s.policy.cluster": "default" },
+    });
+    const egress = {
+      endpointSelector: {},
+      egress: [{ toCIDRSet: [{ cidr: "198.51.100.0/24", except: ["198.51.100.7/32"] }] }, { toEndpoints: [{}] }],
+    };
+    const events: ((world: World) => Promise<unknown>)[] = [
+      ({ cluster }) => cluster.create(kinds.CILIUM_NETWORK_POLICIES, policy("one", "web", "client")),
+      ({ cluster }) => cluster.create(kinds.CILIUM_NETWORK_POLICIES, policy("two", "web", "far")),
+      ({ cluster }) => cluster.create(kinds.CILIUM_NETWORK_POLICIES, { metadata: { name: "out", namespace: "default" }, spec: egress }),
+      ({ cluster }) => cluster.create(kinds.CILIUM_IDENTITIES, identity(40_001, "far")),
+      ({ cluster }) => cluster.create(kinds.CILIUM_IDENTITIES, identity(40_002, "client")),
+      ({ cluster }) => cluster.create(kinds.CILIUM_ENDPOINTS, peer("a", "10.0.1.1", "192.0.2.2")),
+      ({ cluster }) => cluster.create(kinds.CILIUM_ENDPOINTS, peer("b", "10.0.1.2", "192.0.2.2")),
+      (world) => world.add("web"),
+      (world) => world.add("client"),
+    ];
+    let expected: string[] | undefined;
+    for (let seed = 1; seed <= 6; seed++) {
+      await using world = await startWorld();
+      const shuffled = events
+        .map((event, index) => ({ event, at: (Math.sin(seed * 97 + index * 13) * 1e4) % 1 }))
+        .sort((a, b) => a.at - b.at);
+      for (const { event } of shuffled) await event(world);
+      expected ??= await settledDump(world);
+      assert.ok(expected.length > 20);
+      await until(() => JSON.stringify(dumpWorld(world)) === JSON.stringify(expected));
+    }
+  });
+});
+
+/** The dump once nothing changes any more. */
+async function settledDump(world: World): Promise<string[]> {
+  await until(() => world.state.policies.table.size === 3 && world.state.ipcache.table.size > 6);
+  for (let round = 0; round < 5; round++) await world.loops.pipeline.settled();
+  return dumpWorld(world);
+}
 
 describe("CNI ADD", () => {
   it("undoes everything when any step fails", async () => {
