@@ -3,6 +3,7 @@ import type { Flow } from "#api/gen/flow/flow_pb.ts";
 import type { MonitorEvent } from "#monitor/events.ts";
 import { errorMessage } from "#runtime/errors.ts";
 import type { Logger } from "#runtime/logger.ts";
+import { createDnsWatcher } from "../dns/watcher.ts";
 import type { Names } from "../names.ts";
 import { agentEventMessage, lostEventMessage } from "../parser/agent-event.ts";
 import { flowOfAccess } from "../parser/l7.ts";
@@ -59,27 +60,35 @@ const RATE_WINDOW_NS = 60_000_000_000n;
 /** Starts to observe. There is nothing to stop: it only does something when pushed. */
 export function startObserver(deps: ObserverDeps, config: ObserverConfig = {}): Observer {
   const ring = new Ring<Entry>(config.capacity ?? 4095);
-  const book = createPolicyBook(deps.names);
+  const dns = createDnsWatcher(deps.names);
+  const { names } = dns;
+  const book = createPolicyBook(names);
   const namespaces = createNamespaceLog();
   const flowSinks = new Set<(flow: Flow) => void>();
   const lostSinks = new Set<(event: LostEvent) => void>();
   const startedAt = performance.now();
   let seenFlows = 0n;
   const complain = createComplainer(deps.log);
+  const take = (event: MonitorEvent): Entry => {
+    const entry = entryOf(event, names, deps.version, book);
+    ring.write(entry);
+    if (entry.kind === "flow") {
+      seenFlows++;
+      namespaces.note(entry.flow);
+      for (const sink of flowSinks) sink(entry.flow);
+    } else if (entry.kind === "lost") for (const sink of lostSinks) sink(entry.event);
+    return entry;
+  };
   return {
     ring,
-    names: deps.names,
+    names,
     version: deps.version,
     namespaces,
     push(event) {
       try {
-        const entry = entryOf(event, deps, book);
-        ring.write(entry);
-        if (entry.kind === "flow") {
-          seenFlows++;
-          namespaces.note(entry.flow);
-          for (const sink of flowSinks) sink(entry.flow);
-        } else if (entry.kind === "lost") for (const sink of lostSinks) sink(entry.event);
+        const entry = take(event);
+        const seen = event.type === "trace" && entry.kind === "flow" ? dns.watch(event, entry.flow) : undefined;
+        if (seen !== undefined) take(seen);
       } catch (thrown) {
         complain(event, thrown);
       }
@@ -99,7 +108,7 @@ function register<T>(sinks: Set<T>, sink: T): Disposable {
   return { [Symbol.dispose]: () => void sinks.delete(sink) };
 }
 
-function entryOf(event: MonitorEvent, { names, version }: ObserverDeps, book: PolicyBook): Entry {
+function entryOf(event: MonitorEvent, names: Names, version: string, book: PolicyBook): Entry {
   switch (event.type) {
     case "agent":
       return { kind: "agent", time: event.time, event: agentEventMessage(event) };

@@ -77,7 +77,7 @@ function dnsSummary(dns: DNS, response: boolean): string {
   if (dns.rcode !== 0) parts.push(`RCode: ${rcodeText(dns.rcode)}`);
   else if (dns.ips.length > 0) parts.push(`"${dns.ips.join(",")}"`);
   if (dns.cnames.length > 0) parts.push(`CNAMEs: "${dns.cnames.join(",")}"`);
-  return `DNS Answer ${[...parts, `TTL: ${dns.ttl}`].join(" ")} (${source} ${dns.query} ${types})`;
+  return `DNS Answer ${[...parts, `TTL: ${dns.ttl}`].join(" ")} (${source === "" ? "" : `${source} `}${dns.query} ${types})`;
 }
 
 function kafkaSummary(kafka: Kafka, response: boolean, latencyNs: bigint): string {

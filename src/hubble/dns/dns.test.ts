@@ -1,0 +1,136 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { type Packet as DnsPacket, encode } from "dns-packet";
+import fc from "fast-check";
+import { type Flow, Verdict } from "#api/gen/flow/flow_pb.ts";
+import type { PacketEvent } from "#monitor/events.ts";
+import { buildPacket } from "#packet/build.ts";
+import { silentLogger } from "#runtime/logger.ts";
+import { IpAddress } from "#types/addr.ts";
+import { DEATHSTAR, DEATHSTAR_IP, demoNames, packetEvent } from "../fixtures.ts";
+import { type Observer, startObserver } from "../observer/observer.ts";
+import { typeCell } from "../printer/cells.ts";
+import { parseDns } from "./message.ts";
+
+const questions = [{ type: "A", name: "API.stripe.com" }] as const;
+const answers = [
+  { type: "CNAME", name: "api.stripe.com", data: "edge.stripe.com", ttl: 60 },
+  { type: "A", name: "edge.stripe.com", data: "198.51.100.20", ttl: 30 },
+] as const;
+const question = encode({ type: "query", id: 7, questions: [...questions] });
+const answer = encode({ type: "response", id: 7, questions: [...questions], answers: [...answers] });
+
+describe("parseDns", () => {
+  it("reads a question", () => {
+    assert.deepEqual(parseDns(question), {
+      id: 7,
+      response: false,
+      rcode: 0,
+      query: "api.stripe.com.",
+      qtype: "A",
+      ips: [],
+      cnames: [],
+      rrtypes: [],
+      ttl: undefined,
+    });
+  });
+
+  it("reads addresses and aliases of an answer", () => {
+    const { ips, cnames, rrtypes, ttl } = parseDns(answer) ?? assert.fail();
+    assert.deepEqual([ips, cnames, rrtypes, ttl], [["198.51.100.20"], ["edge.stripe.com."], ["CNAME", "A"], 30]);
+  });
+
+  it("leaves out what was not captured", () => assert.deepEqual(parseDns(answer.subarray(0, answer.length - 3))?.ips, []));
+
+  it("reads an error", () => {
+    const packet: DnsPacket & { rcode?: string } = { type: "response", id: 1, flags: 3, questions: [...questions] };
+    assert.equal(parseDns(encode(packet))?.rcode, 3);
+  });
+
+  it("never throws, and never runs for ever", () => {
+    const loop = Uint8Array.of(0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0xc0, 12);
+    assert.equal(parseDns(loop), undefined);
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 90 }), (bytes) => {
+        parseDns(bytes);
+        parseDns(Uint8Array.of(0, 1, 0x81, 0x80, 0, 1, 0, 9, 0, 0, 0, 0, ...bytes));
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
+
+const SERVER = "10.0.9.9";
+
+function dnsEvent(payload: Uint8Array, changes: Partial<PacketEvent> = {}, response = false): PacketEvent {
+  const [source, destination] = response ? [SERVER, DEATHSTAR_IP] : [DEATHSTAR_IP, SERVER];
+  const [sourcePort, destinationPort] = response ? [53, 40000] : [40000, 53];
+  const packet = buildPacket({
+    ethernet: {},
+    ip: { source: IpAddress(source), destination: IpAddress(destination) },
+    udp: { sourcePort, destinationPort },
+    payload,
+  });
+  const reply = response ? { isReply: true, ctReason: 2, direction: "ingress" as const } : { direction: "egress" as const };
+  return packetEvent({ packet, sourceIdentity: DEATHSTAR.identity, destinationEndpointId: 0, ...reply, ...changes });
+}
+
+function flowsOf({ ring }: Observer): Flow[] {
+  const flows: Flow[] = [];
+  for (let at = ring.oldest; at < ring.written; at++) {
+    const entry = ring.at(at);
+    if (entry?.kind === "flow") flows.push(entry.flow);
+  }
+  return flows;
+}
+
+const watching = () => startObserver({ names: demoNames(), log: silentLogger, version: "v" }, { capacity: 63 });
+const dnsFlows = (observer: Observer) => flowsOf(observer).filter(({ l7 }) => l7 !== undefined);
+
+describe("DNS in passing", () => {
+  it("is a flow of its own, once, besides the packet's", () => {
+    const observer = watching();
+    observer.push(dnsEvent(question));
+    observer.push(dnsEvent(question, { subtype: 3 }));
+    observer.push(dnsEvent(answer, {}, true));
+    const shown = dnsFlows(observer).map((flow) => `${typeCell(flow)} ${flow.verdict === Verdict.FORWARDED} ${flow.Summary}`);
+    assert.deepEqual(shown, [
+      "dns-request true DNS Query api.stripe.com. A",
+      'dns-response true DNS Answer "198.51.100.20" CNAMEs: "edge.stripe.com." TTL: 30 (api.stripe.com. A)',
+    ]);
+    assert.equal(flowsOf(observer).length, 5);
+  });
+
+  it("names the address in later flows of the pod that asked", () => {
+    const observer = watching();
+    observer.push(dnsEvent(answer, {}, true));
+    const to = buildPacket({
+      ethernet: {},
+      ip: { source: IpAddress(DEATHSTAR_IP), destination: IpAddress("198.51.100.20") },
+      tcp: { sourcePort: 1, destinationPort: 443 },
+    });
+    observer.push(
+      packetEvent({
+        packet: to,
+        direction: "egress",
+        sourceIdentity: DEATHSTAR.identity,
+        destinationIdentity: 2,
+        destinationEndpointId: 0,
+      }),
+    );
+    assert.deepEqual(flowsOf(observer).at(-1)?.destinationNames, ["api.stripe.com"]);
+  });
+
+  it("leaves to the proxy what goes to the proxy, and to other nodes what their pods ask", () => {
+    const observer = watching();
+    observer.push(dnsEvent(question, { subtype: 1, verdict: 10002 }));
+    const foreign = buildPacket({
+      ethernet: {},
+      ip: { source: IpAddress("10.0.2.7"), destination: IpAddress(DEATHSTAR_IP) },
+      udp: { sourcePort: 40000, destinationPort: 53 },
+      payload: question,
+    });
+    observer.push(packetEvent({ packet: foreign }));
+    assert.deepEqual(dnsFlows(observer), []);
+  });
+});
