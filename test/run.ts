@@ -32,7 +32,7 @@ const LAYERS: readonly Layer[] = [
     commands: [
       ["tsc", ["--pretty", "false"]],
       ["tsc", ["--pretty", "false", "-p", "ui"]],
-      ["biome", ["ci", "--error-on-warnings", "--max-diagnostics=20", "."]],
+      ["biome", ["ci", "--colors=off", "--error-on-warnings", "--max-diagnostics=20", "."]],
       ["knip", ["--no-progress"]],
       ["scripts/generate", ["--check"]],
     ],
