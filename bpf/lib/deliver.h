@@ -81,7 +81,7 @@ static __always_inline int out_of_hops(const struct packet *packet)
 }
 
 /* Into the pod's own network namespace, past the host end of its veth: the receiver's policy must have been asked already. */
-__subprogram int deliver_local(struct __sk_buff *ctx, struct packet *packet, const struct endpoint_info *to,
+static __always_inline int deliver_local(struct __sk_buff *ctx, struct packet *packet, const struct endpoint_info *to,
 				  enum packet_origin origin)
 {
 	int ret = decrease_ttl(ctx, packet, origin);
@@ -100,7 +100,7 @@ static __always_inline int reachable_by_neighbor(const struct packet *packet, co
 }
 
 /* To another node: out of the node's device, addressed to that node. */
-__subprogram int deliver_remote(struct __sk_buff *ctx, struct packet *packet, const struct remote_info *remote)
+static __always_inline __attribute__((unused)) int deliver_remote(struct __sk_buff *ctx, struct packet *packet, const struct remote_info *remote)
 {
 	struct bpf_redir_neigh via = {};
 	int ret = decrease_ttl(ctx, packet, ORIGIN_POD);

@@ -163,7 +163,7 @@ static __always_inline void flow_route_proxied(struct flow *flow, __be16 proxy_p
 		flow->to_upstream = 1;
 }
 
-__subprogram int flow_continue(struct __sk_buff *ctx, struct packet *packet, struct flow *flow, struct ct_entry *entry,
+static __always_inline int flow_continue(struct __sk_buff *ctx, struct packet *packet, struct flow *flow, struct ct_entry *entry,
 					const struct ct_place *place)
 {
 	int reply = ct_is_reply(place, entry), ret;
