@@ -8,7 +8,8 @@ import { CodedError, errorMessage } from "#runtime/errors.ts";
 import type { Logger } from "#runtime/logger.ts";
 import type { Cookies } from "../cookies.ts";
 import type { Expedite } from "../expedite.ts";
-import { keyText, type ProxyPorts, policyEntryOf, policyKeyOf, sameEntry } from "./policy-entry.ts";
+import { type Entry, PolicyEntries } from "./policy-entries.ts";
+import { type ProxyPorts, policyEntryOf, policyKeyOf } from "./policy-entry.ts";
 
 type InnerMap = BpfMap<PolicyKey, PolicyEntry>;
 
@@ -46,16 +47,11 @@ export interface PolicyMaps extends Disposable {
   readonly maps: number;
 }
 
-interface Entry {
-  readonly key: PolicyKey;
-  readonly value: PolicyEntry;
-}
-
 interface Realized {
   /** Nobody computes it any more; it is kept for endpoints that have not been given their next one yet. */
   retired?: boolean;
   inner: InnerMap;
-  entries: Map<string, Entry>;
+  entries: PolicyEntries;
   row: SubjectPolicy;
   locked: string | undefined;
 }
@@ -154,13 +150,8 @@ class KernelPolicyMaps implements PolicyMaps {
     }
     const isKnown = realized !== undefined && !realized.locked && !realized.retired;
     if (isKnown && this.#follow(realized, row)) return;
-    const entries = new Map(
-      row.policy
-        .entries()
-        .map((entry) => this.#toEntry(entry))
-        .map((entry) => [keyText(entry.key), entry]),
-    );
-    if (isKnown && sameEntries(realized.entries, entries)) this.#keep(realized, row);
+    const entries = new PolicyEntries(row.policy.entries().map((entry) => this.#toEntry(entry)));
+    if (isKnown && realized.entries.equals(entries)) this.#keep(realized, row);
     else this.#rebuild(row, entries);
   }
 
@@ -187,7 +178,7 @@ class KernelPolicyMaps implements PolicyMaps {
     if (!same) this.#pointAll(row.key);
   }
 
-  #rebuild(row: SubjectPolicy, entries: Map<string, Entry>): void {
+  #rebuild(row: SubjectPolicy, entries: PolicyEntries): void {
     try {
       this.#switchIn({ inner: this.#fill(entries), entries, row, locked: undefined });
     } catch (thrown) {
@@ -196,7 +187,7 @@ class KernelPolicyMaps implements PolicyMaps {
     }
   }
 
-  #fill(entries: ReadonlyMap<string, Entry>): InnerMap {
+  #fill(entries: PolicyEntries): InnerMap {
     const { maxEntries } = this.#options;
     if (entries.size > maxEntries) throw new PolicyMapFull("policy-map-full", `${entries.size} entries do not fit into ${maxEntries}`);
     const inner = this.#deps.kernel.outer.createInner();
@@ -213,7 +204,7 @@ class KernelPolicyMaps implements PolicyMaps {
     if (this.#subjects.get(row.key)?.locked !== reason) {
       this.#deps.log.error("policy not realizable, its endpoints are locked down", { subject: row.key, reason });
     }
-    this.#switchIn({ inner: this.#lockdown, entries: new Map(), row, locked: reason });
+    this.#switchIn({ inner: this.#lockdown, entries: new PolicyEntries(), row, locked: reason });
   }
 
   #switchIn(next: Realized): void {
@@ -279,35 +270,23 @@ function applyDeltas(
 ): boolean {
   const added = deltas.flatMap((delta) => delta.added).map(toEntry);
   const removed = deltas.flatMap((delta) => delta.removed).map(policyKeyOf);
-  const present = new Set([...realized.entries.values()].map(({ key }) => key.secLabel));
-  const changesInPlace = added.some(({ key }) => present.has(key.secLabel)) || (added.length > 0 && removed.length > 0);
-  const leavesSome = isPartial(realized.entries, removed);
-  if (changesInPlace || leavesSome || realized.entries.size + added.length > maxEntries) return false;
+  const { entries } = realized;
+  const changesInPlace = added.some(({ key }) => entries.countOf(key.secLabel) > 0) || (added.length > 0 && removed.length > 0);
+  if (changesInPlace || leavesSome(entries, removed) || entries.size + added.length > maxEntries) return false;
   // The ipcache learns of a new identity only after this, so nobody sees it half written; denials come first all the same.
   const ordered = added.sort((a, b) => b.value.flags - a.value.flags);
   realized.inner.setMany(ordered.map(({ key, value }) => [key, value] as const));
   realized.inner.deleteMany(removed);
-  for (const entry of ordered) realized.entries.set(keyText(entry.key), entry);
-  for (const key of removed) realized.entries.delete(keyText(key));
+  for (const entry of ordered) entries.add(entry);
+  for (const key of removed) entries.delete(key);
   return true;
 }
 
-/** Whether some identity keeps entries when these are removed. */
-function isPartial(entries: ReadonlyMap<string, Entry>, removed: readonly PolicyKey[]): boolean {
-  if (removed.length === 0) return false;
-  const gone = new Set(removed.map(keyText));
-  const identities = new Set(removed.map(({ secLabel }) => secLabel));
-  for (const [text, { key }] of entries) if (identities.has(key.secLabel) && !gone.has(text)) return true;
+/** Whether some peer keeps entries when these are removed. */
+function leavesSome(entries: PolicyEntries, removed: readonly PolicyKey[]): boolean {
+  const byPeer = Map.groupBy(removed, ({ secLabel }) => secLabel);
+  for (const [peer, keys] of byPeer) if (entries.countOf(peer) !== keys.length) return true;
   return false;
-}
-
-function sameEntries(a: ReadonlyMap<string, Entry>, b: ReadonlyMap<string, Entry>): boolean {
-  if (a.size !== b.size) return false;
-  for (const [text, { value }] of a) {
-    const other = b.get(text);
-    if (!other || !sameEntry(value, other.value)) return false;
-  }
-  return true;
 }
 
 /** Without a realized policy: both directions enforced, nothing allowed. */
