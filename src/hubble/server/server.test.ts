@@ -131,6 +131,31 @@ describe("GetFlows over a socket", () => {
     assert.equal(last.value.numEventsLost, 17n);
   });
 
+  it("tells a slow client exactly how many flows it missed", async () => {
+    await using server = await world();
+    const total = 5000;
+    const stop = new AbortController();
+    const client = createClient(ObserverService, server.connection.transport);
+    const flood = () => {
+      for (let i = 1; i < total; i++) server.observer.push(packetEvent());
+    };
+    let received = 0;
+    let lost = 0;
+    const take = ({ responseTypes }: GetFlowsResponse) => {
+      if (responseTypes.case === "lostEvents") lost += Number(responseTypes.value.numEventsLost);
+      // While the client is busy with its first flow, far more come than the ring and the connection hold.
+      else if (++received === 1) flood();
+      if (received + lost === total) stop.abort();
+    };
+    const reading = (async () => {
+      for await (const response of client.getFlows({ follow: true, number: 1n }, { signal: stop.signal })) take(response);
+    })();
+    server.observer.push(packetEvent());
+    await assert.rejects(reading, (thrown: unknown) => ConnectError.from(thrown).code === Code.Canceled);
+    assert(lost >= total - 1 - 255 - 1, `only ${lost} lost`);
+    assert.equal(received + lost, total);
+  });
+
   it("sends the fields of the mask, and what printers need besides", async () => {
     await using server = await world();
     server.observer.push(packetEvent({ type: "policy-verdict", verdict: -133 }));
