@@ -74,7 +74,7 @@ enum event_file {
 struct event {
 	__u8 type;      /* enum event_type */
 	__u8 subtype;   /* drop: enum drop_reason; trace: enum observation_point; verdict: 0 */
-	__u8 direction; /* enum direction, seen from lxc_id */
+	__u8 direction; /* enum direction: of the connection, as lxc_id sees it; of the packet while conntrack has not been asked */
 	__u8 flags;     /* enum event_flags */
 	__u16 lxc_id;   /* endpoint it was judged for or seen at; 0: none */
 	__u8 match_type; /* enum policy_match_type */

@@ -33,12 +33,11 @@ __subprogram int flow_ask(struct __sk_buff *ctx, const struct packet *packet, st
 	return ret;
 }
 
-static __always_inline void flow_query(struct policy_query *query, const struct packet *packet, __u16 lxc_id, int egress,
-				       __u32 remote_id, __be16 dport)
+static __always_inline void flow_query(struct policy_query *query, __u16 lxc_id, int egress, __u32 remote_id, __u8 protocol, __be16 dport)
 {
 	query->lxc_id = lxc_id;
 	query->egress = egress;
-	query->protocol = packet->protocol;
+	query->protocol = protocol;
 	query->dport = dport;
 	query->pad = 0;
 	query->remote_id = remote_id;
@@ -52,7 +51,7 @@ __subprogram int flow_judge_new(struct __sk_buff *ctx, const struct packet *pack
 	int ret;
 
 	if (flow->source_lxc) {
-		flow_query(&query, packet, flow->source_lxc, 1, flow->destination_id, dport);
+		flow_query(&query, flow->source_lxc, 1, flow->destination_id, packet->protocol, dport);
 		ret = flow_ask(ctx, packet, flow, &query, &entry->egress);
 		if (ret < 0)
 			return ret;
@@ -62,7 +61,7 @@ __subprogram int flow_judge_new(struct __sk_buff *ctx, const struct packet *pack
 			return 0;
 	}
 	if (flow->destination_lxc) {
-		flow_query(&query, packet, flow->destination_lxc, 0, flow->source_id, dport);
+		flow_query(&query, flow->destination_lxc, 0, flow->source_id, packet->protocol, dport);
 		ret = flow_ask(ctx, packet, flow, &query, &entry->ingress);
 		if (ret < 0)
 			return ret;
@@ -104,9 +103,9 @@ __subprogram int flow_begin(struct __sk_buff *ctx, struct packet *packet, struct
 	return 0;
 }
 
-/* Asks one side's policy again when it, or the peer's identity, has changed since. */
+/* Asks one side's policy about the connection again (an ICMP error has another protocol) when it, or the peer's identity, has changed since. */
 static __always_inline int flow_refresh(struct __sk_buff *ctx, const struct packet *packet, struct flow *flow,
-					struct ct_entry *entry, struct ct_side *side, int egress, __u32 remote_id)
+					struct ct_entry *entry, struct ct_side *side, int egress, __u32 remote_id, __u8 protocol)
 {
 	__u32 lxc_id = side->lxc_id;
 	const struct policy_config *config;
@@ -119,7 +118,7 @@ static __always_inline int flow_refresh(struct __sk_buff *ctx, const struct pack
 	config = bpf_map_lookup_elem(&cilium_policy_config, &lxc_id);
 	if (likely(config && config->generation == side->generation && side->remote_id == remote_id))
 		return 0;
-	flow_query(&query, packet, lxc_id, egress, remote_id, entry->dport);
+	flow_query(&query, lxc_id, egress, remote_id, protocol, entry->dport);
 	flow->audit = 0;
 	ret = flow_ask(ctx, packet, flow, &query, &now);
 	if (ret < 0)
@@ -133,19 +132,17 @@ static __always_inline int flow_refresh(struct __sk_buff *ctx, const struct pack
 }
 
 /*
- * Does the entry hold the answers of the endpoints this packet concerns? An entry of an address's former owner does not. What goes to the
- * egress proxy concerns the sender alone: the receiver is asked when the proxy calls it.
+ * Is the entry of these two endpoints? That of an address's former owner is not. Who speaks through the stack is not known for sure (the
+ * proxy answers in a server's name); what goes to the egress proxy concerns the sender alone: the receiver is asked when the proxy calls it.
  */
 static __always_inline int flow_covered(const struct flow *flow, const struct ct_entry *entry, int reply)
 {
 	__u16 source = reply ? entry->ingress.lxc_id : entry->egress.lxc_id;
 	__u16 destination = reply ? entry->egress.lxc_id : entry->ingress.lxc_id;
 
-	if (flow->source_lxc && source != flow->source_lxc)
+	if (flow->origin != ORIGIN_STACK && source != flow->source_lxc)
 		return 0;
-	if (!reply && entry->egress.proxy_port)
-		return 1;
-	return !flow->destination_lxc || destination == flow->destination_lxc;
+	return destination == flow->destination_lxc || (!reply && entry->egress.proxy_port);
 }
 
 /* An answer on the tuple of a connection the proxy took, but not sent by the proxy: at most, it is for the proxy's own connection. */
@@ -182,9 +179,9 @@ static __always_inline int flow_continue(struct __sk_buff *ctx, struct packet *p
 	if (entry->flags & CT_F_AUDIT)
 		flow->audit = 1;
 	flow->cookie = entry->egress.cookie ? entry->egress.cookie : entry->ingress.cookie;
-	ret = flow_refresh(ctx, packet, flow, entry, &entry->egress, 1, called_id);
+	ret = flow_refresh(ctx, packet, flow, entry, &entry->egress, 1, called_id, place->key.protocol);
 	if (!ret)
-		ret = flow_refresh(ctx, packet, flow, entry, &entry->ingress, 0, caller_id);
+		ret = flow_refresh(ctx, packet, flow, entry, &entry->ingress, 0, caller_id, place->key.protocol);
 	if (ret < 0)
 		return ret;
 	proxy_port = entry->egress.proxy_port ? entry->egress.proxy_port : entry->ingress.proxy_port;

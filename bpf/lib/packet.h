@@ -59,7 +59,7 @@ struct flow {
 	__u16 source_lxc;      /* endpoint of this node whose egress policy applies; 0: none, or already applied */
 	__u16 destination_lxc; /* endpoint of this node that receives; 0: none */
 	__u16 seen_at;         /* endpoint for which the record is written */
-	__u8 direction;        /* enum direction, seen from seen_at */
+	__u8 direction;        /* enum direction: of the connection, as seen_at sees it */
 	__u8 origin;           /* enum packet_origin */
 	__u8 ct_reason;        /* enum ct_reason */
 	__u8 report;           /* this packet is worth a trace event */

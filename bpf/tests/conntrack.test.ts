@@ -174,13 +174,22 @@ describe("conntrack", () => {
       datapath.maps.know(remotePod[family], SERVER, remoteNode[family]);
     });
 
-    it(`an address given to another pod does not inherit: ${family}`, async () => {
+    it(`an address given to another pod, or another node, does not inherit: ${family}`, async () => {
       begin();
       await datapath.fromPod(client, out());
       await datapath.fromPod(server, back(SYN_ACK));
       const { key, value } = entry();
       datapath.maps.ct.set(key, { ...value, ingress: { ...value.ingress, lxcId: 999 } });
       assert.equal((await datapath.fromPod(server, back(ACK))).reason, "POLICY_DENIED");
+      datapath.maps.ct.set(key, { ...value, egress: { ...value.egress, lxcId: 0 } });
+      assert.equal((await datapath.fromPod(server, back(ACK))).reason, "POLICY_DENIED", "the caller was elsewhere");
+
+      begin(web, undefined);
+      await datapath.fromPod(client, tcp(client, remotePod, family, PORTS));
+      const old = entry();
+      datapath.maps.ct.set(old.key, { ...old.value, ingress: { ...old.value.ingress, lxcId: 998 } });
+      passes(await datapath.fromPod(client, tcp(client, remotePod, family, PORTS)), "NEW");
+      assert.equal(entry().value.ingress.lxcId, 0);
     });
 
     it(`UDP: the answer passes, another port does not: ${family}`, async () => {
