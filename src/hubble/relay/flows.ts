@@ -29,69 +29,100 @@ export async function* relayFlows(
   config: FlowsConfig,
 ): AsyncGenerator<GetFlowsResponse, void> {
   const stop = new AbortController();
-  const all = AbortSignal.any([signal, stop.signal]);
-  const lanes = new Map<AsyncIterable<GetFlowsResponse>, string>();
-  const lastSeen = new Map<string, bigint>();
-  const errors = createErrorFolder(config);
-  const startedAt = nowNanoseconds();
-  const merge = new TimeMerge<GetFlowsResponse>({
-    timeOf: ({ time }) => (time === undefined ? undefined : nanosecondsOf(time)),
-    drainMs: config.sortBufferDrainMs,
-    perStream: config.sortBufferLength,
-    onError(stream, thrown) {
-      const name = lanes.get(stream);
-      if (name === undefined || all.aborted) return;
-      const event = errors.add(name, ConnectError.from(thrown).rawMessage);
-      if (event !== undefined) merge.insert(event);
-    },
-    onEnd(stream) {
-      lanes.delete(stream);
-      // The node may be back before the pool notices that it was away.
-      if (request.follow && !all.aborted) setTimeout(joinLate, REJOIN_MS).unref();
-    },
-  });
-  const join = ({ peer, transport }: PoolNode, asked: GetFlowsRequest) => {
-    const stream = createClient(Observer, transport).getFlows(asked, { signal: all, headers });
-    lanes.set(stream, peer.name);
-    merge.add(stream);
-  };
-  const report = (state: NodeState, nodes: readonly PoolNode[]) => {
-    if (nodes.length > 0)
-      merge.insert(
-        statusResponse(
-          config.nodeName,
-          state,
-          nodes.map(({ peer }) => peer.name),
-        ),
-      );
-  };
-  /** Nodes that came, or came back: of them only what is new, as the beginning was for the nodes of that moment. */
-  const joinLate = () => {
-    if (!request.follow || all.aborted) return;
-    const joined = new Set(lanes.values());
-    const fresh = pool.nodes().filter(({ connected, peer }) => connected && !joined.has(peer.name));
-    report(NodeState.NODE_CONNECTED, fresh);
-    for (const node of fresh) {
-      const since = timestampOf((lastSeen.get(node.peer.name) ?? startedAt) + 1n);
-      join(node, { ...request, number: 0n, since });
-    }
-  };
-  const nodes = pool.nodes();
-  const connected = nodes.filter((node) => node.connected);
-  report(NodeState.NODE_CONNECTED, connected);
-  report(
-    NodeState.NODE_UNAVAILABLE,
-    nodes.filter((node) => !node.connected),
-  );
-  for (const node of connected) join(node, request);
-  using _ = pool.onChange(joinLate);
+  const collector = new FlowCollector(pool, request, headers, AbortSignal.any([signal, stop.signal]), config);
+  collector.begin();
+  using _ = pool.onChange(() => collector.joinLate());
   try {
-    for await (const response of merge.read(signal, request.follow)) {
-      if (request.follow && response.time !== undefined) lastSeen.set(response.nodeName, nanosecondsOf(response.time));
-      yield response;
-    }
+    yield* collector.read();
   } finally {
     stop.abort();
+  }
+}
+
+/** The streams of one request, one a node. */
+class FlowCollector {
+  readonly #pool: PeerPool;
+  readonly #request: GetFlowsRequest;
+  readonly #headers: Record<string, string>;
+  readonly #signal: AbortSignal;
+  readonly #nodeName: string;
+  readonly #errors: ReturnType<typeof createErrorFolder>;
+  readonly #merge: TimeMerge<GetFlowsResponse>;
+  /** Streams that run, with their node's name. */
+  readonly #lanes = new Map<AsyncIterable<GetFlowsResponse>, string>();
+  readonly #lastSeen = new Map<string, bigint>();
+  readonly #startedAt = nowNanoseconds();
+
+  constructor(pool: PeerPool, request: GetFlowsRequest, headers: Record<string, string>, signal: AbortSignal, config: FlowsConfig) {
+    this.#pool = pool;
+    this.#request = request;
+    this.#headers = headers;
+    this.#signal = signal;
+    this.#nodeName = config.nodeName;
+    this.#errors = createErrorFolder(config);
+    this.#merge = new TimeMerge<GetFlowsResponse>({
+      timeOf: ({ time }) => (time === undefined ? undefined : nanosecondsOf(time)),
+      drainMs: config.sortBufferDrainMs,
+      perStream: config.sortBufferLength,
+      onError: (stream, thrown) => this.#failed(stream, thrown),
+      onEnd: (stream) => this.#ended(stream),
+    });
+  }
+
+  /** Asks the nodes of this moment. */
+  begin(): void {
+    const nodes = this.#pool.nodes();
+    const connected = nodes.filter((node) => node.connected);
+    this.#report(NodeState.NODE_CONNECTED, connected);
+    this.#report(
+      NodeState.NODE_UNAVAILABLE,
+      nodes.filter((node) => !node.connected),
+    );
+    for (const node of connected) this.#join(node, this.#request);
+  }
+
+  /** Nodes that came, or came back: of them only what is new, as the beginning was for the nodes of that moment. */
+  joinLate(): void {
+    if (!this.#request.follow || this.#signal.aborted) return;
+    const joined = new Set(this.#lanes.values());
+    const fresh = this.#pool.nodes().filter(({ connected, peer }) => connected && !joined.has(peer.name));
+    this.#report(NodeState.NODE_CONNECTED, fresh);
+    for (const node of fresh) {
+      const since = timestampOf((this.#lastSeen.get(node.peer.name) ?? this.#startedAt) + 1n);
+      this.#join(node, { ...this.#request, number: 0n, since });
+    }
+  }
+
+  async *read(): AsyncGenerator<GetFlowsResponse, void> {
+    const { follow } = this.#request;
+    for await (const response of this.#merge.read(this.#signal, follow)) {
+      if (follow && response.time !== undefined) this.#lastSeen.set(response.nodeName, nanosecondsOf(response.time));
+      yield response;
+    }
+  }
+
+  #join({ peer, transport }: PoolNode, asked: GetFlowsRequest): void {
+    const stream = createClient(Observer, transport).getFlows(asked, { signal: this.#signal, headers: this.#headers });
+    this.#lanes.set(stream, peer.name);
+    this.#merge.add(stream);
+  }
+
+  #report(state: NodeState, nodes: readonly PoolNode[]): void {
+    const names = nodes.map(({ peer }) => peer.name);
+    if (names.length > 0) this.#merge.insert(statusResponse(this.#nodeName, state, names));
+  }
+
+  #failed(stream: AsyncIterable<GetFlowsResponse>, thrown: unknown): void {
+    const name = this.#lanes.get(stream);
+    if (name === undefined || this.#signal.aborted) return;
+    const event = this.#errors.add(name, ConnectError.from(thrown).rawMessage);
+    if (event !== undefined) this.#merge.insert(event);
+  }
+
+  #ended(stream: AsyncIterable<GetFlowsResponse>): void {
+    this.#lanes.delete(stream);
+    // The node may be back before the pool notices that it was away.
+    if (this.#request.follow && !this.#signal.aborted) setTimeout(() => this.joinLate(), REJOIN_MS).unref();
   }
 }
 
