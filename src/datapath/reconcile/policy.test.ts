@@ -58,7 +58,10 @@ function createWorld(options: { readonly fail?: FailureInjector; readonly maxEnt
     config,
     cookies,
     setRules(...ports: number[]) {
-      repository = createRepository().with(...ports.map(cnp));
+      return this.setPolicies(...ports.map(cnp));
+    },
+    setPolicies(...policies: ReturnType<typeof parsePolicy>[]) {
+      repository = createRepository().with(...policies);
       return resolve();
     },
     identities(change: Parameters<typeof cache.update>[0]): SubjectPolicy {
@@ -178,6 +181,34 @@ describe("createPolicyMaps", () => {
     const world = createWorld();
     assert.throws(() => world.maps.attach({ id: 7, subject: "300", audit: false }), /not in the kernel yet/);
     assert.equal(world.config.has(7), false);
+  });
+  it("sends DNS to no proxy when its rules allow every name, and to the proxy when they do not", () => {
+    for (const [pattern, proxyPort] of [
+      ["*", 0],
+      ["*.example.com", 10002],
+    ] as const) {
+      const world = createWorld();
+      const spec = {
+        endpointSelector: { matchLabels: { app: "web" } },
+        egress: [
+          {
+            toEndpoints: [{ matchLabels: { app: "client" } }],
+            toPorts: [{ ports: [{ port: "53", protocol: "ANY" }], rules: { dns: [{ matchPattern: pattern }] } }],
+          },
+        ],
+      };
+      const object = {
+        apiVersion: "cilium.io/v2",
+        kind: "CiliumNetworkPolicy",
+        metadata: { name: "dns", namespace: "default", uid: "u" },
+        spec,
+      };
+      world.maps.target.update(world.setPolicies(parsePolicy(object)), undefined);
+      world.maps.attach({ id: 7, subject: "300", audit: false });
+      const dns = [...(world.outer.get(7)?.entries() ?? [])].filter(([{ dport, egress }]) => dport === 53 && egress === 1);
+      assert.ok(dns.length > 0);
+      assert.deepEqual([...new Set(dns.map(([, value]) => value.proxyPort))], [proxyPort], pattern);
+    }
   });
   it("takes nothing of a subject that went for the one of its name that comes after", () => {
     const world = createWorld();

@@ -2,10 +2,12 @@ import { randomInt } from "node:crypto";
 import type { PolicyConfig, PolicyEntry, PolicyKey } from "#datapath/gen/structs.ts";
 import type { BpfMap, MapOfMaps } from "#ebpf/bpf.ts";
 import type { PolicyDelta, SubjectPolicy } from "#endpoint/subject-policy.ts";
-import type { PolicyMapEntry } from "#policy/resolve.ts";
+import type { L7Policy } from "#policy/l7-policy.ts";
+import type { EndpointPolicy, PolicyMapEntry } from "#policy/resolve.ts";
 import type { SyncTarget } from "#reconciler/reconciler.ts";
 import { CodedError, errorMessage } from "#runtime/errors.ts";
 import type { Logger } from "#runtime/logger.ts";
+import type { Direction } from "#types/direction.ts";
 import type { Cookies } from "../cookies.ts";
 import type { Expedite } from "../expedite.ts";
 import { type Entry, PolicyEntries } from "./policy-entries.ts";
@@ -150,7 +152,7 @@ class KernelPolicyMaps implements PolicyMaps {
     }
     const isKnown = realized !== undefined && !realized.locked && !realized.retired;
     if (isKnown && this.#follow(realized, row)) return;
-    const entries = new PolicyEntries(row.policy.entries().map((entry) => this.#toEntry(entry)));
+    const entries = new PolicyEntries(row.policy.entries().map(this.#converter(row.policy)));
     if (isKnown && realized.entries.equals(entries)) this.#keep(realized, row);
     else this.#rebuild(row, entries);
   }
@@ -160,7 +162,7 @@ class KernelPolicyMaps implements PolicyMaps {
     const deltas = row.log.since(realized.row.version);
     if (!deltas) return false;
     try {
-      if (!applyDeltas(realized, deltas, (entry) => this.#toEntry(entry), this.#options.maxEntries)) return false;
+      if (!applyDeltas(realized, deltas, this.#converter(row.policy), this.#options.maxEntries)) return false;
     } catch (thrown) {
       this.#lock(row, errorMessage(thrown));
       throw thrown;
@@ -248,8 +250,15 @@ class KernelPolicyMaps implements PolicyMaps {
     if (realized.inner !== this.#lockdown) realized.inner.close();
   }
 
-  #toEntry(entry: PolicyMapEntry): Entry {
-    return { key: policyKeyOf(entry), value: policyEntryOf(entry, this.#deps.cookies, this.#options.proxyPorts) };
+  /** Entries of this policy as the kernel has them. */
+  #converter(policy: EndpointPolicy | undefined): (entry: PolicyMapEntry) => Entry {
+    const known = new Map<Direction, readonly L7Policy[]>();
+    const l7 = (direction: Direction) => {
+      const found = known.get(direction) ?? policy?.l7(direction) ?? [];
+      known.set(direction, found);
+      return found;
+    };
+    return (entry) => ({ key: policyKeyOf(entry), value: policyEntryOf(entry, l7, this.#deps.cookies, this.#options.proxyPorts) });
   }
 }
 
