@@ -16,8 +16,8 @@ const BATCHES = 5;
 const BATCH_SIZE = 40;
 const FLOOD_PORT = "7000";
 const LISTEN_PORT = "7001";
-/** Datagrams a second of each flooder: every address of the node is hit about forty times a second by each. */
-const RATE = "10000";
+/** Datagrams a second of each flooder, at the most: every address of the node is hit up to twenty times a second by each. */
+const RATE = "5000";
 const LIFE_SECONDS = "0.6";
 const BATCH_TIMEOUT_MS = 30_000;
 
