@@ -61,7 +61,8 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal): Promis
 
   await Promise.race([reflectors.synced, aborted(signal)]);
   if (signal.aborted) return;
-  await takeOver(agent, sources);
+  await takeOver(agent, sources, signal);
+  if (signal.aborted) return;
   const replayed = await admitPods(agent, config, scope);
   log.info("agent ready", { node: nodeName, endpoints: state.endpoints.size, replayed, ms: Math.round(performance.now() - started) });
   await aborted(signal);
@@ -75,7 +76,11 @@ interface Agent extends EdgeDeps {
  * From the agent before us, or from nothing: the policies of the endpoints that are there are computed and written before any
  * program or map entry of before is touched.
  */
-async function takeOver({ state, kernel, loops, control, phase }: Agent, sources: { restored: () => void; decided: () => void }) {
+async function takeOver(
+  { state, kernel, loops, control, phase }: Agent,
+  sources: { readonly restored: () => void; readonly decided: () => void },
+  signal: AbortSignal,
+): Promise<void> {
   await control.restoreAll();
   sources.restored();
   phase.is = "restored";
@@ -83,7 +88,8 @@ async function takeOver({ state, kernel, loops, control, phase }: Agent, sources
   await loops.pipeline.settled();
   // Only now have the policies' address blocks had their say: a prune before would take what their flows live by.
   sources.decided();
-  await loops.reconcilers.ipcache.pruned;
+  await Promise.race([loops.reconcilers.ipcache.pruned, aborted(signal)]);
+  if (signal.aborted) return;
   kernel.releaseRestored(state);
   loops.settledOnce();
   control.attachAll();
