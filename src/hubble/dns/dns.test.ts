@@ -32,6 +32,7 @@ describe("parseDns", () => {
       cnames: [],
       rrtypes: [],
       ttl: undefined,
+      answers: 0,
     });
   });
 
@@ -99,6 +100,12 @@ describe("DNS in passing", () => {
       'dns-response true DNS Answer "198.51.100.20" CNAMEs: "edge.stripe.com." TTL: 30 (api.stripe.com. A)',
     ]);
     assert.equal(flowsOf(observer).length, 5);
+  });
+
+  it("says when an answer was too long to be captured", () => {
+    const observer = watching();
+    observer.push(dnsEvent(answer.subarray(0, 40), {}, true));
+    assert.equal(dnsFlows(observer).at(-1)?.Summary, "DNS Answer not captured (api.stripe.com. A)");
   });
 
   it("names the address in later flows of the pod that asked", () => {

@@ -11,8 +11,10 @@ export interface DnsMessage {
   readonly ips: readonly string[];
   readonly cnames: readonly string[];
   readonly rrtypes: readonly string[];
-  /** The smallest of the answers' seconds; undefined without answers. */
+  /** The smallest of the captured answers' seconds; undefined without any. */
   readonly ttl: number | undefined;
+  /** How many answers the message has, captured or not. */
+  readonly answers: number;
 }
 
 const TYPES: Readonly<Record<number, string>> = {
@@ -53,8 +55,16 @@ export function parseDns(bytes: Uint8Array): DnsMessage | undefined {
   if (query === undefined || cursor.at + 4 > bytes.length || view.getUint16(cursor.at + 2) !== CLASS_IN) return undefined;
   const qtype = typeName(view.getUint16(cursor.at));
   cursor.at += 4;
-  const answers = readAnswers(bytes, view, cursor, view.getUint16(6));
-  return { id: view.getUint16(0), response: (flags & 0x8000) !== 0, rcode: flags & 15, query, qtype, ...answers };
+  const answers = view.getUint16(6);
+  return {
+    id: view.getUint16(0),
+    response: (flags & 0x8000) !== 0,
+    rcode: flags & 15,
+    query,
+    qtype,
+    answers,
+    ...readAnswers(bytes, view, cursor, answers),
+  };
 }
 
 function typeName(type: number): string {

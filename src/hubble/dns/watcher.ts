@@ -106,7 +106,16 @@ function accessOf(event: PacketEvent, flow: Flow, message: DnsMessage, endpointI
     protocol: "UDP",
     source: message.response ? to : from,
     destination: message.response ? from : to,
-    dns: { query, qtypes: [qtype], rcode, ips, ttl: message.response ? (ttl ?? NO_TTL) : 0, cnames, rrtypes, source: "" },
+    dns: {
+      query,
+      qtypes: [qtype],
+      rcode,
+      ips,
+      ttl: ttl ?? (message.response && message.answers === 0 ? NO_TTL : 0),
+      cnames,
+      rrtypes,
+      source: "",
+    },
     latencyNs: 0,
     policyRevision: 0,
   };

@@ -76,6 +76,7 @@ function dnsSummary(dns: DNS, response: boolean): string {
   const parts: string[] = [];
   if (dns.rcode !== 0) parts.push(`RCode: ${rcodeText(dns.rcode)}`);
   else if (dns.ips.length > 0) parts.push(`"${dns.ips.join(",")}"`);
+  else if (dns.observationSource === "" && dns.ttl === 0) return `DNS Answer not captured (${dns.query} ${types})`;
   if (dns.cnames.length > 0) parts.push(`CNAMEs: "${dns.cnames.join(",")}"`);
   return `DNS Answer ${[...parts, `TTL: ${dns.ttl}`].join(" ")} (${source === "" ? "" : `${source} `}${dns.query} ${types})`;
 }
