@@ -2,12 +2,13 @@ import assert from "node:assert/strict";
 import { execFile, execFileSync } from "node:child_process";
 import { after, before, describe, it } from "node:test";
 import { promisify } from "node:util";
-import { ask, dial, echo, type Family, RealNode, type RealPod, serve, TinyProxy } from "./nodes.ts";
+import { ask, datagramProxy, dial, echo, type Family, RealNode, type RealPod, serve, TinyProxy } from "./nodes.ts";
 
 const BULK = 16 * 1024 * 1024;
 const [TCP, UDP] = [6, 17];
 const INGRESS_PROXY = 10001;
 const EGRESS_PROXY = 10002;
+const DNS_PROXY = 10053;
 const FROM_INGRESS_PROXY = 0xa00;
 const FROM_EGRESS_PROXY = 0xb00;
 const [CLIENT, SERVER] = [10001, 10002];
@@ -98,6 +99,15 @@ describe("real traffic through the programs", () => {
         assert.equal(await datagramTo(target()[family], 53, 5000), "5000");
         assert.equal(await datagramTo(target()[family], 9, 100), "Connection refused");
         assert.match(await datagramTo(target()[family], 53, 100, 1), /^No route to host$/);
+      });
+
+      it(`egress L7 by UDP to ${where}: ${family}`, async () => {
+        reset();
+        const to = target();
+        client.node.maps.setPolicy(client, { egress: [{ protocol: UDP, port: 53, proxyPort: DNS_PROXY }] });
+        await using proxy = await datagramProxy(client.node, to[family], FROM_EGRESS_PROXY);
+        assert.equal(await datagramTo(to[family], 53, 100), "100");
+        assert.deepEqual(proxy.seen, [client[family]]);
       });
 
       it(`a lot of bytes go through whole: ${where}, ${family}`, async () => {

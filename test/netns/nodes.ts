@@ -1,11 +1,11 @@
 import { execFileSync } from "node:child_process";
-import { createSocket } from "node:dgram";
+import { createSocket, type Socket as Datagram } from "node:dgram";
 import { createServer, type Server, Socket } from "node:net";
 import { encodeConfig } from "#datapath/gen/config.ts";
 import type { LoadedObject } from "#ebpf/bpf.ts";
 import { openBpf } from "#ebpf/kernel.ts";
 import { createNetnsAt, deleteNetnsAt, inNetns, type Netns, openNetns } from "#sys/netns.ts";
-import { datagram, listener, spoofedStream, stream, transparentListener } from "#sys/socket.ts";
+import { datagram, listener, spoofedStream, stream, transparentDatagram, transparentListener } from "#sys/socket.ts";
 import type { IpAddress } from "#types/addr.ts";
 import { parseMac } from "#types/mac.ts";
 import { NodeMaps, type Pod, type PolicyOfPod } from "../../bpf/tests/maps.ts";
@@ -309,4 +309,35 @@ export class TinyProxy implements AsyncDisposable {
     for (const socket of this.#sockets) socket.destroy();
     await Promise.all(this.#servers.map((server) => new Promise((resolve) => server.close(resolve))));
   }
+}
+
+/** A DNS proxy in miniature: a transparent socket under the server's address, and for each question a call in the client's name. */
+export async function datagramProxy(
+  node: RealNode,
+  server: IpAddress,
+  mark: number,
+): Promise<AsyncDisposable & { readonly seen: string[] }> {
+  const kind = server.includes(":") ? "udp6" : "udp4";
+  const open: Datagram[] = [];
+  const bound = async (host: string, port: number, socketMark?: number): Promise<Datagram> => {
+    const socket = createSocket(kind);
+    open.push(socket);
+    const fd = transparentDatagram({ host, port, netns: node.netns, ...(socketMark === undefined ? {} : { mark: socketMark }) });
+    await new Promise<void>((resolve) => socket.bind({ fd }, resolve));
+    return socket;
+  };
+  const seen: string[] = [];
+  const downstream = await bound(server, 53);
+  downstream.on("message", (question, client) => {
+    seen.push(client.address);
+    void bound(client.address, 0, mark).then((upstream) => {
+      upstream.on("message", (answer) => downstream.send(answer, client.port, client.address));
+      upstream.send(question, 53, server);
+    });
+  });
+  return {
+    seen,
+    [Symbol.asyncDispose]: async () =>
+      void (await Promise.all(open.map((socket) => new Promise<void>((resolve) => socket.close(resolve))))),
+  };
 }
