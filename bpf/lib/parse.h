@@ -53,6 +53,41 @@ static __always_inline int cursor_peek(const struct cursor *cursor, void *to, co
 	 : likely((offset) == ETH_HEADER + sizeof(struct ipv6hdr)) ? peek_at(ctx, ETH_HEADER + sizeof(struct ipv6hdr), to) \
 								   : bpf_skb_load_bytes(ctx, offset, to, sizeof(*(to))))
 
+#define OPTION_END 0
+#define OPTION_NONE 1
+#define OPTION_LOOSE_SOURCE_ROUTE 131
+#define OPTION_STRICT_SOURCE_ROUTE 137
+#define OPTIONS_MAX 40
+
+/* Source routing (RFC 791) would carry a packet past the address policy was asked about. Other options are the receiver's business. */
+__verified_alone int parse_ipv4_options(struct __sk_buff *ctx, struct packet *packet)
+{
+	__u32 end, offset = ETH_HEADER + sizeof(struct iphdr);
+
+	if (!packet)
+		return -DROP_INVALID_PACKET;
+	end = packet->l4_offset;
+	for (int i = 0; i < OPTIONS_MAX; i++) {
+		__u8 option[2] = {};
+
+		if (offset >= end)
+			break;
+		if (bpf_skb_load_bytes(ctx, offset, option, 1))
+			return drop_at(packet, FILE_PARSE, DROP_INVALID_PACKET);
+		if (option[0] == OPTION_END)
+			break;
+		if (option[0] == OPTION_NONE) {
+			offset++;
+			continue;
+		}
+		if (bpf_skb_load_bytes(ctx, offset, option, 2) || option[1] < 2 || offset + option[1] > end ||
+		    option[0] == OPTION_LOOSE_SOURCE_ROUTE || option[0] == OPTION_STRICT_SOURCE_ROUTE)
+			return drop_at(packet, FILE_PARSE, DROP_INVALID_PACKET);
+		offset += option[1];
+	}
+	return 0;
+}
+
 static __always_inline int parse_ipv4(struct cursor *cursor, struct packet *packet)
 {
 	struct iphdr ip;
@@ -191,8 +226,12 @@ __verified_alone int parse_l3(struct __sk_buff *ctx, struct packet *packet)
 
 	if (!packet)
 		return -DROP_INVALID_PACKET;
-	if (ctx->protocol == bpf_htons(ETH_P_IP))
-		return parse_ipv4(&cursor, packet);
+	if (ctx->protocol == bpf_htons(ETH_P_IP)) {
+		ret = parse_ipv4(&cursor, packet);
+		if (!ret && unlikely(packet->l4_offset > ETH_HEADER + sizeof(struct iphdr)))
+			ret = parse_ipv4_options(ctx, packet);
+		return ret;
+	}
 	ret = parse_ipv6(&cursor, packet);
 	if (!ret && unlikely(is_extension(packet->protocol)))
 		ret = parse_ipv6_extensions(ctx, packet);

@@ -156,6 +156,22 @@ describe("IPv6 extension headers and IPv4 options", () => {
     assert.equal(outcome.reason, "INVALID_IPV6_EXTENSION_HEADER");
   });
 
+  it("IPv4 source routing is refused, wherever among the options, and options that run over their end", async () => {
+    const send4 = async (options: readonly number[]) => {
+      const spec = udp(client, server, "ipv4", [5000, 53]);
+      return (await datapath.fromPod(client, { ...spec, ip: { ...spec.ip, options: Uint8Array.from(options) } })).reason;
+    };
+    const RECORD_ROUTE = [7, 7, 4, 0, 0, 0, 0];
+    assert.equal(await send4([...RECORD_ROUTE, 0]), undefined);
+    for (const kind of [131, 137]) {
+      assert.equal(await send4([kind, 7, 4, 10, 0, 0, 1, 0]), "INVALID_PACKET");
+      assert.equal(await send4([1, ...RECORD_ROUTE, 1, kind, 7, 4, 10, 0, 0, 1]), "INVALID_PACKET");
+    }
+    assert.equal(await send4([7, 9, 4, 0]), "INVALID_PACKET");
+    assert.equal(await send4([7, 0, 0, 0]), "INVALID_PACKET");
+    assert.equal(await send4([0, 131, 7, 4]), undefined, "what follows the end is no option");
+  });
+
   it("IPv4 options hide no port either", async () => {
     for (const length of [4, 20, 40]) {
       for (const port of [53, 54]) {
