@@ -5,6 +5,8 @@ import { parseKindConfig } from "./kind-config.ts";
 export interface NodeConfig {
   readonly name: string;
   readonly role: "control-plane" | "worker";
+  /** Keeps ordinary pods away: a control plane that has workers beside it, as in kind. */
+  readonly tainted: boolean;
   /** Position in the cluster from 0; addresses follow from it. */
   readonly index: number;
   readonly labels: Readonly<Record<string, string>>;
@@ -47,8 +49,11 @@ export function readLabConfig(options: LabOptions): LabConfig {
     file?.nodes ?? Array.from({ length: count }, (_, index) => ({ role: index === 0 ? "control-plane" : "worker", labels: {} }) as const);
   const ipv6 = options.ipv6 ?? file?.ipv6 ?? false;
   const names = nodeNames(roles.map((node) => node.role));
+  const hasWorkers = roles.some((node) => node.role === "worker");
   return {
-    nodes: roles.map((node, index) => planNode(names[index] ?? "", node, index, ipv6)),
+    nodes: roles.map((node, index) =>
+      planNode(names[index] ?? "", { ...node, tainted: hasWorkers && node.role === "control-plane" }, index, ipv6),
+    ),
     ipv6,
     apiPort: options.apiPort ?? file?.apiPort ?? DEFAULT_API_PORT,
     serviceCidr: "10.96.0.0/16",
@@ -75,12 +80,7 @@ function nodeNames(roles: readonly string[]): string[] {
   });
 }
 
-function planNode(
-  name: string,
-  node: { readonly role: NodeConfig["role"]; readonly labels: Readonly<Record<string, string>> },
-  index: number,
-  ipv6: boolean,
-): NodeConfig {
+function planNode(name: string, node: Pick<NodeConfig, "role" | "labels" | "tainted">, index: number, ipv6: boolean): NodeConfig {
   const plan = { ...node, name, index, ipv4: `172.18.0.${index + 2}` };
   if (!ipv6) return { ...plan, podCidrs: [`10.244.${index}.0/24`] };
   return {

@@ -30,7 +30,7 @@ export async function makeNodeHost(config: NodeConfig, nodes: readonly NodeConfi
     ["newnet", netns],
     ["unshare", "private"],
     ["hostname", config.name],
-    ...rootSteps(directory),
+    ...rootSteps(directory, ["rbind", "/proc", join(root, "proc")]),
     ["mount", "tmpfs", "tmpfs", join(root, "run"), "mode=755"],
     ["mkdir", join(root, "run/netns")],
     // Kernel state of this node alone: pinned maps, and the cgroups that socket programs are attached to.
@@ -50,16 +50,16 @@ export async function makeNodeHost(config: NodeConfig, nodes: readonly NodeConfi
 
 /**
  * A root file system of its own below `directory`: the machine's as the lower layer, writes kept aside. The checkout is mounted over it,
- * so that a program restarted after an edit runs what was edited.
+ * so that a program restarted after an edit runs what was edited. `proc` mounts /proc: the machine's, or that of a new PID namespace.
  */
-export function rootSteps(directory: string): Step[] {
+export function rootSteps(directory: string, proc: Step): Step[] {
   const [root, upper, work] = ["root", "upper", "work"].map((name) => join(directory, name)) as [string, string, string];
   return [
     ["mkdir", root],
     ["mkdir", upper],
     ["mkdir", work],
     ["mount", "overlay", "overlay", root, `lowerdir=${paths.rootfs},upperdir=${upper},workdir=${work}`],
-    ["rbind", "/proc", join(root, "proc")],
+    proc,
     ["rbind", "/sys", join(root, "sys")],
     ["rbind", "/dev", join(root, "dev")],
     ["mount", "tmpfs", "tmpfs", join(root, "tmp"), "mode=1777"],

@@ -20,7 +20,7 @@ export function startNodeStatus(deps: PodDeps): Disposable & { refresh(): void }
 }
 
 function register({ cluster, host }: PodDeps): void {
-  const { name, role, labels } = host.config;
+  const { name, role, labels, tainted } = host.config;
   if (cluster.get<Node>("nodes", name)) return;
   cluster.create("nodes", {
     apiVersion: "v1",
@@ -41,7 +41,7 @@ function register({ cluster, host }: PodDeps): void {
       providerID: `cilia://lab/${name}`,
       taints: [
         { key: "node.kubernetes.io/not-ready", effect: "NoSchedule" },
-        ...(role === "control-plane" ? [{ key: CONTROL_PLANE, effect: "NoSchedule" }] : []),
+        ...(tainted ? [{ key: CONTROL_PLANE, effect: "NoSchedule" }] : []),
       ],
     },
   });

@@ -101,9 +101,12 @@ function ownSteps(host: NodeHost, pod: Pod, cgroup: string, netns: string, mount
   const directory = podDirectory(pod);
   const root = join(directory, "root");
   const hostname = pod.spec.hostname ?? pod.metadata.name;
+  const shared = pod.spec.hostPID === true;
+  const proc = join(root, "proc");
   return [
     ["cgroup", join(cgroup, "sandbox")],
     ["join", String(host.sandbox.pid)],
+    ...(shared ? [] : [["pids"] satisfies Step]),
     ["newnet", netns],
     // Without IPv6 in the cluster a pod must not solicit routers: every such packet would be a drop.
     ["write", "/proc/sys/net/ipv6/conf/default/disable_ipv6", host.config.ipv6 ? "0" : "1"],
@@ -111,7 +114,7 @@ function ownSteps(host: NodeHost, pod: Pod, cgroup: string, netns: string, mount
     ["write", "/proc/sys/net/ipv4/tcp_rto_max_ms", "1000"],
     ["unshare", "private"],
     ["hostname", hostname],
-    ...rootSteps(directory),
+    ...rootSteps(directory, shared ? ["rbind", "/proc", proc] : ["mount", "proc", "proc", proc]),
     ["mount", "tmpfs", "tmpfs", join(root, "run"), "mode=755"],
     ...mountSteps(mounts, root),
     ["root", root],

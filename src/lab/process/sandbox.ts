@@ -8,6 +8,8 @@ export type Step = readonly [verb: string, ...words: string[]];
 /** Namespaces held open by a process that does nothing else. They end with it. */
 export interface Sandbox {
   readonly pid: number;
+  /** Whether it has a PID namespace of its own: commands then run as children of their helper. */
+  readonly pids: boolean;
 }
 
 /** Which of a sandbox's namespaces a command enters, and as what it runs there. */
@@ -36,13 +38,13 @@ export function makeSandbox(steps: readonly Step[]): Promise<Sandbox> {
   });
   return new Promise((resolve, reject) => {
     child.on("error", (cause) => reject(new LabError("sandbox", `cannot start ${paths.sandbox}`, { cause })));
-    child.on("exit", () => reject(new LabError("sandbox", complaint.trim() || "the sandbox ended while it was made")));
+    child.on("close", () => reject(new LabError("sandbox", complaint.trim() || "the sandbox ended while it was made")));
     child.stdout.on("data", (chunk: Buffer) => {
       output += chunk.toString();
       const ready = /ready (\d+)\n/.exec(output);
       if (!ready) return;
       child.unref();
-      resolve({ pid: Number(ready[1]) });
+      resolve({ pid: Number(ready[1]), pids: steps.some(([verb]) => verb === "pids") });
     });
   });
 }
@@ -51,6 +53,7 @@ export function makeSandbox(steps: readonly Step[]): Promise<Sandbox> {
 export function runIn(options: RunOptions, command: readonly string[]): ChildProcess {
   const { cgroup, directory, terminal } = options;
   const args = ["run", "--target", String(options.sandbox.pid), "--net", "--uts", "--mount"];
+  if (options.sandbox.pids) args.push("--pid");
   if (cgroup) args.push("--cgroup", cgroup);
   if (directory) args.push("--directory", directory);
   if (terminal) args.push("--tty", `${terminal.rows}x${terminal.columns}`);
