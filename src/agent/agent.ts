@@ -104,6 +104,9 @@ async function admitPods(agent: Agent, config: AgentConfig, scope: AsyncDisposab
     startJob({ log, health }, { name: "ciliumnode", run: () => publishNode(cluster, self, kernel.routers, state.nodes.self().node) }),
   );
   scope.use(startInterval({ log, health }, { name: "conntrack-gc", intervalMs: config["conntrack-gc-interval"], run: collect }));
+  scope.use(
+    startInterval({ log, health }, { name: "endpoint-gc", intervalMs: config["endpoint-gc-interval"], run: () => control.collectDead() }),
+  );
   scope.use(control.follow());
   phase.is = "ready";
   const replayed = await replayDeleteQueue({ attachments: control, log }, join(dirname(config["cni-socket-path"]), "deleteQueue"));

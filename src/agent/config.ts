@@ -50,6 +50,7 @@ export const agentFlags = defineFlags({
   "hubble-metrics": { type: "string", default: "", help: "Hubble metrics to count, as upstream's list." },
   "hubble-metrics-server": { type: "string", default: "", help: "Address of the Hubble metrics, such as :9965; none when empty." },
   "conntrack-gc-interval": { type: "duration", default: 30_000, help: "Time between two sweeps of the connection table." },
+  "endpoint-gc-interval": { type: "duration", default: 300_000, help: "Time between two searches for endpoints whose pod is gone." },
   "policy-l7-merge": {
     type: "string",
     default: "union",

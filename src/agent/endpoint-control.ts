@@ -17,6 +17,8 @@ import type { AgentState } from "./state.ts";
 export interface EndpointControl extends Endpoints {
   /** Takes over the endpoints of before the restart that are still there, with the labels their pods have now. */
   restoreAll(): Promise<void>;
+  /** Removes endpoints whose interface went without a DEL: their runtime was killed. */
+  collectDead(): Promise<void>;
   /** Follows the labels of pods and namespaces from now on. */
   follow(): AsyncDisposable;
 }
@@ -73,7 +75,15 @@ export function createEndpointControl(deps: EndpointControlDeps, config: AgentCo
     });
     if (rows.length > 0) log.info("endpoints restored", { endpoints: rows.length });
   };
-  return { ...endpoints, restoreAll, follow: () => followLabels({ log, state, endpoints }) };
+  const collectDead = async () => {
+    for (const row of [...state.endpoints.list()]) {
+      // One that is being born has its interface before its row, and one that is removed loses its row first.
+      if (isAlive(row, netlink.link(row.interface.name))) continue;
+      log.warn("endpoint without an interface, removing it", { endpointId: row.id, pod: podKey(row.pod) });
+      await endpoints.remove({ containerId: row.containerId, ifname: row.interface.ifname });
+    }
+  };
+  return { ...endpoints, restoreAll, collectDead, follow: () => followLabels({ log, state, endpoints }) };
 }
 
 /** Everything a packet of the endpoint meets is in the kernel. */

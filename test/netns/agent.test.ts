@@ -50,7 +50,7 @@ describe("cilium-agent on one node", { skip: missing }, () => {
   const endpointOf = async (name: string) => (await node.agent.get(`/v1/endpoint/pod-name:default:${name}`)) as EndpointJson;
 
   before(async () => {
-    node = await startNode();
+    node = await startNode({ flags: ["--endpoint-gc-interval=200ms"] });
     await node.agent.start();
     web = await addPod(node, "web", { app: "web" });
     client = await addPod(node, "client", { app: "client" });
@@ -164,6 +164,14 @@ describe("cilium-agent on one node", { skip: missing }, () => {
     await node.agent.start();
     assert.match(messageOf(await node.agent.get("/v1/endpoint/pod-name:default:late")), /there is no endpoint/);
     await until("its CiliumEndpoint is gone", () => cep(node, "late") === undefined);
+  });
+
+  it("removes an endpoint whose namespace went without a DEL", async () => {
+    const doomed = await addPod(node, "doomed", { app: "doomed" });
+    node.destroyPod(doomed.pod);
+    await until("its endpoint is gone", async () =>
+      /there is no endpoint/.test(messageOf(await node.agent.get("/v1/endpoint/pod-name:default:doomed"))),
+    );
   });
 
   it("adds pods of a known identity in milliseconds", async () => {

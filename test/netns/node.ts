@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { createWriteStream, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { parse } from "yaml";
 import { type ApiServer, startApiServer } from "#apiserver/apiserver.ts";
 import type { LocalClient } from "#apiserver/client.ts";
@@ -29,6 +29,8 @@ export interface TestNode extends AsyncDisposable {
   readonly agent: AgentProcess;
   /** Makes a pod's namespace and object, as scheduler and kubelet would. */
   createPod(name: string, labels: Record<string, string>): TestPod;
+  /** Takes a pod's namespace away under it. */
+  destroyPod(pod: TestPod): void;
   /** Runs the real CNI plugin. Resolves with its exit code and what it printed. */
   cni(command: string, pod: TestPod, netns?: string): Promise<{ code: number; output: unknown; ms: number }>;
 }
@@ -95,7 +97,6 @@ export async function startNode({
   });
   scope.defer(() => agent.stop("SIGTERM"));
   const moved = scope.move();
-  const pods = createPods(moved, prefix, name, api.client);
   return {
     name,
     address,
@@ -104,7 +105,8 @@ export async function startNode({
     directory,
     api: api.client,
     agent,
-    createPod: pods,
+    createPod: createPods(moved, prefix, name, api.client),
+    destroyPod,
     cni: (command, pod, path) => runPlugin(directory, command, pod, path ?? pod.netns.path),
     [Symbol.asyncDispose]: () => moved.disposeAsync(),
   };
@@ -228,16 +230,26 @@ function askAgent(socketPath: string, method: string, path: string, body?: unkno
   });
 }
 
+const livingNetns = new Set<Netns>();
+
+function destroyPod({ netns }: TestPod): void {
+  destroyNetns(netns);
+}
+
+/** The namespace goes with its last descriptor. */
+function destroyNetns(netns: Netns): void {
+  if (!livingNetns.delete(netns)) return;
+  netns.close();
+  deleteNetns(basename(netns.path));
+}
+
 function createPods(scope: AsyncDisposableStack, prefix: string, nodeName: string, api: LocalClient) {
   let count = 0;
   return (name: string, labels: Record<string, string>): TestPod => {
     count += 1;
-    const netnsName = `${prefix}-p${count}`;
-    const netns = createNetns(netnsName);
-    scope.defer(() => {
-      netns.close();
-      deleteNetns(netnsName);
-    });
+    const netns = createNetns(`${prefix}-p${count}`);
+    livingNetns.add(netns);
+    scope.defer(() => destroyNetns(netns));
     const spec = { nodeName, containers: [{ name: "main", image: "none" }] };
     const pod = api.create<{ metadata: { name: string; uid: string } }>("pods", {
       metadata: { name, namespace: "default", labels },
