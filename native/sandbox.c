@@ -5,6 +5,7 @@
 //
 // Steps of `make`, one a line, words separated by tabs:
 //   join PID            enter the mount namespace of this process
+//   pids                new PID namespace: the holder is its first process and reaps the others
 //   newnet FILE         new network namespace, its loopback device up, bound to FILE
 //   net FILE            enter the network namespace FILE
 //   unshare             new mount, UTS and IPC namespaces, mounts private; `unshare slave`: later mounts of the origin still show
@@ -34,13 +35,18 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { EXIT_NOT_EXECUTABLE = 126, EXIT_NOT_FOUND = 127, EXIT_SETUP = 125 };
+
+// Where the holder of a PID namespace says that it is done; -1 for holders without one.
+static int ready_fd = -1;
 
 __attribute__((noreturn, format(printf, 1, 2))) static void die(const char *format, ...)
 {
@@ -144,6 +150,28 @@ static void new_network(const char *file)
 		die("bind %s", file);
 }
 
+// The parent waits until the sandbox is made, since only it knows the holder's pid as others see it, and leaves.
+static void new_pids(void)
+{
+	int ready[2];
+	char byte;
+	if (unshare(CLONE_NEWPID) || pipe2(ready, O_CLOEXEC))
+		die("new PID namespace");
+	pid_t holder = fork();
+	if (holder < 0)
+		die("fork");
+	if (holder == 0) {
+		close(ready[0]);
+		ready_fd = ready[1];
+		return;
+	}
+	close(ready[1]);
+	if (read(ready[0], &byte, 1) != 1)
+		exit(EXIT_SETUP);
+	printf("ready %d\n", holder);
+	exit(0);
+}
+
 static void change_root(const char *directory)
 {
 	if (chdir(directory) || syscall(SYS_pivot_root, ".", ".") || umount2(".", MNT_DETACH) || chdir("/"))
@@ -171,6 +199,8 @@ static void step(char **words, int count)
 	const char *verb = words[0], *first = count > 1 ? words[1] : "", *second = count > 2 ? words[2] : "";
 	if (!strcmp(verb, "join"))
 		enter_process(first, "mnt", CLONE_NEWNS);
+	else if (!strcmp(verb, "pids"))
+		new_pids();
 	else if (!strcmp(verb, "newnet"))
 		new_network(first);
 	else if (!strcmp(verb, "net"))
@@ -210,6 +240,21 @@ static void step(char **words, int count)
 	}
 }
 
+// The first process of a PID namespace inherits the orphans of the others.
+__attribute__((noreturn)) static void reap_for_ever(void)
+{
+	struct timespec now_and_then = {.tv_sec = 60};
+	sigset_t ended;
+	sigemptyset(&ended);
+	sigaddset(&ended, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &ended, NULL);
+	for (;;) {
+		while (waitpid(-1, NULL, WNOHANG) > 0)
+			;
+		sigtimedwait(&ended, NULL, &now_and_then);
+	}
+}
+
 __attribute__((noreturn)) static void make(void)
 {
 	char *line = NULL;
@@ -224,20 +269,22 @@ __attribute__((noreturn)) static void make(void)
 			words[count++] = word;
 		step(words, count);
 	}
-	printf("ready %d\n", getpid());
-	fflush(stdout);
+	if (ready_fd < 0) {
+		printf("ready %d\n", getpid());
+		fflush(stdout);
+	} else if (write(ready_fd, "", 1) != 1)
+		die("say that the sandbox is made");
 	// Nothing of the maker may be held open: its pipes would never end.
 	int null = open("/dev/null", O_RDWR);
 	for (int fd = 0; fd < 3; fd++)
 		dup2(null, fd);
 	setsid();
-	for (;;)
-		pause();
+	reap_for_ever();
 }
 
 struct options {
 	const char *target, *cgroup, *directory, *tty;
-	bool net, mnt, uts;
+	bool net, mnt, uts, pid;
 };
 
 __attribute__((noreturn)) static void execute(const struct options *options, char **command)
@@ -249,6 +296,39 @@ __attribute__((noreturn)) static void execute(const struct options *options, cha
 	int error = errno;
 	fprintf(stderr, "exec: \"%s\": %s\n", command[0], error == ENOENT ? "executable file not found in $PATH" : strerror(error));
 	exit(error == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE);
+}
+
+static pid_t inner;
+
+static void pass_on(int number)
+{
+	kill(inner, number);
+}
+
+// Entering a PID namespace takes effect for children only: the command runs in one, and we stand for it outside.
+static int run_in_child(const struct options *options, char **command)
+{
+	static const int passed[] = {SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH};
+	struct sigaction action = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
+	sigset_t all, before;
+	int status;
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, &before);
+	inner = fork();
+	if (inner < 0)
+		die("fork");
+	if (inner == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		sigprocmask(SIG_SETMASK, &before, NULL);
+		execute(options, command);
+	}
+	for (unsigned int at = 0; at < sizeof(passed) / sizeof(*passed); at++)
+		sigaction(passed[at], &action, NULL);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	while (waitpid(inner, &status, 0) < 0)
+		if (errno != EINTR)
+			die("wait");
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
 static bool write_all(int fd, const char *data, ssize_t length)
@@ -336,6 +416,8 @@ static int run(int count, char **words)
 			options.mnt = true;
 		else if (!strcmp(words[at], "--uts"))
 			options.uts = true;
+		else if (!strcmp(words[at], "--pid"))
+			options.pid = true;
 		else if (!strcmp(words[at], "--target"))
 			options.target = value, at++;
 		else if (!strcmp(words[at], "--cgroup"))
@@ -362,10 +444,14 @@ static int run(int count, char **words)
 		enter_process(options.target, "uts", CLONE_NEWUTS);
 		enter_process(options.target, "ipc", CLONE_NEWIPC);
 	}
+	if (options.pid)
+		enter_process(options.target, "pid", CLONE_NEWPID);
 	if (options.mnt)
 		enter_process(options.target, "mnt", CLONE_NEWNS);
 	if (options.tty)
 		return run_on_terminal(&options, command);
+	if (options.pid)
+		return run_in_child(&options, command);
 	execute(&options, command);
 }
 
@@ -375,6 +461,6 @@ int main(int count, char **words)
 		make();
 	if (count > 2 && !strcmp(words[1], "run"))
 		return run(count - 2, words + 2);
-	fputs("usage: cilia-sandbox make | run [--target PID] [--net] [--mount] [--uts] [--cgroup DIR] [--directory DIR] [--tty ROWSxCOLUMNS] -- COMMAND...\n", stderr);
+	fputs("usage: cilia-sandbox make | run [--target PID] [--net] [--mount] [--uts] [--pid] [--cgroup DIR] [--directory DIR] [--tty ROWSxCOLUMNS] -- COMMAND...\n", stderr);
 	return EXIT_SETUP;
 }

@@ -74,6 +74,11 @@ describe("the lab's kubelet", { skip: process.getuid?.() === 0 ? false : "needs 
     assert.equal(stdout, "hello\n");
   });
 
+  it("hides the machine's processes from a pod", async () => {
+    const { stdout } = await exec("shell", "ps", "-eo", "pid=,comm=");
+    assert.match(stdout, /^ *1 cilia-sandbox\n *\d+ sleep\n *\d+ ps\n$/);
+  });
+
   it("keeps what a pod writes to itself", async () => {
     await exec("shell", "touch", "/usr/here-only");
     assert.equal((await exec("shell", "test", "-e", "/usr/here-only")).code, 0);

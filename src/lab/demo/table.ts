@@ -34,11 +34,16 @@ export function formatRow(index: number, step: DemoStep, row: Row, paint: Paint)
   return `${`${index} ${step.title}`.padEnd(TITLE_WIDTH)}${cells.join("")}`.trimEnd();
 }
 
-/** The reasons of a step's denials, below its row. */
+const REASON_INDENT = 26;
+
+/** The reasons of a step's denials, below its row; what came nearest to allowing it on lines of its own. */
 export function formatReasons(reasons: Reasons, paint: Paint): string[] {
   return PROBES.flatMap(({ name, heading }) => {
-    const reason = reasons[name];
-    return reason === undefined ? [] : [paint("dim", `    ${heading.padEnd(22)}${reason}`)];
+    const [first, ...more] = reasons[name]?.split("; ") ?? [];
+    if (first === undefined) return [];
+    return [`    ${heading}`.padEnd(REASON_INDENT) + first, ...more.map((line) => `${" ".repeat(REASON_INDENT + 2)}${line}`)].map((line) =>
+      paint("dim", line),
+    );
   });
 }
 
