@@ -86,8 +86,8 @@ export function startRun({ sandbox, podCgroup, container, command, logPath }: Ru
 /** Tells the helper between us and the terminal its new size. */
 export function resizeTerminal(child: ChildProcess, size: { readonly width: number; readonly height: number }): void {
   const control = child.stdio[3] as Duplex | null | undefined;
-  // A client that is not on a terminal itself says 0 x 0; a shell would not show its prompt there.
-  if (size.height > 0 && size.width > 0 && control?.writable) control.write(`${size.height} ${size.width}\n`);
+  // A client that is not on a terminal itself says 0 x 0, and kubectl says one more first to force a redraw: no shell can show its prompt there.
+  if (size.height > 1 && size.width > 1 && control?.writable) control.write(`${size.height} ${size.width}\n`);
 }
 
 async function stopRun(child: ChildProcess, cgroup: string, exited: Promise<Exit>, graceSeconds: number): Promise<void> {
