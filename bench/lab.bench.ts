@@ -4,9 +4,9 @@ import { CILIUM_NETWORK_POLICIES, PODS } from "#k8s/resources.ts";
 import type { KubeObject, Pod } from "#k8s/types.ts";
 import { silentLogger } from "#runtime/logger.ts";
 import { type Lab, startLab } from "../test/e2e/lab.ts";
-import { kubectl, openLab, podProcess } from "./probe/cluster.ts";
+import { kubectl, openLab, podNetns } from "./probe/cluster.ts";
 import { type Stream, startStream } from "./probe/stream.ts";
-import { type Benchmark, quantile, type Row } from "./row.ts";
+import { type Benchmark, percentiles, type Row } from "./row.ts";
 
 const MANIFEST = new URL("manifests/lab.yaml", import.meta.url).pathname;
 const BIRTHS = 50;
@@ -58,14 +58,6 @@ class Sightings<T extends KubeObject> implements AsyncDisposable {
   }
 }
 
-function rows(name: string, samples: readonly number[], goals: { readonly p50?: number; readonly p99?: number }, note: string): Row[] {
-  return (["p50", "p99"] as const).map((which) => {
-    const goal = goals[which];
-    const ours = quantile(samples, which === "p50" ? 0.5 : 0.99);
-    return { name: `lab/${name}-${which}`, unit: "ms", ours, ...(goal === undefined ? {} : { goal }), note };
-  });
-}
-
 /** Pods one after another: from the request to Running as a client of the API server sees it, and ADD by the agents' own logs. */
 async function measureBirths(lab: Lab, cluster: Cluster): Promise<Row[]> {
   await using running = new Sightings<Pod>(cluster, PODS, ({ status }) => status?.phase === "Running");
@@ -86,8 +78,8 @@ async function measureBirths(lab: Lab, cluster: Cluster): Promise<Row[]> {
   });
   if (added.length !== BIRTHS) throw new Error(`the agents' logs tell of ${added.length} births, not of ${BIRTHS}`);
   return [
-    ...rows("cni-add", added, { p50: 3, p99: 15 }, `CNI ADD in the agent, ${BIRTHS} pods one after another`),
-    ...rows("pod-running", took, {}, "create request to Running in the API"),
+    ...percentiles({ name: "lab/cni-add", unit: "ms", note: `in the agent, ${BIRTHS} pods one after another` }, added, { p50: 3, p99: 15 }),
+    ...percentiles({ name: "lab/pod-running", unit: "ms", note: "create request to Running in the API" }, took),
   ];
 }
 
@@ -114,9 +106,9 @@ async function measurePolicies(cluster: Cluster, stream: Stream): Promise<Row[]>
   }
   const goals = { p50: 3, p99: 15 };
   return [
-    ...rows("policy-allow", times.allow, goals, `policy created to first packet through, ${APPLIES} times, a probe each ${INTERVAL_US} us`),
-    ...rows("policy-deny", times.deny, goals, "policy deleted to first packet of a flowing stream cut"),
-    ...rows("policy-echo", times.echo, {}, "the API server's part: create request to the watch event at a client"),
+    ...percentiles({ name: "lab/policy-allow", unit: "ms", note: "policy created to first packet through" }, times.allow, goals),
+    ...percentiles({ name: "lab/policy-deny", unit: "ms", note: "policy deleted to first packet of a stream cut" }, times.deny, goals),
+    ...percentiles({ name: "lab/policy-echo", unit: "ms", note: "policy created to its watch event" }, times.echo),
   ];
 }
 
@@ -134,7 +126,7 @@ export const benchmark: Benchmark = {
     await kubectl(lab, "-n", "bench", "wait", "--for=condition=Valid", "cnp", "--all", "--timeout=30s");
     using cluster = await openLab(lab);
     const address = await kubectl(lab, "-n", "bench", "get", "pod", "server", "-o", "jsonpath={.status.podIP}");
-    const [client, server] = [await podProcess("bench", "client"), await podProcess("bench", "server")];
+    const [client, server] = [await podNetns("bench", "client"), await podNetns("bench", "server")];
     progress(`${APPLIES} policies`);
     const policies = await (async () => {
       await using stream = startStream(client, server, address, PORT, INTERVAL_US);

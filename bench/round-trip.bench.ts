@@ -1,5 +1,5 @@
 import { startLab } from "../test/e2e/lab.ts";
-import { kubectl, podProcess } from "./probe/cluster.ts";
+import { kubectl, podNetns } from "./probe/cluster.ts";
 import { measureRoundTrip, startServer } from "./probe/pingpong.ts";
 import { createPlainRouting } from "./probe/plain-routing.ts";
 import type { Benchmark, Row } from "./row.ts";
@@ -19,7 +19,7 @@ export const benchmark: Benchmark = {
     await kubectl(lab, "-n", "bench", "wait", "--for=condition=Ready", "pod", "--all", "--timeout=60s");
     await kubectl(lab, "-n", "bench", "wait", "--for=condition=Valid", "cnp", "--all", "--timeout=30s");
     // Into the pod's namespace without kubectl: its processes would run beside the polling ends.
-    const enter = async (name: string) => ["nsenter", `--net=/proc/${await podProcess("bench", name)}/ns/net`];
+    const enter = async (name: string) => ["nsenter", `--net=${await podNetns("bench", name)}`];
     const pods = { client: await enter("client"), server: await enter("server") };
     const address = await kubectl(lab, "-n", "bench", "get", "pod", "server", "-o", "jsonpath={.status.podIP}");
 

@@ -32,3 +32,20 @@ export function quantile(numbers: readonly number[], share: number): number {
   const sorted = numbers.toSorted((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN;
 }
+
+/** Two rows, of median and 99th percentile, for samples without a peer. */
+export function percentiles(
+  of: { readonly name: string; readonly unit: string; readonly note?: string },
+  samples: readonly number[],
+  goals: { readonly p50?: number; readonly p99?: number } = {},
+): Row[] {
+  return (["p50", "p99"] as const).map((which) => {
+    const goal = goals[which];
+    return {
+      ...of,
+      name: `${of.name}-${which}`,
+      ours: quantile(samples, which === "p50" ? 0.5 : 0.99),
+      ...(goal === undefined ? {} : { goal }),
+    };
+  });
+}

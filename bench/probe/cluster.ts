@@ -24,11 +24,11 @@ interface LabStatus {
   }[];
 }
 
-/** A process of the pod: its namespaces are the pod's. */
-export async function podProcess(namespace: string, name: string): Promise<number> {
+/** The file of the pod's network namespace. */
+export async function podNetns(namespace: string, name: string): Promise<string> {
   const { stdout } = await cilium("lab", "status", "-o", "json");
   const pods = (JSON.parse(stdout) as LabStatus).nodes.flatMap((node) => node.pods);
   const pid = pods.find((pod) => pod.namespace === namespace && pod.name === name)?.containers[0]?.pid;
   if (!pid) throw new Error(`pod ${namespace}/${name} does not run`);
-  return pid;
+  return `/proc/${pid}/ns/net`;
 }

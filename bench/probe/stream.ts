@@ -11,10 +11,9 @@ export interface Stream extends AsyncDisposable {
   turned(wanted: "allowed" | "denied"): Promise<number>;
 }
 
-/** Starts the stream between the network namespaces of two processes, a datagram every `intervalUs`. */
-export function startStream(from: number, to: number, address: string, port: number, intervalUs: number): Stream {
-  const netns = (pid: number) => `/proc/${pid}/ns/net`;
-  const args = [netns(from), netns(to), address, String(port), String(intervalUs)];
+/** Starts the stream between two network namespaces, given by their files: a datagram every `intervalUs`. */
+export function startStream(from: string, to: string, address: string, port: number, intervalUs: number): Stream {
+  const args = [from, to, address, String(port), String(intervalUs)];
   const child = spawn(buildProbe("stream"), args, { stdio: ["ignore", "pipe", "inherit"] });
   const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   let last = { state: "", at: 0 };
