@@ -45,6 +45,11 @@ export function hasStatus(thrown: unknown, ...statuses: readonly number[]): bool
   return typeof httpStatus === "number" && statuses.includes(httpStatus);
 }
 
+/** Whether the API server refused the call, whatever for. */
+export function isRefusal(thrown: unknown): boolean {
+  return typeof (thrown as { readonly httpStatus?: unknown }).httpStatus === "number";
+}
+
 /** Runs a call whose object may have gone meanwhile; `undefined` then. */
 export function unlessGone<T>(call: () => T): T | undefined {
   try {

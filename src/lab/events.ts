@@ -1,4 +1,4 @@
-import { type Cluster, hasStatus } from "./cluster.ts";
+import { type Cluster, isRefusal } from "./cluster.ts";
 import { hashOf } from "./controllers/owned.ts";
 import { timestamp } from "./controllers/status.ts";
 import type { AnyObject } from "./objects.ts";
@@ -13,7 +13,7 @@ interface StoredEvent extends AnyObject {
   readonly count?: number;
 }
 
-/** Writes a Kubernetes event about an object; a repeated one is counted up. Never throws for a namespace that is going away. */
+/** Writes a Kubernetes event about an object; a repeated one is counted up. One that the API server refuses is lost. */
 export function recordEvent(
   cluster: Cluster,
   source: EventRecorder,
@@ -53,6 +53,7 @@ export function recordEvent(
       reportingInstance: source.host ?? "",
     });
   } catch (thrown) {
-    if (!hasStatus(thrown, 403, 404, 409)) throw thrown;
+    // Events are told to whom it may concern; that one is refused must not stop the work it tells of.
+    if (!isRefusal(thrown)) throw thrown;
   }
 }

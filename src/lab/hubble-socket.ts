@@ -39,9 +39,22 @@ function forward(client: Socket, netns: string | undefined): void {
     client.destroy();
     return;
   }
-  const relay = dial(netns, "127.0.0.1", RELAY_PORT);
+  const relay = connectRelay(netns);
+  if (!relay) {
+    client.destroy();
+    return;
+  }
   relay.on("error", () => client.destroy());
   relay.on("close", () => client.destroy());
   client.on("close", () => relay.destroy());
   client.pipe(relay).pipe(client);
+}
+
+// The relay may end between our look and the call.
+function connectRelay(netns: string): Socket | undefined {
+  try {
+    return dial(netns, "127.0.0.1", RELAY_PORT);
+  } catch {
+    return undefined;
+  }
 }

@@ -1,5 +1,5 @@
 import { type FSWatcher, watch } from "node:fs";
-import type { Cluster } from "../cluster.ts";
+import { type Cluster, unlessGone } from "../cluster.ts";
 import { keyOf, type Pod } from "../objects.ts";
 import { networkDirectory } from "./cni.ts";
 import { startNodeStatus } from "./node-status.ts";
@@ -30,7 +30,7 @@ export function startKubelet(deps: PodDeps): Kubelet {
       if (type === "DELETED") drop(uid);
       else if (workers.has(uid)) workers.get(uid)?.update(pod);
       else if (!pod.metadata.deletionTimestamp) workers.set(uid, new PodWorker(deps, pod));
-      else cluster.delete("pods", pod.metadata.name, pod.metadata.namespace, { gracePeriodSeconds: 0, uid });
+      else unlessGone(() => cluster.delete("pods", pod.metadata.name, pod.metadata.namespace, { gracePeriodSeconds: 0, uid }));
     },
   });
   const volumes = ["configmaps", "secrets"].map((resource) => watchVolumes(cluster, resource, workers));
