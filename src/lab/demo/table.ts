@@ -39,7 +39,7 @@ const REASON_INDENT = 26;
 /** The reasons of a step's denials, below its row; what came nearest to allowing it on lines of its own. */
 export function formatReasons(reasons: Reasons, paint: Paint): string[] {
   return PROBES.flatMap(({ name, heading }) => {
-    const [first, ...more] = reasons[name]?.split("; ") ?? [];
+    const [first, ...more] = reasons[name]?.split(/; (?=nearest is )/) ?? [];
     if (first === undefined) return [];
     return [`    ${heading}`.padEnd(REASON_INDENT) + first, ...more.map((line) => `${" ".repeat(REASON_INDENT + 2)}${line}`)].map((line) =>
       paint("dim", line),
