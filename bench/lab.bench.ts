@@ -130,7 +130,8 @@ export const benchmark: Benchmark = {
     progress(`${APPLIES} policies`);
     const policies = await (async () => {
       await using stream = startStream(client, server, address, PORT, INTERVAL_US);
-      return measurePolicies(cluster, stream);
+      // Awaited here: the stream ends with this scope.
+      return await measurePolicies(cluster, stream);
     })();
     progress(`${BIRTHS} births`);
     const births = await measureBirths(lab, cluster);
