@@ -68,7 +68,7 @@ export function createEndpointControl(deps: EndpointControlDeps, config: AgentCo
       log.info("endpoint went while the agent was away", { endpointId: id, pod: podKey(pod) });
       forgetEndpoint(config["state-dir"], id);
     }
-    for (const id of datapath.attachments.endpoints()) if (!known.has(id)) datapath.attachments.removeEndpoint(id);
+    keepStraysShut(deps, living, known);
     const rows = await Promise.all(living.map((row) => refreshed(state, row)));
     state.db.write(() => {
       for (const row of rows) endpoints.restore(row);
@@ -84,6 +84,29 @@ export function createEndpointControl(deps: EndpointControlDeps, config: AgentCo
     }
   };
   return { ...endpoints, restoreAll, collectDead, follow: () => followLabels({ log, state, endpoints }) };
+}
+
+/** A pod's veth, by its name. */
+const POD_INTERFACE = /^lxc[0-9a-f]{10}$/;
+
+/**
+ * Programs of endpoints that are not restored. While a pod's interface is there that no endpoint owns, such as one whose file
+ * cannot be read, they stay attached and drop everything: taking them off would open the pod.
+ */
+function keepStraysShut({ log, kernel }: EndpointControlDeps, living: readonly Endpoint[], known: ReadonlySet<number>): void {
+  const { attachments } = kernel.datapath;
+  const owned = new Set(living.map((row) => row.interface.name));
+  const strays = kernel.netlink.links().filter(({ name }) => POD_INTERFACE.test(name) && !owned.has(name));
+  const unknown = attachments.endpoints().filter((id) => !known.has(id));
+  if (strays.length === 0) {
+    for (const id of unknown) attachments.removeEndpoint(id);
+    attachments.removeOrphans();
+    return;
+  }
+  for (const id of unknown) attachments.orphanEndpoint(id);
+  log.error("pod interfaces without an endpoint: they stay cut off until their pods are restarted", {
+    interfaces: strays.map(({ name }) => name),
+  });
 }
 
 /** Everything a packet of the endpoint meets is in the kernel. */

@@ -7,7 +7,10 @@ import type { Logger } from "#runtime/logger.ts";
 import type { Database } from "#statedb/database.ts";
 import type { Table } from "#statedb/table.ts";
 
-/** A policy object and what it means. With issues it has no rules: it enforces nothing, as upstream. */
+/**
+ * A policy object and what it means. One that is refused from the start has no rules, as upstream; one that was valid before keeps
+ * what it meant then, since a slip in an edit must not open what the policy closed.
+ */
 export interface PolicyRow {
   readonly key: string;
   readonly parsed: ParsedPolicy;
@@ -47,7 +50,9 @@ export function createPolicies(deps: { readonly db: Database; readonly log: Logg
     for (const issue of row.parsed.issues) log.warn("policy ignored", { policy: row.key, path: issue.path, issue: issue.message });
     for (const warning of row.parsed.warnings)
       log.info("policy warning", { policy: row.key, path: warning.path, warning: warning.message });
-    table.set(row);
+    const keeps = row.parsed.issues.length > 0 && old !== undefined && old.object.metadata.uid === object.metadata.uid;
+    if (keeps) log.error("policy refused, its last valid version stays in force", { policy: row.key });
+    table.set(keeps ? { ...row, parsed: old.parsed } : row);
   };
   return {
     table,

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Bpf, CgroupHook, Link, Program } from "#ebpf/bpf.ts";
 import type { Expedite } from "./expedite.ts";
@@ -11,6 +11,13 @@ export interface Attachments {
   /** Both programs on the node's end of a pod's veth. Until the endpoint is in the maps they drop everything. */
   endpoint(id: number, ifindex: number): void;
   removeEndpoint(id: number): void;
+  /**
+   * Frees the id and leaves the programs where they are. For an endpoint that nobody knows any more while its interface may
+   * still be there: without a row in the maps its programs drop everything, without programs it would be open.
+   */
+  orphanEndpoint(id: number): void;
+  /** Lets the orphans' programs go: their interfaces are gone. */
+  removeOrphans(): void;
   /** Endpoint ids that have links, ours or left over. */
   endpoints(): number[];
   device(name: string, ifindex: number): void;
@@ -57,6 +64,14 @@ export function createAttachments(
     },
     removeEndpoint(id) {
       rmSync(endpointDirectory(id), { recursive: true, force: true });
+    },
+    orphanEndpoint(id) {
+      const orphans = join(directory, "orphans");
+      mkdirSync(orphans, { recursive: true });
+      renameSync(endpointDirectory(id), join(orphans, `${id}-${Date.now()}`));
+    },
+    removeOrphans() {
+      rmSync(join(directory, "orphans"), { recursive: true, force: true });
     },
     endpoints() {
       const at = join(directory, "endpoints");

@@ -1,0 +1,66 @@
+import assert from "node:assert/strict";
+import { readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { startNode, type TestNode, type TestPod, until } from "./node.ts";
+import { canTalk, echoServer } from "./traffic.ts";
+
+const missing = process.getuid?.() !== 0 ? "root is needed" : false;
+const CNP = "ciliumnetworkpolicies.cilium.io";
+const PORT = 8080;
+
+describe("what must stay shut on a node", { skip: missing }, () => {
+  let node: TestNode;
+  const servers: AsyncDisposable[] = [];
+  const add = async (name: string): Promise<{ pod: TestPod; ip: string }> => {
+    const pod = node.createPod(name, { app: name });
+    const { code, output } = await node.cni("ADD", pod);
+    assert.equal(code, 0, JSON.stringify(output));
+    const { ips } = output as { readonly ips: readonly { readonly address: string }[] };
+    return { pod, ip: ips[0]?.address.split("/")[0] ?? "" };
+  };
+  const closed = (name: string, fromCIDR: string[]) => ({
+    apiVersion: "cilium.io/v2",
+    kind: "CiliumNetworkPolicy",
+    metadata: { name, namespace: "default" },
+    spec: { endpointSelector: { matchLabels: { app: name } }, ingress: [{ fromCIDR }] },
+  });
+
+  before(async () => {
+    node = await startNode({ flags: [] });
+    await node.agent.start();
+  });
+  after(async () => {
+    for (const server of servers) await server[Symbol.asyncDispose]();
+    await node?.[Symbol.asyncDispose]();
+  });
+
+  it("a policy whose edit is refused keeps its last valid meaning", async () => {
+    const [web, client] = [await add("edited"), await add("client")];
+    servers.push(await echoServer(web.pod.netns, PORT));
+    node.api.create(CNP, closed("edited", ["192.0.2.0/24"]));
+    await until("the policy is enforced", async () => !(await canTalk(client.pod.netns, web.ip, PORT, 100)));
+    node.api.patch(CNP, "edited", "default", { spec: { ingress: [{ fromCIDR: ["300.0.2.0/24"] }] } }, { type: "merge" });
+    // A second policy shows that the first one's edit has been seen.
+    node.api.create(CNP, closed("client", ["192.0.2.0/24"]));
+    await until("the later policy is enforced", async () => !(await canTalk(web.pod.netns, client.ip, PORT, 100)));
+    assert.equal(await canTalk(client.pod.netns, web.ip, PORT, 200), false);
+  });
+
+  it("a pod whose endpoint file cannot be read stays cut off when the agent comes back", async () => {
+    const [web, client] = [await add("lost"), await add("caller")];
+    servers.push(await echoServer(web.pod.netns, PORT), await echoServer(client.pod.netns, PORT));
+    node.api.create(CNP, closed("lost", ["192.0.2.0/24"]));
+    await until("the policy is enforced", async () => !(await canTalk(client.pod.netns, web.ip, PORT, 100)));
+    await node.agent.stop("SIGKILL");
+    const state = join(node.directory, "state");
+    for (const id of readdirSync(state).filter((name) => /^\d+$/.test(name))) writeFileSync(join(state, id, "endpoint.json"), "");
+    await node.agent.start();
+    assert.equal(await canTalk(client.pod.netns, web.ip, PORT, 200), false, "into the pod");
+    assert.equal(await canTalk(web.pod.netns, client.ip, PORT, 200), false, "out of the pod");
+    const [fresh, other] = [await add("fresh"), await add("other")];
+    servers.push(await echoServer(fresh.pod.netns, PORT));
+    assert.equal(await canTalk(other.pod.netns, fresh.ip, PORT), true, "new pods work");
+    assert.equal(await canTalk(web.pod.netns, fresh.ip, PORT, 200), false, "and the lost one does not reach them");
+  });
+});
