@@ -105,6 +105,9 @@ export function readL7(reading: Reading, value: unknown, path: string, section: 
   const fields = readObject(reading, value, path);
   if (fields === undefined) return undefined;
   checkFields(reading, fields, path, ["http", "dns", "kafka", "l7proto", "l7"]);
+  if (fields.l7proto !== undefined || fields.l7 !== undefined) {
+    warn(reading, path, "l7proto and l7 rules are ignored, as in Cilium 1.20: this entry allows all traffic on its ports");
+  }
   const http = readObjects(reading, fields.http, `${path}.http`);
   const dns = readObjects(reading, fields.dns, `${path}.dns`);
   const kafka = readObjects(reading, fields.kafka, `${path}.kafka`);
