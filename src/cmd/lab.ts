@@ -124,7 +124,8 @@ async function status(format: string): Promise<void> {
 }
 
 async function env(): Promise<void> {
-  const { labEnvironment } = await import("#lab/client.ts");
+  const { isRunning, labEnvironment } = await import("#lab/client.ts");
+  if (!isRunning()) process.stderr.write("no lab is running; start one with: cilium lab up\n");
   for (const [name, value] of Object.entries(labEnvironment()))
     process.stdout.write(`export ${name}='${value.replaceAll("'", "'\\''")}'\n`);
 }

@@ -30,9 +30,14 @@ export interface ClusterConfigOptions {
 
 /** Finds the cluster. Throws `ClusterConfigError` that says where it looked and what to set. */
 export async function loadClusterConfig(options: ClusterConfigOptions = {}): Promise<ClusterConfig> {
-  const given = options.kubeconfig || process.env.KUBECONFIG?.split(":").find((path) => existsSync(path));
+  const named = process.env.KUBECONFIG?.split(":").filter(Boolean) ?? [];
+  const given = options.kubeconfig || named.find((path) => existsSync(path));
   if (given) return loadKubeconfig(given, options.context);
   if (process.env.KUBERNETES_SERVICE_HOST && existsSync(`${SERVICE_ACCOUNT}/token`)) return inClusterConfig();
+  if (named.length > 0) {
+    const missing = `${named.join(", ")}, which ${named.length === 1 ? "does" : "do"} not exist`;
+    throw new ClusterConfigError("no-cluster", `KUBECONFIG names ${missing}; in the lab run: eval "$(bin/cilium lab env)"`);
+  }
   const fallback = join(homedir(), ".kube", "config");
   if (existsSync(fallback)) return loadKubeconfig(fallback, options.context);
   throw new ClusterConfigError(

@@ -39,6 +39,16 @@ describe("readLabConfig", () => {
     assert.throws(() => readLabConfig({ nodes: 2.5 }), /found 2.5/);
   });
 
+  it("refuses a port that is none", () => {
+    for (const apiPort of [0, -1, 1.5, 65_536, 99_999]) {
+      assert.throws(() => readLabConfig({ apiPort }), {
+        name: "LabConfigError",
+        message: `--api-port: found ${apiPort}, a whole number from 1 to 65535 is needed`,
+      });
+    }
+    assert.equal(readLabConfig({ apiPort: 65_535 }).apiPort, 65_535);
+  });
+
   it("names a file that is not there", () => {
     assert.throws(() => readLabConfig({ configFile: "/nowhere.yaml" }), /--config \/nowhere.yaml: ENOENT/);
     assert.throws(() => readLabConfig({ configFile: "x", nodes: 2 }), /exclude each other|ENOENT/);

@@ -36,6 +36,7 @@ export interface LabOptions {
 
 const MOST_NODES = 50;
 const DEFAULT_API_PORT = 6443;
+const MOST_PORT = 65_535;
 
 /** The whole plan of a lab from the command line and, if given, a kind file. Throws `LabConfigError`. */
 export function readLabConfig(options: LabOptions): LabConfig {
@@ -44,6 +45,11 @@ export function readLabConfig(options: LabOptions): LabConfig {
   const count = options.nodes ?? 3;
   if (!Number.isInteger(count) || count < 1 || count > MOST_NODES) {
     throw new LabConfigError(`--nodes: found ${count}, a whole number from 1 to ${MOST_NODES} is needed`);
+  }
+  const apiPort = options.apiPort ?? file?.apiPort ?? DEFAULT_API_PORT;
+  if (!Number.isInteger(apiPort) || apiPort < 1 || apiPort > MOST_PORT) {
+    const where = options.apiPort === undefined ? `--config ${options.configFile}: networking.apiServerPort` : "--api-port";
+    throw new LabConfigError(`${where}: found ${apiPort}, a whole number from 1 to ${MOST_PORT} is needed`);
   }
   const roles =
     file?.nodes ?? Array.from({ length: count }, (_, index) => ({ role: index === 0 ? "control-plane" : "worker", labels: {} }) as const);
@@ -55,7 +61,7 @@ export function readLabConfig(options: LabOptions): LabConfig {
       planNode(names[index] ?? "", { ...node, tainted: hasWorkers && node.role === "control-plane" }, index, ipv6),
     ),
     ipv6,
-    apiPort: options.apiPort ?? file?.apiPort ?? DEFAULT_API_PORT,
+    apiPort,
     serviceCidr: "10.96.0.0/16",
     ...(ipv6 ? { serviceCidrV6: "fd00:10:96::/112" } : {}),
     bare: options.bare ?? false,

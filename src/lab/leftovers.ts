@@ -1,5 +1,5 @@
-import { existsSync, readFileSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, linkSync, readdirSync, readFileSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { isKernelError } from "#sys/kernel-error.ts";
 import { mounts, unmount } from "#sys/mount.ts";
 import { netnsPath } from "./network/fabric.ts";
@@ -26,13 +26,32 @@ export function startTimeOf(pid: number): string | undefined {
   }
 }
 
-/** The record of the machine's lab, dead or alive. */
-export function readRecord(): LabRecord | undefined {
+/** The record of the machine's lab, dead or alive. One that makes no sense is a dead lab's: a crash cut it short. */
+export function readRecord(lock: string = paths.lock): LabRecord | undefined {
+  let text: string;
   try {
-    return JSON.parse(readFileSync(paths.lock, "utf8")) as LabRecord;
+    text = readFileSync(lock, "utf8");
   } catch {
     return undefined;
   }
+  return parseRecord(text) ?? { pid: 0, startTime: "", netns: labNetns() };
+}
+
+function parseRecord(text: string): LabRecord | undefined {
+  try {
+    const { pid, startTime, netns } = (JSON.parse(text) ?? {}) as Partial<LabRecord>;
+    if (!Number.isInteger(pid) || typeof startTime !== "string" || !Array.isArray(netns)) return undefined;
+    return { pid: pid as number, startTime, netns };
+  } catch {
+    return undefined;
+  }
+}
+
+// Namespaces with the names that labs give, and no others: tests have some that start alike.
+function labNetns(): string[] {
+  const directory = dirname(netnsPath(PREFIX));
+  if (!existsSync(directory)) return [];
+  return readdirSync(directory).filter((name) => /^cilia-(fabric|world|control-plane|worker\d*)$/.test(name));
 }
 
 /** Whether the process of this record still runs. */
@@ -41,14 +60,18 @@ export function isAlive(record: LabRecord): boolean {
 }
 
 /** Takes the lab of this machine for this process. False when a living process has it. */
-export function takeLock(netns: readonly string[]): boolean {
+export function takeLock(netns: readonly string[], lock: string = paths.lock): boolean {
   const record: LabRecord = { pid: process.pid, startTime: startTimeOf(process.pid) ?? "", netns };
+  const draft = `${lock}.${process.pid}`; // linked when it is whole: nobody reads half a record
   try {
-    writeFileSync(paths.lock, JSON.stringify(record), { flag: "wx" });
+    writeFileSync(draft, JSON.stringify(record));
+    linkSync(draft, lock);
     return true;
   } catch (thrown) {
     if ((thrown as NodeJS.ErrnoException).code === "EEXIST") return false;
     throw thrown;
+  } finally {
+    rmSync(draft, { force: true });
   }
 }
 
