@@ -22,14 +22,17 @@ export function openApiPage(registry: Registry): Page {
 
 const encoded = new WeakMap<object, Buffer>();
 
-/** client-go asks for this document in protobuf only; everybody else gets JSON. */
+/**
+ * client-go asks for this document in protobuf only, as `…v2@v1.0+protobuf`; everybody else gets JSON. The answer has a dot, as upstream's:
+ * with an @ it is no media type to Go.
+ */
 async function serveV2(exchange: Exchange, document: object): Promise<void> {
   if (!exchange.accept.protobuf) return sendJson(exchange, 200, document);
   const { encodeOpenApiV2 } = await import("./v2-protobuf.ts");
   const bytes = encoded.get(document) ?? encodeOpenApiV2(document as Parameters<typeof encodeOpenApiV2>[0]);
   encoded.set(document, bytes);
   exchange.response.writeHead(200, {
-    "content-type": "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+    "content-type": "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
     "content-length": bytes.length,
   });
   exchange.response.end(bytes);
