@@ -50,6 +50,13 @@ for (const kubectl of KUBECTLS) {
       assert.equal(await ok("get cm c -o jsonpath={.data}"), '{"a":"1"}');
     });
 
+    it("takes back what get -o yaml printed, a List", async () => {
+      await ok("apply -f -", CONFIG.replace("name: c", "name: listed"));
+      const printed = await ok("get cm -l !none -o yaml");
+      assert.match(printed, /kind: List/);
+      assert.match(await ok("apply -f -", printed), /configmap\/listed (configured|unchanged)/);
+    });
+
     it("moves from the client's side to the server's without conflicts", async () => {
       const other = CONFIG.replace("name: c", "name: moved");
       await ok("apply -f -", other);
