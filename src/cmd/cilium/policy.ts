@@ -27,6 +27,14 @@ export async function policySelectors(options: AskOptions & { readonly output?: 
   );
 }
 
+function readPolicyFile(file: string): string {
+  try {
+    return readFileSync(file === "-" ? 0 : file, "utf8");
+  } catch (thrown) {
+    throw new Error(`cannot read ${file}: ${(thrown as NodeJS.ErrnoException).code ?? String(thrown)}`, { cause: thrown });
+  }
+}
+
 export interface ValidationResult {
   readonly text: string;
   readonly valid: boolean;
@@ -38,7 +46,11 @@ export interface ValidationResult {
  */
 export async function policyValidate(files: readonly string[], output: string | undefined): Promise<ValidationResult> {
   const { validateDocuments } = await import("./validate.ts");
-  const results = files.flatMap((file) => validateDocuments(file, readFileSync(file === "-" ? 0 : file, "utf8")));
+  const results = files.flatMap((file) => {
+    const found = validateDocuments(file, readPolicyFile(file));
+    const nothing = { object: file, errors: ["no network policy in it: is the kind spelt right?"], warnings: [] };
+    return found.length > 0 ? found : [nothing];
+  });
   const valid = results.every(({ errors }) => errors.length === 0);
   if (output) return { text: await formatOutput(output, results), valid };
   const lines = results.flatMap(({ object, errors, warnings }) => [
