@@ -26,7 +26,6 @@ const OUTSIDE = [
   "github.com",
   "api.github.com",
   "httpbin.org",
-  "registry.npmjs.org",
   "evil.example.net",
 ] as const;
 
