@@ -25,5 +25,12 @@ export function runProgram(name: string, main: Main): void {
   };
   process.on("unhandledRejection", fail);
   process.on("uncaughtException", fail);
-  main(controller.signal).then((code) => process.exit(code ?? 0), fail);
+  // A reader that goes away, as `head` does, is no failure.
+  process.stdout.on("error", () => process.exit(0));
+  main(controller.signal).then((code) => exitWhenWritten(code ?? 0), fail);
+}
+
+/** Ends the process once a pipe has taken all that was written: `process.exit` alone cuts it off. */
+function exitWhenWritten(code: number): void {
+  process.stdout.write("", () => process.stderr.write("", () => process.exit(code)));
 }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -105,6 +106,15 @@ describe("serveMetrics", () => {
     const text = await (await fetch(`http://127.0.0.1:${endpoint.port}/metrics`)).text();
     assert.match(text, /^cilium_test_total 2$/m);
     assert.equal((await fetch(`http://127.0.0.1:${endpoint.port}/`)).status, 404);
+  });
+});
+
+describe("runProgram", () => {
+  it("ends only when a slow reader has got everything", () => {
+    const program = new URL("program.ts", import.meta.url).href;
+    const code = `import { runProgram } from "${program}"; runProgram("p", async () => { process.stdout.write("x".repeat(1e6)); return 3; });`;
+    const script = `"${process.execPath}" --input-type=module -e '${code}' | (sleep 0.2; wc -c); echo "\${PIPESTATUS[0]}"`;
+    assert.equal(execFileSync("bash", ["-c", script]).toString(), "1000000\n3\n");
   });
 });
 
