@@ -86,7 +86,15 @@ async function runFiles(layer: Layer): Promise<TestResult[]> {
     "--test-reporter-destination=stderr",
   ];
   try {
-    const args = ["--test", "--disable-warning=ExperimentalWarning", ...isolation, ...reporters, "--test-timeout=700000", ...files];
+    const args = [
+      "--test",
+      "--test-force-exit",
+      "--disable-warning=ExperimentalWarning",
+      ...isolation,
+      ...reporters,
+      "--test-timeout=700000",
+      ...files,
+    ];
     const code = await run(node, args, layer.timeoutMs, { TEST_RESULTS: out });
     const results = readResults(out);
     if (code !== 0 && !results.some(({ result }) => result === "failed")) {

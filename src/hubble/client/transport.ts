@@ -31,6 +31,9 @@ export interface GrpcConnection extends Disposable {
   connect(): Promise<boolean>;
 }
 
+/** How long a session may still be set up after it was disposed of. */
+const SETUP_GRACE_MS = 1000;
+
 const KEEP_ALIVE = { pingIntervalMs: 20_000, pingTimeoutMs: 20_000, pingIdleConnection: true, idleConnectionTimeoutMs: 2 ** 31 - 1 };
 
 /** A gRPC connection. It connects at the first call and again after a failure. Disposing cuts it. */
@@ -48,8 +51,12 @@ export function openConnection(options: TransportOptions): GrpcConnection {
     connecting = attempt;
     return (await attempt) !== "error";
   };
-  // A session that is cut while it is being set up throws where nobody can catch it: it is cut right after.
-  const dispose = () => void connecting.then(() => sessionManager.abort());
+  // A session that is cut while it is being set up throws where nobody can catch it: it is cut right after, or when that takes too long.
+  const dispose = () => {
+    const cut = () => sessionManager.abort();
+    const timer = setTimeout(cut, SETUP_GRACE_MS);
+    connecting.finally(() => clearTimeout(timer)).then(cut, cut);
+  };
   return { transport, connect, [Symbol.dispose]: dispose };
 }
 
