@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -165,6 +166,14 @@ static napi_value js_umount(napi_env env, napi_callback_info info)
 	return c.failed ? NULL : result(env, umount2(target, flags));
 }
 
+/* flock(fd, operation) */
+static napi_value js_flock(napi_env env, napi_callback_info info)
+{
+	struct call c = read_call(env, info);
+	int fd = int_arg(&c, 0), operation = int_arg(&c, 1);
+	return c.failed ? NULL : result(env, flock(fd, operation));
+}
+
 /* clockGettime(clock): nanoseconds as a bigint */
 static napi_value js_clock_gettime(napi_env env, napi_callback_info info)
 {
@@ -192,7 +201,7 @@ static const struct {
 	{ "socket", js_socket }, { "bind", js_bind }, { "listen", js_listen },
 	{ "setsockopt", js_setsockopt }, { "getsockopt", js_getsockopt },
 	{ "send", js_send }, { "sendLater", send_later }, { "recv", js_recv }, { "close", js_close },
-	{ "clockGettime", js_clock_gettime },
+	{ "flock", js_flock }, { "clockGettime", js_clock_gettime },
 };
 
 NAPI_MODULE_INIT()

@@ -68,6 +68,7 @@ export interface Kernel {
   recv(fd: number, into: Uint8Array, flags: number): number;
   close(fd: number): number;
 
+  flock(fd: number, operation: number): number;
   /** Nanoseconds, or a negative number (-errno). */
   clockGettime(clock: number): bigint | number;
 }

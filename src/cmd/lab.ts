@@ -99,8 +99,12 @@ function unready(report: LabReport): string[] {
 }
 
 async function demo(once: boolean, signal: AbortSignal): Promise<void> {
-  const { isRunning, stopLab } = await import("#lab/client.ts");
-  if (!isRunning()) await up({ wait: true, explain: false });
+  const { stopLab } = await import("#lab/client.ts");
+  const { alreadyRunning, runningLab } = await import("#lab/lock.ts");
+  const { PROJECT } = await import("#lab/paths.ts");
+  const running = runningLab();
+  if (!running) await up({ wait: true, explain: false });
+  else if (running.home !== PROJECT) throw alreadyRunning(running); // what it would show is not this checkout
   if (process.exitCode) return;
   const { runDemo } = await import("#lab/demo/demo.ts");
   process.exitCode = (await runDemo({ signal, out: process.stdout, progress: process.stderr, stays: !once })) ? 0 : 1;
@@ -124,8 +128,9 @@ async function status(format: string): Promise<void> {
 }
 
 async function env(): Promise<void> {
-  const { isRunning, labEnvironment } = await import("#lab/client.ts");
-  if (!isRunning()) process.stderr.write("no lab is running; start one with: cilium lab up\n");
+  const { labEnvironment } = await import("#lab/client.ts");
+  const { runningLab } = await import("#lab/lock.ts");
+  if (!runningLab()) process.stderr.write("no lab is running; start one with: cilium lab up\n");
   for (const [name, value] of Object.entries(labEnvironment()))
     process.stdout.write(`export ${name}='${value.replaceAll("'", "'\\''")}'\n`);
 }

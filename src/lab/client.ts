@@ -7,7 +7,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { LabOptions } from "./config.ts";
 import type { LabReport } from "./control.ts";
 import { LabError } from "./errors.ts";
-import { isAlive, readRecord, removeLeftovers } from "./leftovers.ts";
+import { removeLeftovers } from "./leftovers.ts";
+import { alreadyRunning, isAlive, type LabLock, readRecord, runningLab, takeLock } from "./lock.ts";
 import { WORLD_NETNS } from "./network/fabric.ts";
 import { PROJECT, paths, STATE_DIRECTORY } from "./paths.ts";
 
@@ -20,9 +21,8 @@ interface Progress {
 
 /** Starts the lab's daemon, detached, and resolves when its API server serves. Rejects with what the daemon said. */
 export async function startDaemon(options: LabOptions, onStep: (step: string) => void): Promise<void> {
-  const running = readRecord();
-  if (running && isAlive(running))
-    throw new LabError("running", `a lab runs already (process ${running.pid}); end it with: cilium lab down`);
+  const running = runningLab();
+  if (running) throw alreadyRunning(running);
   mkdirSync(STATE_DIRECTORY, { recursive: true });
   const log = openSync(paths.log, "w");
   const program = join(PROJECT, "src/cmd/lab-daemon.ts");
@@ -70,12 +70,6 @@ export async function readReport(): Promise<LabReport> {
   return JSON.parse(body) as LabReport;
 }
 
-/** Whether a lab runs on this machine. */
-export function isRunning(): boolean {
-  const record = readRecord();
-  return record !== undefined && isAlive(record);
-}
-
 /** Waits until nodes and system pods are ready. Returns the last report either way. */
 export async function waitReady(timeoutMs: number, onReport: (report: LabReport) => void): Promise<LabReport> {
   const deadline = Date.now() + timeoutMs;
@@ -98,8 +92,19 @@ export async function stopLab(): Promise<boolean> {
     for (const deadline = Date.now() + STOP_MS; isAlive(record) && Date.now() < deadline; ) await delay(20);
     if (isAlive(record)) process.kill(record.pid, "SIGKILL");
   }
-  if (readRecord()) await removeLeftovers(record);
+  using lock = await lockOfDead();
+  if (lock.previous) await removeLeftovers(lock.previous.netns);
+  lock.clear();
   return true;
+}
+
+// A process that was killed takes a moment to let go.
+async function lockOfDead(): Promise<LabLock> {
+  for (const deadline = Date.now() + STOP_MS; Date.now() < deadline; await delay(20)) {
+    const lock = takeLock();
+    if (lock) return lock;
+  }
+  throw alreadyRunning();
 }
 
 /** What a shell needs to use the lab: variable → value. */

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { startApiServer } from "#apiserver/apiserver.ts";
 import type { Logger } from "#runtime/logger.ts";
@@ -21,7 +21,8 @@ import { LabError } from "./errors.ts";
 import { startHubbleSocket } from "./hubble-socket.ts";
 import { startKubelet } from "./kubelet/kubelet.ts";
 import { createPodStreams } from "./kubelet/streams.ts";
-import { isAlive, labCgroup, readRecord, removeLeftovers, takeLock } from "./leftovers.ts";
+import { hasLeftovers, labCgroup, removeLeftovers } from "./leftovers.ts";
+import { alreadyRunning, takeLock } from "./lock.ts";
 import { applySystemManifests, createMirrorPods } from "./manifests.ts";
 import { BRIDGE_NETNS, connectFabric, makeNetworkSandbox, WORLD_NETNS } from "./network/fabric.ts";
 import { startWorld } from "./network/world.ts";
@@ -41,11 +42,7 @@ export const API_PORT_IN_CLUSTER = 6443;
 export async function startLab(log: Logger, config: LabConfig, report: Report): Promise<AsyncDisposable> {
   await using stack = new AsyncDisposableStack();
   const netns = [BRIDGE_NETNS, WORLD_NETNS, ...config.nodes.map((node) => node.name)];
-  await claimMachine(netns);
-  stack.defer(async () => {
-    const record = readRecord();
-    if (record) await removeLeftovers(record);
-  });
+  stack.use(await claimMachine(netns));
   makeRuntimeDirectory();
   report("network and nodes");
   const hosts = await makeMachines(config);
@@ -72,13 +69,22 @@ export async function startLab(log: Logger, config: LabConfig, report: Report): 
   };
 }
 
-// Makes the lab of this machine ours; what a dead one left is removed first.
-async function claimMachine(netns: readonly string[]): Promise<void> {
-  const record = readRecord();
-  if (record && isAlive(record)) throw new LabError("running", `a lab runs already (process ${record.pid}); end it with: cilium lab down`);
-  // Without a record, what has our names is still ours: somebody removed the lock by hand.
-  if (record || existsSync(labCgroup()) || existsSync(paths.rootfs)) await removeLeftovers(record ?? { pid: 0, startTime: "", netns });
-  if (!takeLock(netns)) throw new LabError("running", "another lab is being started; wait, or end it with: cilium lab down");
+// Makes the lab of this machine ours; what a dead one left is removed first. Disposing removes all that we made.
+async function claimMachine(netns: readonly string[]): Promise<AsyncDisposable> {
+  using guard = new DisposableStack();
+  const lock = takeLock();
+  if (!lock) throw alreadyRunning();
+  guard.use(lock);
+  const record = lock.write(netns);
+  if (lock.previous || hasLeftovers()) await removeLeftovers(record.netns);
+  const held = guard.move();
+  return {
+    async [Symbol.asyncDispose]() {
+      await removeLeftovers(record.netns);
+      lock.clear();
+      held.dispose();
+    },
+  };
 }
 
 function makeRuntimeDirectory(): void {

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 
 /** The root of this checkout. */
 export const PROJECT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
-/** What outlives a lab: logs of the last run. */
+/** What outlives a lab: its lock, logs of the last run. */
 export const STATE_DIRECTORY = "/var/lib/cilia-lab";
 /** What does not: a tmpfs, gone with the lab. */
 export const RUNTIME_DIRECTORY = "/run/cilia-lab";
@@ -12,7 +12,7 @@ export const RUNTIME_DIRECTORY = "/run/cilia-lab";
 export const PREFIX = "cilia";
 
 export const paths = {
-  lock: "/run/cilia-lab.lock",
+  lock: join(STATE_DIRECTORY, "lock"),
   log: join(STATE_DIRECTORY, "lab.log"),
   api: join(RUNTIME_DIRECTORY, "apiserver"),
   kubeconfig: join(RUNTIME_DIRECTORY, "kubeconfig"),
