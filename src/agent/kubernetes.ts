@@ -7,6 +7,7 @@ import { NAMESPACES, PODS } from "#k8s/resources.ts";
 import type { KubeObject, Namespace, Pod } from "#k8s/types.ts";
 import { parseLabelFilter } from "#labels/identity-labels.ts";
 import type { LabelSet } from "#labels/label-set.ts";
+import { workloadOf } from "#policy/world/workload.ts";
 import type { Database } from "#statedb/database.ts";
 import type { Table, WritableTable } from "#statedb/table.ts";
 
@@ -109,14 +110,4 @@ function namespaceRow({ metadata }: Namespace): NamespaceRow {
 function podRow(pod: Pod): PodRow {
   const owner = (pod.metadata.ownerReferences ?? []).find(({ controller }) => controller === true) ?? pod.metadata.ownerReferences?.[0];
   return { ...podView(pod), workloads: [owner ? workloadOf(owner, pod.metadata.labels ?? {}) : { kind: "Pod", name: pod.metadata.name }] };
-}
-
-/** A ReplicaSet that a Deployment made is called as the Deployment with the pods' template hash. */
-function workloadOf(
-  { kind, name }: { kind: string; name: string },
-  labels: Readonly<Record<string, string>>,
-): { kind: string; name: string } {
-  const hash = labels["pod-template-hash"];
-  if (kind === "ReplicaSet" && hash && name.endsWith(`-${hash}`)) return { kind: "Deployment", name: name.slice(0, -hash.length - 1) };
-  return { kind, name };
 }

@@ -1,10 +1,9 @@
-import { cidrGroupLabels, cidrLabels, type Families } from "#identity/cidr.ts";
+import { cidrLabels, type Families, labelledPrefixes } from "#identity/cidr.ts";
 import type { Ipcache } from "#ipcache/ipcache.ts";
 import type { CiliumCIDRGroup } from "#k8s/types.ts";
-import { type Label, label } from "#labels/label.ts";
 import type { LabelSet } from "#labels/label-set.ts";
 import type { IpAddress } from "#types/addr.ts";
-import { hostPrefix, type Prefix, parsePrefix, prefixParts } from "#types/prefix.ts";
+import { hostPrefix, type Prefix, parsePrefix } from "#types/prefix.ts";
 import type { Identities } from "./identities.ts";
 
 /** Address blocks outside that policies speak of: each gets an identity of this node, and the ipcache learns of it. */
@@ -26,18 +25,12 @@ export function createPrefixes(deps: { readonly identities: Identities; readonly
   let apiServers: readonly IpAddress[] = [];
 
   const desired = () => {
-    const extra = new Map<Prefix, Label[]>(rules.map((prefix) => [prefix, []]));
-    const add = (prefix: Prefix, labels: readonly Label[]) => extra.set(prefix, [...(extra.get(prefix) ?? []), ...labels]);
-    for (const group of groups) {
-      const labels = cidrGroupLabels(group.metadata.name, group.metadata.labels ?? {});
-      for (const text of group.spec?.externalCIDRs ?? []) {
-        const prefix = parsePrefix(text);
-        if (prefix) add(prefix, labels);
-      }
-    }
-    for (const address of apiServers) add(hostPrefix(address), [label("kube-apiserver", "", "reserved")]);
-    // A block of length zero is the world, which the datapath assumes of whatever it does not know.
-    return [...extra].filter(([prefix, labels]) => prefixParts(prefix).bits > 0 || labels.length > 0);
+    const labelled = groups.map(({ metadata, spec }) => ({
+      name: metadata.name,
+      labels: metadata.labels ?? {},
+      prefixes: (spec?.externalCIDRs ?? []).map(parsePrefix).filter((prefix) => prefix !== undefined),
+    }));
+    return labelledPrefixes(rules, labelled, apiServers.map(hostPrefix));
   };
   const reconcile = () => {
     const wanted = new Map(desired().map(([prefix, extra]) => [prefix, cidrLabels(prefix, families, extra)]));

@@ -47,3 +47,22 @@ export function cidrGroupLabels(name: string, groupLabels: Readonly<Record<strin
     ...Object.entries(groupLabels).flatMap(([key, value]) => [of(key), of(`${key}+${value}`)]),
   ];
 }
+
+/** A CIDR group: its own labels, and the blocks that carry them. */
+export type CidrGroup = { readonly name: string; readonly labels: Readonly<Record<string, string>>; readonly prefixes: readonly Prefix[] };
+
+/**
+ * The blocks that need an identity, each with the labels it has besides its own: those that rules name, those of groups, and API servers outside the
+ * cluster. A block of length zero without more labels is left out: it is the world, which the datapath assumes of whatever it does not know.
+ */
+export function labelledPrefixes(
+  named: Iterable<Prefix>,
+  groups: readonly CidrGroup[],
+  apiServers: readonly Prefix[],
+): readonly (readonly [Prefix, readonly Label[]])[] {
+  const extra = new Map<Prefix, Label[]>(Array.from(named, (prefix) => [prefix, []]));
+  const add = (prefix: Prefix, labels: readonly Label[]) => extra.set(prefix, [...(extra.get(prefix) ?? []), ...labels]);
+  for (const { name, labels, prefixes } of groups) for (const prefix of prefixes) add(prefix, cidrGroupLabels(name, labels));
+  for (const prefix of apiServers) add(prefix, [label("kube-apiserver", "", labelSource.reserved)]);
+  return [...extra].filter(([prefix, labels]) => prefixParts(prefix).bits > 0 || labels.length > 0);
+}

@@ -1,5 +1,5 @@
-import { type Fields, readList, readObject, startReading } from "./reading.ts";
-import { defaultSettings } from "./settings.ts";
+import { listOf, objectOf } from "./fields.ts";
+import type { Fields } from "./reading.ts";
 
 const dnsPeers = [{ matchLabels: { "k8s:io.kubernetes.pod.namespace": "kube-system", "k8s:k8s-app": "kube-dns" } }];
 const dnsPorts = [
@@ -12,10 +12,6 @@ const dnsPorts = [
 ];
 const dnsRules = { dns: [{ matchPattern: "*" }] };
 const sections = ["ingress", "ingressDeny", "egress", "egressDeny"] as const;
-
-const quiet = () => startReading(defaultSettings);
-const objectOf = (value: unknown): Fields => readObject(quiet(), value, "") ?? {};
-const listOf = (value: unknown): readonly unknown[] => readList(quiet(), value, "") ?? [];
 
 /** Application rules need their protocol written out. */
 function portablePorts(toPorts: readonly unknown[]): unknown[] {

@@ -1,5 +1,5 @@
-import { readFileSync } from "node:fs";
 import { type AskOptions, askAgents } from "./agents.ts";
+import { readText } from "./object-files.ts";
 import { formatOutput } from "./output.ts";
 import type { PolicyShape } from "./shapes.ts";
 
@@ -27,14 +27,6 @@ export async function policySelectors(options: AskOptions & { readonly output?: 
   );
 }
 
-function readPolicyFile(file: string): string {
-  try {
-    return readFileSync(file === "-" ? 0 : file, "utf8");
-  } catch (thrown) {
-    throw new Error(`cannot read ${file}: ${(thrown as NodeJS.ErrnoException).code ?? String(thrown)}`, { cause: thrown });
-  }
-}
-
 export interface ValidationResult {
   readonly text: string;
   readonly valid: boolean;
@@ -47,7 +39,7 @@ export interface ValidationResult {
 export async function policyValidate(files: readonly string[], output: string | undefined): Promise<ValidationResult> {
   const { validateDocuments } = await import("./validate.ts");
   const results = files.flatMap((file) => {
-    const found = validateDocuments(file, readPolicyFile(file));
+    const found = validateDocuments(file, readText(file));
     const nothing = { object: file, errors: ["no network policy in it: is the kind spelt right?"], warnings: [] };
     return found.length > 0 ? found : [nothing];
   });

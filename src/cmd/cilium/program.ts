@@ -11,6 +11,23 @@ type Flags = Readonly<Record<string, string | boolean | string[] | undefined>>;
 
 const OUTPUT = () => new Option("-o, --output <format>", "json | yaml | jsonpath='{…}'");
 
+/** The flags of the commands that look at policies together with what they apply to. */
+function withWorldFlags(command: Command): Command {
+  return command
+    .option("--policies <path...>", 'policies: files or directories, - for standard input; "cluster" for the live ones')
+    .option(
+      "--pods <path...>",
+      'pods, workloads, namespaces, services and nodes, as `kubectl get -o yaml` prints them; "cluster" for the live ones',
+    )
+    .addOption(OUTPUT());
+}
+
+/** `paths` are more of `--policies`. */
+function worldFlags(flags: Flags, paths: readonly string[] = []): { policies: readonly string[]; pods: readonly string[] } {
+  const list = (value: Flags[string]) => (Array.isArray(value) ? value : []);
+  return { policies: [...paths, ...list(flags.policies)], pods: list(flags.pods) };
+}
+
 /** Writes the result of a command; what is not a string says by itself whether it is a success. */
 async function show(result: Promise<string | { readonly text: string; readonly ok: boolean }>): Promise<void> {
   const shown = await result;
@@ -132,13 +149,11 @@ function addPolicyCommands(program: Command, global: () => GlobalFlags, output: 
       process.stdout.write(text);
       if (!valid) process.exitCode = 1;
     });
-  policy
-    .command("lint <file...>")
-    .description("what is legal in policy files but probably not meant; needs no cluster; - reads standard input")
-    .addOption(OUTPUT())
-    .action(async (files: string[], flags: Flags) => {
+  withWorldFlags(policy.command("lint [path...]"))
+    .description("what is legal in policies but probably not meant: those in files (as --policies), or the cluster's")
+    .action(async (paths: string[], flags: Flags) => {
       const { policyLint } = await import("./policy-files.ts");
-      process.stdout.write(await policyLint(files, output(flags).output));
+      await show(policyLint({ ...global(), ...output(flags), ...worldFlags(flags, paths) }));
     });
   policy
     .command("export <file...>")
