@@ -18,6 +18,24 @@
 #include "lib/proxy.h"
 #include "lib/deliver.h"
 
+/* The pod whose veth this is must be known and ready. */
+static __always_inline int check_veth(struct packet *packet, const struct veth_info *veth)
+{
+	if (!veth || veth->flags & ENDPOINT_F_NOT_READY)
+		return drop_at(packet, FILE_BPF_LXC, DROP_EP_NOT_READY);
+	return 0;
+}
+
+static __always_inline int parse_ip(struct __sk_buff *ctx, struct packet *packet)
+{
+	int ret;
+
+	if (ctx->protocol != bpf_htons(ETH_P_IP) && ctx->protocol != bpf_htons(ETH_P_IPV6))
+		return drop_at(packet, FILE_BPF_LXC, DROP_UNSUPPORTED_L2_PROTOCOL);
+	ret = parse_l3(ctx, packet);
+	return ret ? ret : parse_transport(ctx, packet);
+}
+
 /* A pod may only use its own addresses. Its MAC too: the frame is rewritten, but a wrong one means that something is being tried. */
 static __always_inline int check_source(struct __sk_buff *ctx, struct packet *packet, const struct veth_info *veth)
 {
@@ -37,10 +55,8 @@ static __always_inline int check_source(struct __sk_buff *ctx, struct packet *pa
 __subprogram int hairpin_to_proxy(struct __sk_buff *ctx, struct packet *packet, struct flow *flow)
 {
 	__be16 listener = bpf_htons(ctx->mark >> 16);
-	int ret = parse_l3(ctx, packet);
+	int ret = parse_ip(ctx, packet);
 
-	if (!ret)
-		ret = parse_transport(ctx, packet);
 	if (!ret)
 		ret = proxy_assign(ctx, packet, listener);
 	return ret < 0 ? drop_packet(ctx, packet, flow, ret) : ret;
@@ -105,14 +121,14 @@ int cil_from_container(struct __sk_buff *ctx)
 		.origin = ORIGIN_POD,
 		.report = aggregation_level() < MONITOR_MEDIUM,
 	};
-	int ret;
+	int ret = check_veth(&packet, veth);
 
-	if (!veth)
-		return drop_packet(ctx, &packet, &flow, drop_at(&packet, FILE_BPF_LXC, DROP_EP_NOT_READY));
-	flow.source_id = veth->sec_id;
-	flow.source_lxc = flow.seen_at = veth->lxc_id;
-	if (veth->flags & ENDPOINT_F_NOT_READY)
-		return drop_packet(ctx, &packet, &flow, drop_at(&packet, FILE_BPF_LXC, DROP_EP_NOT_READY));
+	if (veth) {
+		flow.source_id = veth->sec_id;
+		flow.source_lxc = flow.seen_at = veth->lxc_id;
+	}
+	if (!veth || ret < 0)
+		return drop_packet(ctx, &packet, &flow, ret);
 	/* A packet from a pod has no mark: the kernel takes it off between namespaces. */
 	if (unlikely((ctx->mark & MARK_MASK) == MARK_TO_PROXY))
 		return hairpin_to_proxy(ctx, &packet, &flow);
@@ -123,12 +139,8 @@ int cil_from_container(struct __sk_buff *ctx)
 		ret = neighbor_arp(ctx, veth);
 		return ret < 0 ? drop_packet(ctx, &packet, &flow, ret) : ret;
 	}
-	if (ctx->protocol != bpf_htons(ETH_P_IP) && ctx->protocol != bpf_htons(ETH_P_IPV6))
-		return drop_packet(ctx, &packet, &flow, drop_at(&packet, FILE_BPF_LXC, DROP_UNSUPPORTED_L2_PROTOCOL));
 
-	ret = parse_l3(ctx, &packet);
-	if (!ret)
-		ret = parse_transport(ctx, &packet);
+	ret = parse_ip(ctx, &packet);
 	if (!ret && unlikely(is_neighbor_discovery(&packet)))
 		ret = neighbor_discovery(ctx, &packet, veth);
 	else if (!ret) {
@@ -186,23 +198,18 @@ int cil_to_container(struct __sk_buff *ctx)
 		.origin = ORIGIN_STACK,
 		.report = aggregation_level() < MONITOR_MEDIUM,
 	};
-	int ret;
+	int ret = check_veth(&packet, veth);
 
-	if (!veth)
-		return drop_packet(ctx, &packet, &flow, drop_at(&packet, FILE_BPF_LXC, DROP_EP_NOT_READY));
-	flow.destination_id = veth->sec_id;
-	flow.destination_lxc = flow.seen_at = veth->lxc_id;
-	if (veth->flags & ENDPOINT_F_NOT_READY)
-		return drop_packet(ctx, &packet, &flow, drop_at(&packet, FILE_BPF_LXC, DROP_EP_NOT_READY));
-
+	if (veth) {
+		flow.destination_id = veth->sec_id;
+		flow.destination_lxc = flow.seen_at = veth->lxc_id;
+	}
+	if (!veth || ret < 0)
+		return drop_packet(ctx, &packet, &flow, ret);
 	if (ctx->protocol == bpf_htons(ETH_P_ARP))
 		return TC_ACT_OK;
-	if (ctx->protocol != bpf_htons(ETH_P_IP) && ctx->protocol != bpf_htons(ETH_P_IPV6))
-		return drop_packet(ctx, &packet, &flow, drop_at(&packet, FILE_BPF_LXC, DROP_UNSUPPORTED_L2_PROTOCOL));
 
-	ret = parse_l3(ctx, &packet);
-	if (!ret)
-		ret = parse_transport(ctx, &packet);
+	ret = parse_ip(ctx, &packet);
 	if (!ret && unlikely(is_neighbor_discovery(&packet)))
 		return TC_ACT_OK;
 	if (!ret)

@@ -108,15 +108,15 @@ static __always_inline int flow_refresh(struct __sk_buff *ctx, const struct pack
 					struct ct_entry *entry, struct ct_side *side, int egress, __u32 remote_id, __u8 protocol)
 {
 	__u32 lxc_id = side->lxc_id;
-	const struct policy_config *config;
 	struct policy_query query;
 	struct ct_side now = {};
+	__u32 generation;
 	int ret;
 
 	if (!lxc_id)
 		return 0;
-	config = bpf_map_lookup_elem(&cilium_policy_config, &lxc_id);
-	if (likely(config && config->generation == side->generation && side->remote_id == remote_id))
+	generation = policy_generation(bpf_map_lookup_elem(&cilium_policy_config, &lxc_id));
+	if (likely(generation && generation == side->generation && side->remote_id == remote_id))
 		return 0;
 	flow_query(&query, lxc_id, egress, remote_id, protocol, entry->dport);
 	flow->audit = 0;

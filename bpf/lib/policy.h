@@ -96,9 +96,9 @@ __verified_alone int policy_ask(const struct policy_query *query, struct policy_
 	*answer = (struct policy_answer){ .verdict = -DROP_EP_NOT_READY };
 	lxc_id = query->lxc_id;
 	config = bpf_map_lookup_elem(&cilium_policy_config, &lxc_id);
-	if (!config)
+	answer->generation = policy_generation(config);
+	if (!config || !answer->generation)
 		return -DROP_EP_NOT_READY;
-	answer->generation = config->generation;
 	if (!(query->egress ? config->egress_enforced : config->ingress_enforced)) {
 		answer->verdict = 0;
 		answer->match_type = POLICY_MATCH_ALL;

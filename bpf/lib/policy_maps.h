@@ -34,9 +34,9 @@ struct policy_entry {
 
 _Static_assert(sizeof(struct policy_entry) == 16, "policy_entry is a map value");
 
-/* Written last when an endpoint is made ready; without it nothing passes (203). */
+/* Written last when an endpoint is made ready, and of it the generation last; without one nothing passes (203). */
 struct policy_config {
-	__u32 generation; /* another number: every known connection of the endpoint is judged again */
+	__u32 generation; /* 0: no endpoint has this id. Another number than before: every known connection is judged again */
 	__u8 ingress_default_deny;
 	__u8 egress_default_deny;
 	__u8 ingress_enforced; /* 0: everything passes without a look at the policy */
@@ -65,10 +65,17 @@ struct {
 	__array(values, struct policy_map);
 } cilium_policy SEC(".maps");
 
+/* By endpoint id. An array, because every packet looks here once for each end: a look into one costs nothing. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__type(key, __u32);
 	__type(value, struct policy_config);
-	__uint(max_entries, 16384);
+	__uint(max_entries, 65536);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } cilium_policy_config SEC(".maps");
+
+/* The generation is read before, and written after, what it stands for: what was judged by half a change is judged again. */
+static __always_inline __u32 policy_generation(const struct policy_config *config)
+{
+	return config ? *(const volatile __u32 *)&config->generation : 0;
+}

@@ -25,7 +25,13 @@ export function dumpMap(maps: DatapathMaps, name: string): { key: unknown; value
   const property = DUMPABLE[name as keyof typeof DUMPABLE];
   if (property === undefined) return undefined;
   if (property === "metrics") return dumpMetrics(maps.metrics.entries());
-  return [...maps[property].entries()].map(([key, value]) => ({ key: readable(key), value: readable(value) }));
+  if (property === "policyConfig")
+    return readableEntries([...maps.policyConfig.entries()].filter(([, { generation }]) => generation !== 0));
+  return readableEntries(maps[property].entries());
+}
+
+function readableEntries(entries: Iterable<[unknown, unknown]>): { key: unknown; value: unknown }[] {
+  return [...entries].map(([key, value]) => ({ key: readable(key), value: readable(value) }));
 }
 
 /** The counters that have counted, by what the index stands for: reason + 256 * direction. */

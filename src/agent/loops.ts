@@ -72,7 +72,7 @@ export function startLoops(given: LoopsDeps, config: AgentConfig): Loops {
   const pruneIntervalMs = AUDIT_INTERVAL_MS;
   const use = <T>(options: Parameters<typeof createReconciler<T>>[1]) => scope.use(createReconciler(deps, options));
   const reconcilers = {
-    policies: use({ name: "policy", table: state.subjects, target: policyMaps.target }),
+    policies: use({ name: "policy", table: state.subjects, target: policyMaps.target, pruneIntervalMs }),
     endpoints: use({ name: "endpoints", table: state.endpoints, target: endpointTarget, pruneIntervalMs }),
     ipcache: use({
       name: "ipcache",

@@ -96,6 +96,7 @@ class FakeTable<K> extends FakeHandle {
 
   delete(key: K): boolean {
     this.begin("delete", this.name);
+    if (this.#isArray()) throw new KernelError("bpf MAP_DELETE_ELEM", ERRNO.EINVAL, this.name);
     return this.store.entries.delete(toBuffer(this.#key, key).toString("hex"));
   }
 
@@ -106,12 +107,21 @@ class FakeTable<K> extends FakeHandle {
   /** The entries of this moment. */
   stored(): StoredEntry[] {
     this.begin("keys", this.name);
+    if (this.#isArray()) fillArray(this.store);
     return [...this.store.entries.values()];
+  }
+
+  /** An array has all its entries from the start, zero. */
+  #isArray(): boolean {
+    return this.store.shape.type === MAP_TYPE.array || this.store.shape.type === MAP_TYPE.percpuArray;
   }
 
   /** Exactly, or in a trie the entry with the longest prefix of the key. */
   #match(key: Buffer): StoredEntry | undefined {
     const { entries, shape } = this.store;
+    if (this.#isArray() && key.readUInt32LE(0) < shape.maxEntries) {
+      return entries.get(key.toString("hex")) ?? { key, value: Buffer.alloc(shape.valueSize) };
+    }
     if (shape.type !== MAP_TYPE.lpmTrie) return entries.get(key.toString("hex"));
     let best: StoredEntry | undefined;
     for (const entry of entries.values()) {
@@ -141,7 +151,6 @@ export class FakeMap<K, V> extends FakeTable<K> implements BpfMap<K, V> {
     this.#key = spec.key;
     this.#value = spec.value;
     this.maxEntries = spec.maxEntries;
-    if (spec.type === MAP_TYPE.array && store.entries.size === 0) fillArray(store);
   }
 
   get(key: K): V | undefined {
@@ -172,11 +181,12 @@ export class FakeMap<K, V> extends FakeTable<K> implements BpfMap<K, V> {
   }
 }
 
-/** An array has all its entries from the start, zero. */
-function fillArray(store: MapStore): void {
-  for (let i = 0; i < store.shape.maxEntries; i++) {
+/** Makes the entries of an array that nobody has written. */
+function fillArray({ entries, shape }: MapStore): void {
+  for (let i = 0; i < shape.maxEntries; i++) {
     const key = toBuffer(u32, i);
-    store.entries.set(key.toString("hex"), { key, value: Buffer.alloc(store.shape.valueSize) });
+    const at = key.toString("hex");
+    if (!entries.has(at)) entries.set(at, { key, value: Buffer.alloc(shape.valueSize) });
   }
 }
 
@@ -186,7 +196,6 @@ export class FakePerCpuMap<K, V> extends FakeTable<K> implements PerCpuMap<K, V>
   constructor(spec: MapSpec<K, V>, store: MapStore, context: FakeContext) {
     super(spec, store, context);
     this.#value = spec.value;
-    if (spec.type === MAP_TYPE.percpuArray && store.entries.size === 0) fillArray(store);
   }
 
   get(key: K): V[] | undefined {

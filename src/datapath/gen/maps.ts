@@ -5,7 +5,7 @@ import { addr16, ctEntry, ctKey, endpointInfo, fragmentKey, fragmentPorts, ipcac
 
 export const maps = {
   ciliumEvents: { name: "cilium_events", type: 27, key: bytes(0), value: bytes(0), maxEntries: 8388608, flags: 0 } as MapSpec<Uint8Array, Uint8Array>,
-  ciliumPolicyConfig: { name: "cilium_policy_config", type: 1, key: u32, value: policyConfig, maxEntries: 16384, flags: 0 } as MapSpec<number, PolicyConfig>,
+  ciliumPolicyConfig: { name: "cilium_policy_config", type: 2, key: u32, value: policyConfig, maxEntries: 65536, flags: 0 } as MapSpec<number, PolicyConfig>,
   ciliumPolicy: { name: "cilium_policy", type: 13, key: u32, value: u32, maxEntries: 16384, flags: 0, inner: { name: "policy_map", type: 11, key: policyKey, value: policyEntry, maxEntries: 16384, flags: 1 } } as MapOfMapsSpec<number, PolicyKey, PolicyEntry>,
   ciliumRuntimeConfig: { name: "cilium_runtime_config", type: 2, key: u32, value: runtimeConfig, maxEntries: 1, flags: 0 } as MapSpec<number, RuntimeConfig>,
   ciliumEventsLost: { name: "cilium_events_lost", type: 6, key: u32, value: u64, maxEntries: 1, flags: 0 } as MapSpec<number, bigint>,

@@ -91,7 +91,7 @@ describe("createPolicyMaps", () => {
     assert.equal(world.maps.maps, 1);
     world.maps.detach(7);
     assert.equal(world.outer.innerId(7), undefined);
-    assert.equal(world.config.has(7), false);
+    assert.equal(world.config.get(7)?.generation, 0);
     assert.ok(world.outer.innerId(8));
   });
   it("switches a changed policy in as a whole, with a new generation", () => {
@@ -177,10 +177,41 @@ describe("createPolicyMaps", () => {
       assert.deepEqual(world.dump(), world.expected(), `write ${failing}`);
     }
   });
+  it("repairs what somebody else does to the maps, at the next audit", () => {
+    const world = createWorld();
+    world.maps.target.update(world.setRules(80, 443), undefined);
+    world.maps.attach({ id: 7, subject: "300", audit: false });
+    const inner = () => world.outer.get(7) ?? assert.fail("no map");
+    const before = [...inner().entries()];
+    const [first] = before;
+    assert.ok(first);
+    const config = world.config.get(7);
+    assert.ok(config);
+    const damages: (() => void)[] = [
+      () => inner().delete(first[0]),
+      () => inner().set(first[0], { ...first[1], flags: first[1].flags ^ 1 }),
+      () => inner().set({ ...first[0], secLabel: 1 }, first[1]),
+      () => world.outer.delete(7),
+      () => world.outer.set(7, world.outer.createInner()),
+      () => world.config.set(7, { ...config, ingressEnforced: 0 }),
+      () => world.config.set(7, { ...config, generation: config.generation + 100 }),
+    ];
+    for (const [i, damage] of damages.entries()) {
+      const generation = world.config.get(7)?.generation ?? 0;
+      damage();
+      world.maps.target.prune?.([]);
+      assert.deepEqual([...inner().entries()], before, `damage ${i}`);
+      assert.equal(world.config.get(7)?.ingressEnforced, 1);
+      assert.notEqual(world.config.get(7)?.generation, generation, "known connections are judged again");
+    }
+    const [map, generation] = [world.outer.innerId(7), world.config.get(7)?.generation];
+    world.maps.target.prune?.([]);
+    assert.deepEqual([world.outer.innerId(7), world.config.get(7)?.generation], [map, generation], "what is whole stays");
+  });
   it("refuses an endpoint that comes before its policy, and leaves what the kernel had", () => {
     const world = createWorld();
     assert.throws(() => world.maps.attach({ id: 7, subject: "300", audit: false }), /not in the kernel yet/);
-    assert.equal(world.config.has(7), false);
+    assert.equal(world.config.get(7)?.generation, 0);
   });
   it("sends DNS to no proxy when its rules allow every name, and to the proxy when they do not", () => {
     for (const [pattern, proxyPort] of [

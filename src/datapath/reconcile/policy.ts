@@ -1,6 +1,4 @@
-import { randomInt } from "node:crypto";
-import type { PolicyConfig, PolicyEntry, PolicyKey } from "#datapath/gen/structs.ts";
-import type { BpfMap, MapOfMaps } from "#ebpf/bpf.ts";
+import type { PolicyKey } from "#datapath/gen/structs.ts";
 import type { PolicyDelta, SubjectPolicy } from "#endpoint/subject-policy.ts";
 import type { L7Policy } from "#policy/l7-policy.ts";
 import type { EndpointPolicy, PolicyMapEntry } from "#policy/resolve.ts";
@@ -12,15 +10,16 @@ import type { Cookies } from "../cookies.ts";
 import type { Expedite } from "../expedite.ts";
 import { type Entry, PolicyEntries } from "./policy-entries.ts";
 import { type ProxyPorts, policyEntryOf, policyKeyOf } from "./policy-entry.ts";
-
-type InnerMap = BpfMap<PolicyKey, PolicyEntry>;
-
-export interface PolicyKernel {
-  /** cilium_policy: endpoint id → inner map. */
-  readonly outer: MapOfMaps<number, PolicyKey, PolicyEntry>;
-  /** cilium_policy_config */
-  readonly config: BpfMap<number, PolicyConfig>;
-}
+import {
+  type EndpointConfig,
+  type InnerMap,
+  isPointed,
+  type Pointed,
+  type PolicyKernel,
+  pointEndpoint,
+  sameConfig,
+  unconfigured,
+} from "./policy-pointer.ts";
 
 /** A policy does not fit into a map: its endpoints are locked down, nothing is allowed in part. */
 export class PolicyMapFull extends CodedError {}
@@ -37,7 +36,7 @@ export interface RealizedPolicy {
 }
 
 export interface PolicyMaps extends Disposable {
-  /** For the reconciler of the `policies` table. */
+  /** For the reconciler of the `policies` table. Its prune repairs what others changed in the kernel. */
   readonly target: SyncTarget<SubjectPolicy>;
   /** Gives the endpoint the policy of a subject; idempotent. Throws `PolicyNotReady` while the subject is not realized. */
   attach(endpoint: { readonly id: number; readonly subject: string; readonly audit: boolean }): void;
@@ -61,6 +60,8 @@ interface Realized {
 interface Attached {
   readonly subject: string;
   readonly audit: boolean;
+  /** Undefined while the kernel does not have what it should. */
+  pointed: Pointed | undefined;
 }
 
 export interface PolicyMapsOptions {
@@ -96,7 +97,7 @@ class KernelPolicyMaps implements PolicyMaps {
     this.#deps = deps;
     this.#options = options;
     this.#lockdown = deps.kernel.outer.createInner();
-    this.target = { update: (row) => this.#update(row), remove: (row) => this.#retire(row.key) };
+    this.target = { update: (row) => this.#update(row), remove: (row) => this.#retire(row.key), prune: () => this.#verify() };
   }
 
   get maps(): number {
@@ -105,10 +106,14 @@ class KernelPolicyMaps implements PolicyMaps {
 
   attach({ id, subject, audit }: { readonly id: number; readonly subject: string; readonly audit: boolean }): void {
     const old = this.#attached.get(id);
-    if (old?.subject === subject && old.audit === audit) return;
+    if (old?.subject === subject && old.audit === audit) {
+      if (old.pointed === undefined) this.#point(id, old);
+      return;
+    }
     if (!this.#subjects.has(subject)) throw new PolicyNotReady("policy-not-ready", `the policy of endpoint ${id} is not in the kernel yet`);
-    this.#attached.set(id, { subject, audit });
-    this.#point(id, { subject, audit });
+    const item: Attached = { subject, audit, pointed: undefined };
+    this.#attached.set(id, item);
+    this.#point(id, item);
     if (old && old.subject !== subject) this.#forget(old.subject);
   }
 
@@ -116,14 +121,15 @@ class KernelPolicyMaps implements PolicyMaps {
     const { kernel, expedite } = this.#deps;
     const old = this.#attached.get(id);
     this.#attached.delete(id);
-    kernel.config.delete(id);
+    kernel.config.set(id, unconfigured);
     expedite(() => kernel.outer.delete(id));
     if (old) this.#forget(old.subject);
   }
 
   prune(endpointIds: ReadonlySet<number>): void {
     const { kernel } = this.#deps;
-    for (const id of new Set([...kernel.config.keys(), ...kernel.outer.keys(), ...this.#attached.keys()])) {
+    // What has a configuration has a map: it is pointed at one before, and loses it after.
+    for (const id of new Set([...kernel.outer.keys(), ...this.#attached.keys()])) {
       if (!endpointIds.has(id)) this.detach(id);
     }
   }
@@ -151,10 +157,12 @@ class KernelPolicyMaps implements PolicyMaps {
       return;
     }
     const isKnown = realized !== undefined && !realized.locked && !realized.retired;
-    if (isKnown && this.#follow(realized, row)) return;
-    const entries = new PolicyEntries(row.policy.entries().map(this.#converter(row.policy)));
-    if (isKnown && realized.entries.equals(entries)) this.#keep(realized, row);
-    else this.#rebuild(row, entries);
+    if (!isKnown || !this.#follow(realized, row)) {
+      const entries = new PolicyEntries(row.policy.entries().map(this.#converter(row.policy)));
+      if (isKnown && realized.entries.equals(entries)) this.#keep(realized, row);
+      else this.#rebuild(row, entries);
+    }
+    this.#settle(row.key);
   }
 
   /** True when the row differed from what is realized by a few identities only, and does no longer. */
@@ -218,20 +226,36 @@ class KernelPolicyMaps implements PolicyMaps {
   }
 
   #pointAll(subject: string): void {
-    for (const [id, item] of this.#attached) if (item.subject === subject) this.#point(id, item);
+    for (const item of this.#attached.values()) if (item.subject === subject) item.pointed = undefined;
+    this.#settle(subject);
   }
 
-  /** Points the endpoint at its subject's map and writes its configuration, the new generation last. */
+  /** Points those endpoints of a subject that are not, be it that an earlier try failed. */
+  #settle(subject: string): void {
+    for (const [id, item] of this.#attached) if (item.subject === subject && item.pointed === undefined) this.#point(id, item);
+  }
+
   #point(id: number, item: Attached): void {
-    const { kernel, cookies, expedite } = this.#deps;
     const subject = this.#subjects.get(item.subject);
-    const wanted = configOf(subject, item.audit, cookies);
-    const old = kernel.config.get(id);
-    const loosens = old !== undefined && (old.ingressEnforced > wanted.ingressEnforced || old.egressEnforced > wanted.egressEnforced);
-    // A policy that ends must not deny in between; one that begins is complete before it counts.
-    if (loosens) kernel.config.set(id, { ...wanted, generation: old.generation });
-    expedite(() => kernel.outer.set(id, subject?.inner ?? this.#lockdown));
-    kernel.config.set(id, { ...wanted, generation: nextGeneration(old?.generation) });
+    const inner = subject?.inner ?? this.#lockdown;
+    item.pointed = pointEndpoint(this.#deps, id, inner, configOf(subject, item.audit, this.#deps.cookies));
+  }
+
+  /** Repairs what others changed in the kernel: the content of the maps, the pointers to them and the configurations. */
+  #verify(): void {
+    const { kernel, log, cookies } = this.#deps;
+    for (const [key, realized] of this.#subjects) {
+      if (realized.locked !== undefined || isIntact(realized.inner, realized.entries)) continue;
+      log.error("a policy map was changed by somebody else, it is made anew", { subject: key });
+      this.#rebuild(realized.row, realized.entries);
+    }
+    for (const [id, item] of this.#attached) {
+      const wanted = configOf(this.#subjects.get(item.subject), item.audit, cookies);
+      if (item.pointed === undefined || isPointed(kernel, id, item.pointed, wanted)) continue;
+      log.error("an endpoint's pointer to its policy was changed by somebody else, it is set again", { endpoint: id });
+      this.#point(id, item);
+    }
+    if (!isIntact(this.#lockdown, new PolicyEntries())) this.#lockdown.deleteMany([...this.#lockdown.keys()]);
   }
 
   #retire(key: string): void {
@@ -262,14 +286,6 @@ class KernelPolicyMaps implements PolicyMaps {
   }
 }
 
-/**
- * Zero never is a generation: it is what entries have that were never judged. A first one is random, so that connections of
- * an endpoint that had the same number before are not taken for judged.
- */
-function nextGeneration(old: number | undefined): number {
-  return ((old ?? randomInt(2 ** 32)) + 1) >>> 0 || 1;
-}
-
 /** Writes the changes into the map in use. False when they are not only identities that came or went: then a new map is due. */
 function applyDeltas(
   realized: Realized,
@@ -291,6 +307,11 @@ function applyDeltas(
   return true;
 }
 
+/** Whether the map in the kernel holds exactly what was written. */
+function isIntact(inner: InnerMap, entries: PolicyEntries): boolean {
+  return entries.equals(new PolicyEntries([...inner.entries()].map(([key, value]) => ({ key, value }))));
+}
+
 /** Whether some peer keeps entries when these are removed. */
 function leavesSome(entries: PolicyEntries, removed: readonly PolicyKey[]): boolean {
   const byPeer = Map.groupBy(removed, ({ secLabel }) => secLabel);
@@ -299,11 +320,7 @@ function leavesSome(entries: PolicyEntries, removed: readonly PolicyKey[]): bool
 }
 
 /** Without a realized policy: both directions enforced, nothing allowed. */
-function configOf(
-  subject: Pick<Realized, "row" | "locked"> | undefined,
-  audit: boolean,
-  cookies: Cookies,
-): Omit<PolicyConfig, "generation"> {
+function configOf(subject: Pick<Realized, "row" | "locked"> | undefined, audit: boolean, cookies: Cookies): EndpointConfig {
   const policy = subject?.locked ? undefined : subject?.row.policy;
   const flag = (value: boolean) => (value ? 1 : 0);
   return {
@@ -315,8 +332,4 @@ function configOf(
     ingressDefaultCookie: cookies.of(policy?.ingress.defaultDenyBy ?? []),
     egressDefaultCookie: cookies.of(policy?.egress.defaultDenyBy ?? []),
   };
-}
-
-function sameConfig(a: Omit<PolicyConfig, "generation">, b: Omit<PolicyConfig, "generation">): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
 }
