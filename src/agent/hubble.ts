@@ -1,3 +1,6 @@
+import { type FlowLogConfig, startFlowLog } from "#hubble/export/exporter.ts";
+import { parseFilterList, startFlowLogs } from "#hubble/export/flow-logs.ts";
+import { type History, startHistory } from "#hubble/history/history.ts";
 import { startHubbleMetrics } from "#hubble/metrics/metrics.ts";
 import type { Names } from "#hubble/names.ts";
 import { type Observer, startObserver } from "#hubble/observer/observer.ts";
@@ -56,10 +59,58 @@ export async function startHubble(deps: EdgeDeps, config: AgentConfig): Promise<
   const listen = [config["hubble-listen-address"], config["hubble-socket-path"] && `unix://${config["hubble-socket-path"]}`].filter(
     (address) => address !== "",
   );
-  scope.use(await startHubbleServer({ observer, peers: followPeers(deps, config, scope), log: log.child("hubble") }, { listen }));
+  const history = await keepHistory(observer, deps, config, scope);
+  scope.use(await startHubbleServer({ observer, history, peers: followPeers(deps, config, scope), log: log.child("hubble") }, { listen }));
+  await exportFlows(observer, deps, config, scope);
   await startFlowMetrics(observer, deps, config, scope);
   hub.agent({ kind: "agent-started", time: BigInt(Date.now()) * 1_000_000n });
   return { observer, [Symbol.asyncDispose]: () => scope.disposeAsync() };
+}
+
+/** Flows on disk, when wanted. A directory that cannot be made costs the history, not the node. */
+async function keepHistory(
+  observer: Observer,
+  { log }: EdgeDeps,
+  config: AgentConfig,
+  scope: AsyncDisposableStack,
+): Promise<History | undefined> {
+  const directory = config["hubble-history-path"];
+  if (directory === "") return undefined;
+  const maxBytes = config["hubble-history-max-size-mb"] * 1e6;
+  try {
+    const history = await startHistory(observer, log.child("hubble"), { directory, maxBytes, maxAgeMs: config["hubble-history-max-age"] });
+    return scope.use(history);
+  } catch (thrown) {
+    log.error("--hubble-history-path cannot be used, flows are only in memory", { directory, error: errorMessage(thrown) });
+    return undefined;
+  }
+}
+
+/** Flow logs: the one of the flags, and those of a file. Settings that cannot be read cost the log, not the node. */
+async function exportFlows(observer: Observer, { log }: EdgeDeps, config: AgentConfig, scope: AsyncDisposableStack): Promise<void> {
+  try {
+    const flowLog = staticFlowLog(config);
+    if (flowLog) scope.use(startFlowLog(observer, log.child("hubble"), flowLog));
+  } catch (thrown) {
+    log.error("--hubble-export-* cannot be read, no flow log", { error: errorMessage(thrown) });
+  }
+  const path = config["hubble-flowlogs-config-path"];
+  if (path !== "") scope.use(await startFlowLogs(observer, log.child("hubble"), path));
+}
+
+function staticFlowLog(config: AgentConfig): FlowLogConfig | undefined {
+  if (config["hubble-export-file-path"] === "") return undefined;
+  return {
+    name: "hubble-export",
+    filePath: config["hubble-export-file-path"],
+    fileMaxSizeMb: config["hubble-export-file-max-size-mb"],
+    fileMaxBackups: config["hubble-export-file-max-backups"],
+    fileCompress: config["hubble-export-file-compress"],
+    fieldMask: config["hubble-export-fieldmask"],
+    includeFilters: parseFilterList("hubble-export-allowlist", config["hubble-export-allowlist"]),
+    excludeFilters: parseFilterList("hubble-export-denylist", config["hubble-export-denylist"]),
+    end: undefined,
+  };
 }
 
 /** `hubble_*` metrics. A setting that cannot be read costs the metrics, not the node. */

@@ -11,10 +11,16 @@ export interface RangeRequest {
   readonly until: bigint | undefined;
 }
 
+/** Where to start in the ring, and how many entries from there on match; the latter only counts when a number of them is wanted. */
+export interface Start {
+  readonly at: number;
+  readonly found: number;
+}
+
 /** The sequence number to start at, so that the newest `number` entries that match come, or the oldest, or those since a time. */
-export function startOf(ring: Ring<Entry>, request: RangeRequest, matches: (entry: Entry) => boolean): number {
+export function startOf(ring: Ring<Entry>, request: RangeRequest, matches: (entry: Entry) => boolean): Start {
   const { number, first, follow, since, until } = request;
-  if (number === 0 && since === undefined) return follow && !first ? ring.written : ring.oldest;
+  if (number === 0 && since === undefined) return { at: follow && !first ? ring.written : ring.oldest, found: 0 };
   const wanted = number === 0 || first ? Number.POSITIVE_INFINITY : number;
   let start = ring.written;
   let found = 0;
@@ -25,7 +31,7 @@ export function startOf(ring: Ring<Entry>, request: RangeRequest, matches: (entr
     if ((until === undefined || entry.time <= until) && matches(entry)) found++;
     if (found >= wanted) break;
   }
-  return start;
+  return { at: start, found };
 }
 
 /**
@@ -37,9 +43,10 @@ export async function* readRange(
   request: RangeRequest,
   matches: (entry: Entry) => boolean,
   signal: AbortSignal,
+  start = startOf(ring, request, matches).at,
 ): AsyncGenerator<RingItem<Entry>, void> {
   let left = request.first && request.number > 0 ? request.number : Number.POSITIVE_INFINITY;
-  for await (const item of ring.read(startOf(ring, request, matches), { follow: request.follow, signal })) {
+  for await (const item of ring.read(start, { follow: request.follow, signal })) {
     if ("lost" in item) {
       yield item;
       continue;

@@ -7,26 +7,28 @@ import { nowNanoseconds } from "#monitor/events.ts";
 import { aborted } from "#runtime/scope.ts";
 import { compileFilters } from "../filters/build.ts";
 import { FilterError } from "../filters/text.ts";
+import type { History } from "../history/history.ts";
 import { nanosecondsOf, timestampOf } from "../parser/messages.ts";
 import { EXPLAIN_HEADER } from "./explain-header.ts";
 import { createLossFolder, lossTime, ringLoss } from "./losses.ts";
 import { compileMask } from "./mask.ts";
 import type { Entry, Observer } from "./observer.ts";
 import { type RangeRequest, readRange } from "./range.ts";
+import { readSince } from "./since.ts";
 
 /** Name of the server's version in the response's metadata. */
 export const AGENT_VERSION_HEADER = "hubble-server-version";
 
 type Limits = Pick<GetFlowsRequest, "number" | "first" | "follow"> & { since?: Timestamp | undefined; until?: Timestamp | undefined };
 
-/** The observer's gRPC methods over one node's ring. */
-export function observerService(observer: Observer): ServiceImpl<typeof ObserverService> {
+/** The observer's gRPC methods over one node's ring, and over its history when a time is asked for that the ring has forgotten. */
+export function observerService(observer: Observer, history?: History): ServiceImpl<typeof ObserverService> {
   const { names, ring } = observer;
   const announce = (context: HandlerContext) => context.responseHeader.set(AGENT_VERSION_HEADER, observer.version);
   return {
     async *getFlows(request, context) {
       announce(context);
-      yield* getFlows(observer, request, context.signal, context.requestHeader.has(EXPLAIN_HEADER));
+      yield* getFlows(observer, history, request, context.signal, context.requestHeader.has(EXPLAIN_HEADER));
     },
     async *getAgentEvents(request, context) {
       announce(context);
@@ -78,6 +80,7 @@ export function validated<T>(make: () => T): T {
 
 async function* getFlows(
   observer: Observer,
+  history: History | undefined,
   request: GetFlowsRequest,
   signal: AbortSignal,
   explain: boolean,
@@ -87,7 +90,7 @@ async function* getFlows(
   const { nodeName } = observer.names;
   const losses = createLossFolder();
   const wanted = (entry: Entry) => entry.kind === "flow" && matches(entry.flow);
-  for await (const item of readRange(observer.ring, rangeOf(request), wanted, signal)) {
+  for await (const item of readSince(observer.ring, history, rangeOf(request), wanted, signal)) {
     if ("lost" in item) losses.add(ringLoss(item.lost, nowNanoseconds()));
     else if (item.entry.kind === "lost") losses.add(item.entry.event);
     const now = nowNanoseconds();

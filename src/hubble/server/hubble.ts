@@ -2,6 +2,7 @@ import { Health } from "#api/gen/grpc/health/v1/health_pb.ts";
 import { Observer as ObserverService } from "#api/gen/observer/observer_pb.ts";
 import { Peer as PeerServiceType } from "#api/gen/peer/peer_pb.ts";
 import type { Logger } from "#runtime/logger.ts";
+import type { History } from "../history/history.ts";
 import type { Observer } from "../observer/observer.ts";
 import { observerService } from "../observer/service.ts";
 import { formatSocketAddress } from "./address.ts";
@@ -11,6 +12,8 @@ import { type PeerSource, peerService } from "./peers.ts";
 
 export interface HubbleServerDeps {
   readonly observer: Observer;
+  /** Flows on disk; without it only those in memory are served. */
+  readonly history?: History | undefined;
   readonly peers: PeerSource;
   readonly log: Logger;
 }
@@ -23,7 +26,7 @@ export interface HubbleServerConfig {
 /** Serves a node's observer, its peers and its health. Rejects when an address is taken. */
 export async function startHubbleServer(deps: HubbleServerDeps, config: HubbleServerConfig): Promise<GrpcServer> {
   const server = await startGrpcServer((router) => {
-    router.service(ObserverService, observerService(deps.observer));
+    router.service(ObserverService, observerService(deps.observer, deps.history));
     router.service(PeerServiceType, peerService(deps.peers));
     router.service(Health, healthService([ObserverService.typeName, PeerServiceType.typeName]));
   }, config.listen);
