@@ -8,12 +8,15 @@
 #include "lib/identity.h"
 #include "lib/ipcache.h"
 #include "lib/lb_maps.h"
+#include "lib/maglev_maps.h"
 #include "lib/marks.h"
 #include "lib/metrics.h"
+#include "lib/nat_maps.h"
 #include "lib/policy_maps.h"
 
 struct event type_event;
 struct sock_event type_sock_event;
+struct lb_maglev_piece type_lb_maglev_piece;
 struct policy_key type_policy_key;
 struct policy_entry type_policy_entry;
 
@@ -34,7 +37,12 @@ enum event_flags type_event_flags;
 enum event_file type_event_file;
 enum sock_trace_point type_sock_trace_point;
 enum sock_event_flags type_sock_event_flags;
+enum lb_scope type_lb_scope;
 enum lb_service_flags type_lb_service_flags;
+enum lb_backend_state type_lb_backend_state;
+enum lb_ct_flags type_lb_ct_flags;
+enum nat_direction type_nat_direction;
+enum nat_flags type_nat_flags;
 enum packet_mark type_packet_mark;
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

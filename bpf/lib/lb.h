@@ -56,26 +56,16 @@ static __always_inline const struct lb_service *service_lookup(const struct sock
 	return bpf_map_lookup_elem(&cilium_lb_services, &key);
 }
 
-#define SLOTS_SEARCHED 64
-
-/* Is that backend still one of the service's? Others may have it too, so its mere existence says nothing. */
-static __always_inline int service_has(const struct sock_target *target, const struct lb_service *service, __u32 backend_id)
+/* Does that backend still take new connections of the service? */
+static __always_inline int service_has(const struct lb_service *service, __u32 backend_id)
 {
-	for (__u16 slot = 1; slot <= SLOTS_SEARCHED; slot++) {
-		const struct lb_service *entry;
+	struct lb_affinity_match_key key = { .service_id = service->service_id, .backend_id = backend_id };
 
-		if (slot > service->count)
-			break;
-		entry = service_lookup(target, slot);
-		if (entry && entry->backend_id == backend_id)
-			return 1;
-	}
-	return 0;
+	return bpf_map_lookup_elem(&cilium_lb_affinity_match, &key) != NULL;
 }
 
 /* The backend this client had last, while it is remembered and still the service's. */
-static __always_inline const struct lb_backend *affinity_recall(const struct sock_target *target, const struct lb_affinity_key *key,
-							       const struct lb_service *service, __u64 now)
+static __always_inline const struct lb_backend *affinity_recall(const struct lb_affinity_key *key, const struct lb_service *service, __u64 now)
 {
 	struct lb_affinity *affinity = bpf_map_lookup_elem(&cilium_lb_affinity, key);
 	__u32 backend_id;
@@ -83,7 +73,7 @@ static __always_inline const struct lb_backend *affinity_recall(const struct soc
 	if (!affinity || now - affinity->last_used > service->affinity_timeout * NANOSECONDS_PER_SECOND)
 		return NULL;
 	backend_id = affinity->backend_id;
-	if (!service_has(target, service, backend_id))
+	if (!service_has(service, backend_id))
 		return NULL;
 	affinity->last_used = now;
 	return bpf_map_lookup_elem(&cilium_lb_backends, &backend_id);
@@ -104,14 +94,15 @@ static __always_inline const struct lb_backend *backend_choose(const struct sock
 /* A backend for the service: a random one, or the client's own when the service keeps clients. */
 static __always_inline const struct lb_backend *backend_select(const struct sock_target *target, const struct lb_service *service, __u64 client)
 {
-	struct lb_affinity_key key = { .client = client, .service_id = service->service_id };
+	struct lb_affinity_key key = { .service_id = service->service_id, .is_cookie = 1 };
 	const struct lb_backend *backend;
 	struct lb_affinity affinity = {};
 
 	if (!(service->flags & LB_SERVICE_F_AFFINITY))
 		return backend_choose(target, service, &affinity.backend_id);
+	*(__u64 *)key.client.bytes = client;
 	affinity.last_used = bpf_ktime_get_ns();
-	backend = affinity_recall(target, &key, service, affinity.last_used);
+	backend = affinity_recall(&key, service, affinity.last_used);
 	if (backend)
 		return backend;
 	backend = backend_choose(target, service, &affinity.backend_id);
@@ -124,14 +115,14 @@ static __always_inline const struct lb_backend *backend_select(const struct sock
 static __always_inline int service_remember(struct bpf_sock_addr *ctx, const struct sock_target *service_address, const struct lb_service *service,
 					    const struct lb_backend *backend)
 {
-	struct lb_revnat_key key = { .sock_cookie = bpf_get_socket_cookie(ctx), .address = backend->address, .port = backend->port };
-	struct lb_revnat value = {
+	struct lb_reverse_sk_key key = { .sock_cookie = bpf_get_socket_cookie(ctx), .address = backend->address, .port = backend->port };
+	struct lb_reverse_sk value = {
 		.address = service_address->address,
 		.port = service_address->port,
 		.service_id = service->service_id,
 	};
 
-	return bpf_map_update_elem(&cilium_lb_revnat, &key, &value, BPF_ANY);
+	return bpf_map_update_elem(&cilium_lb_reverse_sk, &key, &value, BPF_ANY);
 }
 
 /* Forward: target becomes a backend (0), is no service (NO_SERVICE), or has none to offer (NO_BACKEND). */
@@ -158,8 +149,8 @@ static __always_inline int service_translate(struct bpf_sock_addr *ctx, struct s
 /* Reverse: target, an address a socket heard from, becomes the service it stands for (0). */
 static __always_inline int service_restore(struct bpf_sock_addr *ctx, struct sock_target *target)
 {
-	struct lb_revnat_key key = { .sock_cookie = bpf_get_socket_cookie(ctx), .address = target->address, .port = target->port };
-	const struct lb_revnat *value = bpf_map_lookup_elem(&cilium_lb_revnat, &key);
+	struct lb_reverse_sk_key key = { .sock_cookie = bpf_get_socket_cookie(ctx), .address = target->address, .port = target->port };
+	const struct lb_reverse_sk *value = bpf_map_lookup_elem(&cilium_lb_reverse_sk, &key);
 
 	if (!value)
 		return NO_SERVICE;

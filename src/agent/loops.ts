@@ -83,7 +83,10 @@ export function startLoops(given: LoopsDeps, config: AgentConfig): Loops {
     services: use({
       name: "services",
       table: state.services.frontends,
-      target: createServiceTarget({ services: maps.services, backends: maps.backends }, { nodeName: self.name }),
+      target: createServiceTarget(
+        { services: maps.services, backends: maps.backends, affinityMatch: maps.affinityMatch },
+        { nodeName: self.name },
+      ),
       pruneIntervalMs,
     }),
     routes: use({

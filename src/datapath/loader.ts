@@ -82,12 +82,29 @@ function ensureLayouts(bpf: Bpf, pinRoot: string, log: Logger): void {
     specs.ciliumIpcacheLpm,
     specs.ciliumPolicyConfig,
     specs.ciliumCt,
+    specs.ciliumRuntimeConfig,
   ];
-  for (const spec of [...plain, specs.ciliumLbServices, specs.ciliumLbBackends, specs.ciliumRuntimeConfig]) {
+  const services = [
+    specs.ciliumLbServices,
+    specs.ciliumLbBackends,
+    specs.ciliumLbReverseNat,
+    specs.ciliumLbSourceRange,
+    specs.ciliumLbAffinity,
+    specs.ciliumLbAffinityMatch,
+    specs.ciliumSkipLb,
+    specs.ciliumLbNode,
+    specs.ciliumLbCt,
+    specs.ciliumSnat,
+  ];
+  for (const spec of [...plain, ...services]) {
     const { map, outcome } = bpf.ensureMap(spec as MapSpec<unknown, unknown>, join(pinRoot, spec.name));
     if (outcome === "replaced") log.warn("pinned map had another layout and was replaced; it is filled in again", { map: spec.name });
     map.close();
   }
+  const maglev = join(pinRoot, specs.ciliumLbMaglev.name);
+  if (existsSync(maglev)) return;
+  using created = bpf.createMapOfMaps(specs.ciliumLbMaglev);
+  created.pin(maglev);
 }
 
 function openMaps(bpf: Bpf, pinRoot: string) {
@@ -102,6 +119,14 @@ function openMaps(bpf: Bpf, pinRoot: string) {
     conntrack: bpf.openMap(specs.ciliumCt, pin(specs.ciliumCt)),
     services: bpf.openMap(specs.ciliumLbServices, pin(specs.ciliumLbServices)),
     backends: bpf.openMap(specs.ciliumLbBackends, pin(specs.ciliumLbBackends)),
+    reverseNat: bpf.openMap(specs.ciliumLbReverseNat, pin(specs.ciliumLbReverseNat)),
+    maglev: bpf.openMapOfMaps(specs.ciliumLbMaglev, pin(specs.ciliumLbMaglev)),
+    sourceRanges: bpf.openMap(specs.ciliumLbSourceRange, pin(specs.ciliumLbSourceRange)),
+    affinityMatch: bpf.openMap(specs.ciliumLbAffinityMatch, pin(specs.ciliumLbAffinityMatch)),
+    skipLb: bpf.openMap(specs.ciliumSkipLb, pin(specs.ciliumSkipLb)),
+    lbNode: bpf.openMap(specs.ciliumLbNode, pin(specs.ciliumLbNode)),
+    lbConntrack: bpf.openMap(specs.ciliumLbCt, pin(specs.ciliumLbCt)),
+    nat: bpf.openMap(specs.ciliumSnat, pin(specs.ciliumSnat)),
     runtimeConfig: bpf.openMap(specs.ciliumRuntimeConfig, pin(specs.ciliumRuntimeConfig)),
     metrics: bpf.openPerCpuMap(specs.ciliumMetrics, pin(specs.ciliumMetrics)),
     eventsLost: bpf.openPerCpuMap(specs.ciliumEventsLost, pin(specs.ciliumEventsLost)),

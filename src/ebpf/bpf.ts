@@ -72,8 +72,11 @@ export interface PerCpuMap<K, V> extends Pinnable {
 
 export interface MapOfMaps<K, IK, IV> extends Pinnable {
   readonly name: string;
-  /** An inner map of the right shape; it lives as long as it is open here or has an entry. */
-  createInner(): BpfMap<IK, IV>;
+  /**
+   * An inner map of the right shape; it lives as long as it is open here or has an entry. `maxEntries` other than the
+   * spec's only for inner hashes, and for inner arrays with BPF_F_INNER_MAP.
+   */
+  createInner(maxEntries?: number): BpfMap<IK, IV>;
   set(key: K, inner: BpfMap<IK, IV>): void;
   /** The caller closes it. */
   get(key: K): BpfMap<IK, IV> | undefined;

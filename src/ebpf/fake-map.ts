@@ -225,8 +225,8 @@ export class FakeMapOfMaps<K, IK, IV> extends FakeTable<K> implements MapOfMaps<
     this.#open = open;
   }
 
-  createInner(): BpfMap<IK, IV> {
-    const { type, key, value, maxEntries, flags } = this.#spec.inner;
+  createInner(maxEntries = this.#spec.inner.maxEntries): BpfMap<IK, IV> {
+    const { type, key, value, flags } = this.#spec.inner;
     this.begin("create", this.#spec.inner.name);
     return this.#open(newStore({ type, keySize: key.size, valueSize: value.size, maxEntries, flags }));
   }

@@ -17,8 +17,9 @@ export class KernelMapOfMaps<K, IK, IV> extends Handle implements MapOfMaps<K, I
     this.#raw = new KernelMap(fd, { ...spec, value: u32 });
   }
 
-  createInner(): BpfMap<IK, IV> {
-    return new KernelMap(createMapFd(this.#spec.inner.name, shapeOf(this.#spec.inner)), this.#spec.inner);
+  createInner(maxEntries = this.#spec.inner.maxEntries): BpfMap<IK, IV> {
+    const spec = { ...this.#spec.inner, maxEntries };
+    return new KernelMap(createMapFd(spec.name, shapeOf(spec)), spec);
   }
 
   set(key: K, inner: BpfMap<IK, IV>): void {

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { encodeConfig } from "#datapath/gen/config.ts";
 import { maps as specs } from "#datapath/gen/maps.ts";
-import type { LbBackend, LbService, LbServiceKey } from "#datapath/gen/structs.ts";
+import type { LbAffinityMatchKey, LbBackend, LbService, LbServiceKey } from "#datapath/gen/structs.ts";
 import type { BpfMap, CgroupHook, LoadedObject } from "#ebpf/bpf.ts";
 import { openBpf } from "#ebpf/kernel.ts";
 import { findCgroup2 } from "#sys/mount.ts";
@@ -32,6 +32,7 @@ const families = [
   { name: "ipv6", service: "fd00:10:96::1" as IpAddress, backend: "::1" as IpAddress },
 ];
 const AFFINITY = 1;
+const empty: LbService = { backendId: 0, serviceId: 0, affinityTimeout: 0, maglevSize: 0, count: 0, quarantined: 0, flags: 0 };
 
 describe("services at the socket", () => {
   const name = `cbpfsvc${process.pid}`;
@@ -41,6 +42,7 @@ describe("services at the socket", () => {
   let object: LoadedObject;
   let services: BpfMap<LbServiceKey, LbService>;
   let backends: BpfMap<number, LbBackend>;
+  let affinityMatch: BpfMap<LbAffinityMatchKey, number>;
   const servers: (Server | Datagram)[] = [];
   let nextId = 1;
 
@@ -59,6 +61,7 @@ describe("services at the socket", () => {
     for (const [program, hook] of Object.entries(HOOKS)) bpf.attachCgroup(object.program(program), cgroup, hook);
     services = object.map(specs.ciliumLbServices);
     backends = object.map(specs.ciliumLbBackends);
+    affinityMatch = object.map(specs.ciliumLbAffinityMatch);
     for (const { backend } of families) for (const port of [8001, 8002]) await serve(backend, port);
   });
 
@@ -84,14 +87,17 @@ describe("services at the socket", () => {
 
   /** Defines a service; its backends are the ports of this machine. */
   function define(address: IpAddress, port: number, protocol: number, backend: IpAddress, ports: readonly number[], flags = 0): void {
-    const key = { address: { bytes: addressToBytes(address) }, port, protocol };
+    const key = { address: { bytes: addressToBytes(address) }, port, protocol, scope: 0 };
     const backendId = (to: number): number => to * 10 + (backend.includes(":") ? 6 : 4);
     const id = services.get({ ...key, slot: 0 })?.serviceId ?? nextId++;
     ports.forEach((to, i) => {
-      backends.set(backendId(to), { address: { bytes: addressToBytes(backend) }, port: to, protocol, flags: 0 });
-      services.set({ ...key, slot: i + 1 }, { backendId: backendId(to), affinityTimeout: 0, count: 0, serviceId: id, flags: 0 });
+      backends.set(backendId(to), { address: { bytes: addressToBytes(backend) }, port: to, protocol, state: 0 });
+      services.set({ ...key, slot: i + 1 }, { ...empty, backendId: backendId(to) });
     });
-    services.set({ ...key, slot: 0 }, { backendId: 0, affinityTimeout: 60, count: ports.length, serviceId: id, flags });
+    services.set({ ...key, slot: 0 }, { ...empty, affinityTimeout: 60, count: ports.length, serviceId: id, flags });
+    for (const { backendId: member } of [...affinityMatch.keys()].filter(({ serviceId }) => serviceId === id))
+      affinityMatch.delete({ serviceId: id, backendId: member });
+    for (const to of ports) affinityMatch.set({ serviceId: id, backendId: backendId(to) }, 1);
   }
 
   /** Runs the client in the namespace and the cgroup; its lines. */

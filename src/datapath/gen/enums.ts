@@ -398,15 +398,112 @@ export const sockEventFlagsNames: Readonly<Record<number, string>> = {
   2: "NO_BACKEND",
 };
 
+/** C: `enum lb_scope`. */
+export const LbScope = {
+  EXTERNAL: 0,
+  INTERNAL: 1,
+} as const;
+
+export type LbScope = (typeof LbScope)[keyof typeof LbScope];
+
+export const lbScopeNames: Readonly<Record<number, string>> = {
+  0: "EXTERNAL",
+  1: "INTERNAL",
+};
+
 /** C: `enum lb_service_flags`. */
 export const LbServiceFlags = {
-  LB_SERVICE_F_AFFINITY: 1,
+  AFFINITY: 1,
+  TWO_SCOPES: 2,
+  ROUTABLE: 4,
+  SOURCE_RANGES: 8,
+  SOURCE_RANGES_DENY: 16,
+  MAGLEV: 32,
+  DSR: 64,
+  LOCAL_REDIRECT: 128,
+  EXTERNAL_LOCAL: 256,
+  INTERNAL_LOCAL: 512,
+  NODE_PORT: 1024,
+  EXTERNAL_IP: 2048,
+  LOAD_BALANCER: 4096,
+  HOST_PORT: 8192,
 } as const;
 
 export type LbServiceFlags = (typeof LbServiceFlags)[keyof typeof LbServiceFlags];
 
 export const lbServiceFlagsNames: Readonly<Record<number, string>> = {
-  1: "LB_SERVICE_F_AFFINITY",
+  1: "AFFINITY",
+  2: "TWO_SCOPES",
+  4: "ROUTABLE",
+  8: "SOURCE_RANGES",
+  16: "SOURCE_RANGES_DENY",
+  32: "MAGLEV",
+  64: "DSR",
+  128: "LOCAL_REDIRECT",
+  256: "EXTERNAL_LOCAL",
+  512: "INTERNAL_LOCAL",
+  1024: "NODE_PORT",
+  2048: "EXTERNAL_IP",
+  4096: "LOAD_BALANCER",
+  8192: "HOST_PORT",
+};
+
+/** C: `enum lb_backend_state`. */
+export const LbBackendState = {
+  ACTIVE: 0,
+  TERMINATING: 1,
+  QUARANTINED: 2,
+  MAINTENANCE: 3,
+} as const;
+
+export type LbBackendState = (typeof LbBackendState)[keyof typeof LbBackendState];
+
+export const lbBackendStateNames: Readonly<Record<number, string>> = {
+  0: "ACTIVE",
+  1: "TERMINATING",
+  2: "QUARANTINED",
+  3: "MAINTENANCE",
+};
+
+/** C: `enum lb_ct_flags`. */
+export const LbCtFlags = {
+  CLOSING: 1,
+  RESET: 2,
+} as const;
+
+export type LbCtFlags = (typeof LbCtFlags)[keyof typeof LbCtFlags];
+
+export const lbCtFlagsNames: Readonly<Record<number, string>> = {
+  1: "CLOSING",
+  2: "RESET",
+};
+
+/** C: `enum nat_direction`. */
+export const NatDirection = {
+  OUT: 0,
+  IN: 1,
+} as const;
+
+export type NatDirection = (typeof NatDirection)[keyof typeof NatDirection];
+
+export const natDirectionNames: Readonly<Record<number, string>> = {
+  0: "OUT",
+  1: "IN",
+};
+
+/** C: `enum nat_flags`. */
+export const NatFlags = {
+  DSR: 1,
+  CLOSING: 2,
+  RESET: 4,
+} as const;
+
+export type NatFlags = (typeof NatFlags)[keyof typeof NatFlags];
+
+export const natFlagsNames: Readonly<Record<number, string>> = {
+  1: "DSR",
+  2: "CLOSING",
+  4: "RESET",
 };
 
 /** C: `enum packet_mark`. */

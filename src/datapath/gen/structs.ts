@@ -417,6 +417,7 @@ export interface LbServiceKey {
   readonly port: number;
   readonly slot: number;
   readonly protocol: number;
+  readonly scope: number;
 }
 
 export const lbServiceKey: Codec<LbServiceKey> = {
@@ -427,39 +428,47 @@ export const lbServiceKey: Codec<LbServiceKey> = {
     into.writeUInt16BE(value.port, offset + 16);
     into.writeUInt16LE(value.slot, offset + 18);
     into.writeUInt8(value.protocol, offset + 20);
+    into.writeUInt8(value.scope, offset + 21);
   },
   decode: (from, offset) => ({
     address: addr16.decode(from, offset + 0),
     port: from.readUInt16BE(offset + 16),
     slot: from.readUInt16LE(offset + 18),
     protocol: from.readUInt8(offset + 20),
+    scope: from.readUInt8(offset + 21),
   }),
 };
 
-/** C: `struct lb_service`, 16 bytes. */
+/** C: `struct lb_service`, 24 bytes. */
 export interface LbService {
   readonly backendId: number;
-  readonly affinityTimeout: number;
-  readonly count: number;
   readonly serviceId: number;
+  readonly affinityTimeout: number;
+  readonly maglevSize: number;
+  readonly count: number;
+  readonly quarantined: number;
   readonly flags: number;
 }
 
 export const lbService: Codec<LbService> = {
-  size: 16,
+  size: 24,
   encode(value, into, offset) {
     into.writeUInt32LE(value.backendId, offset + 0);
-    into.writeUInt32LE(value.affinityTimeout, offset + 4);
-    into.writeUInt16LE(value.count, offset + 8);
-    into.writeUInt16LE(value.serviceId, offset + 10);
-    into.writeUInt32LE(value.flags, offset + 12);
+    into.writeUInt32LE(value.serviceId, offset + 4);
+    into.writeUInt32LE(value.affinityTimeout, offset + 8);
+    into.writeUInt32LE(value.maglevSize, offset + 12);
+    into.writeUInt16LE(value.count, offset + 16);
+    into.writeUInt16LE(value.quarantined, offset + 18);
+    into.writeUInt32LE(value.flags, offset + 20);
   },
   decode: (from, offset) => ({
     backendId: from.readUInt32LE(offset + 0),
-    affinityTimeout: from.readUInt32LE(offset + 4),
-    count: from.readUInt16LE(offset + 8),
-    serviceId: from.readUInt16LE(offset + 10),
-    flags: from.readUInt32LE(offset + 12),
+    serviceId: from.readUInt32LE(offset + 4),
+    affinityTimeout: from.readUInt32LE(offset + 8),
+    maglevSize: from.readUInt32LE(offset + 12),
+    count: from.readUInt16LE(offset + 16),
+    quarantined: from.readUInt16LE(offset + 18),
+    flags: from.readUInt32LE(offset + 20),
   }),
 };
 
@@ -468,7 +477,7 @@ export interface LbBackend {
   readonly address: Addr16;
   readonly port: number;
   readonly protocol: number;
-  readonly flags: number;
+  readonly state: number;
 }
 
 export const lbBackend: Codec<LbBackend> = {
@@ -477,75 +486,74 @@ export const lbBackend: Codec<LbBackend> = {
     addr16.encode(value.address, into, offset + 0);
     into.writeUInt16BE(value.port, offset + 16);
     into.writeUInt8(value.protocol, offset + 18);
-    into.writeUInt8(value.flags, offset + 19);
+    into.writeUInt8(value.state, offset + 19);
   },
   decode: (from, offset) => ({
     address: addr16.decode(from, offset + 0),
     port: from.readUInt16BE(offset + 16),
     protocol: from.readUInt8(offset + 18),
-    flags: from.readUInt8(offset + 19),
+    state: from.readUInt8(offset + 19),
   }),
 };
 
-/** C: `struct lb_revnat_key`, 32 bytes. */
-export interface LbRevnatKey {
-  readonly sockCookie: bigint;
+/** C: `struct lb_reverse_nat`, 20 bytes. */
+export interface LbReverseNat {
   readonly address: Addr16;
   readonly port: number;
 }
 
-export const lbRevnatKey: Codec<LbRevnatKey> = {
-  size: 32,
-  encode(value, into, offset) {
-    into.fill(0, offset, offset + 32);
-    into.writeBigUInt64LE(value.sockCookie, offset + 0);
-    addr16.encode(value.address, into, offset + 8);
-    into.writeUInt16BE(value.port, offset + 24);
-  },
-  decode: (from, offset) => ({
-    sockCookie: from.readBigUInt64LE(offset + 0),
-    address: addr16.decode(from, offset + 8),
-    port: from.readUInt16BE(offset + 24),
-  }),
-};
-
-/** C: `struct lb_revnat`, 20 bytes. */
-export interface LbRevnat {
-  readonly address: Addr16;
-  readonly port: number;
-  readonly serviceId: number;
-}
-
-export const lbRevnat: Codec<LbRevnat> = {
+export const lbReverseNat: Codec<LbReverseNat> = {
   size: 20,
   encode(value, into, offset) {
+    into.fill(0, offset, offset + 20);
     addr16.encode(value.address, into, offset + 0);
     into.writeUInt16BE(value.port, offset + 16);
-    into.writeUInt16LE(value.serviceId, offset + 18);
   },
   decode: (from, offset) => ({
     address: addr16.decode(from, offset + 0),
     port: from.readUInt16BE(offset + 16),
-    serviceId: from.readUInt16LE(offset + 18),
   }),
 };
 
-/** C: `struct lb_affinity_key`, 16 bytes. */
-export interface LbAffinityKey {
-  readonly client: bigint;
+/** C: `struct lb_source_range_key`, 24 bytes. */
+export interface LbSourceRangeKey {
+  readonly prefixlen: number;
   readonly serviceId: number;
+  readonly address: Addr16;
+}
+
+export const lbSourceRangeKey: Codec<LbSourceRangeKey> = {
+  size: 24,
+  encode(value, into, offset) {
+    into.writeUInt32LE(value.prefixlen, offset + 0);
+    into.writeUInt32LE(value.serviceId, offset + 4);
+    addr16.encode(value.address, into, offset + 8);
+  },
+  decode: (from, offset) => ({
+    prefixlen: from.readUInt32LE(offset + 0),
+    serviceId: from.readUInt32LE(offset + 4),
+    address: addr16.decode(from, offset + 8),
+  }),
+};
+
+/** C: `struct lb_affinity_key`, 24 bytes. */
+export interface LbAffinityKey {
+  readonly client: Addr16;
+  readonly serviceId: number;
+  readonly isCookie: number;
 }
 
 export const lbAffinityKey: Codec<LbAffinityKey> = {
-  size: 16,
+  size: 24,
   encode(value, into, offset) {
-    into.fill(0, offset, offset + 16);
-    into.writeBigUInt64LE(value.client, offset + 0);
-    into.writeUInt32LE(value.serviceId, offset + 8);
+    addr16.encode(value.client, into, offset + 0);
+    into.writeUInt32LE(value.serviceId, offset + 16);
+    into.writeUInt32LE(value.isCookie, offset + 20);
   },
   decode: (from, offset) => ({
-    client: from.readBigUInt64LE(offset + 0),
-    serviceId: from.readUInt32LE(offset + 8),
+    client: addr16.decode(from, offset + 0),
+    serviceId: from.readUInt32LE(offset + 16),
+    isCookie: from.readUInt32LE(offset + 20),
   }),
 };
 
@@ -565,6 +573,251 @@ export const lbAffinity: Codec<LbAffinity> = {
   decode: (from, offset) => ({
     lastUsed: from.readBigUInt64LE(offset + 0),
     backendId: from.readUInt32LE(offset + 8),
+  }),
+};
+
+/** C: `struct lb_affinity_match_key`, 8 bytes. */
+export interface LbAffinityMatchKey {
+  readonly serviceId: number;
+  readonly backendId: number;
+}
+
+export const lbAffinityMatchKey: Codec<LbAffinityMatchKey> = {
+  size: 8,
+  encode(value, into, offset) {
+    into.writeUInt32LE(value.serviceId, offset + 0);
+    into.writeUInt32LE(value.backendId, offset + 4);
+  },
+  decode: (from, offset) => ({
+    serviceId: from.readUInt32LE(offset + 0),
+    backendId: from.readUInt32LE(offset + 4),
+  }),
+};
+
+/** C: `struct lb_reverse_sk_key`, 32 bytes. */
+export interface LbReverseSkKey {
+  readonly sockCookie: bigint;
+  readonly address: Addr16;
+  readonly port: number;
+}
+
+export const lbReverseSkKey: Codec<LbReverseSkKey> = {
+  size: 32,
+  encode(value, into, offset) {
+    into.fill(0, offset, offset + 32);
+    into.writeBigUInt64LE(value.sockCookie, offset + 0);
+    addr16.encode(value.address, into, offset + 8);
+    into.writeUInt16BE(value.port, offset + 24);
+  },
+  decode: (from, offset) => ({
+    sockCookie: from.readBigUInt64LE(offset + 0),
+    address: addr16.decode(from, offset + 8),
+    port: from.readUInt16BE(offset + 24),
+  }),
+};
+
+/** C: `struct lb_reverse_sk`, 24 bytes. */
+export interface LbReverseSk {
+  readonly address: Addr16;
+  readonly port: number;
+  readonly serviceId: number;
+}
+
+export const lbReverseSk: Codec<LbReverseSk> = {
+  size: 24,
+  encode(value, into, offset) {
+    into.fill(0, offset, offset + 24);
+    addr16.encode(value.address, into, offset + 0);
+    into.writeUInt16BE(value.port, offset + 16);
+    into.writeUInt32LE(value.serviceId, offset + 20);
+  },
+  decode: (from, offset) => ({
+    address: addr16.decode(from, offset + 0),
+    port: from.readUInt16BE(offset + 16),
+    serviceId: from.readUInt32LE(offset + 20),
+  }),
+};
+
+/** C: `struct lb_skip_key`, 32 bytes. */
+export interface LbSkipKey {
+  readonly netnsCookie: bigint;
+  readonly address: Addr16;
+  readonly port: number;
+}
+
+export const lbSkipKey: Codec<LbSkipKey> = {
+  size: 32,
+  encode(value, into, offset) {
+    into.fill(0, offset, offset + 32);
+    into.writeBigUInt64LE(value.netnsCookie, offset + 0);
+    addr16.encode(value.address, into, offset + 8);
+    into.writeUInt16BE(value.port, offset + 24);
+  },
+  decode: (from, offset) => ({
+    netnsCookie: from.readBigUInt64LE(offset + 0),
+    address: addr16.decode(from, offset + 8),
+    port: from.readUInt16BE(offset + 24),
+  }),
+};
+
+/** C: `struct lb_maglev_piece`, 4096 bytes. */
+export interface LbMaglevPiece {
+  readonly bytes: Uint8Array;
+}
+
+export const lbMaglevPiece: Codec<LbMaglevPiece> = {
+  size: 4096,
+  encode(value, into, offset) {
+    writeBytes(value.bytes, into, offset + 0, 4096);
+  },
+  decode: (from, offset) => ({
+    bytes: readBytes(from, offset + 0, 4096),
+  }),
+};
+
+/** C: `struct lb_node`, 72 bytes. */
+export interface LbNode {
+  readonly ipv4: Addr16;
+  readonly ipv6: Addr16;
+  readonly loopbackIpv4: Addr16;
+  readonly loopbackIpv6: Addr16;
+  readonly netnsCookie: bigint;
+}
+
+export const lbNode: Codec<LbNode> = {
+  size: 72,
+  encode(value, into, offset) {
+    addr16.encode(value.ipv4, into, offset + 0);
+    addr16.encode(value.ipv6, into, offset + 16);
+    addr16.encode(value.loopbackIpv4, into, offset + 32);
+    addr16.encode(value.loopbackIpv6, into, offset + 48);
+    into.writeBigUInt64LE(value.netnsCookie, offset + 64);
+  },
+  decode: (from, offset) => ({
+    ipv4: addr16.decode(from, offset + 0),
+    ipv6: addr16.decode(from, offset + 16),
+    loopbackIpv4: addr16.decode(from, offset + 32),
+    loopbackIpv6: addr16.decode(from, offset + 48),
+    netnsCookie: from.readBigUInt64LE(offset + 64),
+  }),
+};
+
+/** C: `struct lb_ct_key`, 40 bytes. */
+export interface LbCtKey {
+  readonly client: Addr16;
+  readonly frontend: Addr16;
+  readonly clientPort: number;
+  readonly frontendPort: number;
+  readonly protocol: number;
+}
+
+export const lbCtKey: Codec<LbCtKey> = {
+  size: 40,
+  encode(value, into, offset) {
+    into.fill(0, offset, offset + 40);
+    addr16.encode(value.client, into, offset + 0);
+    addr16.encode(value.frontend, into, offset + 16);
+    into.writeUInt16BE(value.clientPort, offset + 32);
+    into.writeUInt16BE(value.frontendPort, offset + 34);
+    into.writeUInt8(value.protocol, offset + 36);
+  },
+  decode: (from, offset) => ({
+    client: addr16.decode(from, offset + 0),
+    frontend: addr16.decode(from, offset + 16),
+    clientPort: from.readUInt16BE(offset + 32),
+    frontendPort: from.readUInt16BE(offset + 34),
+    protocol: from.readUInt8(offset + 36),
+  }),
+};
+
+/** C: `struct lb_ct_entry`, 32 bytes. */
+export interface LbCtEntry {
+  readonly backendId: number;
+  readonly serviceId: number;
+  readonly lifetime: number;
+  readonly flags: number;
+  readonly packets: bigint;
+  readonly bytes: bigint;
+}
+
+export const lbCtEntry: Codec<LbCtEntry> = {
+  size: 32,
+  encode(value, into, offset) {
+    into.writeUInt32LE(value.backendId, offset + 0);
+    into.writeUInt32LE(value.serviceId, offset + 4);
+    into.writeUInt32LE(value.lifetime, offset + 8);
+    into.writeUInt32LE(value.flags, offset + 12);
+    into.writeBigUInt64LE(value.packets, offset + 16);
+    into.writeBigUInt64LE(value.bytes, offset + 24);
+  },
+  decode: (from, offset) => ({
+    backendId: from.readUInt32LE(offset + 0),
+    serviceId: from.readUInt32LE(offset + 4),
+    lifetime: from.readUInt32LE(offset + 8),
+    flags: from.readUInt32LE(offset + 12),
+    packets: from.readBigUInt64LE(offset + 16),
+    bytes: from.readBigUInt64LE(offset + 24),
+  }),
+};
+
+/** C: `struct nat_key`, 40 bytes. */
+export interface NatKey {
+  readonly source: Addr16;
+  readonly destination: Addr16;
+  readonly sport: number;
+  readonly dport: number;
+  readonly protocol: number;
+  readonly direction: number;
+}
+
+export const natKey: Codec<NatKey> = {
+  size: 40,
+  encode(value, into, offset) {
+    into.fill(0, offset, offset + 40);
+    addr16.encode(value.source, into, offset + 0);
+    addr16.encode(value.destination, into, offset + 16);
+    into.writeUInt16BE(value.sport, offset + 32);
+    into.writeUInt16BE(value.dport, offset + 34);
+    into.writeUInt8(value.protocol, offset + 36);
+    into.writeUInt8(value.direction, offset + 37);
+  },
+  decode: (from, offset) => ({
+    source: addr16.decode(from, offset + 0),
+    destination: addr16.decode(from, offset + 16),
+    sport: from.readUInt16BE(offset + 32),
+    dport: from.readUInt16BE(offset + 34),
+    protocol: from.readUInt8(offset + 36),
+    direction: from.readUInt8(offset + 37),
+  }),
+};
+
+/** C: `struct nat_entry`, 32 bytes. */
+export interface NatEntry {
+  readonly address: Addr16;
+  readonly port: number;
+  readonly flags: number;
+  readonly serviceId: number;
+  readonly created: number;
+  readonly lifetime: number;
+}
+
+export const natEntry: Codec<NatEntry> = {
+  size: 32,
+  encode(value, into, offset) {
+    addr16.encode(value.address, into, offset + 0);
+    into.writeUInt16BE(value.port, offset + 16);
+    into.writeUInt16LE(value.flags, offset + 18);
+    into.writeUInt32LE(value.serviceId, offset + 20);
+    into.writeUInt32LE(value.created, offset + 24);
+    into.writeUInt32LE(value.lifetime, offset + 28);
+  },
+  decode: (from, offset) => ({
+    address: addr16.decode(from, offset + 0),
+    port: from.readUInt16BE(offset + 16),
+    flags: from.readUInt16LE(offset + 18),
+    serviceId: from.readUInt32LE(offset + 20),
+    created: from.readUInt32LE(offset + 24),
+    lifetime: from.readUInt32LE(offset + 28),
   }),
 };
 

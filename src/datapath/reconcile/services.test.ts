@@ -20,7 +20,11 @@ const frontend = (ip: string, ...backends: Backend[]): Frontend => ({
 
 function createKernel(): ServiceKernel {
   const bpf = createFakeBpf();
-  return { services: bpf.createMap(specs.ciliumLbServices), backends: bpf.createMap(specs.ciliumLbBackends) };
+  return {
+    services: bpf.createMap(specs.ciliumLbServices),
+    backends: bpf.createMap(specs.ciliumLbBackends),
+    affinityMatch: bpf.createMap(specs.ciliumLbAffinityMatch),
+  };
 }
 
 /** `10.96.0.1 → 10.0.0.1, 10.0.0.2`, as a socket hook would find it. */

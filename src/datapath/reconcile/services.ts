@@ -1,4 +1,4 @@
-import type { LbBackend, LbService, LbServiceKey } from "#datapath/gen/structs.ts";
+import type { LbAffinityMatchKey, LbBackend, LbService, LbServiceKey } from "#datapath/gen/structs.ts";
 import type { BpfMap } from "#ebpf/bpf.ts";
 import { backendsFor } from "#loadbalancer/select.ts";
 import { type Frontend, formatL4Address, type L4Address } from "#loadbalancer/types.ts";
@@ -10,6 +10,7 @@ import { addr16, addr16Text } from "../addr16.ts";
 export interface ServiceKernel {
   readonly services: BpfMap<LbServiceKey, LbService>;
   readonly backends: BpfMap<number, LbBackend>;
+  readonly affinityMatch: BpfMap<LbAffinityMatchKey, number>;
 }
 
 const AFFINITY = 1;
@@ -35,21 +36,22 @@ export function createServiceTarget(kernel: ServiceKernel, config: { readonly no
         address: addr16(addressToBytes(IpAddress(address.ip))),
         port: address.port,
         protocol: protocolOf(address),
-        flags: 0,
+        state: 0,
       });
       return id;
     });
     const serviceId = serviceIds.get(name) ?? serviceIds.acquire(name);
     const slot = (number: number): LbServiceKey => keyOf(frontend.address, number);
     const affinityTimeout = frontend.affinitySeconds ?? 0;
-    const empty = { affinityTimeout: 0, count: 0, serviceId, flags: 0 };
+    const empty = { affinityTimeout: 0, maglevSize: 0, count: 0, quarantined: 0, serviceId, flags: 0 };
+    if (affinityTimeout > 0) for (const backendId of ids) kernel.affinityMatch.set({ serviceId, backendId }, 1);
     // Slots that a smaller count hides go after the count, new ones come before it.
     for (const [position, backendId] of ids.entries()) kernel.services.set(slot(position + 1), { ...empty, backendId });
     kernel.services.set(slot(0), {
+      ...empty,
       backendId: 0,
       affinityTimeout,
       count: ids.length,
-      serviceId,
       flags: affinityTimeout > 0 ? AFFINITY : 0,
     });
     for (let number = ids.length + 1; number <= old.slots; number++) kernel.services.delete(slot(number));
@@ -100,7 +102,7 @@ function protocolOf({ protocol }: L4Address): number {
 }
 
 function keyOf(address: L4Address, slot: number): LbServiceKey {
-  return { address: addr16(addressToBytes(IpAddress(address.ip))), port: address.port, slot, protocol: protocolOf(address) };
+  return { address: addr16(addressToBytes(IpAddress(address.ip))), port: address.port, slot, protocol: protocolOf(address), scope: 0 };
 }
 
 function addressOf({ address, port, protocol }: { address: { bytes: Uint8Array }; port: number; protocol: number }): L4Address {
