@@ -32,6 +32,31 @@ describe("bad input", () => {
       "  endpointSelector: {}\n  ingress: [{ toPorts: [{ ports: [{ port: '80', protocol: TPC }] }] }]\n",
       /protocol.*TPC/,
     ],
+    [
+      "a port over 65535",
+      "  endpointSelector: {}\n  ingress: [{ toPorts: [{ ports: [{ port: '70000', protocol: TCP }] }] }]\n",
+      /spec\.ingress\[0\]\.toPorts\[0\]\.ports\[0\]\.port: Invalid value: "70000".*A number from 0 to 65535/,
+    ],
+    [
+      "a CIDR that is none",
+      "  endpointSelector: {}\n  egress: [{ toCIDR: ['10.0.0/8'] }]\n",
+      /spec\.egress\[0\]\.toCIDR\[0\]: Invalid value: "10\.0\.0\/8": must be a valid cidr/,
+    ],
+    [
+      "a CIDR set entry of two kinds",
+      "  endpointSelector: {}\n  egress: [{ toCIDRSet: [{ cidr: 10.0.0.0/8, cidrGroupRef: offices }] }]\n",
+      /spec\.egress\[0\]\.toCIDRSet\[0\].*give cidr or cidrGroupRef or cidrGroupSelector/,
+    ],
+    [
+      "a DNS name with a space",
+      "  endpointSelector: {}\n  egress: [{ toFQDNs: [{ matchName: 'a b' }] }]\n",
+      /spec\.egress\[0\]\.toFQDNs\[0\]\.matchName/,
+    ],
+    [
+      "more ports than fit into a rule",
+      `  endpointSelector: {}\n  egress: [{ toPorts: [{ ports: [${Array.from({ length: 41 }, (_, i) => `{ port: '${i + 1}' }`).join(", ")}] }] }]\n`,
+      /spec\.egress\[0\]\.toPorts\[0\]\.ports.*at most 40 items/,
+    ],
   ];
   for (const [what, spec, message] of refused) {
     it(`refuses ${what} and names the field`, async () => {
@@ -43,14 +68,9 @@ describe("bad input", () => {
 
   const invalid: readonly [what: string, spec: string, message: RegExp][] = [
     [
-      "a port over 65535",
-      "  endpointSelector: {}\n  ingress: [{ toPorts: [{ ports: [{ port: '70000', protocol: TCP }] }] }]\n",
-      /spec\.ingress\[0\]\.toPorts\[0\].*70000/,
-    ],
-    [
-      "a CIDR that is none",
-      "  endpointSelector: {}\n  egress: [{ toCIDR: ['10.0.0/8'] }]\n",
-      /spec\.egress\[0\]\.toCIDR\[0\].*10\.0\.0\/8/,
+      "an expression that is none",
+      "  endpointSelector: {}\n  ingress: [{ toPorts: [{ ports: [{ port: '80', protocol: TCP }], rules: { http: [{ path: '(' }] } }] }]\n",
+      /spec\.ingress\[0\].*http\[0\]\.path/,
     ],
     [
       "L7 rules on UDP",

@@ -7,7 +7,7 @@ function peers(direction: "from" | "to", deny: boolean): Record<string, Schema> 
   const where = direction === "from" ? "Traffic from" : "Traffic to";
   return {
     [`${direction}Endpoints`]: list(`${where} endpoints with these labels; {} is every endpoint.`, selector("Endpoints by label.")),
-    [`${direction}Requires`]: list("Must be empty; kept for old manifests.", selector("Endpoints by label.")),
+    [`${direction}Requires`]: list("Must be empty; kept for old manifests.", selector("Endpoints by label."), { maxItems: 0 }),
     [`${direction}CIDR`]: { ...cidrs, description: `${where} these address ranges.` },
     [`${direction}CIDRSet`]: { ...cidrSet, description: `${where} these address ranges.` },
     [`${direction}Entities`]: { ...entities, description: `${where} these.` },

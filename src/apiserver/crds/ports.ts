@@ -1,13 +1,15 @@
 import type { Schema } from "../schema/schema.ts";
-import { flag, list, map, open, record, selector, text, texts, whole } from "./shapes.ts";
+import { flag, list, map, record, selector, text, texts, whole } from "./shapes.ts";
 
 const PROTOCOLS = ["TCP", "UDP", "SCTP", "ICMP", "ICMPv6", "VRRP", "IGMP", "GRE", "IPIP", "IPV6", "ESP", "AH", "ANY"];
 
+/** 0 to 65535, or a name with a letter in it: what Cilium's own pattern means. */
+const PORT_NUMBER = "0*(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[0-9]{1,4})";
+const PORT_NAME = "([a-zA-Z0-9]-?)*[a-zA-Z](-?[a-zA-Z0-9])*";
+
 const port = record("One port.", {
-  port: text("A number from 0 to 65535, or the name of a container port.", {
-    pattern: "^(\\d{1,5}|[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?)$",
-  }),
-  endPort: whole("The last port of a range that begins with port.", { minimum: 0, maximum: 65_535 }),
+  port: text("A number from 0 to 65535, or the name of a container port.", { pattern: `^(${PORT_NUMBER}|${PORT_NAME})$` }),
+  endPort: whole("The last port of a range that begins with port.", { format: "int32", minimum: 0, maximum: 65_535 }),
   protocol: text("The protocol; ANY when it is left out.", { enum: PROTOCOLS }),
 });
 
@@ -43,10 +45,19 @@ const kafka = record("Which Kafka requests are allowed.", {
   topic: text("The topic.", { maxLength: 255 }),
 });
 
-export const fqdn = record("A DNS name.", {
-  matchName: text("The exact name.", { maxLength: 255 }),
-  matchPattern: text("A pattern: * is any run of characters but dots, a leading **. any number of labels.", { maxLength: 255 }),
-});
+const dnsPattern = { maxLength: 255, pattern: "^([-a-zA-Z0-9_*]+[.]?)+$" };
+
+/** A name or a pattern, not both. */
+const oneName = { oneOf: [{ required: ["matchName"] }, { required: ["matchPattern"] }] };
+
+export const fqdn = record(
+  "A DNS name.",
+  {
+    matchName: text("The exact name.", { maxLength: 255, pattern: "^([-a-zA-Z0-9_]+[.]?)+$" }),
+    matchPattern: text("A pattern: * is any run of characters but dots, a leading **. any number of labels.", dnsPattern),
+  },
+  oneName,
+);
 
 const tls = record(
   "Ends or begins TLS at the proxy.",
@@ -57,6 +68,25 @@ const tls = record(
     trustedCA: text("The file name of the authorities in the secret."),
   },
   { required: ["secret"] },
+);
+
+const listener = record(
+  "Sends the traffic to a listener of an Envoy configuration.",
+  {
+    name: text("The listener.", { minLength: 1 }),
+    priority: whole("Lower wins.", { minimum: 1, maximum: 100 }),
+    envoyConfig: record(
+      "Where it is defined.",
+      {
+        kind: text("The kind of the configuration; that of the policy's scope when it is left out.", {
+          enum: ["CiliumEnvoyConfig", "CiliumClusterwideEnvoyConfig"],
+        }),
+        name: text("Its name.", { minLength: 1 }),
+      },
+      { required: ["name"] },
+    ),
+  },
+  { required: ["envoyConfig", "name"] },
 );
 
 /** `toPorts`: which ports, and what is said over them. */
@@ -77,16 +107,49 @@ export const portRules = (layer7: boolean): Schema =>
             }),
             terminatingTLS: tls,
             originatingTLS: tls,
-            serverNames: texts("TLS server names (SNI) that are allowed."),
-            listener: record("Sends the traffic to a listener of an Envoy configuration.", {
-              name: text("The listener."),
-              priority: whole("Lower wins."),
-              envoyConfig: open("Where it is defined."),
-            }),
+            serverNames: list("TLS server names (SNI) that are allowed; * as in matchPattern.", text("A name.", dnsPattern)),
+            listener,
           }
         : { ports: list("The ports.", port, { maxItems: 40 }) },
     ),
   );
+
+const ICMP_NAMES = [
+  "EchoReply",
+  "DestinationUnreachable",
+  "Redirect",
+  "Echo",
+  "EchoRequest",
+  "RouterAdvertisement",
+  "RouterSelection",
+  "TimeExceeded",
+  "ParameterProblem",
+  "Timestamp",
+  "TimestampReply",
+  "Photuris",
+  "ExtendedEchoRequest",
+  "ExtendedEcho Reply",
+  "ExtendedEchoReply",
+  "PacketTooBig",
+  "MulticastListenerQuery",
+  "MulticastListenerReport",
+  "MulticastListenerDone",
+  "RouterSolicitation",
+  "NeighborSolicitation",
+  "NeighborAdvertisement",
+  "RedirectMessage",
+  "RouterRenumbering",
+  "ICMPNodeInformationQuery",
+  "ICMPNodeInformationResponse",
+  "InverseNeighborDiscoverySolicitation",
+  "InverseNeighborDiscoveryAdvertisement",
+  "HomeAgentAddressDiscoveryRequest",
+  "HomeAgentAddressDiscoveryReply",
+  "MobilePrefixSolicitation",
+  "MobilePrefixAdvertisement",
+  "DuplicateAddressRequestCodeSuffix",
+  "DuplicateAddressConfirmationCodeSuffix",
+];
 
 export const icmps = list(
   "ICMP types.",
@@ -97,7 +160,12 @@ export const icmps = list(
         "One type.",
         {
           family: text("IPv4 (the default) or IPv6.", { enum: ["IPv4", "IPv6"], default: "IPv4" }),
-          type: { "x-kubernetes-int-or-string": true, description: "Its number or its name." },
+          type: {
+            "x-kubernetes-int-or-string": true,
+            anyOf: [{ type: "integer" }, { type: "string" }],
+            pattern: `^(${["[0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5]", ...ICMP_NAMES].join("|")})$`,
+            description: "Its number, up to 255, or its name.",
+          },
         },
         { required: ["type"] },
       ),
@@ -106,16 +174,25 @@ export const icmps = list(
   }),
 );
 
-export const cidrs = list("Address ranges.", text("An address range, or a single address.", { minLength: 1 }));
+const cidr = (description: string): Schema => text(description, { format: "cidr" });
+
+export const cidrs = list("Address ranges.", cidr("An address range; a single address is one of /32 or /128."));
 
 export const cidrSet = list(
   "Address ranges with exceptions.",
-  record("One range, a named group of ranges, or groups by label.", {
-    cidr: text("The range."),
-    cidrGroupRef: text("The name of a CiliumCIDRGroup."),
-    cidrGroupSelector: selector("CiliumCIDRGroups by label."),
-    except: texts("Ranges inside of it that are not meant."),
-  }),
+  record(
+    "One range, a named group of ranges, or groups by label.",
+    {
+      cidr: cidr("The range."),
+      cidrGroupRef: text("The name of a CiliumCIDRGroup.", {
+        maxLength: 253,
+        pattern: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+      }),
+      cidrGroupSelector: selector("CiliumCIDRGroups by label."),
+      except: list("Ranges inside of it that are not meant.", cidr("One range.")),
+    },
+    { oneOf: ["cidr", "cidrGroupRef", "cidrGroupSelector"].map((name) => ({ required: [name] })) },
+  ),
 );
 
 const ENTITIES = [

@@ -27,12 +27,14 @@ export const map = (description: string, values: Schema = { type: "string" }): S
 
 const OPERATORS = ["In", "NotIn", "Exists", "DoesNotExist"];
 
+const LABEL_VALUE = "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$";
+
 /** A label selector. Cilium's label keys have a source (`k8s:app`), so keys are not checked here; null selects what `{}` does. */
 export const selector = (description: string): Schema =>
   record(
     description,
     {
-      matchLabels: map("Labels and the values that they must have."),
+      matchLabels: map("Labels and the values that they must have.", { type: "string", maxLength: 63, pattern: LABEL_VALUE }),
       matchExpressions: list(
         "Requirements, all of which must be met.",
         record(

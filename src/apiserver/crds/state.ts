@@ -97,7 +97,13 @@ export const nodeSchema: Schema = record("What a node's agent says about the nod
 
 export const cidrGroupSchema: Schema = record(
   "A named list of address ranges for policies.",
-  { spec: record("The list.", { externalCIDRs: list("The ranges.", text("An address range.")) }, { required: ["externalCIDRs"] }) },
+  {
+    spec: record(
+      "The list.",
+      { externalCIDRs: list("The ranges.", text("An address range.", { format: "cidr" })) },
+      { required: ["externalCIDRs"] },
+    ),
+  },
   { required: ["spec"] },
 );
 
@@ -106,7 +112,7 @@ export const poolSchema: Schema = record("Addresses that services of type LoadBa
     blocks: list(
       "The addresses.",
       record("A range, or a first and a last address.", {
-        cidr: text("The range."),
+        cidr: text("The range.", { format: "cidr" }),
         start: text("The first address."),
         stop: text("The last address."),
       }),
@@ -123,7 +129,7 @@ const redirectPorts = list(
   record(
     "One port.",
     {
-      port: text("The number."),
+      port: text("The number.", { pattern: "^([1-9]|[1-5]?[0-9]{2,4}|6[1-4][0-9]{3}|65[1-4][0-9]{2}|655[1-2][0-9]|6553[1-5])$" }),
       protocol: text("TCP or UDP.", { enum: ["TCP", "UDP"] }),
       name: text("A name, needed when there are several."),
     },

@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import { type Cause, cause } from "../errors.ts";
 import { deepEqual, isObject } from "../object.ts";
 import type { Schema } from "./schema.ts";
@@ -18,9 +19,12 @@ function checkString(schema: Schema, value: string, path: string, causes: Cause[
   const add = (message: string) => causes.push(cause.invalid(path, value, message));
   if (schema.maxLength !== undefined && value.length > schema.maxLength) add(`must be no more than ${schema.maxLength} characters`);
   if (schema.minLength !== undefined && value.length < schema.minLength) add(`must be at least ${schema.minLength} characters`);
-  if (schema.pattern && !compiled(schema.pattern).test(value)) add(`must match the pattern ${schema.pattern}`);
-  if (schema.format && !fitsFormat(schema.format, value)) add(`must be a valid ${schema.format}`);
+  if (schema.pattern && !compiled(schema.pattern).test(value)) add(`must match the pattern ${schema.pattern}${meaning(schema)}`);
+  if (schema.format && !fitsFormat(schema.format, value)) add(`must be a valid ${schema.format}${meaning(schema)}`);
 }
+
+/** What the field is for tells more than a pattern. */
+const meaning = ({ description }: Schema): string => (description ? `: ${description.split("\n", 1)[0]}` : "");
 
 const patterns = new Map<string, RegExp>();
 
@@ -41,11 +45,24 @@ const FORMATS: Readonly<Record<string, RegExp>> = {
   "date-time": /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/,
   byte: /^[A-Za-z0-9+/\s]*={0,2}\s*$/,
   quantity: /^[+-]?(\d+(\.\d*)?|\.\d+)([KMGTPE]i|[munkMGTPE]|[eE][+-]?\d+)?$/,
-  ipv4: /^(\d{1,3}\.){3}\d{1,3}$/,
   uuid: /^[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}$/,
 };
 
-const fitsFormat = (format: string, value: string): boolean => FORMATS[format]?.test(value) ?? true;
+const ADDRESSES: Readonly<Record<string, (value: string) => boolean>> = {
+  ipv4: (value) => isIP(value) === 4,
+  ipv6: (value) => isIP(value) === 6,
+  cidr: isCidr,
+};
+
+function isCidr(value: string): boolean {
+  const [address = "", length = ""] = value.split("/", 2);
+  const bits = isIP(address) === 4 ? 32 : 128;
+  return (
+    isIP(address) !== 0 && !address.includes("%") && value === `${address}/${length}` && /^\d{1,3}$/.test(length) && Number(length) <= bits
+  );
+}
+
+const fitsFormat = (format: string, value: string): boolean => FORMATS[format]?.test(value) ?? ADDRESSES[format]?.(value) ?? true;
 
 function checkNumber(schema: Schema, value: number, path: string, causes: Cause[]): void {
   const add = (message: string) => causes.push(cause.invalid(path, value, message));

@@ -1,0 +1,76 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { DEFINITIONS } from "#apiserver/crds/definitions.ts";
+import { conform } from "#apiserver/schema/conform.ts";
+import { resolveNothing } from "#apiserver/schema/schema.ts";
+import { readLines } from "./data.ts";
+import { dataFiles } from "./files.ts";
+
+interface Policy {
+  readonly kind: string;
+  readonly spec?: unknown;
+  readonly specs?: unknown;
+}
+
+interface Line {
+  readonly id: string;
+  readonly policy?: Policy;
+  readonly policies?: readonly Policy[];
+  readonly expected: { readonly accepted?: boolean; readonly policies?: readonly { readonly accepted: boolean }[] };
+}
+
+/** What the engine takes and a cluster never hands to it, as Cilium's own definitions refuse it at `kubectl apply` too. */
+const REFUSED_BEFORE: Readonly<Record<string, readonly string[]>> = {
+  "a field that the definition does not have": [
+    ...["rule-shape-038", "l7-http-600", "l7-http-601", "l7-http-619", "auth-log-labels-834"],
+    ...["combining-peers-504", "combining-peers-509", "combining-peers-510", "to-fqdns-703"],
+  ],
+  "null, where there is nothing to be null": ["rule-shape-040", "rule-shape-043", "rule-shape-044", "enable-default-deny-049"],
+  "a word of an enumeration, spelled in another way": [
+    ...["ports-218", "ports-231", "ports-255", "ports-257", "ports-259", "l7-http-606", "l7-other-639"],
+    ...["tls-sni-listener-752", "icmp-793", "auth-log-labels-832"],
+  ],
+  "a list that must be empty": ["basic-070"],
+  "a number out of range": ["ports-208", "ports-209", "icmp-776"],
+  "an empty port, or a number with a leading zero": ["ports-248", "ports-272", "ports-298", "ports-312", "icmp-767"],
+  "a name that cannot be one": [
+    ...["cidr-413", "cidr-414", "l7-dns-652", "l7-dns-655", "l7-dns-656", "to-fqdns-694", "to-fqdns-696"],
+    ...["tls-sni-listener-710", "tls-sni-listener-711", "tls-sni-listener-736", "tls-sni-listener-747"],
+  ],
+  "neither a name nor a pattern, or both": ["l7-dns-653", "l7-dns-654"],
+  "a field left out, or of another type": ["tls-sni-listener-748", "services-822", "auth-log-labels-833", "auth-log-labels-843"],
+};
+
+/** The first thing that the definition of the policy's kind has against it; undefined for kinds that are not ours. */
+function refusal({ kind, spec, specs }: Policy): string | undefined {
+  const definition = DEFINITIONS.find((one) => one.kind === kind);
+  if (!definition) return undefined;
+  const object = { ...(spec === undefined ? {} : { spec }), ...(specs === undefined ? {} : { specs }) };
+  const { unknown, mistyped, causes } = conform(definition.schema, object, { resolve: resolveNothing, dropNulls: false });
+  return [
+    ...unknown.map((field) => `unknown field ${field}`),
+    ...[...mistyped, ...causes].map(({ field, message }) => `${field}: ${message}`),
+  ][0];
+}
+
+describe("the definitions of Cilium's policies", () => {
+  const known = new Set(Object.values(REFUSED_BEFORE).flat());
+  it("take what Cilium takes", (test) => {
+    const files = dataFiles.map((file) => readLines<Line>(file));
+    if (files.includes(undefined)) return test.skip("the data is not there; set CILIA_CONFORMANCE to its folder");
+    for (const { id, policy, policies = policy ? [policy] : [], expected } of files.flatMap((lines = []) => lines)) {
+      const taken = policies.filter((_, index) => expected.policies?.[index]?.accepted ?? expected.accepted);
+      const message = taken.map(refusal).find((one) => one !== undefined);
+      if (!known.has(id)) assert.equal(message, undefined, id);
+      else assert.ok(message, `${id} is refused`);
+    }
+  });
+
+  it("refuse at kubectl apply, naming the field, what cannot be right", (test) => {
+    const lines = readLines<Line>("validation.jsonl");
+    if (lines === undefined) return test.skip("the data is not there; set CILIA_CONFORMANCE to its folder");
+    const refused = lines.filter(({ policy }) => policy && refusal(policy) !== undefined);
+    const wrong = refused.filter(({ expected }) => !expected.accepted);
+    assert.ok(wrong.length >= 120, `${wrong.length} of the policies that the engine refuses never reach it`);
+  });
+});
