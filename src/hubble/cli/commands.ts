@@ -1,6 +1,6 @@
 import type { FlagSpec } from "./args.ts";
 import type { Command } from "./command.ts";
-import { EVENTS_FLAGS, FORMAT_FLAGS, GLOBAL_FLAGS, OBSERVE_FLAGS, SERVER_FLAGS } from "./flags.ts";
+import { EVENTS_FLAGS, FORMAT_FLAGS, GLOBAL_FLAGS, HISTORY_FLAGS, MATRIX_FLAGS, OBSERVE_FLAGS, SERVER_FLAGS, TOP_FLAGS } from "./flags.ts";
 
 const output = (values: readonly string[], standard: string): FlagSpec => ({
   name: "output",
@@ -41,6 +41,27 @@ export const COMMANDS: readonly Command[] = [
     usage: "hubble observe [flows|agent-events|debug-events] [flags]",
     flags: OBSERVE_FLAGS,
     arguments: ["agent-events", "debug-events", "flows"],
+    run: async (context) => (await import("./observe.ts")).observe(context),
+  },
+  {
+    path: ["top"],
+    help: "Show who talks most, live",
+    usage: "hubble top [--by KEY,...] [flags]",
+    flags: TOP_FLAGS,
+    run: async (context) => (await import("./top.ts")).top(context),
+  },
+  {
+    path: ["matrix"],
+    help: "Show who talked to whom on what port",
+    usage: "hubble matrix [--since 1h] [flags]",
+    flags: MATRIX_FLAGS,
+    run: async (context) => (await import("./matrix.ts")).matrix(context),
+  },
+  {
+    path: ["history"],
+    help: "Show flows that the nodes keep on disk, of the last day when no time is given",
+    usage: "hubble history --since 2d [flags]",
+    flags: HISTORY_FLAGS,
     run: async (context) => (await import("./observe.ts")).observe(context),
   },
   {

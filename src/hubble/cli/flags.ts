@@ -1,3 +1,4 @@
+import { KEYS } from "../aggregate/keys.ts";
 import type { FlagSpec } from "./args.ts";
 
 const bool = (name: string, help: string, more: Partial<FlagSpec> = {}): FlagSpec => ({ name, kind: "bool", help, ...more });
@@ -130,6 +131,7 @@ export const FORMAT_FLAGS: readonly FlagSpec[] = [
   bool("print-node-name", "Print node name in output"),
   bool("print-policy-names", "Print names of policies in output"),
   bool("explain", "Print below a denied flow which rule decided, what came nearest and how to allow it (default on a terminal)"),
+  list("aggregate-by", `Count flows instead of showing them, by ${Object.keys(KEYS).join(", ")}`, { values: Object.keys(KEYS) }),
   text("time-format", "Time format, not for json", { default: "StampMilli", values: TIME_FORMATS }),
   bool("numeric", "Display all information in numeric form"),
   bool("ip-translation", "Translate IP addresses to logical names such as pod name, FQDN, …", { default: "true" }),
@@ -157,6 +159,9 @@ export const OBSERVE_FLAGS: readonly FlagSpec[] = [
   ...GLOBAL_FLAGS,
 ];
 
+/** All flags of `hubble history`: a time is always asked for, since that is what reads the disk. */
+export const HISTORY_FLAGS: readonly FlagSpec[] = OBSERVE_FLAGS.map((spec) => (spec.name === "since" ? { ...spec, default: "24h" } : spec));
+
 /** All flags of `hubble observe agent-events` and `debug-events`. */
 export const EVENTS_FLAGS: readonly FlagSpec[] = [
   ...SELECTOR_FLAGS,
@@ -164,6 +169,30 @@ export const EVENTS_FLAGS: readonly FlagSpec[] = [
   bool("print-node-name", "Print node name in output"),
   text("time-format", "Time format, not for json", { default: "StampMilli", values: TIME_FORMATS }),
   text("color", "Colorize the output: auto, always, never", { default: "auto" }),
+  ...SERVER_FLAGS,
+  ...GLOBAL_FLAGS,
+];
+
+const INPUT_FILE = text("input-file", "Read flows from this file of JSON lines instead of the server. Use '-' to read from stdin");
+
+/** All flags of `hubble top`. */
+export const TOP_FLAGS: readonly FlagSpec[] = [
+  list("by", "What to count by", { values: Object.keys(KEYS), default: "source,destination,port,verdict" }),
+  { name: "rows", kind: "number", help: "Rows to show", default: "20" },
+  { name: "interval", kind: "duration", help: "Time between two drawings on a terminal", default: "1s" },
+  { name: "duration", kind: "duration", help: "How long to watch; 0s: until interrupted", default: "0s" },
+  ...FILTER_FLAGS,
+  INPUT_FILE,
+  ...SERVER_FLAGS,
+  ...GLOBAL_FLAGS,
+];
+
+/** All flags of `hubble matrix`. */
+export const MATRIX_FLAGS: readonly FlagSpec[] = [
+  text("output", "Output format: table, json, csv", { short: "o", default: "table", values: ["csv", "json", "table"] }),
+  ...SELECTOR_FLAGS.filter(({ name }) => name !== "follow"),
+  ...FILTER_FLAGS,
+  INPUT_FILE,
   ...SERVER_FLAGS,
   ...GLOBAL_FLAGS,
 ];

@@ -7,12 +7,12 @@ import { type GetFlowsRequest, type GetFlowsResponse, GetFlowsResponseSchema } f
 import { compileFilters } from "../filters/build.ts";
 import { FilterError } from "../filters/text.ts";
 import { nanosecondsOf } from "../parser/messages.ts";
-import type { Printer } from "../printer/printer.ts";
 import { UsageError } from "./args.ts";
 import type { CommandContext } from "./context.ts";
+import type { FlowTaker } from "./flow-source.ts";
 
 /** Prints the flows of a file of JSON lines (`-`: standard input) as if a server had sent them. */
-export async function observeFile(context: CommandContext, request: GetFlowsRequest, printer: Printer, file: string): Promise<void> {
+export async function observeFile(context: CommandContext, request: GetFlowsRequest, printer: FlowTaker, file: string): Promise<void> {
   const wanted = wantedOf(request);
   if (file !== "-" && !existsSync(file)) throw new UsageError(`--input-file ${file} does not exist`);
   const input = file === "-" ? context.stdin : createReadStream(file);
@@ -26,7 +26,7 @@ export async function observeFile(context: CommandContext, request: GetFlowsRequ
 }
 
 /** Prints at once, or keeps the newest until the end. `take` says whether more is wanted. */
-function choose(request: GetFlowsRequest, printer: Printer): { take(response: GetFlowsResponse): boolean; end(): void } {
+function choose(request: GetFlowsRequest, printer: FlowTaker): { take(response: GetFlowsResponse): boolean; end(): void } {
   const limit = request.number === 0n ? Number.POSITIVE_INFINITY : Number(request.number);
   if (request.first || limit === Number.POSITIVE_INFINITY) {
     let printed = 0;

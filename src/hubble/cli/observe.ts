@@ -1,11 +1,10 @@
-import { createClient } from "@connectrpc/connect";
-import { type GetFlowsRequest, Observer } from "#api/gen/observer/observer_pb.ts";
 import { noColor, terminalColor } from "../printer/color.ts";
 import { createPrinter, type OutputFormat, type Printer } from "../printer/printer.ts";
 import { timeFormats } from "../printer/time.ts";
+import { createAggregatePrinter } from "./aggregate.ts";
 import { UsageError } from "./args.ts";
-import { callFailure, connectServer } from "./connect.ts";
 import type { CommandContext } from "./context.ts";
+import { takeFlows } from "./flow-source.ts";
 import { DEFAULT_LAST, flowsRequest, formatRawFilters } from "./request.ts";
 import type { Settings } from "./settings.ts";
 
@@ -25,26 +24,17 @@ export async function observe(context: CommandContext): Promise<number> {
   if (context.terminal && request.number === DEFAULT_LAST && !settings.has("last")) {
     context.err("showing the last 20 flows of each node; --follow shows them as they happen, --last N more of them\n");
   }
-  const printer = flowPrinter(context, format);
-  const file = settings.text("input-file");
-  if (file === "") await observeServer(context, request, printer);
-  else {
-    const { observeFile } = await import("./input-file.ts");
-    await observeFile(context, request, printer, file);
-  }
+  const keys = settings.list("aggregate-by");
+  const { out, err } = context;
+  const printer =
+    keys.length === 0 ? flowPrinter(context, format) : createAggregatePrinter({ keys, json: format.startsWith("json"), out, err });
+  await takeFlows(
+    context,
+    keys.length > 0 && request.number === DEFAULT_LAST && !settings.has("last") ? { ...request, number: 0n } : request,
+    printer,
+  );
   printer.end();
   return 0;
-}
-
-async function observeServer(context: CommandContext, request: GetFlowsRequest, printer: Printer): Promise<void> {
-  using connection = connectServer(context);
-  const client = createClient(Observer, connection.transport);
-  try {
-    for await (const response of client.getFlows(request, { signal: context.signal })) printer.print(response);
-  } catch (thrown) {
-    // The user stopped us: what came so far is the answer.
-    if (!context.signal.aborted) throw callFailure(thrown, context.settings.text("server"));
-  }
 }
 
 /** The format of `--output`. Throws UsageError. */

@@ -22,7 +22,7 @@ export function selectorsOf(
   refuse(first > 0 && all, "cannot set both --first and --all");
   refuse(first > 0 && follow, "cannot set both --first and --follow");
   refuse(last > 0 && all, "cannot set both --last and --all");
-  const time = (flag: string) => (settings.has(flag) ? parseTime(flag, settings.text(flag)) : undefined);
+  const time = (flag: string) => (settings.text(flag) === "" ? undefined : parseTime(flag, settings.text(flag)));
   const [since, until] = [time("since"), time("until")];
   const nothingAsked = first === 0 && last === 0 && !follow && since === undefined && until === undefined;
   const number = all ? EVERYTHING : BigInt(first || last) || (nothingAsked ? DEFAULT_LAST : 0n);

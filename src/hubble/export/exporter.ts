@@ -53,7 +53,8 @@ const JSON_OPTIONS = { useProtoFieldName: true, registry: createRegistry(Explana
  */
 export function startFlowLog(observer: Observer, log: Logger, config: FlowLogConfig): FlowLog {
   const matches = compileFilters(config.includeFilters, config.excludeFilters);
-  const mask = compileMask(config.fieldMask);
+  // Other programs' protobuf-JSON fails on our extension: it is written only when it is named.
+  const mask = config.fieldMask.length === 0 ? (flow: Flow) => ({ ...flow, extensions: undefined }) : compileMask(config.fieldMask);
   const file = createRotatingFile({
     path: config.filePath,
     maxBytes: config.fileMaxSizeMb * 1024 * 1024,

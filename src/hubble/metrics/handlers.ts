@@ -1,9 +1,10 @@
 import { DropReason, type Flow, L7FlowType, Verdict } from "#api/gen/flow/flow_pb.ts";
 import { matchTypeText, observationPointText } from "#monitor/names.ts";
 import { icmpText } from "#monitor/packet-text.ts";
+import { reasonName, verdictName } from "../enum-names.ts";
 import { EVENT_TYPE } from "../event-types.ts";
 import { directionText } from "./context.ts";
-import { counter, type FlowHandler, type MetricDeps, passed, protocolOf, reasonName, verdictName } from "./kit.ts";
+import { counter, type FlowHandler, type MetricDeps, passed, protocolOf } from "./kit.ts";
 import { dns, http, httpV2 } from "./layer7.ts";
 
 function drop(deps: MetricDeps): FlowHandler {

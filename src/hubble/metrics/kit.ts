@@ -1,5 +1,5 @@
 import { Counter, type Registry } from "prom-client";
-import { DropReason, type Flow, Verdict } from "#api/gen/flow/flow_pb.ts";
+import { type Flow, Verdict } from "#api/gen/flow/flow_pb.ts";
 import type { MetricConfig } from "./config.ts";
 import type { MetricContext } from "./context.ts";
 
@@ -23,19 +23,6 @@ export function counter(deps: MetricDeps, name: string, help: string, labels: re
 
 /** The packet went on. */
 export const passed = ({ verdict }: Flow): boolean => verdict === Verdict.FORWARDED || verdict === Verdict.REDIRECTED;
-
-const VERDICT_NAMES = new Map<number, string>(Object.entries(Verdict).map(([name, value]) => [value, name]));
-const REASON_NAMES = new Map<number, string>(Object.entries(DropReason).map(([name, value]) => [value, name]));
-
-/** `DROPPED`. */
-export function verdictName(verdict: number): string {
-  return VERDICT_NAMES.get(verdict) ?? String(verdict);
-}
-
-/** `POLICY_DENIED`. */
-export function reasonName(reason: number): string {
-  return REASON_NAMES.get(reason) ?? String(reason);
-}
 
 /** `TCP`, `UDP`, `ICMPv4`, …; `Unknown` without a transport header. */
 export function protocolOf(flow: Flow): string {
