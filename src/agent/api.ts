@@ -73,14 +73,14 @@ function findEndpoint({ state }: ApiDeps, text: string): Endpoint {
   const [kind, ...rest] = text.includes(":") ? text.split(":") : ["cilium-local", text];
   const value = rest.join(":");
   const candidates: Record<string, () => Endpoint | undefined> = {
-    "cilium-local": () => endpoints.get(Number(value)),
+    "cilium-local": () => endpoints.get(wholeNumber("endpoint", value)),
     "pod-name": () => endpoints.by("pod", value.replace(":", "/"))[0],
     "container-id": () => [...endpoints.list()].find((row) => row.containerId === value),
     "cni-attachment-id": () => endpoints.by("attachment", value)[0],
     ipv4: () => endpoints.by("ip", value)[0],
     ipv6: () => endpoints.by("ip", parseAddress(value) ?? "")[0],
   };
-  const find = candidates[kind ?? ""];
+  const find = Object.hasOwn(candidates, kind ?? "") ? candidates[kind ?? ""] : undefined;
   if (!find) throw new ApiError(400, `endpoint "${text}": found prefix "${kind}", allowed are ${Object.keys(candidates).join(", ")}`);
   const endpoint = find();
   if (!endpoint) throw new ApiError(404, `there is no endpoint "${text}" on this node`);
@@ -167,9 +167,19 @@ function explainFlow(deps: ApiDeps, query: URLSearchParams): unknown {
   const protocol = parseProtocol(need("protocol")) ?? refuse(`protocol: found "${query.get("protocol")}"`);
   const method = query.get("method");
   const http = method === null ? {} : { http: { method, path: query.get("path") ?? "/", host: query.get("host") ?? "", headers: [] } };
-  const flow = { direction, identity: NumericIdentity(Number(need("identity"))), protocol, port: Number(need("port")), ...http } as const;
+  const identity = NumericIdentity(wholeNumber("identity", need("identity"), 0xffffffff));
+  const flow = { direction, identity, protocol, port: wholeNumber("port", need("port"), 0xffff), ...http } as const;
   const told = explain(controller.repository, controller.cache, policy, flow);
   return { ...told, text: [...told.lines, ...told.nearest.map(formatNearMiss)].join("\n") };
+}
+
+/** A decimal number from 0 to `most`; anything else is the client's mistake. */
+function wholeNumber(what: string, text: string, most = Number.MAX_SAFE_INTEGER): number {
+  return /^\d+$/.test(text) && Number(text) <= most ? Number(text) : refuse(`${what}: found "${text}", allowed are 0 to ${most}`);
+}
+
+function missing(message: string): never {
+  throw new ApiError(404, message);
 }
 
 function refuse(message: string): never {
@@ -192,8 +202,9 @@ function tableRoutes(deps: ApiDeps): Routes {
         refCount: rows.length,
       })),
     "GET /v1/identity/{id}": ({ parameters }) => {
-      if (!state.identities.table.get(Number(parameters[0]))) throw new ApiError(404, `there is no identity ${parameters[0]}`);
-      return identityJson(Number(parameters[0]));
+      const id = wholeNumber("identity", parameters[0] ?? "", 0xffffffff);
+      if (!state.identities.table.get(id)) throw new ApiError(404, `there is no identity ${id}`);
+      return identityJson(id);
     },
     "GET /v1/ip": () =>
       [...state.ipcache.table.list()].map(({ prefix, identity, nodeIp, source, pod }) => ({
@@ -221,7 +232,7 @@ function tableRoutes(deps: ApiDeps): Routes {
     },
     "GET /v1/bpf/ct": () => dumpConntrack(maps.conntrack.entries()),
     "GET /v1/statedb": () => state.db.tables().map(({ name, size, revision }) => ({ name, rows: size, revision })),
-    "GET /v1/statedb/{table}": ({ parameters }) => state.db.show(parameters[0] ?? "") ?? refuse(`there is no table "${parameters[0]}"`),
+    "GET /v1/statedb/{table}": ({ parameters }) => state.db.show(parameters[0] ?? "") ?? missing(`there is no table "${parameters[0]}"`),
     "GET /v1/fqdn/cache": () => [],
   };
 }

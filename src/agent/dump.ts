@@ -22,8 +22,8 @@ export const dumpableMaps: readonly string[] = Object.keys(DUMPABLE);
 
 /** A map's entries as JSON; undefined for a map we do not dump. Addresses and MACs are text, keys that are bare numbers stay numbers. */
 export function dumpMap(maps: DatapathMaps, name: string): { key: unknown; value: unknown }[] | undefined {
+  if (!Object.hasOwn(DUMPABLE, name)) return undefined;
   const property = DUMPABLE[name as keyof typeof DUMPABLE];
-  if (property === undefined) return undefined;
   if (property === "metrics") return dumpMetrics(maps.metrics.entries());
   if (property === "policyConfig")
     return readableEntries([...maps.policyConfig.entries()].filter(([, { generation }]) => generation !== 0));

@@ -80,7 +80,7 @@ async function respond(table: readonly Route[], request: IncomingMessage, respon
   const matching = table.filter(({ pattern }) => pattern.test(url.pathname));
   const route = matching.find(({ method }) => method === request.method);
   if (!route) throw new ApiError(matching.length > 0 ? 405 : 404, `${request.method} ${url.pathname}: no such resource`);
-  const parameters = (route.pattern.exec(url.pathname) ?? []).slice(1).map(decodeURIComponent);
+  const parameters = (route.pattern.exec(url.pathname) ?? []).slice(1).map(decode);
   const api: ApiRequest = { parameters, query: url.searchParams, body: await readBody(request) };
   if (typeof route.handler !== "function") {
     stream(route.handler, api, response);
@@ -89,6 +89,14 @@ async function respond(table: readonly Route[], request: IncomingMessage, respon
   const answer: unknown = await route.handler(api);
   if (typeof answer === "string") response.writeHead(200, { "content-type": "text/plain; charset=utf-8" }).end(answer);
   else sendJson(response, 200, answer);
+}
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw new ApiError(400, `the path has "${text}", which is no percent-encoded UTF-8`);
+  }
 }
 
 function stream(handler: StreamHandler, request: ApiRequest, response: ServerResponse): void {

@@ -139,6 +139,30 @@ describe("the lab's kubelet", { skip: process.getuid?.() === 0 ? false : "needs 
     assert.notEqual((await lab.kubectl("get", "pod", "once")).code, 0);
   });
 
+  for (const image of ["curlimages/curl", "busybox", "nginx"])
+    it(`runs the command given to ${image} as its arguments`, async () => {
+      const name = image.replaceAll("/", "-");
+      await lab.kubectl("run", name, `--image=${image}`, "--", "sleep", "1000");
+      assert.equal((await ready(name)).code, 0);
+      assert.match((await exec(name, "ps", "-eo", "args=")).stdout, /^sleep 1000$/m);
+    });
+
+  it("gives arguments that are no command to the image's program", async () => {
+    await apply(POD("asks", { restartPolicy: "Never" }, { args: ["-s", "--version"] }));
+    await until("Succeeded", async () => (await field("asks", ".status.phase")) === "Succeeded");
+    assert.match((await lab.kubectl("logs", "asks")).stdout, /^curl \d/);
+  });
+
+  it("deletes a namespace and what is in it, as one file has them", async () => {
+    const namespace = { apiVersion: "v1", kind: "Namespace", metadata: { name: "whole" } };
+    const map = (name: string) => ({ apiVersion: "v1", kind: "ConfigMap", metadata: { name, namespace: "whole" }, data: {} });
+    const text = JSON.stringify({ apiVersion: "v1", kind: "List", items: [namespace, map("a"), map("b")] });
+    assert.equal((await apply(text)).code, 0);
+    const { code, stderr } = await run("sh", ["-c", 'printf %s "$1" | kubectl delete -f -', "sh", text], { env: lab.env });
+    assert.deepEqual([code, stderr], [0, ""]);
+    assert.notEqual((await lab.kubectl("get", "namespace", "whole")).code, 0);
+  });
+
   it("says which images there are when one is not", async () => {
     await apply(POD("unknown", {}, { image: "example.com/nothing:1" }));
     await until("ErrImagePull", async () =>

@@ -7,6 +7,9 @@ describe("npm start", () => {
     const { code, stdout, stderr } = await cilium("lab", "demo", "--once");
     assert.equal(code, 0, `${stdout}\n${stderr}`);
     assert.match(stdout, /default deny/i);
+    assert.match(stdout, /^ +expected +seen/m);
+    const [, frontend, backend] = /demo\/frontend on (\S+),[\s\S]*demo\/backend on (\S+)/.exec(stderr) ?? [];
+    assert.ok(frontend && backend && frontend !== backend, `the demo's traffic crosses nodes: ${stderr}`);
     assert.match(stdout, /demo\/default-deny/, "a denial names the policy that decided");
     assert.match(stdout, /deny-backend-to-world/, "the explicit deny names its policy");
     const { code: status } = await cilium("lab", "status");

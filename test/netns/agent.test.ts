@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
+import { request } from "node:http";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { startNode, type TestNode, type TestPod, until } from "./node.ts";
@@ -108,6 +109,13 @@ describe("cilium-agent on one node", { skip: missing }, () => {
     assert.equal(await canTalk(other.pod.netns, web.ip, 8080, 200), false);
     node.api.delete(CNP, "web", "default");
     await until("everybody may talk again", () => canTalk(other?.pod.netns as never, web?.ip ?? "", 8080, 200));
+  });
+
+  it("says to a client what is wrong with its request", async () => {
+    const bad = ["endpoint/constructor:x", "endpoint/x", "endpoint/%zz", "identity/one", `${EXPLAIN}&port=99999`, `${EXPLAIN}&port=http`];
+    for (const path of bad) assert.equal(await statusOf(node, `/v1/${path}`), 400, path);
+    for (const path of ["endpoint/99999", "identity/99999", "map/constructor", "map/toString", "statedb/nothing", "nothing"])
+      assert.equal(await statusOf(node, `/v1/${path}`), 404, path);
   });
 
   it("gives equal labels the same identity, and another one when labels change", async () => {
@@ -237,6 +245,18 @@ interface Cep {
 
 function cep(node: TestNode, name: string): Cep | undefined {
   return node.api.list<Cep & { metadata: { name: string } }>("ciliumendpoints.cilium.io").items.find((one) => one.metadata.name === name);
+}
+
+const EXPLAIN = "policy/explain?endpoint=pod-name:default:web&direction=ingress&protocol=TCP&identity=2";
+
+function statusOf(node: TestNode, path: string): Promise<number | undefined> {
+  return new Promise((resolve, reject) => {
+    const outgoing = request({ socketPath: join(node.directory, "cilium.sock"), path }, (response) => {
+      response.resume();
+      resolve(response.statusCode);
+    });
+    outgoing.on("error", reject).end();
+  });
 }
 
 function messageOf(answer: unknown): string {

@@ -19,6 +19,12 @@ export function finalizeNamespace(core: Core, name: string, body: JsonObject): K
 }
 
 /**
+ * How long what is in a terminating namespace is left alone: `kubectl delete -f` of a file with a namespace and its content deletes the
+ * namespace first, and must find the rest. Kubernetes' own controller waits for 5 s.
+ */
+const GRACE_MS = 1000;
+
+/**
  * Deletes what is in terminating namespaces and what belongs to definitions that go away, then lets these go.
  * Wakes on every change of any resource of which something is being waited for.
  */
@@ -37,10 +43,19 @@ export function startTerminator(core: Core): Disposable {
   const follow = (storage: string) => {
     if (!watched.has(storage)) watched.set(storage, core.store.subscribe(storage, wake));
   };
+  const due = new Map<string, number>();
+  const isDue = ({ uid }: KubeObject["metadata"]) => {
+    const known = due.get(uid);
+    if (known !== undefined) return performance.now() >= known;
+    due.set(uid, performance.now() + GRACE_MS);
+    setTimeout(wake, GRACE_MS + 1).unref();
+    return false;
+  };
   const sweep = () => {
     try {
-      for (const namespace of core.store.list("namespaces"))
-        if (namespace.metadata.deletionTimestamp) emptyNamespace(core, namespace, follow);
+      const ending = core.store.list("namespaces").filter(({ metadata }) => metadata.deletionTimestamp);
+      for (const namespace of ending) if (isEmpty(core, namespace) || isDue(namespace.metadata)) emptyNamespace(core, namespace, follow);
+      for (const uid of due.keys()) if (!ending.some(({ metadata }) => metadata.uid === uid)) due.delete(uid);
       for (const definition of core.store.list(CRDS)) if (definition.metadata.deletionTimestamp) emptyDefinition(core, definition, follow);
     } catch (thrown) {
       core.log.warn("cannot empty what is being deleted, trying again", { error: errorMessage(thrown) });
@@ -56,6 +71,10 @@ export function startTerminator(core: Core): Disposable {
       for (const subscription of watched.values()) subscription[Symbol.dispose]();
     },
   };
+}
+
+function isEmpty(core: Core, { metadata }: KubeObject): boolean {
+  return storedResources(core).every((resource) => !resource.namespaced || core.store.list(resource.storage, metadata.name).length === 0);
 }
 
 function emptyNamespace(core: Core, namespace: KubeObject, follow: (storage: string) => void): void {

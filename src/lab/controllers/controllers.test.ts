@@ -118,6 +118,19 @@ describe("controllers", () => {
     });
   });
 
+  it("spread the pods of a namespace, also over a node that already has others", async () => {
+    await withCluster(async (cluster) => {
+      addNode(cluster, "a");
+      addNode(cluster, "b");
+      const onB = { ...template().spec, nodeName: "b" };
+      for (const name of ["x", "y", "z"]) cluster.create("pods", { metadata: { name, namespace: "kube-system" }, spec: onB });
+      for (const name of ["frontend", "backend"])
+        cluster.create("pods", { metadata: { name, namespace: "default" }, spec: template().spec });
+      await until(() => pods(cluster).length === 2 && pods(cluster).every((pod) => pod.spec.nodeName));
+      assert.deepEqual(new Set(pods(cluster).map((pod) => pod.spec.nodeName)), new Set(["a", "b"]));
+    });
+  });
+
   it("roll a new template out without losing availability", async () => {
     await withCluster(async (cluster) => {
       addNode(cluster, "a");

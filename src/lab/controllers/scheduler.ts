@@ -80,20 +80,22 @@ function skewed(constraint: TopologySpreadConstraint, pod: Pod, node: Node, node
 }
 
 const SIBLING_WEIGHT = 100;
+const NEIGHBOUR_WEIGHT = 10;
 const ANTI_AFFINITY_WEIGHT = 10;
 
-// More is better: few siblings, then few pods at all.
+// More is better: few siblings, then few pods of the same namespace, then few pods at all. Nobody says here how much a pod needs, so what
+// belongs together is spread as if all of it needed the same.
 function score(pod: Pod, node: Node, others: readonly Pod[]): number {
   const here = others.filter((one) => one.spec.nodeName === node.metadata.name);
   const owner = controllerOf(pod)?.uid;
   const siblings = owner ? here.filter((one) => controllerOf(one)?.uid === owner).length : 0;
+  const neighbours = here.filter((one) => one.metadata.namespace === pod.metadata.namespace).length;
   const preferred = pod.spec.affinity?.podAntiAffinity?.preferredDuringSchedulingIgnoredDuringExecution ?? [];
   const avoided = preferred.filter(({ podAffinityTerm }) =>
     here.some((one) => matchesLabels(podAffinityTerm.labelSelector?.matchLabels, one, pod)),
   );
-  return (
-    affinityScore(pod.spec.affinity?.nodeAffinity, node) - siblings * SIBLING_WEIGHT - avoided.length * ANTI_AFFINITY_WEIGHT - here.length
-  );
+  const crowd = siblings * SIBLING_WEIGHT + neighbours * NEIGHBOUR_WEIGHT + here.length;
+  return affinityScore(pod.spec.affinity?.nodeAffinity, node) - avoided.length * ANTI_AFFINITY_WEIGHT - crowd;
 }
 
 function bind(cluster: Cluster, pod: Pod, node: string): void {

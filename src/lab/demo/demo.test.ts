@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { readExample } from "./manifests.ts";
 import { judge, PROBES, STEPS } from "./steps.ts";
-import { formatRow, isAsExpected, painter, type Row } from "./table.ts";
+import { formatHeading, formatRow, isAsExpected, painter, type Row } from "./table.ts";
 
 const probe = (name: string) => PROBES.find((one) => one.name === name) ?? assert.fail(name);
 
@@ -24,11 +24,16 @@ describe("what a probe saw", () => {
 describe("the table", () => {
   const [first] = STEPS;
   assert.ok(first);
-  it("says what was expected where something else was seen", () => {
+  it("says what was expected and what was seen, in columns", () => {
     const row: Row = { ...first.expected, world: "dropped" };
     assert.equal(isAsExpected(first, first.expected), true);
     assert.equal(isAsExpected(first, row), false);
-    assert.match(formatRow(0, first, row, painter(false)), /✓ 200 .*✗ dropped, not 200$/);
+    const line = formatRow(0, first, row, painter(false));
+    assert.match(line, /^0 no policy +resolved +✓ resolved +200 +✓ 200 .* 200 +✗ dropped$/);
+    const [probes = "", halves = ""] = formatHeading(painter(false)).split("\n");
+    assert.equal(probes.indexOf("backend: world"), line.lastIndexOf("200 "));
+    assert.equal(halves.lastIndexOf("expected"), line.lastIndexOf("200 "));
+    assert.equal(halves.lastIndexOf("seen"), line.lastIndexOf("dropped"));
   });
 });
 

@@ -68,9 +68,15 @@ async function prepare(walk: Walk): Promise<void> {
   await applyAll(cluster, readExample("apps.yaml"));
   await waitDeployments(cluster, ["demo/frontend", "demo/backend", "attacker/attacker"], progress);
   await waitEnforced([], policies.map(identify));
-  for (const { from } of PROBES) walk.pods.set(`${from.namespace}/${from.app}`, await podOf(cluster, from));
+  const places = new Set<string>();
+  for (const { from } of PROBES) {
+    const key = `${from.namespace}/${from.app}`;
+    const { name, node } = await podOf(cluster, from);
+    walk.pods.set(key, name);
+    places.add(`${key} on ${node}`);
+  }
   await waitReachable(walk);
-  progress.done("the demo runs");
+  progress.done(`the demo runs: ${[...places].join(", ")}`);
 }
 
 const REACHABLE_MS = 10_000;
@@ -114,11 +120,11 @@ async function isComplete(cluster: Cluster, key: string): Promise<boolean> {
   );
 }
 
-async function podOf(cluster: Cluster, { namespace, app }: Probe["from"]): Promise<string> {
+async function podOf(cluster: Cluster, { namespace, app }: Probe["from"]): Promise<{ readonly name: string; readonly node: string }> {
   const { items } = await cluster.list(PODS, { namespace, labelSelector: `app=${app}` });
   const pod = items.find(({ metadata }) => !metadata.deletionTimestamp);
   if (!pod) throw new LabError("boot", `no pod of ${namespace}/${app}`);
-  return pod.metadata.name;
+  return { name: pod.metadata.name, node: pod.spec?.nodeName ?? "" };
 }
 
 function identify(object: Manifest): Omit<WantedPolicy, "generation"> {

@@ -15,21 +15,23 @@ export function painter(colours: boolean): Paint {
 }
 
 const TITLE_WIDTH = 18;
-const widthOf = (name: ProbeName) => Math.max(16, (PROBES.find((probe) => probe.name === name)?.heading.length ?? 0) + 2);
+const EXPECTED_WIDTH = 10;
+const CELL_WIDTH = 22;
 
-/** The table's first line. */
+/** The table's first lines: the probes, and what the two halves of a cell are. */
 export function formatHeading(paint: Paint): string {
-  const cells = PROBES.map(({ name, heading }) => heading.padEnd(widthOf(name)));
-  return paint("bold", `${"step".padEnd(TITLE_WIDTH)}${cells.join("")}`.trimEnd());
+  const probes = PROBES.map(({ heading }) => heading.padEnd(CELL_WIDTH));
+  const halves = PROBES.map(() => `${"expected".padEnd(EXPECTED_WIDTH)}  seen`.padEnd(CELL_WIDTH));
+  const line = (title: string, cells: readonly string[]) => `${title.padEnd(TITLE_WIDTH)}${cells.join("")}`.trimEnd();
+  return `${paint("bold", line("step", probes))}\n${paint("dim", line("", halves))}`;
 }
 
-/** One step: each cell what was seen, and what was expected where that differs. */
+/** One step: in each cell what was expected and what was seen. */
 export function formatRow(index: number, step: DemoStep, row: Row, paint: Paint): string {
   const cells = PROBE_NAMES.map((name) => {
     const expected = step.expected[name];
     const good = row[name] === expected;
-    const text = good ? `✓ ${row[name]}` : `✗ ${row[name]}, not ${expected}`;
-    return paint(good ? "good" : "bad", text.padEnd(widthOf(name)));
+    return paint(good ? "good" : "bad", `${expected.padEnd(EXPECTED_WIDTH)}${good ? "✓" : "✗"} ${row[name]}`.padEnd(CELL_WIDTH));
   });
   return `${`${index} ${step.title}`.padEnd(TITLE_WIDTH)}${cells.join("")}`.trimEnd();
 }

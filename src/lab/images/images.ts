@@ -5,16 +5,21 @@ import type { Image } from "./image.ts";
 
 const EMULATIONS = fileURLToPath(new URL("bin", import.meta.url));
 
-const SHELL: Image = { entrypoint: ["sh"], args: [], directory: "/" };
+/** An image that is a file system and a shell: what the pod gives as arguments is a command. */
+const SHELL: Image = { entrypoint: [], args: ["sh"], directory: "/" };
+
+/** An image whose entrypoint runs the arguments if they are a command, and else gives them to its program. */
+function entrypoint(program: string): readonly string[] {
+  return [`${EMULATIONS}/docker-entrypoint`, program];
+}
 
 /** A server emulated by `images/bin/PROGRAM`; it listens on what the container declares, else on its usual port. */
-function server(program: string, port: number, more: Partial<Image> = {}): Image {
+function server(program: string, port: number): Image {
   return {
-    entrypoint: [program],
+    entrypoint: entrypoint(program),
     args: [],
     directory: "/",
     path: EMULATIONS,
-    ...more,
     environmentFor: (container) => ({ CILIA_PORTS: declaredPorts(container).join(",") || String(port), CILIA_NODE: paths.node }),
   };
 }
@@ -30,14 +35,14 @@ function program(...entrypoint: string[]): Image {
 
 // By repository, without registry and tag: docker.io/library/nginx:1.27 and nginx are the same.
 const IMAGES: ReadonlyMap<string, Image> = new Map([
-  ["curlimages/curl", { ...SHELL, entrypoint: ["curl"], args: ["--help"] }],
+  ["curlimages/curl", { ...SHELL, entrypoint: entrypoint("curl"), args: ["--help"] }],
   ["cilium/alpine-curl", SHELL],
-  ["nicolaka/netshoot", { ...SHELL, entrypoint: [], args: ["bash"], directory: "/root", env: { PS1: "\\h:\\w# " }, path: EMULATIONS }],
+  ["nicolaka/netshoot", { ...SHELL, args: ["bash"], directory: "/root", env: { PS1: "\\h:\\w# " }, path: EMULATIONS }],
   ["busybox", SHELL],
   ["alpine", SHELL],
-  ["debian", { ...SHELL, entrypoint: ["bash"] }],
-  ["ubuntu", { ...SHELL, entrypoint: ["bash"] }],
-  ["pause", { ...SHELL, entrypoint: ["sleep"], args: ["infinity"] }],
+  ["debian", { ...SHELL, args: ["bash"] }],
+  ["ubuntu", { ...SHELL, args: ["bash"] }],
+  ["pause", { ...SHELL, entrypoint: ["sleep", "infinity"], args: [] }],
   ["kennethreitz/httpbin", server("httpbin", 80)],
   ["mccutchen/go-httpbin", server("httpbin", 8080)],
   ["cilium/json-mock", server("httpbin", 8080)],
