@@ -126,9 +126,9 @@ export class Datapath implements AsyncDisposable {
     return inNetns(this.#netns, () => testRun(this.program(program), bytes, input));
   }
 
-  /** Waits for the records of all runs so far and forgets them. */
-  async settle(): Promise<void> {
-    await this.#eventsUntilSentinel();
+  /** Waits for the records of all runs so far, and gives those that were not given before. */
+  settle(): Promise<readonly gen.Event[]> {
+    return this.#eventsUntilSentinel();
   }
 
   /** Runs `work` in the namespace of the veths. */

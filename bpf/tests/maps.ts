@@ -115,6 +115,11 @@ export class NodeMaps implements Disposable {
     this.ipcache.set(address(text), { secId: identity, tunnelEndpoint: node ? address(node) : ZERO, flags: 0 });
   }
 
+  /** No longer. */
+  unknow(text: IpAddress): void {
+    this.ipcache.delete(address(text));
+  }
+
   /** A prefix the ipcache knows; `bits` of an IPv4 prefix as people write them. */
   knowPrefix(text: IpAddress, bits: number, identity: number): void {
     const prefixlen = text.includes(":") ? bits : bits + 96;

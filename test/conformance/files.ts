@@ -12,7 +12,8 @@ const singles: Readonly<Record<string, Runner>> = {
   "http-rules.jsonl": runHttp,
 };
 
-const scenarioFiles: readonly string[] = [
+/** The files that hold small clusters and their flows. */
+export const scenarioFiles: readonly string[] = [
   "basics",
   "compositions",
   "selectors",

@@ -16,6 +16,8 @@ export type Outcome = {
   /** Differences that SEMANTICS §3 decided on, by the reason. */
   readonly deviations: ReadonlyMap<string, readonly Difference[]>;
   readonly skipped?: string;
+  /** Questions that could not be put, by the reason. */
+  readonly unasked?: ReadonlyMap<string, number>;
 };
 
 /** Collects what one file's cases show. */
@@ -67,6 +69,13 @@ export function formatTable(outcomes: readonly Outcome[]): string {
     else lines.push(pad([one.file, one.cases, one.checks, one.differences.length, [...one.deviations.values()].flat().length], widths));
   }
   return lines.join("\n");
+}
+
+/** The sums of several counts by reason, one a line. */
+export function formatReasons(counts: readonly ReadonlyMap<string, number>[]): string {
+  const sums = new Map<string, number>();
+  for (const one of counts) for (const [reason, count] of one) sums.set(reason, (sums.get(reason) ?? 0) + count);
+  return [...sums].map(([reason, count]) => `  ${reason}: ${count}`).join("\n");
 }
 
 /** Every difference of a file, one a line. */

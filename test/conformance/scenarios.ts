@@ -22,7 +22,8 @@ const decided = new Set([
   "port-wraparound",
 ]);
 
-type Cluster = {
+/** A scenario's cluster with the policies of its endpoints. */
+export type Cluster = {
   readonly repo: Repository;
   readonly cache: SelectorCache;
   readonly policies: ReadonlyMap<number, EndpointPolicy>;
@@ -34,13 +35,11 @@ function entryOf(one: DataIdentity): IdentityEntry {
   return { id: NumericIdentity(one.id), labels: labelSet(one.labels), namedPorts };
 }
 
-function build(scenario: Scenario, recorder: Recorder, deviation: string | undefined): Cluster {
+/** Makes a scenario's cluster; `onParsed` is told what became of each policy. */
+export function buildCluster(scenario: Scenario, onParsed: (number: number, accepted: boolean) => void = () => {}): Cluster {
   const settings = settingsOf(scenario.config);
   const parsed = scenario.policies.map((object) => parsePolicy(object, settings));
-  for (const [i, one] of parsed.entries()) {
-    const expected = scenario.expected.policies[i];
-    recorder.compare(scenario.id, "accepted", `policy ${i}`, expected?.accepted, one.issues.length === 0, deviation);
-  }
+  for (const [i, one] of parsed.entries()) onParsed(i, one.issues.length === 0);
   const services = (scenario.services ?? []).map((one) => ({
     ...one,
     labels: labelSet(Object.entries(one.labels ?? {}).map(([key, value]) => `k8s:${key}=${value}`)),
@@ -138,10 +137,11 @@ function isEqualDeny(policy: EndpointPolicy, flow: Flow): boolean {
 /** The aspects that say why and not what: an engine may fill its map in another way (README of the data). */
 export const attribution: ReadonlySet<string> = new Set(["policies", "log"]);
 
+type Side = { readonly flow: Flow; readonly endpoint: number; readonly answer: number; readonly where: string };
 type FlowRow = Scenario["expected"]["flows"][number];
 
 /** The two sides of a flow that have an answer. */
-function sidesOf([from, to, protocol, port, egress, ingress]: FlowRow): { flow: Flow; endpoint: number; answer: number; where: string }[] {
+function sidesOf([from, to, protocol, port, egress, ingress]: FlowRow): Side[] {
   const flow = (direction: Direction, peer: number): Flow => ({
     direction,
     identity: NumericIdentity(peer),
@@ -166,7 +166,7 @@ function checkFlows(scenario: Scenario, cluster: Cluster, recorder: Recorder, de
     const expected = wanted[answer];
     if (policy === undefined || expected === undefined) continue;
     const actual = answerOf(cluster, policy, flow);
-    const excused = deviation === "icmp-type-0" && !isIcmp(flow) ? undefined : deviation;
+    const excused = excuseOf(deviation, flow);
     const reason = excused ?? (isEqualDeny(policy, flow) ? "which of two equal denies is named" : undefined);
     for (const aspect of aspects) {
       const allowed = attribution.has(aspect) ? reason : excused;
@@ -175,11 +175,36 @@ function checkFlows(scenario: Scenario, cluster: Cluster, recorder: Recorder, de
   }
 }
 
+/** Why a scenario's answers may differ, where that was decided. */
+function deviationOf(scenario: Scenario): string | undefined {
+  return scenario.quirks?.find((one) => decided.has(one)) ?? (usesExtension(scenario) ? "extension" : undefined);
+}
+
+/** Why the answer for one flow of a scenario may differ. */
+function excuseOf(deviation: string | undefined, flow: Flow): string | undefined {
+  return deviation === "icmp-type-0" && !isIcmp(flow) ? undefined : deviation;
+}
+
+/** Gives a scenario's cluster and everything that has an answer, for an engine that is asked in another way. */
+export function* questionsOf(scenario: Scenario, cluster: Cluster): Generator<Question> {
+  const deviation = deviationOf(scenario);
+  for (const side of scenario.expected.flows.flatMap(sidesOf)) {
+    const policy = cluster.policies.get(side.endpoint);
+    const expected = scenario.expected.verdicts[side.answer];
+    if (policy !== undefined && expected !== undefined) yield { ...side, policy, expected, excuse: excuseOf(deviation, side.flow) };
+  }
+}
+
+/** One side of a flow with the reference's answer. */
+export type Question = Side & { readonly policy: EndpointPolicy; readonly expected: DataVerdict; readonly excuse: string | undefined };
+
 /** Runs one scenario and records every difference. */
 export function runScenario(scenario: Scenario, recorder: Recorder): void {
   recorder.startCase();
-  const deviation = scenario.quirks?.find((one) => decided.has(one)) ?? (usesExtension(scenario) ? "extension" : undefined);
-  const cluster = build(scenario, recorder, deviation);
+  const deviation = deviationOf(scenario);
+  const cluster = buildCluster(scenario, (i, accepted) => {
+    recorder.compare(scenario.id, "accepted", `policy ${i}`, scenario.expected.policies[i]?.accepted, accepted, deviation);
+  });
   checkEnforcement(scenario, cluster, recorder, deviation);
   checkFlows(scenario, cluster, recorder, deviation);
 }
