@@ -30,7 +30,7 @@ function peerReasons(peers: readonly PeerSelector[], { labels, prefix }: Peer): 
 function reasonsOf(peer: PeerSelector, labels: LabelSet, prefix: Prefix | undefined): string[] {
   if (peer.fqdn) return [`the address is not one of ${peer.fqdn.matchName ?? peer.fqdn.matchPattern}`];
   if (peer.within !== undefined) {
-    if (prefix === undefined) return [`needs an address in ${peer.within}; CIDR rules never match pods or nodes`];
+    if (prefix === undefined) return [noBlock(peer.within, labels)];
     if (!prefixContains(peer.within, prefix)) return [`needs an address in ${peer.within}, has ${prefix}`];
   }
   const excepted = prefix === undefined ? undefined : peer.except.find((one) => prefixContains(one, prefix));
@@ -42,6 +42,11 @@ function reasonsOf(peer: PeerSelector, labels: LabelSet, prefix: Prefix | undefi
   if (outside !== undefined && wantsPod) return [`needs a pod, is ${outside}`];
   const reasons = unmet(selectorOf(peer.requirements), labels);
   return reasons.length > 0 ? reasons : ["the peer is outside what the rule selects"];
+}
+
+function noBlock(within: Prefix, labels: LabelSet): string {
+  const outside = labels.texts.some((text) => text.startsWith("reserved:world"));
+  return `needs an address in ${within}; ${outside ? "this one is in no block that a rule names" : "CIDR rules never match pods or nodes"}`;
 }
 
 function portReasons(ports: readonly PortRule[] | null, flow: Flow, namedPorts: readonly NamedPort[]): string[] {

@@ -1,4 +1,5 @@
 import { Command, Option } from "commander";
+import { errorMessage } from "#runtime/errors.ts";
 import type { Layout } from "./endpoint.ts";
 
 interface GlobalFlags {
@@ -33,6 +34,16 @@ async function show(result: Promise<string | { readonly text: string; readonly o
   const shown = await result;
   process.stdout.write(typeof shown === "string" ? shown : shown.text);
   if (typeof shown !== "string" && !shown.ok) process.exitCode = 1;
+}
+
+/** As `show`, for commands whose exit status 1 is an answer: what goes wrong is 2. */
+async function showOr2(result: Promise<{ readonly text: string; readonly ok: boolean }>): Promise<void> {
+  try {
+    await show(result);
+  } catch (thrown) {
+    process.stderr.write(`cilium: ${errorMessage(thrown)}\n`);
+    process.exitCode = 2;
+  }
 }
 
 /** The node commands, which both programs have. */
@@ -148,6 +159,31 @@ function addPolicyCommands(program: Command, global: () => GlobalFlags, output: 
       const { text, valid } = await policyValidate(files, output(flags).output);
       process.stdout.write(text);
       if (!valid) process.exitCode = 1;
+    });
+  withWorldFlags(policy.command("explain"))
+    .description(
+      "may one talk to the other? Both ends' verdicts, the rules that decide, what came nearest, and a patch that turns it around",
+    )
+    .requiredOption("--from <who>", "namespace/pod, namespace/workload, key=value, address, DNS name or entity")
+    .requiredOption("--to <who>", "as --from, or svc/namespace/service")
+    .requiredOption("--port <port>", "80, 53/udp, a port's name, 8/icmp")
+    .option("--method <method>", "judge an HTTP request with this method")
+    .option("--path <path>", "… with this path")
+    .option("--host <host>", "… for this host")
+    .option("--header <header...>", "… with this header, name: value")
+    .option("--no-patch", "look for no patch")
+    .addHelpText("after", "\nExit status: 0 allowed, 1 denied, 2 no answer.")
+    .action(async (flags: Flags) => {
+      const { policyExplain } = await import("./policy-explain.ts");
+      const text = (name: string) => (typeof flags[name] === "string" ? flags[name] : undefined);
+      const ends = { from: text("from") ?? "", to: text("to") ?? "", port: text("port") ?? "" };
+      const http = {
+        method: text("method"),
+        path: text("path"),
+        host: text("host"),
+        headers: Array.isArray(flags.header) ? flags.header : [],
+      };
+      await showOr2(policyExplain({ ...global(), ...output(flags), ...worldFlags(flags), ...ends, ...http, patch: flags.patch !== false }));
     });
   withWorldFlags(policy.command("lint [path...]"))
     .description("what is legal in policies but probably not meant: those in files (as --policies), or the cluster's")

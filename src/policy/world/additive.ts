@@ -1,0 +1,143 @@
+import { RE2JS } from "re2js";
+import { reservedName } from "#identity/reserved.ts";
+import { labelKey } from "#labels/label.ts";
+import type { LabelSet } from "#labels/label-set.ts";
+import type { Direction } from "#types/direction.ts";
+import { hostPrefix } from "#types/prefix.ts";
+import { formatProtocol, hasPorts, protocolNumber } from "#types/proto.ts";
+import { type Connection, endsOf } from "./connection.ts";
+import { identitySeenBy, type Party } from "./party.ts";
+import type { World, WorldEndpoint } from "./world.ts";
+
+/** A policy of its own for one connection: it allows (or denies) that and changes nothing else. Undefined where no policy can stand for an end. */
+export function policyFor(world: World, connection: Connection, direction: Direction, verb: "allow" | "deny"): object | undefined {
+  const { own, peer } = endsOf(connection, direction);
+  const subject = subjectFields(world, own);
+  const peers = peerFields(world, own, peer, direction);
+  // Denies know no names: the field would be dropped, and the rule would deny everybody.
+  if (verb === "deny" && peer.kind === "outside" && peer.name !== undefined) return undefined;
+  if (subject === undefined || peers === undefined) return undefined;
+  const entry = { ...peers, ...portFields(connection, verb) };
+  const { namespace, selector } = subject;
+  const section = verb === "deny" ? `${direction}Deny` : direction;
+  const entries = verb === "allow" && needsDnsRule(world, own, peer, direction) ? [entry, dnsRule] : [entry];
+  const kind = namespace === "" ? "CiliumClusterwideNetworkPolicy" : "CiliumNetworkPolicy";
+  const [left, right] = direction === "ingress" ? [peer, own] : [own, peer];
+  const name = freeName(world, kind, namespace, `${verb}-${nameOf(left)}-to-${nameOf(right)}`);
+  return {
+    apiVersion: "cilium.io/v2",
+    kind,
+    metadata: { name, ...(namespace === "" ? {} : { namespace }) },
+    // A deny must deny just this: without the switch it would also put the pods in default deny.
+    spec: { ...selector, ...(verb === "deny" ? { enableDefaultDeny: { ingress: false, egress: false } } : {}), [section]: entries },
+  };
+}
+
+function subjectFields(world: World, own: Party): { readonly namespace: string; readonly selector: object } | undefined {
+  if (own.kind === "outside") return undefined;
+  if (own.kind === "node") {
+    const name = own.node?.labels.get("k8s", "kubernetes.io/hostname")?.value;
+    return { namespace: "", selector: { nodeSelector: name === undefined ? {} : { matchLabels: { "kubernetes.io/hostname": name } } } };
+  }
+  const namespace = own.subject.labels.get("k8s", labelKey.namespace)?.value ?? "default";
+  return { namespace, selector: { endpointSelector: { matchLabels: ownLabels(world, own) } } };
+}
+
+function peerFields(world: World, own: Party, peer: Party, direction: Direction): object | undefined {
+  const way = direction === "ingress" ? "from" : "to";
+  if (peer.kind === "pod") {
+    const namespace = peer.subject.labels.get("k8s", labelKey.namespace)?.value ?? "";
+    const ours = own.kind === "pod" && own.subject.labels.get("k8s", labelKey.namespace)?.value === namespace;
+    const matchLabels = { ...(ours ? {} : { [`k8s:${labelKey.namespace}`]: namespace }), ...ownLabels(world, peer) };
+    return { [`${way}Endpoints`]: [{ matchLabels }] };
+  }
+  if (peer.kind === "outside" && peer.name !== undefined)
+    return direction === "egress" ? { toFQDNs: [{ matchName: peer.name }] } : undefined;
+  const prefix = peer.kind === "outside" ? (peer.prefix ?? (peer.address && hostPrefix(peer.address))) : undefined;
+  if (prefix !== undefined) return { [`${way}CIDR`]: [prefix] };
+  const entity = reservedName(identitySeenBy(peer, own));
+  return entity === undefined ? undefined : { [`${way}Entities`]: [entity] };
+}
+
+/** Selectors of names learn addresses from DNS answers: a pod whose answers nobody sees needs the rule for them too. */
+function needsDnsRule(world: World, own: Party, peer: Party, direction: Direction): boolean {
+  if (direction !== "egress" || own.kind !== "pod" || peer.kind !== "outside" || peer.name === undefined) return false;
+  const rules = world.repo.select(own.subject.labels, own.subject.identity);
+  return !rules.some((rule) => rule.direction === "egress" && rule.ports?.some((one) => (one.l7?.dns.length ?? 0) > 0) === true);
+}
+
+const dnsRule = {
+  toEndpoints: [{ matchLabels: { [`k8s:${labelKey.namespace}`]: "kube-system", "k8s:k8s-app": "kube-dns" } }],
+  toPorts: [
+    {
+      ports: [
+        { port: "53", protocol: "UDP" },
+        { port: "53", protocol: "TCP" },
+      ],
+      rules: { dns: [{ matchPattern: "*" }] },
+    },
+  ],
+};
+
+function portFields({ from, to, protocol, port, http }: Connection, verb: "allow" | "deny"): object {
+  if (protocol === protocolNumber.ICMP || protocol === protocolNumber.ICMPv6) {
+    return { icmps: [{ fields: [{ family: protocol === protocolNumber.ICMP ? "IPv4" : "IPv6", type: port }] }] };
+  }
+  if (!hasPorts(protocol)) return {};
+  const ports = [{ port: String(port), protocol: formatProtocol(protocol) }];
+  // Denies look at ports alone.
+  if (http === undefined || verb === "deny" || (from.kind !== "pod" && to.kind !== "pod")) return { toPorts: [{ ports }] };
+  return { toPorts: [{ ports, rules: { http: [{ method: http.method, path: RE2JS.quote(http.path) }] } }] };
+}
+
+const preferred = [
+  "app",
+  "app.kubernetes.io/name",
+  "k8s-app",
+  "app.kubernetes.io/instance",
+  "app.kubernetes.io/component",
+  "name",
+  "component",
+];
+
+/** The labels that pick out a pod's workload in its namespace: one where one is enough, else all that are its own. */
+export function ownLabels(world: World, party: Party & { readonly kind: "pod" }): Record<string, string> {
+  const { labels } = party.subject;
+  const namespace = labels.get("k8s", labelKey.namespace)?.value;
+  const all = userLabels(labels);
+  const workloads = new Set(party.pods.map(workloadKey));
+  const neighbours = world.endpoints.filter((one) => one.namespace === namespace);
+  const picks = (chosen: readonly (readonly [string, string])[]) =>
+    neighbours.every(
+      (one) => workloads.has(workloadKey(one)) || chosen.some(([key, value]) => one.identityLabels.get("k8s", key)?.value !== value),
+    );
+  const rank = (key: string) => (preferred.includes(key) ? preferred.indexOf(key) : preferred.length);
+  const sorted = all.toSorted(([a], [b]) => rank(a) - rank(b));
+  for (const one of sorted) if (picks([one])) return Object.fromEntries([one]);
+  return Object.fromEntries(sorted);
+}
+
+const workloadKey = ({ workload }: WorldEndpoint) => `${workload.kind}/${workload.name}`;
+
+function userLabels(labels: LabelSet): (readonly [string, string])[] {
+  return labels.labels
+    .filter(({ source, key }) => source === "k8s" && !key.startsWith("io.cilium.") && !key.startsWith("io.kubernetes."))
+    .map(({ key, value }) => [key, value] as const);
+}
+
+function nameOf(party: Party): string {
+  const clean = ((party.kind === "pod" ? party.pods[0]?.workload.name : undefined) ?? party.title)
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, "-")
+    .replace(/^-+|-+$/g, "")
+    .slice(0, 40)
+    .replace(/-+$/, "");
+  return clean || "peer";
+}
+
+function freeName(world: World, kind: string, namespace: string, wanted: string): string {
+  for (let number = 1; ; number++) {
+    const name = number === 1 ? wanted : `${wanted}-${number}`;
+    if (world.policy(`${kind}/${namespace}/${name}`) === undefined) return name;
+  }
+}

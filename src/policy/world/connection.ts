@@ -1,0 +1,104 @@
+import type { Direction } from "#types/direction.ts";
+import { hasPorts, parseProtocol, protocolNumber } from "#types/proto.ts";
+import { type Explanation, explain } from "../explain.ts";
+import type { HttpRequest } from "../http.ts";
+import type { EndpointPolicy } from "../resolve.ts";
+import { familyOf, identitySeenBy, namedPortOf, type Party, subjectOf } from "./party.ts";
+import type { WorldService } from "./services.ts";
+import type { World } from "./world.ts";
+
+/** What is asked about: one end, the other, and what is sent. The port is the one that the receiver listens on; for ICMP the type. */
+export type Connection = {
+  readonly from: Party;
+  readonly to: Party;
+  readonly protocol: number;
+  readonly port: number;
+  readonly http?: HttpRequest | undefined;
+};
+
+/** What one end's policies say. */
+export type Side = {
+  readonly direction: Direction;
+  readonly policy: EndpointPolicy;
+  readonly explanation: Explanation;
+  readonly allowed: boolean;
+};
+
+/** What both ends say; an end is undefined where no policy of ours applies. */
+export type Judgement = { readonly egress: Side | undefined; readonly ingress: Side | undefined; readonly allowed: boolean };
+
+/** Judges a connection at both of its ends, as the datapath and the proxy do: both must allow it. */
+export function judge(world: World, connection: Connection): Judgement {
+  const egress = sideOf(world, connection, "egress");
+  const ingress = sideOf(world, connection, "ingress");
+  return { egress, ingress, allowed: egress?.allowed !== false && ingress?.allowed !== false };
+}
+
+/** The end that a direction is judged at, and the one it looks at. */
+export function endsOf({ from, to }: Connection, direction: Direction): { readonly own: Party; readonly peer: Party } {
+  return direction === "egress" ? { own: from, peer: to } : { own: to, peer: from };
+}
+
+function sideOf(world: World, connection: Connection, direction: Direction): Side | undefined {
+  const { own, peer } = endsOf(connection, direction);
+  const subject = subjectOf(world, own);
+  if (subject === undefined) return undefined;
+  const policy = world.policyOf(subject);
+  const { protocol, port, http } = connection;
+  const flow = { direction, identity: identitySeenBy(peer, own), protocol, port };
+  const explanation = explain(world.repo, world.cache, policy, { ...flow, http });
+  const { verdict } = explanation.verdict;
+  const allowed = verdict === "allowed" || (verdict === "redirected" && explanation.http?.allowed !== false);
+  return { direction, policy, explanation, allowed };
+}
+
+/** A port as people write it: `80`, `80/udp`, `http`, `8/icmp`, `icmp`. */
+export type PortQuestion = { readonly protocol: number | undefined; readonly port: number; readonly name: string };
+
+/** Reads `--port`; undefined when it is none. ICMP without a type is an echo request. */
+export function parsePort(text: string): PortQuestion | undefined {
+  const [head = "", tail] = text.split("/");
+  const protocol = parseProtocol(tail ?? head);
+  if (tail !== undefined && protocol === undefined) return undefined;
+  if (tail === undefined && protocol !== undefined) return { protocol, port: echoType(protocol), name: "" };
+  if (/^\d{1,5}$/.test(head) && Number(head) <= 0xffff) return { protocol, port: Number(head), name: "" };
+  return /^[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?$/.test(head) && head.length <= 63 ? { protocol, port: 0, name: head } : undefined;
+}
+
+function echoType(protocol: number): number {
+  if (protocol === protocolNumber.ICMP) return 8;
+  return protocol === protocolNumber.ICMPv6 ? 128 : 0;
+}
+
+/** Where a connection to a port of a party, or of a service before it, ends: the receiver's own port, or why there is none. */
+export type Target = { readonly protocol: number; readonly port: number; readonly note?: string } | { readonly problem: string };
+
+/** Policies look at the port after service translation: the target port. */
+export function targetOf(asked: PortQuestion, to: Party, service: WorldService | undefined): Target {
+  const protocol = asked.protocol ?? protocolNumber.TCP;
+  if (service !== undefined && hasPorts(protocol)) return servicePort(asked, to, service);
+  if (asked.name === "") return { protocol: icmpFor(protocol, to), port: asked.port };
+  const named = namedPortOf(to, asked.name, asked.protocol);
+  return named ?? { problem: `${to.title} has no port named "${asked.name}"` };
+}
+
+function icmpFor(protocol: number, to: Party): number {
+  return protocol === protocolNumber.ICMP && familyOf(to) === 6 ? protocolNumber.ICMPv6 : protocol;
+}
+
+function servicePort(asked: PortQuestion, to: Party, service: WorldService): Target {
+  const title = `service ${service.namespace}/${service.name}`;
+  const protocol = asked.protocol ?? protocolNumber.TCP;
+  const ports = service.ports.filter((one) => one.protocol === protocol);
+  const found = ports.find((one) => (asked.name === "" ? one.port === asked.port : one.name === asked.name));
+  if (found === undefined) {
+    const behind = ports.find(({ target }) => target === asked.port);
+    const hint = behind === undefined ? "" : `; ${asked.port} is the target port of its port ${behind.port}`;
+    return {
+      problem: `${title} has no port ${asked.name || asked.port}, it has ${ports.map(({ port }) => port).join(", ") || "none"}${hint}`,
+    };
+  }
+  const target = typeof found.target === "number" ? found.target : namedPortOf(to, found.target, protocol)?.port;
+  if (target === undefined) return { problem: `${title}: ${to.title} has no port named "${found.target}"` };
+  return { protocol, port: target, note: `${title} port ${found.port} leads to port ${target} of ${to.title}; policies see that one` };
+}

@@ -1,0 +1,225 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { type Connection, judge, parsePort, targetOf } from "./connection.ts";
+import { findParty } from "./find.ts";
+import { memorySource } from "./objects.ts";
+import type { Party } from "./party.ts";
+import { remedyFor } from "./remedy.ts";
+import { createWorld, type World } from "./world.ts";
+
+const deployment = (name: string, namespace: string, labels: object, port = 8080) => ({
+  kind: "Deployment",
+  metadata: { name, namespace },
+  spec: { template: { metadata: { labels }, spec: { containers: [{ ports: [{ name: "http", containerPort: port }] }] } } },
+});
+const cnp = (name: string, spec: object) => ({
+  apiVersion: "cilium.io/v2",
+  kind: "CiliumNetworkPolicy",
+  metadata: { name, namespace: "shop" },
+  spec,
+});
+const cluster = [
+  deployment("web", "shop", { app: "web" }),
+  deployment("api", "shop", { app: "api", tier: "back" }),
+  deployment("db", "data", { app: "db" }, 5432),
+  {
+    kind: "Service",
+    metadata: { name: "api", namespace: "shop" },
+    spec: { clusterIP: "10.96.0.9", selector: { app: "api" }, ports: [{ port: 80, targetPort: "http" }] },
+  },
+  {
+    kind: "Node",
+    metadata: { name: "n1", labels: { "kubernetes.io/hostname": "n1" } },
+    status: { addresses: [{ address: "192.168.0.1" }] },
+  },
+];
+const api = { endpointSelector: { matchLabels: { app: "api" } } };
+const fromWeb = [{ matchLabels: { app: "web" } }];
+const on = (port: string, rules?: object) => [{ ports: [{ port, protocol: "TCP" }], ...(rules === undefined ? {} : { rules }) }];
+
+const worldOf = (...policies: object[]) =>
+  createWorld([...cluster, ...policies].map((object) => ({ object, source: memorySource("test") })));
+
+function party(world: World, text: string): Party {
+  const found = findParty(world, text);
+  assert.ok("parties" in found, "problem" in found ? found.problem : "");
+  const [first] = found.parties;
+  assert.ok(first);
+  return first;
+}
+
+function connection(world: World, from: string, to: string, port: string, http?: { method: string; path: string }): Connection {
+  const question = parsePort(port);
+  const found = findParty(world, to);
+  assert.ok(question && "parties" in found);
+  const target = targetOf(question, party(world, to), found.service);
+  assert.ok("port" in target, JSON.stringify(target));
+  const request = http && { ...http, host: "api", headers: [] };
+  return { from: party(world, from), to: party(world, to), protocol: target.protocol, port: target.port, http: request };
+}
+
+describe("findParty", () => {
+  const world = worldOf(cnp("p", { ...api, egress: [{ toFQDNs: [{ matchPattern: "*.example.com" }] }, { toCIDR: ["10.1.0.0/16"] }] }));
+
+  it("takes pods, workloads, services, labels, addresses, names and entities", () => {
+    const titles = [
+      "shop/web",
+      "web",
+      "svc/shop/api",
+      "api.shop",
+      "api.shop.svc.cluster.local",
+      "10.96.0.9",
+      "shop/app=api",
+      "app=db",
+      "node/n1",
+      "192.168.0.1",
+    ];
+    assert.deepEqual(
+      titles.map((text) => party(world, text).title),
+      ["shop/web", "shop/web", "shop/api", "shop/api", "shop/api", "shop/api", "shop/api", "data/db", "node n1", "node n1"],
+    );
+    assert.equal(party(world, "10.1.2.3").kind, "outside");
+    assert.equal(party(world, "deploy/shop/web").title, "shop/web");
+    assert.equal(party(world, "shop/app.kubernetes.io/name=x").title, "shop/[app.kubernetes.io/name=x]");
+  });
+
+  it("says who is near when it finds nobody", () => {
+    const problem = (text: string) => {
+      const found = findParty(world, text);
+      return "problem" in found ? found.problem : "found";
+    };
+    assert.match(problem("shop/wbe"), /did you mean "web"/);
+    assert.match(problem("svc/shop/apy"), /did you mean "api"/);
+    assert.match(problem("shpo/web"), /namespace "shpo"; did you mean "shop"/);
+    assert.match(problem("node/n2"), /did you mean "n1"/);
+    for (const odd of ["", "/", "a/b/c/d", "=", "*", "::::", "1.2.3.4/99"]) assert.doesNotThrow(() => findParty(world, odd));
+  });
+});
+
+/** What is asked, how it is decided, and what the patch must look like. */
+const cases: readonly {
+  name: string;
+  policies: object[];
+  ask: readonly [from: string, to: string, port: string, http?: { method: string; path: string }];
+  allowed: boolean;
+  patch: RegExp;
+}[] = [
+  {
+    name: "default deny",
+    policies: [cnp("p", { ...api, ingress: [{}] })],
+    ask: ["web", "svc/shop/api", "80"],
+    allowed: false,
+    patch: /"fromEndpoints".*"app":"web".*"8080"/,
+  },
+  {
+    name: "default deny at both ends",
+    policies: [cnp("p", { endpointSelector: {}, ingress: [{}], egress: [{}] })],
+    ask: ["web", "api", "9"],
+    allowed: false,
+    patch: /"egress".*"ingress"/,
+  },
+  {
+    name: "another namespace",
+    policies: [cnp("p", { ...api, ingress: [{}] })],
+    ask: ["db", "api", "9"],
+    allowed: false,
+    patch: /"k8s:io.kubernetes.pod.namespace":"data"/,
+  },
+  {
+    name: "a deny on labels",
+    policies: [cnp("p", { ...api, ingressDeny: [{ fromEndpoints: [{}] }] })],
+    ask: ["web", "api", "9"],
+    allowed: false,
+    patch: /"NotIn","values":\["web"\]/,
+  },
+  {
+    name: "a deny on an entity",
+    policies: [cnp("p", { ...api, egressDeny: [{ toEntities: ["world"] }], egress: [{}] })],
+    ask: ["api", "1.1.1.1", "9"],
+    allowed: false,
+    patch: /"toCIDR":\["1.1.1.1\/32"\]/,
+  },
+  {
+    name: "a deny on a block",
+    policies: [cnp("p", { ...api, egressDeny: [{ toCIDR: ["10.0.0.0/8"] }], egress: [{ toEntities: ["all"] }] })],
+    ask: ["api", "10.2.3.4", "9"],
+    allowed: false,
+    patch: /"except":\["10.2.3.4\/32"\]/,
+  },
+  {
+    name: "a refused request",
+    policies: [cnp("p", { ...api, ingress: [{ fromEndpoints: fromWeb, toPorts: on("8080", { http: [{ method: "GET" }] }) }] })],
+    ask: ["web", "svc/shop/api", "80", { method: "POST", path: "/a.b" }],
+    allowed: false,
+    patch: /"method":"POST","path":"\/a\\\\.b"/,
+  },
+  {
+    name: "a name",
+    policies: [cnp("p", { ...api, egress: [{}] })],
+    ask: ["api", "a.example.com", "443"],
+    allowed: false,
+    patch: /"matchName":"a.example.com".*"dns"/,
+  },
+  {
+    name: "ICMP",
+    policies: [cnp("p", { ...api, ingress: [{}] })],
+    ask: ["web", "api", "icmp"],
+    allowed: false,
+    patch: /"icmps".*"type":8/,
+  },
+  {
+    name: "a node",
+    policies: [cnp("p", { ...api, ingress: [{}] })],
+    ask: ["192.168.0.1", "api", "9"],
+    allowed: false,
+    patch: /"remote-node"/,
+  },
+  { name: "no policy", policies: [], ask: ["web", "api", "http"], allowed: true, patch: /"ingressDeny"/ },
+  { name: "an allow towards the world", policies: [], ask: ["web", "1.1.1.1", "9"], allowed: true, patch: /"egressDeny".*1.1.1.1\/32/ },
+];
+
+describe("remedyFor", () => {
+  for (const { name, policies, ask, allowed, patch } of cases) {
+    it(`turns the verdict around: ${name}`, () => {
+      const world = worldOf(...policies);
+      const asked = connection(world, ...ask);
+      assert.equal(judge(world, asked).allowed, allowed);
+      const remedy = remedyFor(world, asked);
+      assert.match(JSON.stringify(remedy?.objects), patch);
+      const after = worldOf(...policies, ...(remedy?.objects ?? []));
+      assert.equal(judge(after, connection(after, ...ask)).allowed, !allowed);
+    });
+  }
+
+  it("leaves everybody else as they were", () => {
+    const policies = [cnp("p", { endpointSelector: {}, ingress: [{}] })];
+    const world = worldOf(...policies);
+    const remedy = remedyFor(world, connection(world, "web", "api", "9"));
+    const after = worldOf(...policies, ...(remedy?.objects ?? []));
+    const denied = (from: string, to: string, port: string) =>
+      assert.equal(judge(after, connection(after, from, to, port)).allowed, false, `${from} to ${to} ${port}`);
+    denied("db", "api", "9");
+    denied("web", "api", "10");
+    denied("api", "web", "9");
+  });
+
+  it("has nothing to say where no policy of ours stands", () => {
+    const world = worldOf();
+    assert.equal(remedyFor(world, connection(world, "1.1.1.1", "8.8.8.8", "9")), undefined);
+  });
+});
+
+describe("targetOf", () => {
+  it("follows a service to its target port and names the service's ports otherwise", () => {
+    const world = worldOf();
+    const found = findParty(world, "svc/shop/api");
+    assert.ok("parties" in found && found.parties[0]);
+    const target = (port: string) =>
+      targetOf(parsePort(port) ?? { protocol: 6, port: 0, name: "" }, found.parties[0] as Party, found.service);
+    assert.deepEqual(
+      [target("80")].map((one) => ("port" in one ? one.port : one.problem)),
+      [8080],
+    );
+    assert.match(JSON.stringify(target("8081")), /has no port 8081, it has 80/);
+  });
+});

@@ -1,0 +1,93 @@
+import { hostPrefix, type Prefix, parsePrefix, prefixContains } from "#types/prefix.ts";
+import { listOf, objectOf, textOf } from "../fields.ts";
+import type { Fields } from "../reading.ts";
+import { formatRuleRef, policyKey, type RuleRef } from "../rule.ts";
+import { ownLabels } from "./additive.ts";
+import { type Connection, endsOf } from "./connection.ts";
+import { rulePath } from "./objects.ts";
+import { identitySeenBy, type Party } from "./party.ts";
+import type { World } from "./world.ts";
+
+/** A policy with a rule of it changed. */
+export type Edit = { readonly object: object; readonly summary: string };
+
+/** Ways to make a rule that denies leave a connection alone, the narrowest first. What each does still has to be tried. */
+export function* narrowed(world: World, connection: Connection, rule: RuleRef): Generator<Edit> {
+  const policy = world.policy(policyKey(rule));
+  if (policy === undefined) return;
+  const { own, peer } = endsOf(connection, rule.section.startsWith("ingress") ? "ingress" : "egress");
+  const object = withoutServerFields(policy.from.object);
+  const text = formatRuleRef(rule);
+  const entry = entryOf(object, rule);
+  for (const { fields, what } of exceptions(world, entry, own, peer, rule)) {
+    yield { object: withEntry(object, rule, fields), summary: `${text} leaves out ${what}` };
+  }
+  yield { object: withEntry(object, rule, undefined), summary: `${text} is taken out` };
+}
+
+function entryOf(object: Fields, rule: RuleRef): Fields {
+  return objectOf(listOf(specOf(object, rule)[rule.section])[rule.index]);
+}
+
+const inSpecs = (object: Fields, rule: RuleRef) => rulePath(object, rule).startsWith("specs");
+
+function specOf(object: Fields, rule: RuleRef): Fields {
+  return objectOf(inSpecs(object, rule) ? listOf(object.specs)[rule.spec] : object.spec);
+}
+
+/** The entry with an exception for the peer, where its kind of peers can have one. */
+function* exceptions(world: World, entry: Fields, own: Party, peer: Party, rule: RuleRef) {
+  const way = rule.section.startsWith("ingress") ? "from" : "to";
+  const endpoints = listOf(entry[`${way}Endpoints`]).map(objectOf);
+  if (endpoints.length > 0 && peer.kind === "pod") {
+    const [first] = Object.entries(ownLabels(world, peer));
+    if (first === undefined) return;
+    const [key, value] = first;
+    const except = { key, operator: "NotIn", values: [value] };
+    const fields = endpoints.map((one) => ({ ...one, matchExpressions: [...listOf(one.matchExpressions), except] }));
+    yield { fields: { ...entry, [`${way}Endpoints`]: fields }, what: `pods with ${key}=${value}` };
+  }
+  const block = peer.kind === "outside" ? (peer.prefix ?? (peer.address && hostPrefix(peer.address))) : undefined;
+  const stands = world.cache.prefix(identitySeenBy(peer, own));
+  if (block === undefined || stands === undefined) return;
+  const sets = [...listOf(entry[`${way}CIDR`]).map((cidr) => ({ cidr })), ...listOf(entry[`${way}CIDRSet`]).map(objectOf)];
+  if (sets.length === 0) return;
+  const { [`${way}CIDR`]: _, ...rest } = entry;
+  yield { fields: { ...rest, [`${way}CIDRSet`]: sets.map((one) => withException(one, block)) }, what: block };
+}
+
+function withException(set: Fields, block: Prefix): Fields {
+  const cidr = parsePrefix(textOf(set.cidr));
+  if (cidr === undefined || !prefixContains(cidr, block)) return set;
+  return { ...set, except: [...listOf(set.except), block] };
+}
+
+/** The object with the rule's entry replaced, or without it. A direction that was under default deny stays so. */
+function withEntry(object: Fields, rule: RuleRef, entry: Fields | undefined): Fields {
+  const spec = specOf(object, rule);
+  const list = listOf(spec[rule.section]).flatMap((one, i) => (i !== rule.index ? [one] : entry === undefined ? [] : [entry]));
+  const direction = rule.section.startsWith("ingress") ? "ingress" : "egress";
+  const opened = list.length === 0 && rule.section.endsWith("Deny") && listOf(spec[direction]).length === 0;
+  // In place, so that the author finds the sections in their order.
+  const fields = Object.entries(spec).flatMap(([key, value]): [string, unknown][] => {
+    if (key !== rule.section) return [[key, value]];
+    return list.length > 0 ? [[key, list]] : [];
+  });
+  const next = { ...Object.fromEntries(fields), ...(opened ? { [direction]: [{}] } : {}) };
+  if (!inSpecs(object, rule)) return { ...object, spec: next };
+  return { ...object, specs: listOf(object.specs).map((one, i) => (i === rule.spec ? next : one)) };
+}
+
+/** The object as its author would write it: without what the API server adds. */
+function withoutServerFields(object: unknown): Fields {
+  const { apiVersion, kind, metadata, status: _, ...rest } = objectOf(object);
+  const { name, namespace, labels, annotations } = objectOf(metadata);
+  const { "kubectl.kubernetes.io/last-applied-configuration": _applied, ...own } = objectOf(annotations);
+  const kept = {
+    name,
+    ...(namespace === undefined ? {} : { namespace }),
+    ...(labels === undefined ? {} : { labels }),
+    ...(Object.keys(own).length > 0 ? { annotations: own } : {}),
+  };
+  return { apiVersion, kind, metadata: kept, ...rest };
+}

@@ -1,0 +1,93 @@
+import { type Direction, directions } from "#types/direction.ts";
+import { ruleKey } from "../rule.ts";
+import { policyFor } from "./additive.ts";
+import { type Connection, judge, type Side } from "./connection.ts";
+import { narrowed } from "./narrow.ts";
+import { memorySource } from "./objects.ts";
+import { findSame } from "./party.ts";
+import { createWorld, type World } from "./world.ts";
+
+/** Policies which, applied, turn a verdict around; tried in memory before anybody sees them. */
+export type Remedy = {
+  readonly verb: "allow" | "deny";
+  /** Policies to apply: new ones, and present ones as they would have to be. */
+  readonly objects: readonly object[];
+  /** What each does, a line each. */
+  readonly summary: readonly string[];
+};
+
+/** Both ends may need a rule taken out of the way and then one that allows. */
+const STEPS = 6;
+
+/** What would allow a denied connection, or deny an allowed one; undefined when nothing that is tried does. */
+export function remedyFor(world: World, connection: Connection): Remedy | undefined {
+  return judge(world, connection).allowed ? denial(world, connection) : permission(world, connection);
+}
+
+function permission(world: World, connection: Connection): Remedy | undefined {
+  let [present, asked] = [world, connection];
+  const objects = new Map<string, object>();
+  const summary: string[] = [];
+  for (let step = 0; step < STEPS; step++) {
+    const sides = judge(present, asked);
+    if (sides.allowed) return { verb: "allow", objects: [...objects.values()], summary };
+    const next = nextStep(present, asked, sides.egress?.allowed === false ? sides.egress : sides.ingress);
+    if (next === undefined) return undefined;
+    [present, asked] = [next.world, next.connection];
+    objects.set(titleOf(next.object), next.object);
+    summary.push(next.summary);
+  }
+  return undefined;
+}
+
+type Step = { readonly world: World; readonly connection: Connection; readonly object: object; readonly summary: string };
+
+/** The first change that gets a denied end further: past the rule that denies it, or out of default deny. */
+function nextStep(world: World, connection: Connection, side: Side | undefined): Step | undefined {
+  if (side === undefined || side.explanation.verdict.verdict === "error") return undefined;
+  const { direction, explanation } = side;
+  const [deny] = explanation.verdict.verdict === "denied" ? explanation.decidedBy : [];
+  if (deny === undefined) {
+    const object = policyFor(world, connection, direction, "allow");
+    if (object === undefined) return undefined;
+    const after = withObject(world, connection, object);
+    return after && sideAfter(after, direction)?.allowed === true ? { ...after, object, summary: `new: ${titleOf(object)}` } : undefined;
+  }
+  for (const { object, summary } of narrowed(world, connection, deny)) {
+    const after = withObject(world, connection, object);
+    if (after === undefined) continue;
+    const decided = sideAfter(after, direction)?.explanation.decidedBy ?? [];
+    if (!decided.some((one) => ruleKey(one) === ruleKey(deny))) return { ...after, object, summary: `changed: ${summary}` };
+  }
+  return undefined;
+}
+
+function denial(world: World, connection: Connection): Remedy | undefined {
+  // The receiver's end first: a deny there holds whoever sends.
+  for (const direction of directions) {
+    const object = policyFor(world, connection, direction, "deny");
+    const after = object && withObject(world, connection, object);
+    if (after && sideAfter(after, direction)?.allowed === false)
+      return { verb: "deny", objects: [object], summary: [`new: ${titleOf(object)}`] };
+  }
+  return undefined;
+}
+
+type After = { readonly world: World; readonly connection: Connection };
+
+/** The world with a policy added or replaced, and the connection's ends as they are in it; undefined when the engine refuses the policy. */
+function withObject(world: World, connection: Connection, object: object): After | undefined {
+  const next = createWorld([...world.objects, { object, source: memorySource("proposed") }], world.settings);
+  const issues = next.policies.find(({ from }) => from.object === object)?.parsed.issues;
+  if (issues === undefined || issues.length > 0) return undefined;
+  return { world: next, connection: { ...connection, from: findSame(next, connection.from), to: findSame(next, connection.to) } };
+}
+
+function sideAfter({ world, connection }: After, direction: Direction): Side | undefined {
+  return judge(world, connection)[direction];
+}
+
+function titleOf(object: object): string {
+  const { kind, metadata } = object as { kind?: string; metadata?: { name?: string; namespace?: string } };
+  return `${kind} ${metadata?.namespace === undefined ? "" : `${metadata.namespace}/`}${metadata?.name}`;
+}
