@@ -13,6 +13,7 @@
 #include "lib/metrics.h"
 #include "lib/nat_maps.h"
 #include "lib/policy_maps.h"
+#include "lib/usage_maps.h"
 
 struct event type_event;
 struct sock_event type_sock_event;
@@ -27,6 +28,8 @@ enum monitor_aggregation type_monitor_aggregation;
 enum endpoint_flags type_endpoint_flags;
 enum ipcache_flags type_ipcache_flags;
 enum policy_entry_flags type_policy_entry_flags;
+enum policy_audit type_policy_audit;
+enum usage_outcome type_usage_outcome;
 enum ct_key_flags type_ct_key_flags;
 enum ct_entry_flags type_ct_entry_flags;
 enum event_type type_event_type;

@@ -28,26 +28,33 @@ enum ct_entry_flags {
 	CT_F_TX_CLOSING = 4,  /* FIN from the side that began */
 	CT_F_RX_CLOSING = 8,  /* FIN from the other side */
 	CT_F_RESET = 16,
-	CT_F_AUDIT = 32,       /* passes only because of audit mode */
-	CT_F_ORIGIN_HOST = 64, /* the node itself began, whatever address it used */
+	CT_F_AUDIT_EGRESS = 32, /* the egress policy lets it pass only because of audit mode */
+	CT_F_ORIGIN_HOST = 64,  /* the node itself began, whatever address it used */
+	CT_F_AUDIT_INGRESS = 128,
+	CT_F_UNCOUNTED = 256, /* the second half of a connection whose first half is counted: not to be added to its rules again */
 };
+
+#define CT_F_AUDIT (CT_F_AUDIT_EGRESS | CT_F_AUDIT_INGRESS)
 
 /* How one endpoint's policy judged the connection; lxc_id 0: no endpoint of this node at that end. */
 struct ct_side {
 	__u32 generation; /* policy_config.generation of that endpoint at that time */
 	__u32 remote_id;  /* identity of the peer at that time */
-	__u32 cookie;
+	__u32 cookie;       /* rules that let it pass; 0: none */
+	__u32 audit_cookie; /* rules that would have denied it; 0: none */
 	__u16 lxc_id;
 	__be16 proxy_port; /* nonzero: goes to the proxy */
 };
 
-_Static_assert(sizeof(struct ct_side) == 16, "ct_side is part of a map value");
+_Static_assert(sizeof(struct ct_side) == 20, "ct_side is part of a map value");
 
 struct ct_entry {
 	__u64 tx_packets; /* from the side that began */
 	__u64 tx_bytes;
 	__u64 rx_packets; /* from the other */
 	__u64 rx_bytes;
+	__u64 counted_packets; /* of both, those that are already in cilium_policy_usage */
+	__u64 counted_bytes;
 	__u32 lifetime; /* seconds of the monotonic clock: forgotten after this */
 	__u32 created;  /* seconds of the monotonic clock */
 	__u32 tx_reported;
@@ -61,7 +68,7 @@ struct ct_entry {
 	__u8 pad[2];
 };
 
-_Static_assert(sizeof(struct ct_entry) == 88, "ct_entry is a map value");
+_Static_assert(sizeof(struct ct_entry) == 112, "ct_entry is a map value");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

@@ -24,8 +24,6 @@ static __always_inline __u8 event_flags_of(const struct packet *packet, const st
 		flags |= EVENT_F_REPLY_KNOWN;
 	if (flow->ct_reason == CT_REPLY)
 		flags |= EVENT_F_IS_REPLY;
-	if (flow->audit)
-		flags |= EVENT_F_AUDIT;
 	return flags;
 }
 
@@ -96,6 +94,7 @@ static __always_inline void event_trace(struct __sk_buff *ctx, const struct pack
 	struct record record = {
 		.type = EVENT_TRACE,
 		.subtype = point,
+		.flags = flow->audit ? EVENT_F_AUDIT : 0,
 		.verdict = bpf_ntohs(flow->proxy_port),
 		.cookie = flow->cookie,
 	};

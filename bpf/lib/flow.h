@@ -10,6 +10,7 @@
 #include "conntrack.h"
 #include "policy.h"
 #include "proxy.h"
+#include "usage.h"
 
 /* One question to one endpoint's policy, with its record. Returns 0 or a drop; a redirect is in answer->verdict. */
 __subprogram int flow_ask(struct __sk_buff *ctx, const struct packet *packet, struct flow *flow,
@@ -18,18 +19,24 @@ __subprogram int flow_ask(struct __sk_buff *ctx, const struct packet *packet, st
 	struct policy_answer answer;
 	int ret = policy_ask(query, &answer);
 
+	if (unlikely(answer.ask_audited))
+		policy_ask_audited(query, &answer);
 	side->generation = answer.generation;
 	side->remote_id = query->remote_id;
 	side->cookie = answer.cookie;
+	side->audit_cookie = answer.audit_cookie;
 	side->lxc_id = query->lxc_id;
 	side->proxy_port = answer.verdict > 0 ? bpf_htons(answer.verdict) : 0;
-	flow->cookie = answer.cookie;
+	flow->cookie = answer.denial ? answer.audit_cookie : answer.cookie;
 	flow->seen_at = query->lxc_id;
 	flow->direction = query->egress ? DIRECTION_EGRESS : DIRECTION_INGRESS;
-	if (answer.audit)
-		flow->audit = 1;
+	if (answer.denial)
+		flow->audit |= query->egress ? CT_F_AUDIT_EGRESS : CT_F_AUDIT_INGRESS;
 	if (answer.enforced)
-		event_verdict(ctx, packet, flow, answer.verdict, answer.match_type, answer.audit ? EVENT_F_AUDIT : 0, answer.cookie);
+		event_verdict(ctx, packet, flow, answer.denial ? answer.denial : answer.verdict, answer.match_type,
+			      answer.denial ? EVENT_F_AUDIT : 0, flow->cookie);
+	if (ret < 0)
+		usage_add(answer.cookie, query->egress, USAGE_DENIED, 1, ctx->len);
 	return ret;
 }
 
@@ -75,18 +82,24 @@ __subprogram int flow_judge_new(struct __sk_buff *ctx, const struct packet *pack
 
 __subprogram int flow_begin(struct __sk_buff *ctx, struct packet *packet, struct flow *flow, struct ct_place *place)
 {
-	struct ct_entry entry = {};
+	struct ct_entry entry = { .tx_packets = 1, .tx_bytes = ctx->len };
 	int ret;
 
 	flow->ct_reason = CT_NEW;
 	flow->report = 1;
 	ret = flow_judge_new(ctx, packet, flow, &entry);
-	if (ret < 0 || packet->flags & (PACKET_F_STATELESS | PACKET_F_ICMP_ERROR))
+	if (ret < 0)
 		return ret;
+	/* The ingress proxy's call is the second half of what its client began. */
+	if (flow->from_proxy == MARK_FROM_INGRESS_PROXY >> 8)
+		entry.flags = CT_F_UNCOUNTED;
+	usage_settle(&entry);
+	if (packet->flags & (PACKET_F_STATELESS | PACKET_F_ICMP_ERROR))
+		return 0;
 
-	entry.flags = place->from_high ? CT_F_ORIGIN_HIGH : 0;
-	if (flow->audit)
-		entry.flags |= CT_F_AUDIT;
+	/* The tuple's last connection, if it is still remembered, has nothing to add any more after this. */
+	usage_settle(bpf_map_lookup_elem(&cilium_ct, &place->key));
+	entry.flags |= (place->from_high ? CT_F_ORIGIN_HIGH : 0) | flow->audit;
 	if (flow->host_source)
 		entry.flags |= CT_F_ORIGIN_HOST;
 	if (packet->protocol == PROTO_TCP)
@@ -95,8 +108,6 @@ __subprogram int flow_begin(struct __sk_buff *ctx, struct packet *packet, struct
 	entry.created = place->now;
 	entry.lifetime = place->now + ct_lifetime(packet, &entry);
 	entry.tx_reported = place->now;
-	entry.tx_packets = 1;
-	entry.tx_bytes = ctx->len;
 	entry.tx_flags_seen = packet->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST);
 	if (bpf_map_update_elem(&cilium_ct, &place->key, &entry, BPF_ANY))
 		return drop_at(packet, FILE_CONNTRACK, DROP_CT_MAP_INSERTION_FAILED);
@@ -119,15 +130,16 @@ static __always_inline int flow_refresh(struct __sk_buff *ctx, const struct pack
 	if (likely(generation && generation == side->generation && side->remote_id == remote_id))
 		return 0;
 	flow_query(&query, lxc_id, egress, remote_id, protocol, entry->dport);
-	flow->audit = 0;
+	flow->audit &= ~(egress ? CT_F_AUDIT_EGRESS : CT_F_AUDIT_INGRESS);
 	ret = flow_ask(ctx, packet, flow, &query, &now);
 	if (ret < 0)
 		return ret;
 	/* A connection the proxy has taken stays with it: its server knows another one. */
 	if (!now.proxy_port || (flow->from_proxy == MARK_FROM_INGRESS_PROXY >> 8 && !egress))
 		now.proxy_port = side->proxy_port;
+	usage_settle(entry);
 	*side = now;
-	entry->flags = (entry->flags & ~CT_F_AUDIT) | (flow->audit ? CT_F_AUDIT : 0);
+	entry->flags = (entry->flags & ~CT_F_AUDIT) | flow->audit;
 	return 0;
 }
 
@@ -160,6 +172,14 @@ static __always_inline void flow_route_proxied(struct flow *flow, __be16 proxy_p
 		flow->to_upstream = 1;
 }
 
+/* The rules to name: those that would have denied it, else those that let it pass. */
+static __always_inline __u32 flow_cookie(const struct ct_entry *entry)
+{
+	if (entry->flags & CT_F_AUDIT)
+		return entry->egress.audit_cookie ? entry->egress.audit_cookie : entry->ingress.audit_cookie;
+	return entry->egress.cookie ? entry->egress.cookie : entry->ingress.cookie;
+}
+
 static __always_inline int flow_continue(struct __sk_buff *ctx, struct packet *packet, struct flow *flow, struct ct_entry *entry,
 					const struct ct_place *place)
 {
@@ -176,9 +196,8 @@ static __always_inline int flow_continue(struct __sk_buff *ctx, struct packet *p
 		called_id = entry->egress.remote_id;
 		caller_id = entry->ingress.remote_id;
 	}
-	if (entry->flags & CT_F_AUDIT)
-		flow->audit = 1;
-	flow->cookie = entry->egress.cookie ? entry->egress.cookie : entry->ingress.cookie;
+	flow->audit = entry->flags & CT_F_AUDIT;
+	flow->cookie = flow_cookie(entry);
 	ret = flow_refresh(ctx, packet, flow, entry, &entry->egress, 1, called_id, place->key.protocol);
 	if (!ret)
 		ret = flow_refresh(ctx, packet, flow, entry, &entry->ingress, 0, caller_id, place->key.protocol);
@@ -188,8 +207,10 @@ static __always_inline int flow_continue(struct __sk_buff *ctx, struct packet *p
 	flow_route_proxied(flow, proxy_port, place->key.flags & CT_KEY_FROM_PROXY, reply);
 	if (place->related)
 		return 0;
-	if (ct_update(ctx, packet, entry, place, reply))
+	if (ct_update(ctx, packet, entry, place, reply)) {
 		flow->report = 1;
+		usage_settle(entry);
+	}
 	return 0;
 }
 

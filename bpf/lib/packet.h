@@ -63,7 +63,7 @@ struct flow {
 	__u8 origin;           /* enum packet_origin */
 	__u8 ct_reason;        /* enum ct_reason */
 	__u8 report;           /* this packet is worth a trace event */
-	__u8 audit;            /* passes only because of audit mode */
+	__u8 audit;            /* passes only because of audit mode: bits of CT_F_AUDIT */
 	__u8 from_proxy;       /* the proxy's own connection: enum packet_mark >> 8, or 0 */
 	__be16 proxy_port;     /* to the proxy: its socket for this connection, else its listener there */
 	__u8 to_upstream;      /* to the proxy's socket for this connection, which must exist */

@@ -17,11 +17,13 @@ struct policy_query {
 
 struct policy_answer {
 	__s32 verdict; /* 0 allowed, > 0 port of the proxy in host order, < 0 -enum drop_reason */
-	__u32 cookie;
+	__s32 denial;  /* < 0: it passes although this would have been the verdict without audit mode */
+	__u32 cookie;  /* rules behind the verdict */
+	__u32 audit_cookie; /* rules behind the denial */
 	__u32 generation;
-	__u8 match_type;
-	__u8 enforced; /* the policy was looked at */
-	__u8 audit;    /* verdict would have been a denial */
+	__u8 match_type; /* of the denial if there is one, else of the verdict */
+	__u8 enforced;   /* the policy was looked at */
+	__u8 ask_audited; /* policy_ask_audited may have more to say */
 	__u8 pad;
 };
 
@@ -83,30 +85,25 @@ static __always_inline const struct policy_entry *policy_decide(void *map, const
 	return any;
 }
 
-/* The answer for one direction of one endpoint. Without configuration nothing passes: the endpoint is not ready. */
-__verified_alone int policy_ask(const struct policy_query *query, struct policy_answer *answer)
+/* What the policy under that id says. Without configuration nothing passes: the endpoint is not ready. */
+static __always_inline const struct policy_config *policy_consult(__u32 id, const struct policy_query *query, struct policy_answer *answer)
 {
-	const struct policy_config *config;
+	const struct policy_config *config = bpf_map_lookup_elem(&cilium_policy_config, &id);
 	const struct policy_entry *entry;
-	__u32 lxc_id;
 	void *map;
 
-	if (!query || !answer)
-		return -DROP_EP_NOT_READY;
 	*answer = (struct policy_answer){ .verdict = -DROP_EP_NOT_READY };
-	lxc_id = query->lxc_id;
-	config = bpf_map_lookup_elem(&cilium_policy_config, &lxc_id);
 	answer->generation = policy_generation(config);
 	if (!config || !answer->generation)
-		return -DROP_EP_NOT_READY;
+		return NULL;
 	if (!(query->egress ? config->egress_enforced : config->ingress_enforced)) {
 		answer->verdict = 0;
 		answer->match_type = POLICY_MATCH_ALL;
-		return 0;
+		return config;
 	}
-	map = bpf_map_lookup_elem(&cilium_policy, &lxc_id);
+	map = bpf_map_lookup_elem(&cilium_policy, &id);
 	if (!map)
-		return -DROP_EP_NOT_READY;
+		return NULL;
 	answer->enforced = 1;
 	entry = policy_decide(map, query, answer);
 	if (entry) {
@@ -119,9 +116,39 @@ __verified_alone int policy_ask(const struct policy_query *query, struct policy_
 		answer->cookie = query->egress ? config->egress_default_cookie : config->ingress_default_cookie;
 		answer->match_type = denied ? POLICY_MATCH_NONE : POLICY_MATCH_ALL;
 	}
-	if (answer->verdict < 0 && config->audit) {
-		answer->audit = 1;
-		return 0;
+	return config;
+}
+
+/* The answer for one direction of one endpoint: 0 or a drop. */
+__verified_alone int policy_ask(const struct policy_query *query, struct policy_answer *answer)
+{
+	const struct policy_config *config;
+
+	if (!query || !answer)
+		return -DROP_EP_NOT_READY;
+	config = policy_consult(query->lxc_id, query, answer);
+	if (!config)
+		return -DROP_EP_NOT_READY;
+	if (answer->verdict < 0 && config->audit & POLICY_AUDIT_ALL) {
+		answer->denial = answer->verdict;
+		answer->audit_cookie = answer->cookie;
+		answer->verdict = 0;
+		answer->cookie = 0;
 	}
+	answer->ask_audited = answer->verdict >= 0 && !answer->denial && config->audit & POLICY_AUDIT_SECOND;
 	return answer->verdict < 0 ? answer->verdict : 0;
+}
+
+/* What the audited policies would have denied of what the others let pass. A policy that is not there denies nothing. */
+__verified_alone int policy_ask_audited(const struct policy_query *query, struct policy_answer *answer)
+{
+	struct policy_answer audited;
+
+	if (!query || !answer || !policy_consult(query->lxc_id | POLICY_AUDIT_ID, query, &audited) || audited.verdict >= 0)
+		return 0;
+	answer->denial = audited.verdict;
+	answer->audit_cookie = audited.cookie;
+	answer->match_type = audited.match_type;
+	answer->enforced = 1;
+	return 0;
 }

@@ -34,6 +34,14 @@ struct policy_entry {
 
 _Static_assert(sizeof(struct policy_entry) == 16, "policy_entry is a map value");
 
+enum policy_audit {
+	POLICY_AUDIT_ALL = 1,    /* what would be denied passes, and is reported */
+	POLICY_AUDIT_SECOND = 2, /* a second policy, under the endpoint's id | POLICY_AUDIT_ID, is asked too: what it alone would deny is reported */
+};
+
+/* Beyond every endpoint's id. Under it, in the same two maps, is the policy that would be in force if nothing were audited. */
+#define POLICY_AUDIT_ID 0x10000
+
 /* Written last when an endpoint is made ready, and of it the generation last; without one nothing passes (203). */
 struct policy_config {
 	__u32 generation; /* 0: no endpoint has this id. Another number than before: every known connection is judged again */
@@ -41,7 +49,7 @@ struct policy_config {
 	__u8 egress_default_deny;
 	__u8 ingress_enforced; /* 0: everything passes without a look at the policy */
 	__u8 egress_enforced;
-	__u8 audit; /* 1: what would be denied passes, and is reported */
+	__u8 audit; /* enum policy_audit, as bits */
 	__u8 pad[3];
 	__u32 ingress_default_cookie; /* named when default deny decides */
 	__u32 egress_default_cookie;
@@ -65,12 +73,12 @@ struct {
 	__array(values, struct policy_map);
 } cilium_policy SEC(".maps");
 
-/* By endpoint id. An array, because every packet looks here once for each end: a look into one costs nothing. */
+/* By endpoint id, audited policies after them. An array, because every packet looks here once for each end: a look into one costs nothing. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__type(key, __u32);
 	__type(value, struct policy_config);
-	__uint(max_entries, 65536);
+	__uint(max_entries, 2 * POLICY_AUDIT_ID);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } cilium_policy_config SEC(".maps");
 

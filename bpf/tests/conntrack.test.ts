@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { CtEntryFlags, CtReason, EventType } from "#datapath/gen/enums.ts";
+import { ctEntry, ctKey } from "#datapath/gen/structs.ts";
 import { buildPacket, type PacketSpec } from "#packet/build.ts";
 import { type Datapath, type Outcome, openDatapath } from "./harness.ts";
 import { createMap } from "./kernel.ts";
@@ -285,7 +286,7 @@ describe("conntrack", () => {
 
   it("a full table denies what is new, and lets go on what is known", async () => {
     const HASH = 1;
-    const table = createMap(HASH, 40, 88, 1);
+    const table = createMap(HASH, ctKey.size, ctEntry.size, 1);
     await using small = openDatapath({}, { cilium_ct: table });
     const [a, b] = [small.addPod("a", CLIENT), small.addPod("b", SERVER)];
     passes(await small.fromPod(a, tcp(a, b, "ipv4", PORTS)), "NEW");

@@ -1,8 +1,16 @@
 import { execFileSync } from "node:child_process";
 import { cpus } from "node:os";
 import { type DatapathConfig, encodeConfig } from "#datapath/gen/config.ts";
-import { type DropReason, dropReasonNames, EventType, observationPointNames } from "#datapath/gen/enums.ts";
+import {
+  type DropReason,
+  dropReasonNames,
+  EventType,
+  observationPointNames,
+  type UsageOutcome,
+  usageOutcomeNames,
+} from "#datapath/gen/enums.ts";
 import * as gen from "#datapath/gen/structs.ts";
+import { unsettledUsage } from "#datapath/usage.ts";
 import { type Codec, u32, u64 } from "#ebpf/codec.ts";
 import { buildPacket, macOf, type PacketSpec } from "#packet/build.ts";
 import type { Packet } from "#packet/headers.ts";
@@ -58,6 +66,7 @@ export class Datapath implements AsyncDisposable {
   readonly maps: NodeMaps;
   readonly #lost: number;
   readonly #metrics: number;
+  readonly #usage: number;
 
   constructor(config: Partial<DatapathConfig>, reuse: Readonly<Record<string, number>>) {
     this.#path = `/run/netns/ciliabpf-${process.pid}-${Math.random().toString(36).slice(2, 8)}`;
@@ -72,6 +81,7 @@ export class Datapath implements AsyncDisposable {
     this.maps = new NodeMaps(lxc.maps);
     this.#lost = lxc.maps.cilium_events_lost ?? -1;
     this.#metrics = lxc.maps.cilium_metrics ?? -1;
+    this.#usage = lxc.maps.cilium_policy_usage ?? -1;
     this.#stopRing = readRing(
       reuse.cilium_events ?? lxc.maps.cilium_events ?? -1,
       reuse.cilium_events === undefined ? RING_BYTES : SMALL_RING_BYTES,
@@ -173,7 +183,7 @@ export class Datapath implements AsyncDisposable {
   /** Records that did not fit into the ring, of all CPUs. */
   lostEvents(): bigint {
     return (
-      perCpu(this.#lost, u64)
+      perCpu(this.#lost, u32, u64)
         .get(0)
         ?.reduce((sum, n) => sum + n, 0n) ?? 0n
     );
@@ -181,8 +191,29 @@ export class Datapath implements AsyncDisposable {
 
   /** What `cilium_metrics` counted, of all CPUs. */
   metric(reason: number, direction: number): gen.MetricsValue {
-    const values = perCpu(this.#metrics, gen.metricsValue).get(reason + 256 * direction) ?? [];
+    const values = perCpu(this.#metrics, u32, gen.metricsValue).get(reason + 256 * direction) ?? [];
     return values.reduce((sum, one) => ({ count: sum.count + one.count, bytes: sum.bytes + one.bytes }), { count: 0n, bytes: 0n });
+  }
+
+  /** What rules have decided so far, live connections included: `5 egress ALLOWED` → packets and bytes. */
+  usage(): Record<string, { packets: bigint; bytes: bigint }> {
+    const sums: Record<string, { packets: bigint; bytes: bigint }> = {};
+    const add = (name: string, packets: bigint, bytes: bigint) => {
+      const old = sums[name] ?? { packets: 0n, bytes: 0n };
+      if (packets > 0n) sums[name] = { packets: old.packets + packets, bytes: old.bytes + bytes };
+    };
+    const counted = perCpu(this.#usage, gen.usageKey, gen.usageValue);
+    for (const key of counted.keys()) {
+      const name = `${key.cookie} ${key.egress ? "egress" : "ingress"} ${usageOutcomeNames[key.outcome as UsageOutcome]}`;
+      for (const { packets, bytes } of counted.get(key) ?? []) add(name, packets, bytes);
+    }
+    for (const key of this.maps.ct.keys()) {
+      const entry = this.maps.ct.get(key);
+      for (const { cookie, egress, outcome, packets, bytes } of entry ? unsettledUsage(entry) : []) {
+        add(`${cookie} ${egress ? "egress" : "ingress"} ${usageOutcomeNames[outcome as UsageOutcome]}`, packets, bytes);
+      }
+    }
+    return sums;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -217,9 +248,9 @@ function outcomeOf(out: RunOutput, events: readonly gen.Event[]): Outcome {
 }
 
 /** A per-CPU map, read only: a value a CPU. */
-function perCpu<T>(fd: number, one: Codec<T>): TestMap<number, T[]> {
+function perCpu<K, T>(fd: number, key: Codec<K>, one: Codec<T>): TestMap<K, T[]> {
   const count = cpus().length;
-  return new TestMap(fd, u32, {
+  return new TestMap(fd, key, {
     size: one.size * count,
     encode: () => undefined,
     decode: (from: Buffer) => Array.from({ length: count }, (_, i) => one.decode(from, i * one.size)),

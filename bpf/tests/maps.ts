@@ -40,8 +40,14 @@ export interface PolicyOfPod {
   readonly egress?: readonly Rule[];
   readonly defaultAllow?: boolean;
   readonly audit?: boolean;
+  /** The policy that would be in force if nothing were audited. */
+  readonly audited?: PolicyOfPod;
   readonly generation?: number;
 }
+
+/** POLICY_AUDIT_ID and POLICY_AUDIT_SECOND of policy_maps.h. */
+const AUDIT_ID = 0x10000;
+const AUDIT_SECOND = 2;
 
 const ZERO = { bytes: new Uint8Array(16) };
 const LPM_TRIE = 11;
@@ -91,20 +97,25 @@ export class NodeMaps implements Disposable {
 
   /** Replaces a pod's policy; the generation goes up unless given. */
   setPolicy(pod: Pod, policy: PolicyOfPod): void {
+    if (policy.audited) this.#writePolicy(pod.lxcId | AUDIT_ID, policy.audited, 1, 0);
+    const generation = policy.generation ?? (this.policyConfig.get(pod.lxcId)?.generation ?? 0) + 1;
+    this.#writePolicy(pod.lxcId, policy, generation, policy.audit ? 1 : policy.audited ? AUDIT_SECOND : 0);
+  }
+
+  #writePolicy(id: number, policy: PolicyOfPod, generation: number, audit: number): void {
     const inner = createMap(LPM_TRIE, gen.policyKey.size, gen.policyEntry.size, 1024, NO_PREALLOC);
     this.#inner.push(inner);
     const entries = new TestMap(inner, gen.policyKey, gen.policyEntry);
     for (const rule of policy.ingress ?? []) writeRule(entries, 0, rule);
     for (const rule of policy.egress ?? []) writeRule(entries, 1, rule);
-    this.policy.set(pod.lxcId, inner);
-    const before = this.policyConfig.get(pod.lxcId);
-    this.policyConfig.set(pod.lxcId, {
-      generation: policy.generation ?? (before?.generation ?? 0) + 1,
+    this.policy.set(id, inner);
+    this.policyConfig.set(id, {
+      generation,
       ingressDefaultDeny: policy.ingress && !policy.defaultAllow ? 1 : 0,
       egressDefaultDeny: policy.egress && !policy.defaultAllow ? 1 : 0,
       ingressEnforced: policy.ingress ? 1 : 0,
       egressEnforced: policy.egress ? 1 : 0,
-      audit: policy.audit ? 1 : 0,
+      audit,
       ingressDefaultCookie: 9001,
       egressDefaultCookie: 9002,
     });

@@ -62,7 +62,7 @@ function endpointJson({ state, loops, hub, proxy }: ApiDeps, endpoint: Endpoint)
     endpoint,
     policy: state.controller.policyOf(endpoint),
     realized: loops.policyMaps.realized(endpoint.id),
-    audit: endpoint.auditMode || state.audit.on,
+    audit: state.audit.of(endpoint),
     proxyRevision: proxy.status?.revision ?? 0,
     log: hub.logOf(endpoint.id),
   });

@@ -60,7 +60,7 @@ function readable(value: unknown): unknown {
 }
 
 const CT_ORIGIN_HIGH = 1;
-const CT_FLAG_NAMES = ["", "SeenReply", "TxClosing", "RxClosing", "Reset", "Audit"];
+const CT_FLAG_NAMES = ["", "SeenReply", "TxClosing", "RxClosing", "Reset", "AuditEgress", "", "AuditIngress"];
 
 /** The connections, oldest use last, from the side that began. */
 export function dumpConntrack(entries: Iterable<[CtKey, CtEntry]>): unknown[] {

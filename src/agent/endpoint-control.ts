@@ -160,7 +160,14 @@ function followLabels({ log, state, endpoints }: { log: Logger; state: AgentStat
       return labels && labels.key !== row.labels.key ? [{ row, view, labels }] : [];
     });
   const round = async () => {
-    for (const observer of [pods, namespaces, born]) observer.take();
+    const moved = new Set(
+      namespaces
+        .take()
+        .filter(({ row, previous }) => (row?.audit ?? false) !== (previous?.audit ?? false))
+        .map(({ key }) => String(key)),
+    );
+    for (const observer of [pods, born]) observer.take();
+    for (const row of [...state.endpoints.list()]) if (moved.has(row.pod.namespace)) endpoints.regenerate(row.id);
     for (const { row, view, labels } of stale()) await endpoints.relabel(row.id, labels, view);
   };
   const done = (async () => {

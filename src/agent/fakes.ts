@@ -29,6 +29,8 @@ export function createFakeDatapath(directory: string, fail: FailureInjector = ()
     lbConntrack: create(specs.ciliumLbCt),
     nat: create(specs.ciliumSnat),
     runtimeConfig: create(specs.ciliumRuntimeConfig),
+    usage: object.perCpuMap(specs.ciliumPolicyUsage),
+    settled: create(specs.ciliumPolicySettled),
     metrics: object.perCpuMap(specs.ciliumMetrics),
     eventsLost: object.perCpuMap(specs.ciliumEventsLost),
     events: object.ringMap("cilium_events"),

@@ -7,6 +7,7 @@ import { NAMESPACES, PODS } from "#k8s/resources.ts";
 import type { KubeObject, Namespace, Pod } from "#k8s/types.ts";
 import { parseLabelFilter } from "#labels/identity-labels.ts";
 import type { LabelSet } from "#labels/label-set.ts";
+import { auditModeOf } from "#policy/rule.ts";
 import { workloadOf } from "#policy/world/workload.ts";
 import type { Database } from "#statedb/database.ts";
 import type { Table, WritableTable } from "#statedb/table.ts";
@@ -19,6 +20,8 @@ export interface PodRow extends PodView {
 export interface NamespaceRow {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** All its pods are in audit mode. */
+  readonly audit: boolean;
 }
 
 export interface PodsOfNode {
@@ -42,7 +45,7 @@ export function createPodsOfNode(
   const namespaces = db.createTable<NamespaceRow>({
     name: "namespaces",
     key: (row) => row.name,
-    columns: { NAME: (row) => row.name, LABELS: (row) => row.labels },
+    columns: { NAME: (row) => row.name, AUDIT: (row) => row.audit, LABELS: (row) => row.labels },
   });
   const settings = { cluster: config.cluster, filter: config.labels === "" ? undefined : parseLabelFilter(config.labels) };
 
@@ -104,7 +107,7 @@ export function tableHandler<Object_ extends KubeObject, Row extends object>(
 }
 
 function namespaceRow({ metadata }: Namespace): NamespaceRow {
-  return { name: metadata.name, labels: metadata.labels ?? {} };
+  return { name: metadata.name, labels: metadata.labels ?? {}, audit: auditModeOf(metadata.annotations) ?? false };
 }
 
 function podRow(pod: Pod): PodRow {

@@ -67,7 +67,7 @@ export function startLoops(given: LoopsDeps, config: AgentConfig): Loops {
   );
   const endpointTarget = createEndpointTarget(
     { kernel: { byAddress: maps.lxc, byInterface: maps.lxcIfindex }, policies: policyMaps },
-    { auditMode: () => state.audit.on },
+    { isAudited: (row) => state.audit.of(row) },
   );
   const pruneIntervalMs = AUDIT_INTERVAL_MS;
   const use = <T>(options: Parameters<typeof createReconciler<T>>[1]) => scope.use(createReconciler(deps, options));
@@ -101,7 +101,7 @@ export function startLoops(given: LoopsDeps, config: AgentConfig): Loops {
     db: state.db,
     endpoints: state.endpoints,
     subjects: state.subjects,
-    auditMode: () => state.audit.on,
+    isAudited: (row) => state.audit.of(row),
     nodeIp: () => self.ipv4 ?? self.ipv6 ?? "",
   });
   const proxySteps = createProxySteps(

@@ -50,7 +50,7 @@ export async function registerAgentMetrics(registry: Registry, deps: EdgeDeps): 
   gauge("cilium_policy", "Number of policies.", [], () => [[{}, state.policies.table.size]]);
   gauge("cilium_policy_max_revision", "Revision of the rules.", [], () => [[{}, state.controller.repository.revision]]);
   gauge("cilium_policy_endpoint_enforcement_status", "Endpoints by enforcement.", ["enforcement"], () =>
-    counts(state.endpoints.list(), "enforcement", (row) => enforcement(state.controller.policyOf(row), row.auditMode || state.audit.on)),
+    counts(state.endpoints.list(), "enforcement", (row) => enforcement(state.controller.policyOf(row), state.audit.of(row))),
   );
   gauge("cilium_policy_maps", "Policy maps in use: one for each distinct policy.", [], () => [[{}, loops.policyMaps.maps]]);
   gauge("cilium_proxy_redirects", "Ports that are redirected to the L7 proxy.", ["protocol"], () => [

@@ -1,7 +1,7 @@
 import type { ReflectorHandler } from "#k8s/reflector.ts";
 import type { PolicyObject } from "#k8s/types.ts";
 import { parsePolicy } from "#policy/parse.ts";
-import { type ParsedPolicy, policyKey } from "#policy/rule.ts";
+import { auditAnnotation, type ParsedPolicy, policyKey } from "#policy/rule.ts";
 import type { PolicySettings } from "#policy/settings.ts";
 import type { Logger } from "#runtime/logger.ts";
 import type { Database } from "#statedb/database.ts";
@@ -45,7 +45,7 @@ export function createPolicies(deps: { readonly db: Database; readonly log: Logg
   const put = (object: PolicyObject) => {
     const row = parse(object, Date.now());
     const old = table.get(row.key);
-    // Status and annotations change without a new meaning.
+    // Status and other annotations change without a new meaning.
     if (old && sameMeaning(old.object, object)) return;
     for (const issue of row.parsed.issues) log.warn("policy ignored", { policy: row.key, path: issue.path, issue: issue.message });
     for (const warning of row.parsed.warnings)
@@ -77,6 +77,8 @@ export function createPolicies(deps: { readonly db: Database; readonly log: Logg
 
 function sameMeaning(a: PolicyObject, b: PolicyObject): boolean {
   if (a.metadata.uid !== b.metadata.uid) return false;
+  // The one annotation with a meaning; changing it makes no new generation.
+  if (a.metadata.annotations?.[auditAnnotation] !== b.metadata.annotations?.[auditAnnotation]) return false;
   if (a.metadata.generation !== undefined && a.metadata.generation === b.metadata.generation) return true;
   return JSON.stringify([a.spec, a.specs, a.metadata.labels]) === JSON.stringify([b.spec, b.specs, b.metadata.labels]);
 }

@@ -1,8 +1,8 @@
 import { type Endpoint, subjectKey } from "#endpoint/endpoint.ts";
-import { createDeltaLog, type SubjectPolicy } from "#endpoint/subject-policy.ts";
+import { auditedKey, createDeltaLog, type SubjectPolicy } from "#endpoint/subject-policy.ts";
 import { createRepository, type Repository, type ServiceView } from "#policy/repository.ts";
 import { applyIdentityChanges, type EndpointPolicy, resolveEndpoint } from "#policy/resolve.ts";
-import type { ParsedPolicy } from "#policy/rule.ts";
+import { type ParsedPolicy, policyKey } from "#policy/rule.ts";
 import { createSelectorCache, type IdentityChange, type SelectorCache } from "#policy/selector-cache.ts";
 import type { PolicySettings } from "#policy/settings.ts";
 import type { Step } from "#reconciler/pipeline.ts";
@@ -18,6 +18,8 @@ export interface PolicyController extends Step {
   readonly cache: SelectorCache;
   /** The policy the endpoint has; undefined while it has none. */
   policyOf(endpoint: Pick<Endpoint, "identity" | "namedPorts">): EndpointPolicy | undefined;
+  /** The policy it would have if nothing were audited; undefined when that is the same. */
+  auditedPolicyOf(endpoint: Pick<Endpoint, "identity" | "namedPorts">): EndpointPolicy | undefined;
   /** Enforce where rules select an endpoint, everywhere, or nowhere; all subjects are computed again. */
   setEnforcement(enforcement: PolicySettings["enforcement"]): void;
   /** Services for toServices rules; all subjects are computed again. */
@@ -64,11 +66,19 @@ export function createPolicyController(deps: PolicyControllerDeps, settings: Pol
   const resolve = (subject: Subject) => {
     const { identity, labels, namedPorts } = subject.endpoint;
     if (identity === undefined) return;
-    const old = subjects.get(subject.key);
-    const policy = resolveEndpoint(repository, cache, { identity, labels, namedPorts: [...namedPorts] });
+    const view = { identity, labels, namedPorts: [...namedPorts] };
+    put(subject.key, resolveEndpoint(repository.enforced(), cache, view));
+    const isAudited = repository.select(labels, identity).some(({ policy }) => repository.policies.get(policyKey(policy))?.audit);
+    if (isAudited) put(auditedKey(subject.key), resolveEndpoint(repository, cache, view));
+    else drop(auditedKey(subject.key));
+    subject.stale = false;
+  };
+  const put = (key: string, policy: EndpointPolicy) => {
+    const old = subjects.get(key);
     const version = (old?.version ?? 0) + 1;
-    const base = { key: subject.key, revision: repository.revision, version, log: createDeltaLog(version) };
+    const base = { key, revision: repository.revision, version, log: createDeltaLog(version) };
     if (policy.error !== undefined) {
+      const { identity } = policy.subject;
       deps.log.error("rules cannot be merged, the last good policy stays in force", { identity, error: policy.error });
       policy.release();
       subjects.set({ ...base, policy: old?.policy, error: policy.error });
@@ -76,8 +86,12 @@ export function createPolicyController(deps: PolicyControllerDeps, settings: Pol
       old?.policy?.release();
       subjects.set({ ...base, policy, error: undefined });
     }
-    subject.stale = false;
   };
+  const drop = (key: string) => {
+    subjects.get(key)?.policy?.release();
+    subjects.delete(key);
+  };
+  const rowsOf = ({ key }: Subject) => [subjects.get(key), subjects.get(auditedKey(key))].filter((row) => row !== undefined);
   const takeRules = () => {
     const changes = policyChanges.take();
     const touched = changes.flatMap(({ row, previous }) => [row?.parsed, previous?.parsed]).filter((parsed) => parsed !== undefined);
@@ -103,8 +117,8 @@ export function createPolicyController(deps: PolicyControllerDeps, settings: Pol
       const { labels, identity } = subject.endpoint;
       if (identity === undefined || subject.stale) continue;
       subject.stale = all || selecting.some((rules) => rules.select(labels, identity).length > 0);
-      const row = subjects.get(subject.key);
-      if (!subject.stale && row && row.revision !== repository.revision) subjects.set({ ...row, revision: repository.revision });
+      if (subject.stale) continue;
+      for (const row of rowsOf(subject)) if (row.revision !== repository.revision) subjects.set({ ...row, revision: repository.revision });
     }
   };
   const takeIdentities = () => {
@@ -115,12 +129,13 @@ export function createPolicyController(deps: PolicyControllerDeps, settings: Pol
     for (const subject of known.values()) if (!subject.stale) follow(subject, moved);
   };
   const follow = (subject: Subject, moved: IdentityChange[]) => {
-    const row = subjects.get(subject.key);
-    if (!row?.policy || row.error !== undefined) return;
-    const delta = applyIdentityChanges(row.policy, cache, moved);
-    const version = row.version + 1;
-    row.log.push(version, delta);
-    subjects.set({ ...row, version });
+    for (const row of rowsOf(subject)) {
+      if (!row.policy || row.error !== undefined) continue;
+      const delta = applyIdentityChanges(row.policy, cache, moved);
+      const version = row.version + 1;
+      row.log.push(version, delta);
+      subjects.set({ ...row, version });
+    }
   };
   const takeEndpoints = () => {
     for (const { key, row } of endpointChanges.take()) {
@@ -143,8 +158,8 @@ export function createPolicyController(deps: PolicyControllerDeps, settings: Pol
     subject?.users.delete(id);
     if (subject?.users.size !== 0) return;
     known.delete(key);
-    subjects.get(key)?.policy?.release();
-    subjects.delete(key);
+    drop(key);
+    drop(auditedKey(key));
   };
 
   return {
@@ -174,6 +189,9 @@ export function createPolicyController(deps: PolicyControllerDeps, settings: Pol
     },
     policyOf(endpoint) {
       return endpoint.identity === undefined ? undefined : subjects.get(subjectKey(endpoint))?.policy;
+    },
+    auditedPolicyOf(endpoint) {
+      return endpoint.identity === undefined ? undefined : subjects.get(auditedKey(subjectKey(endpoint)))?.policy;
     },
     run() {
       if (!started) return;

@@ -1,5 +1,5 @@
 import { addressesOf, type Endpoint, subjectKey } from "#endpoint/endpoint.ts";
-import type { SubjectPolicy } from "#endpoint/subject-policy.ts";
+import { type SubjectPolicy, subjectOfKey } from "#endpoint/subject-policy.ts";
 import type { L7Policy, L7Rule } from "#policy/l7-policy.ts";
 import type { PolicyMessage, PortPolicy } from "#proxy/protocol.ts";
 import type { Step } from "#reconciler/pipeline.ts";
@@ -128,6 +128,7 @@ function isForHttp({ parser, serverNames }: L7Rule): boolean {
 /** Whether the pod's policy sends anything to the proxy: for the status. */
 export function redirectsOf(subjects: Table<SubjectPolicy>): number {
   let count = 0;
-  for (const { policy } of subjects.list()) count += (policy?.l7("ingress").length ?? 0) + (policy?.l7("egress").length ?? 0);
+  for (const { key, policy } of subjects.list())
+    if (key === subjectOfKey(key)) count += (policy?.l7("ingress").length ?? 0) + (policy?.l7("egress").length ?? 0);
   return count;
 }

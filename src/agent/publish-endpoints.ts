@@ -22,7 +22,7 @@ export interface PublisherDeps {
   readonly db: Database;
   readonly endpoints: Table<Endpoint>;
   readonly subjects: Table<SubjectPolicy>;
-  readonly auditMode: () => boolean;
+  readonly isAudited: (endpoint: Endpoint) => boolean;
   readonly nodeIp: () => string;
 }
 
@@ -47,7 +47,7 @@ export function createPublisher(deps: PublisherDeps): {
     const status = ciliumEndpointStatus(endpoint, deps.nodeIp(), {
       ingress: subject?.ingress.enforced ?? true,
       egress: subject?.egress.enforced ?? true,
-      audit: endpoint.auditMode || deps.auditMode(),
+      audit: deps.isAudited(endpoint),
       revision: 0,
     });
     const { namespace, name, uid } = endpoint.pod;

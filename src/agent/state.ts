@@ -1,5 +1,5 @@
 import { createCookies } from "#datapath/cookies.ts";
-import { createEndpointTable } from "#endpoint/endpoint.ts";
+import { createEndpointTable, type Endpoint } from "#endpoint/endpoint.ts";
 import { createSubjectPolicyTable } from "#endpoint/subject-policy.ts";
 import { createIpcache } from "#ipcache/ipcache.ts";
 import type { Cluster } from "#k8s/client.ts";
@@ -52,7 +52,13 @@ export function createState({ cluster, log }: { readonly cluster: Cluster; reado
   });
   /** CiliumEndpoints that say they are of this node, ours or left over. */
   const ownObjects = new Map<string, CiliumEndpoint>();
-  const audit = { on: config["policy-audit-mode"] };
+  const audit = {
+    /** For every endpoint of this node. */
+    on: config["policy-audit-mode"],
+    /** Whether what is denied to or from this endpoint passes: by its own setting, its namespace's or the agent's. */
+    of: (endpoint: Pick<Endpoint, "auditMode" | "pod">): boolean =>
+      endpoint.auditMode || audit.on || (pods.namespaces.get(endpoint.pod.namespace)?.audit ?? false),
+  };
   return {
     db,
     settings,

@@ -11,24 +11,44 @@ export interface SweepResult {
   readonly deleted: number;
 }
 
+/** Who wants to know of the connections that a sweep meets. */
+export interface Sweep {
+  /** One that stays. */
+  readonly onAlive?: (entry: CtEntry) => void;
+  /** One that was deleted, as it was at the end. */
+  readonly onDeleted?: (entry: CtEntry) => void;
+}
+
 type Doomed = (key: CtKey, entry: CtEntry) => boolean;
 
 /** Deletes the connections that ended: the kernel's monotonic clock is past their lifetime. */
-export function collectConntrack(map: BpfMap<CtKey, CtEntry>, nowSeconds: () => number): Promise<SweepResult> {
-  return sweep(map, (_key, { lifetime }) => lifetime < nowSeconds());
+export function collectConntrack(map: BpfMap<CtKey, CtEntry>, nowSeconds: () => number, sweep: Sweep = {}): Promise<SweepResult> {
+  return sweepConntrack(map, (_key, { lifetime }) => lifetime < nowSeconds(), sweep);
 }
 
 /** Deletes all connections of these addresses: they are going to be somebody else's. */
-export function purgeConntrack(map: BpfMap<CtKey, CtEntry>, addresses: ReadonlySet<IpAddress>): Promise<SweepResult> {
+export function purgeConntrack(map: BpfMap<CtKey, CtEntry>, addresses: ReadonlySet<IpAddress>, sweep: Sweep = {}): Promise<SweepResult> {
   const has = (text: string) => (addresses as ReadonlySet<string>).has(text);
-  return sweep(map, ({ low, high }) => has(addr16Text(low)) || has(addr16Text(high)));
+  return sweepConntrack(map, ({ low, high }) => has(addr16Text(low)) || has(addr16Text(high)), sweep);
 }
 
-async function sweep(map: BpfMap<CtKey, CtEntry>, isDoomed: Doomed): Promise<SweepResult> {
+/** Looks at all connections and deletes none. */
+export function visitConntrack(map: BpfMap<CtKey, CtEntry>, onAlive: (entry: CtEntry) => void): Promise<SweepResult> {
+  return sweepConntrack(map, () => false, { onAlive });
+}
+
+async function sweepConntrack(map: BpfMap<CtKey, CtEntry>, isDoomed: Doomed, { onAlive, onDeleted }: Sweep): Promise<SweepResult> {
   let [seen, deleted] = [0, 0];
   for (const [key, entry] of map.entries()) {
     seen += 1;
-    if (isDoomed(key, entry) && map.delete(key)) deleted += 1;
+    if (isDoomed(key, entry)) {
+      // Read again: packets may have come since the batch was.
+      const last = onDeleted && map.get(key);
+      if (map.delete(key)) {
+        deleted += 1;
+        if (last) onDeleted?.(last);
+      }
+    } else onAlive?.(entry);
     if (seen % BATCH === 0) await new Promise<void>((resolve) => setImmediate(resolve));
   }
   return { alive: seen - deleted, deleted };

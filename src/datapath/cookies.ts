@@ -5,28 +5,61 @@ export type CookieOrigin = RuleRef | PolicyRef;
 
 /** Numbers for sets of rules, so that 32 bits in the kernel name them. 0 is nobody. */
 export interface Cookies {
+  readonly size: number;
   /** The number of these rules, always the same for the same rules: a hash, so that it outlives restarts. */
   of(origins: readonly CookieOrigin[]): number;
   /** What a number stands for; empty when we never gave it. */
   origins(cookie: number): readonly CookieOrigin[];
+  all(): Iterable<readonly [cookie: number, origins: readonly CookieOrigin[]]>;
+  /**
+   * Forgets the numbers that nobody uses and nobody has used for `graceMs`: events that name them may still be on their way.
+   * `now` is any clock's milliseconds.
+   */
+  collect(isUsed: (cookie: number) => boolean, now: number, graceMs: number): void;
+}
+
+interface Known {
+  readonly text: string;
+  readonly origins: readonly CookieOrigin[];
+  /** When it was first found unused. */
+  unusedSince: number | undefined;
 }
 
 export function createCookies(): Cookies {
   const byText = new Map<string, number>();
-  const byNumber = new Map<number, { readonly text: string; readonly origins: readonly CookieOrigin[] }>();
+  const byNumber = new Map<number, Known>();
   return {
+    get size() {
+      return byNumber.size;
+    },
     of(origins) {
       if (origins.length === 0) return 0;
       const text = origins.map(originText).sort().join("\n");
       const known = byText.get(text);
-      if (known !== undefined) return known;
+      if (known !== undefined) {
+        const item = byNumber.get(known);
+        if (item) item.unusedSince = undefined;
+        return known;
+      }
       let cookie = hash(text) || 1;
       while (byNumber.has(cookie)) cookie = (cookie + 1) >>> 0 || 1;
       byText.set(text, cookie);
-      byNumber.set(cookie, { text, origins });
+      byNumber.set(cookie, { text, origins, unusedSince: undefined });
       return cookie;
     },
     origins: (cookie) => byNumber.get(cookie)?.origins ?? [],
+    *all() {
+      for (const [cookie, { origins }] of byNumber) yield [cookie, origins];
+    },
+    collect(isUsed, now, graceMs) {
+      for (const [cookie, item] of byNumber) {
+        if (isUsed(cookie)) item.unusedSince = undefined;
+        else item.unusedSince ??= now;
+        if (item.unusedSince === undefined || now - item.unusedSince < graceMs) continue;
+        byNumber.delete(cookie);
+        byText.delete(item.text);
+      }
+    },
   };
 }
 

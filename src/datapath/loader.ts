@@ -83,6 +83,8 @@ function ensureLayouts(bpf: Bpf, pinRoot: string, log: Logger): void {
     specs.ciliumPolicyConfig,
     specs.ciliumCt,
     specs.ciliumRuntimeConfig,
+    specs.ciliumPolicyUsage,
+    specs.ciliumPolicySettled,
   ];
   const services = [
     specs.ciliumLbServices,
@@ -128,6 +130,8 @@ function openMaps(bpf: Bpf, pinRoot: string) {
     lbConntrack: bpf.openMap(specs.ciliumLbCt, pin(specs.ciliumLbCt)),
     nat: bpf.openMap(specs.ciliumSnat, pin(specs.ciliumSnat)),
     runtimeConfig: bpf.openMap(specs.ciliumRuntimeConfig, pin(specs.ciliumRuntimeConfig)),
+    usage: bpf.openPerCpuMap(specs.ciliumPolicyUsage, pin(specs.ciliumPolicyUsage)),
+    settled: bpf.openMap(specs.ciliumPolicySettled, pin(specs.ciliumPolicySettled)),
     metrics: bpf.openPerCpuMap(specs.ciliumMetrics, pin(specs.ciliumMetrics)),
     eventsLost: bpf.openPerCpuMap(specs.ciliumEventsLost, pin(specs.ciliumEventsLost)),
     events: bpf.openRingMap(pin(specs.ciliumEvents)),

@@ -8,9 +8,21 @@ export interface PolicyDelta {
   readonly removed: readonly PolicyMapEntry[];
 }
 
+const AUDITED = "|audited";
+
+/** Under this key is, beside a subject's policy, the one that it would have if nothing were audited; only for subjects of audited policies. */
+export function auditedKey(subject: string): string {
+  return subject.endsWith(AUDITED) ? subject : `${subject}${AUDITED}`;
+}
+
+/** The subject that a key is about; the key itself unless it is an `auditedKey`. */
+export function subjectOfKey(key: string): string {
+  return key.endsWith(AUDITED) ? key.slice(0, -AUDITED.length) : key;
+}
+
 /** The policy of all endpoints with one subject key. `policy` follows the identities in place; `version` says how far. */
 export interface SubjectPolicy {
-  /** `subjectKey` of the endpoints. */
+  /** `subjectKey` of the endpoints, or `auditedKey` of that. */
   readonly key: string;
   /** The last good policy; undefined when there never was one: everything is denied. */
   readonly policy: EndpointPolicy | undefined;

@@ -2,7 +2,7 @@ import { readCiliumPolicy } from "./parse-cilium.ts";
 import { readClusterNetworkPolicy } from "./parse-clusternp.ts";
 import { readNetworkPolicy } from "./parse-knp.ts";
 import { didYouMean, type Fields, type Reading, readObject, readString, refuse, startReading } from "./reading.ts";
-import type { ParsedPolicy, PolicyRef, Rule } from "./rule.ts";
+import { auditAnnotation, auditModeOf, type ParsedPolicy, type PolicyRef, type Rule } from "./rule.ts";
 import { defaultSettings, type PolicySettings } from "./settings.ts";
 
 type Reader = { readonly namespaced: boolean; read(reading: Reading, object: Fields, policy: PolicyRef): Rule[] };
@@ -36,5 +36,16 @@ export function parsePolicy(object: unknown, settings: PolicySettings = defaultS
     refuse(reading, "kind", `"${kind}" is not a kind of policy; allowed are ${policyKinds.join(", ")}${didYouMean(kind, policyKinds)}`);
   }
   const rules = reader?.read(reading, fields, ref) ?? [];
-  return { ref, rules: reading.issues.length > 0 ? [] : rules, issues: reading.issues, warnings: reading.warnings };
+  const audit = readAudit(reading, metadata);
+  return { ref, rules: reading.issues.length > 0 ? [] : rules, issues: reading.issues, warnings: reading.warnings, audit };
+}
+
+/** A word that is neither of the two is refused: a policy that its author believes to be in audit mode must not cut anybody off. */
+function readAudit(reading: Reading, metadata: Fields): boolean {
+  const path = `metadata.annotations["${auditAnnotation}"]`;
+  const annotations = readObject(reading, metadata.annotations, "metadata.annotations");
+  const audit = auditModeOf(annotations);
+  if (audit === undefined)
+    refuse(reading, path, `found ${JSON.stringify(annotations?.[auditAnnotation])}, allowed are enabled and disabled`);
+  return audit ?? false;
 }

@@ -35,6 +35,8 @@ export type Repository = {
   /** Replaces the services that `toServices` may find. */
   withServices(services: readonly ServiceView[]): Repository;
   withSettings(settings: PolicySettings): Repository;
+  /** Without the policies in audit mode: what is enforced. The same repository when there are none. */
+  enforced(): Repository;
   /** The rules that select an endpoint with these labels. */
   select(labels: LabelSet, identity: NumericIdentity): readonly Rule[];
   /** The peers of a rule, with the services that it names resolved. */
@@ -111,6 +113,7 @@ function build(
   services: readonly ServiceView[],
 ): Repository {
   let subjects: Subjects | undefined;
+  let enforced: Repository | undefined;
 
   function select(labels: LabelSet, identity: NumericIdentity): readonly Rule[] {
     subjects ??= indexSubjects(policies.values());
@@ -180,6 +183,12 @@ function build(
     },
     withServices: (next) => build(revision + 1, settings, policies, next),
     withSettings: (next) => build(revision + 1, next, policies, services),
+    enforced() {
+      if (enforced !== undefined) return enforced;
+      const kept = [...policies].filter(([, { audit }]) => !audit);
+      enforced = kept.length === policies.size ? this : build(revision, settings, new Map(kept), services);
+      return enforced;
+    },
     select: (labels, identity) => {
       const rules = select(labels, identity);
       return selects(dnsPeer(settings), labels, undefined) ? [...rules.map(withResolvers), ...clientRules(rules)] : rules;

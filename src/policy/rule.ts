@@ -177,4 +177,16 @@ export type ParsedPolicy = {
   readonly rules: readonly Rule[];
   readonly issues: readonly Issue[];
   readonly warnings: readonly Issue[];
+  /** The policy is in audit mode: what it would deny passes, and is reported. */
+  readonly audit: boolean;
 };
+
+/** On a policy, or on a namespace for all its pods: `enabled` or `disabled`. */
+export const auditAnnotation = "policy.cilium.io/audit-mode";
+
+/** Whether annotations ask for audit mode; anything but these two words is undefined. */
+export function auditModeOf(annotations: Readonly<Record<string, unknown>> | undefined): boolean | undefined {
+  const text = annotations?.[auditAnnotation];
+  if (text === undefined) return false;
+  return text === "enabled" ? true : text === "disabled" ? false : undefined;
+}

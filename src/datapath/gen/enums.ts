@@ -188,6 +188,36 @@ export const policyEntryFlagsNames: Readonly<Record<number, string>> = {
   1: "POLICY_F_DENY",
 };
 
+/** C: `enum policy_audit`. */
+export const PolicyAudit = {
+  ALL: 1,
+  SECOND: 2,
+} as const;
+
+export type PolicyAudit = (typeof PolicyAudit)[keyof typeof PolicyAudit];
+
+export const policyAuditNames: Readonly<Record<number, string>> = {
+  1: "ALL",
+  2: "SECOND",
+};
+
+/** C: `enum usage_outcome`. */
+export const UsageOutcome = {
+  ALLOWED: 0,
+  DENIED: 1,
+  AUDITED: 2,
+  LOST: 3,
+} as const;
+
+export type UsageOutcome = (typeof UsageOutcome)[keyof typeof UsageOutcome];
+
+export const usageOutcomeNames: Readonly<Record<number, string>> = {
+  0: "ALLOWED",
+  1: "DENIED",
+  2: "AUDITED",
+  3: "LOST",
+};
+
 /** C: `enum ct_key_flags`. */
 export const CtKeyFlags = {
   ECHO_FROM_HIGH: 1,
@@ -208,8 +238,10 @@ export const CtEntryFlags = {
   TX_CLOSING: 4,
   RX_CLOSING: 8,
   RESET: 16,
-  AUDIT: 32,
+  AUDIT_EGRESS: 32,
   ORIGIN_HOST: 64,
+  AUDIT_INGRESS: 128,
+  UNCOUNTED: 256,
 } as const;
 
 export type CtEntryFlags = (typeof CtEntryFlags)[keyof typeof CtEntryFlags];
@@ -220,8 +252,10 @@ export const ctEntryFlagsNames: Readonly<Record<number, string>> = {
   4: "TX_CLOSING",
   8: "RX_CLOSING",
   16: "RESET",
-  32: "AUDIT",
+  32: "AUDIT_EGRESS",
   64: "ORIGIN_HOST",
+  128: "AUDIT_INGRESS",
+  256: "UNCOUNTED",
 };
 
 /** C: `enum event_type`. */

@@ -21,7 +21,7 @@ export interface EndpointKernel {
  */
 export function createEndpointTarget(
   { kernel, policies }: { readonly kernel: EndpointKernel; readonly policies: PolicyMaps },
-  config: { readonly auditMode: () => boolean },
+  config: { readonly isAudited: (row: Endpoint) => boolean },
 ): SyncTarget<Endpoint> {
   const removeEntries = (row: Endpoint) => {
     for (const address of addressesOf(row)) {
@@ -44,7 +44,7 @@ export function createEndpointTarget(
         remove(row);
         return;
       }
-      policies.attach({ id: row.id, subject: subjectKey(row), audit: row.auditMode || config.auditMode() });
+      policies.attach({ id: row.id, subject: subjectKey(row), audit: config.isAudited(row) });
       kernel.byInterface.set(row.interface.index, vethInfo(row, identity));
       for (const address of addressesOf(row)) kernel.byAddress.set(addr16(addressToBytes(address)), endpointInfo(row, identity));
     },

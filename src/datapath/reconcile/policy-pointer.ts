@@ -13,6 +13,19 @@ export interface PolicyKernel {
   readonly config: BpfMap<number, PolicyConfig>;
 }
 
+/** POLICY_AUDIT_ID of bpf/lib/policy_maps.h: beyond every endpoint's id. */
+const AUDIT_ID = 0x10000;
+
+/** The number under which the kernel finds what an endpoint's policy would be if nothing were audited. */
+export function auditIdOf(endpointId: number): number {
+  return endpointId | AUDIT_ID;
+}
+
+/** The endpoint that a number of the policy maps belongs to. */
+export function endpointOfPolicyId(id: number): number {
+  return id & ~AUDIT_ID;
+}
+
 /** What surrounds an endpoint's entries. */
 export type EndpointConfig = Omit<PolicyConfig, "generation">;
 
@@ -24,7 +37,7 @@ export interface Pointed {
 }
 
 /** What the configuration map holds for a number that no endpoint has. */
-export const unconfigured: PolicyConfig = {
+const unconfigured: PolicyConfig = {
   generation: 0,
   ingressEnforced: 0,
   egressEnforced: 0,
@@ -55,6 +68,12 @@ export function pointEndpoint(
   const generation = nextGeneration(old.generation);
   configure(generation);
   return { innerId: kernel.outer.innerId(id), generation };
+}
+
+/** Takes an id out of the kernel. What has a configuration has a map: it is pointed at one before, and loses it after. */
+export function unpoint({ kernel, expedite }: { readonly kernel: PolicyKernel; readonly expedite: Expedite }, id: number): void {
+  kernel.config.set(id, unconfigured);
+  expedite(() => kernel.outer.delete(id));
 }
 
 /** Whether the kernel still has what an endpoint was given. */

@@ -1,5 +1,6 @@
+import { PolicyAudit } from "#datapath/gen/enums.ts";
 import type { PolicyKey } from "#datapath/gen/structs.ts";
-import type { PolicyDelta, SubjectPolicy } from "#endpoint/subject-policy.ts";
+import { auditedKey, type PolicyDelta, type SubjectPolicy, subjectOfKey } from "#endpoint/subject-policy.ts";
 import type { L7Policy } from "#policy/l7-policy.ts";
 import type { EndpointPolicy, PolicyMapEntry } from "#policy/resolve.ts";
 import type { SyncTarget } from "#reconciler/reconciler.ts";
@@ -11,14 +12,16 @@ import type { Expedite } from "../expedite.ts";
 import { type Entry, PolicyEntries } from "./policy-entries.ts";
 import { type ProxyPorts, policyEntryOf, policyKeyOf } from "./policy-entry.ts";
 import {
+  auditIdOf,
   type EndpointConfig,
+  endpointOfPolicyId,
   type InnerMap,
   isPointed,
   type Pointed,
   type PolicyKernel,
   pointEndpoint,
   sameConfig,
-  unconfigured,
+  unpoint,
 } from "./policy-pointer.ts";
 
 /** A policy does not fit into a map: its endpoints are locked down, nothing is allowed in part. */
@@ -46,6 +49,8 @@ export interface PolicyMaps extends Disposable {
   realized(endpointId: number): RealizedPolicy | undefined;
   /** Number of inner maps: one a distinct subject. */
   readonly maps: number;
+  /** The cookies that a packet can meet now. */
+  cookies(): Set<number>;
 }
 
 interface Realized {
@@ -62,6 +67,8 @@ interface Attached {
   readonly audit: boolean;
   /** Undefined while the kernel does not have what it should. */
   pointed: Pointed | undefined;
+  /** The same for what would be if nothing were audited; undefined when that is no other policy. */
+  audited: Pointed | undefined;
 }
 
 export interface PolicyMapsOptions {
@@ -111,25 +118,24 @@ class KernelPolicyMaps implements PolicyMaps {
       return;
     }
     if (!this.#subjects.has(subject)) throw new PolicyNotReady("policy-not-ready", `the policy of endpoint ${id} is not in the kernel yet`);
-    const item: Attached = { subject, audit, pointed: undefined };
+    const item: Attached = { subject, audit, pointed: undefined, audited: undefined };
     this.#attached.set(id, item);
     this.#point(id, item);
     if (old && old.subject !== subject) this.#forget(old.subject);
   }
 
   detach(id: number): void {
-    const { kernel, expedite } = this.#deps;
+    const { kernel } = this.#deps;
     const old = this.#attached.get(id);
     this.#attached.delete(id);
-    kernel.config.set(id, unconfigured);
-    expedite(() => kernel.outer.delete(id));
+    unpoint(this.#deps, id);
+    if (old?.audited || kernel.outer.innerId(auditIdOf(id)) !== undefined) unpoint(this.#deps, auditIdOf(id));
     if (old) this.#forget(old.subject);
   }
 
   prune(endpointIds: ReadonlySet<number>): void {
     const { kernel } = this.#deps;
-    // What has a configuration has a map: it is pointed at one before, and loses it after.
-    for (const id of new Set([...kernel.outer.keys(), ...this.#attached.keys()])) {
+    for (const id of new Set([...[...kernel.outer.keys()].map(endpointOfPolicyId), ...this.#attached.keys()])) {
       if (!endpointIds.has(id)) this.detach(id);
     }
   }
@@ -148,6 +154,16 @@ class KernelPolicyMaps implements PolicyMaps {
   [Symbol.dispose](): void {
     for (const { inner } of this.#subjects.values()) if (inner !== this.#lockdown) inner.close();
     this.#lockdown.close();
+  }
+
+  cookies(): Set<number> {
+    const found = new Set<number>();
+    for (const subject of this.#subjects.values()) {
+      for (const { value } of subject.entries.values()) found.add(value.cookie);
+      const { ingressDefaultCookie, egressDefaultCookie } = configOf(subject, 0, this.#deps.cookies);
+      found.add(ingressDefaultCookie).add(egressDefaultCookie);
+    }
+    return found;
   }
 
   #update(row: SubjectPolicy): void {
@@ -183,7 +199,7 @@ class KernelPolicyMaps implements PolicyMaps {
   /** The map stays; what surrounds it may have changed. */
   #keep(realized: Realized, row: SubjectPolicy): void {
     const { cookies } = this.#deps;
-    const same = sameConfig(configOf(realized, false, cookies), configOf({ ...realized, row }, false, cookies));
+    const same = sameConfig(configOf(realized, 0, cookies), configOf({ ...realized, row }, 0, cookies));
     realized.row = row;
     if (!same) this.#pointAll(row.key);
   }
@@ -225,7 +241,8 @@ class KernelPolicyMaps implements PolicyMaps {
     if (old && old.inner !== next.inner && old.inner !== this.#lockdown) old.inner.close();
   }
 
-  #pointAll(subject: string): void {
+  #pointAll(key: string): void {
+    const subject = subjectOfKey(key);
     for (const item of this.#attached.values()) if (item.subject === subject) item.pointed = undefined;
     this.#settle(subject);
   }
@@ -235,23 +252,47 @@ class KernelPolicyMaps implements PolicyMaps {
     for (const [id, item] of this.#attached) if (item.subject === subject && item.pointed === undefined) this.#point(id, item);
   }
 
+  /** What would be if nothing were audited is pointed at first, and taken away last: the configuration says whether to look there. */
   #point(id: number, item: Attached): void {
+    const { kernel, cookies } = this.#deps;
     const subject = this.#subjects.get(item.subject);
-    const inner = subject?.inner ?? this.#lockdown;
-    item.pointed = pointEndpoint(this.#deps, id, inner, configOf(subject, item.audit, this.#deps.cookies));
+    const audited = this.#auditedOf(item);
+    item.audited = audited && pointEndpoint(this.#deps, auditIdOf(id), audited.inner, configOf(audited, 0, cookies));
+    item.pointed = pointEndpoint(this.#deps, id, subject?.inner ?? this.#lockdown, configOf(subject, this.#auditOf(item), cookies));
+    if (!audited && kernel.outer.innerId(auditIdOf(id)) !== undefined) unpoint(this.#deps, auditIdOf(id));
+  }
+
+  /** The subject's policy as it would be if nothing were audited; undefined when it is the same. */
+  #auditedOf({ subject }: Attached): Realized | undefined {
+    const audited = this.#subjects.get(auditedKey(subject));
+    return audited && !audited.retired && !audited.locked ? audited : undefined;
+  }
+
+  #auditOf(item: Attached): number {
+    if (item.audit) return PolicyAudit.ALL;
+    return this.#auditedOf(item) ? PolicyAudit.SECOND : 0;
+  }
+
+  #isPointed(id: number, item: Attached): boolean {
+    const { kernel, cookies } = this.#deps;
+    if (item.pointed === undefined) return true;
+    const audited = this.#auditedOf(item);
+    const isWhole = !audited || (item.audited && isPointed(kernel, auditIdOf(id), item.audited, configOf(audited, 0, cookies)));
+    return (
+      isWhole === true && isPointed(kernel, id, item.pointed, configOf(this.#subjects.get(item.subject), this.#auditOf(item), cookies))
+    );
   }
 
   /** Repairs what others changed in the kernel: the content of the maps, the pointers to them and the configurations. */
   #verify(): void {
-    const { kernel, log, cookies } = this.#deps;
+    const { log } = this.#deps;
     for (const [key, realized] of this.#subjects) {
       if (realized.locked !== undefined || isIntact(realized.inner, realized.entries)) continue;
       log.error("a policy map was changed by somebody else, it is made anew", { subject: key });
       this.#rebuild(realized.row, realized.entries);
     }
     for (const [id, item] of this.#attached) {
-      const wanted = configOf(this.#subjects.get(item.subject), item.audit, cookies);
-      if (item.pointed === undefined || isPointed(kernel, id, item.pointed, wanted)) continue;
+      if (this.#isPointed(id, item)) continue;
       log.error("an endpoint's pointer to its policy was changed by somebody else, it is set again", { endpoint: id });
       this.#point(id, item);
     }
@@ -262,6 +303,7 @@ class KernelPolicyMaps implements PolicyMaps {
     const realized = this.#subjects.get(key);
     if (!realized) return;
     realized.retired = true;
+    if (key !== subjectOfKey(key)) this.#pointAll(key);
     this.#forget(key);
   }
 
@@ -320,7 +362,7 @@ function leavesSome(entries: PolicyEntries, removed: readonly PolicyKey[]): bool
 }
 
 /** Without a realized policy: both directions enforced, nothing allowed. */
-function configOf(subject: Pick<Realized, "row" | "locked"> | undefined, audit: boolean, cookies: Cookies): EndpointConfig {
+function configOf(subject: Pick<Realized, "row" | "locked"> | undefined, audit: number, cookies: Cookies): EndpointConfig {
   const policy = subject?.locked ? undefined : subject?.row.policy;
   const flag = (value: boolean) => (value ? 1 : 0);
   return {
@@ -328,7 +370,7 @@ function configOf(subject: Pick<Realized, "row" | "locked"> | undefined, audit: 
     egressEnforced: flag(policy?.egress.enforced ?? true),
     ingressDefaultDeny: flag(policy?.ingress.defaultDeny ?? true),
     egressDefaultDeny: flag(policy?.egress.defaultDeny ?? true),
-    audit: flag(audit),
+    audit,
     ingressDefaultCookie: cookies.of(policy?.ingress.defaultDenyBy ?? []),
     egressDefaultCookie: cookies.of(policy?.egress.defaultDenyBy ?? []),
   };
