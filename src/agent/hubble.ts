@@ -4,12 +4,14 @@ import { type History, startHistory } from "#hubble/history/history.ts";
 import { startHubbleMetrics } from "#hubble/metrics/metrics.ts";
 import type { Names } from "#hubble/names.ts";
 import { type Observer, startObserver } from "#hubble/observer/observer.ts";
+import { createRedact, type Redact } from "#hubble/parser/redact.ts";
 import { startHubbleServer } from "#hubble/server/hubble.ts";
 import { createPeerTable } from "#hubble/server/peers.ts";
 import { createBootClock } from "#monitor/decode.ts";
 import { startMonitorStream } from "#monitor/stream.ts";
 import { internalIp } from "#node/node.ts";
 import { errorMessage } from "#runtime/errors.ts";
+import { FlagError } from "#runtime/flags.ts";
 import { createMetrics, serveMetrics } from "#runtime/metrics.ts";
 import { boottimeNs } from "#sys/clock.ts";
 import { createCgroupIndex } from "./cgroups.ts";
@@ -45,7 +47,7 @@ export async function startHubble(deps: EdgeDeps, config: AgentConfig): Promise<
   );
   const observer = startObserver(
     { names: { ...names, endpointByCgroup: podsByCgroup(deps, config) }, log: log.child("hubble"), version: VERSION },
-    { capacity: config["hubble-event-buffer-capacity"] },
+    { capacity: config["hubble-event-buffer-capacity"], redact: redactOf(config) },
   );
   scope.use(hub.subscribe((event) => observer.push(event)));
   scope.use(
@@ -111,6 +113,21 @@ function staticFlowLog(config: AgentConfig): FlowLogConfig | undefined {
     excludeFilters: parseFilterList("hubble-export-denylist", config["hubble-export-denylist"]),
     end: undefined,
   };
+}
+
+/** Throws `FlagError` when the settings contradict each other: nothing may be shown that should be hidden. */
+function redactOf(config: AgentConfig): Redact {
+  try {
+    return createRedact({
+      enabled: config["hubble-redact-enabled"],
+      urlQuery: config["hubble-redact-http-urlquery"],
+      userInfo: config["hubble-redact-http-userinfo"],
+      allowHeaders: config["hubble-redact-http-headers-allow"],
+      denyHeaders: config["hubble-redact-http-headers-deny"],
+    });
+  } catch (thrown) {
+    throw new FlagError("bad-flag", errorMessage(thrown));
+  }
 }
 
 /** `hubble_*` metrics. A setting that cannot be read costs the metrics, not the node. */

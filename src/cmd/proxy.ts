@@ -1,5 +1,6 @@
 import { openBpf } from "#ebpf/kernel.ts";
-import { proxyFlags } from "#proxy/flags.ts";
+import { chooseHeaders } from "#proxy/access-record.ts";
+import { proxyFlags, readDeniedReply } from "#proxy/flags.ts";
 import { DEFAULT_HTTP_TIMEOUTS } from "#proxy/http/session.ts";
 import { createPinnedIpcache } from "#proxy/kernel/pinned-ipcache.ts";
 import { createTransparentTransport } from "#proxy/kernel/transparent.ts";
@@ -32,6 +33,8 @@ runProgram("cilium-proxy", async (signal) => {
       maxConnectionsPerClient: flags["proxy-max-connections-per-client"],
       drainMs: flags["proxy-drain-timeout"],
       recordCapacity: flags["proxy-access-buffer"],
+      denied: readDeniedReply(flags["http-403-msg"], flags["http-403-headers"]),
+      recorded: chooseHeaders(flags["http-access-log-headers"]),
       timeouts: {
         ...DEFAULT_HTTP_TIMEOUTS,
         connect: flags["proxy-connect-timeout"] * 1000,

@@ -9,10 +9,29 @@ export interface RecordScope {
   readonly endpointId: number;
   readonly source: AccessPeer;
   readonly destination: AccessPeer;
+  /** Which headers records carry, by their names in lower case. */
+  readonly recorded: HeaderChoice;
 }
 
-/** Headers that records carry. Credentials are never among them. */
-const RECORDED_HEADERS = new Set(["user-agent", "content-type", "content-length", "x-request-id", "traceparent", "accept"]);
+export type HeaderChoice = (name: string) => boolean;
+
+/** Headers that records carry when nothing else is asked for. */
+export const RECORDED_HEADERS: readonly string[] = [
+  "user-agent",
+  "content-type",
+  "content-length",
+  "x-request-id",
+  "traceparent",
+  "accept",
+];
+const CREDENTIALS = new Set(["authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key"]);
+
+/** The headers with these names; `*` is all of them but those that carry credentials, which must be named. */
+export function chooseHeaders(names: readonly string[]): HeaderChoice {
+  const named = new Set(names.map((name) => name.toLowerCase()));
+  return (name) => named.has(name) || (named.has("*") && !CREDENTIALS.has(name));
+}
+
 const START = performance.timeOrigin;
 const MAX_TEXT = 512;
 const SECRET_PARAMETER = /([?&][^=&]*(?:token|secret|passw|api[-_]?key|signature|credential|session|auth)[^=&]*=)[^&]*/gi;
@@ -39,20 +58,25 @@ export function accessRecord(scope: RecordScope, fixed: Fixed, http: AccessHttp,
 }
 
 /** The request as records show it; `response` adds its code and its headers instead of the request's. */
-export function accessHttp(request: RequestHead, code: number, response?: Pick<ResponseHead, "headers">): AccessHttp {
+export function accessHttp(
+  { recorded }: RecordScope,
+  request: RequestHead,
+  code: number,
+  response?: Pick<ResponseHead, "headers">,
+): AccessHttp {
   return {
     method: request.method,
     url: `http://${request.host}${redactUrl(request.path)}`,
     protocol: request.protocol,
     code,
-    headers: recordedHeaders((response ?? request).headers),
+    headers: recordedHeaders((response ?? request).headers, recorded),
   };
 }
 
-function recordedHeaders(headers: readonly HeaderField[]): AccessHttp["headers"] {
-  const recorded: { key: string; value: string }[] = [];
-  for (const { name, value } of headers) if (RECORDED_HEADERS.has(name)) recorded.push({ key: name, value: cut(value) });
-  return recorded;
+function recordedHeaders(headers: readonly HeaderField[], isRecorded: HeaderChoice): AccessHttp["headers"] {
+  const found: { key: string; value: string }[] = [];
+  for (const { name, value } of headers) if (isRecorded(name)) found.push({ key: name, value: cut(value) });
+  return found;
 }
 
 /** For input that never became a request. */

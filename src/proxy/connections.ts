@@ -1,9 +1,10 @@
 import { performance } from "node:perf_hooks";
 import type { Logger } from "#runtime/logger.ts";
-import type { RecordScope } from "./access-record.ts";
+import type { HeaderChoice, RecordScope } from "./access-record.ts";
 import type { AccessStream } from "./control/access-stream.ts";
 import { HttpConnection } from "./http/connection.ts";
 import type { HttpLimits } from "./http/limits.ts";
+import type { DeniedReply } from "./http/local-reply.ts";
 import type { HttpTimeouts } from "./http/session.ts";
 import type { IdentityLookup } from "./kernel/identities.ts";
 import type { Redirected, Transport } from "./kernel/transport.ts";
@@ -26,6 +27,9 @@ export interface ConnectionsConfig {
   readonly maxConnectionsPerClient: number;
   readonly limits: HttpLimits;
   readonly timeouts: HttpTimeouts;
+  readonly denied: DeniedReply;
+  /** Headers that access records carry. */
+  readonly recorded: HeaderChoice;
   /** How often time-outs are looked at. */
   readonly sweepMs: number;
 }
@@ -122,7 +126,7 @@ function createSession(
         scope.destination.identity !== ids.destination
       ) {
         scope = {
-          ...{ direction, endpointId: found.endpoint.id },
+          ...{ direction, endpointId: found.endpoint.id, recorded: config.recorded },
           source: { ...client, identity: ids.source },
           destination: { ...server, identity: ids.destination },
         };
@@ -132,8 +136,7 @@ function createSession(
     scope() {
       return (
         scope ?? {
-          direction,
-          endpointId: find()?.endpoint.id ?? 0,
+          ...{ direction, endpointId: find()?.endpoint.id ?? 0, recorded: config.recorded },
           source: { ...client, identity: 0 },
           destination: { ...server, identity: 0 },
         }
@@ -146,6 +149,7 @@ function createSession(
     },
     limits: config.limits,
     timeouts: config.timeouts,
+    denied: config.denied,
     now: () => performance.now(),
   };
 }

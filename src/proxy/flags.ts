@@ -1,4 +1,7 @@
-import { defineFlags } from "#runtime/flags.ts";
+import { defineFlags, FlagError } from "#runtime/flags.ts";
+import { RECORDED_HEADERS } from "./access-record.ts";
+import { isFieldValue, isToken } from "./http/header-fields.ts";
+import { DENIED, type DeniedReply } from "./http/local-reply.ts";
 import { DEFAULT_SOCKET_PATH, DEFAULT_STATE_PATH, PROXY_PORTS } from "./protocol.ts";
 
 /** The settings of `cilium-proxy`. */
@@ -13,9 +16,40 @@ export const proxyFlags = defineFlags({
   "proxy-connect-timeout": { type: "number", default: 2, help: "Seconds to wait for the server to accept a connection." },
   "http-request-timeout": { type: "number", default: 3600, help: "Seconds to wait for the server to begin a response." },
   "http-idle-timeout": { type: "number", default: 3600, help: "Seconds that a connection may be idle between requests." },
+  "http-403-msg": { type: "string", default: "", help: 'Body of the answer to a denied request, instead of "Access denied".' },
+  "http-403-headers": {
+    ...{ type: "string", default: "" },
+    help: 'More headers of that answer, separated by semicolons: "Name: value; Name: value".',
+  },
+  "http-access-log-headers": {
+    ...{ type: "list", default: RECORDED_HEADERS },
+    help: "Headers that flows carry; * is all but those with credentials, which must be named.",
+  },
   "proxy-max-connections": { type: "number", default: 9000, help: "Client connections at one time; more are refused." },
   "proxy-max-connections-per-client": { type: "number", default: 4500, help: "Connections of one client address at one time." },
   "proxy-drain-timeout": { type: "duration", default: 8000, help: "At SIGTERM, how long requests may take to finish." },
   "proxy-access-buffer": { type: "number", default: 16_384, help: "Access records kept while no agent takes them." },
   "proxy-prometheus-port": { type: "number", default: 9964, help: "Port of /metrics; 0 is none." },
 });
+
+/** Headers that the proxy itself sets, or that would change where the answer ends. */
+const OWN_HEADERS = new Set(["content-length", "transfer-encoding", "connection", "upgrade", "trailer", "te", "keep-alive"]);
+
+/** What the two flags make of a denial. Throws `FlagError` for what is no header, or none of theirs to set. */
+export function readDeniedReply(message: string, headers: string): DeniedReply {
+  const fields = headers.split(";").map((one) => one.trim());
+  return {
+    // As upstream, the body ends its line.
+    body: message === "" ? DENIED.body : message.replace(/(?:\r\n)?$/, "\r\n"),
+    headers: fields.filter((one) => one !== "").map(readHeader),
+  };
+}
+
+function readHeader(text: string): readonly [string, string] {
+  const colon = text.indexOf(":");
+  const [name, value] = [text.slice(0, Math.max(colon, 0)).toLowerCase(), text.slice(colon + 1).trim()];
+  if (!isToken(name) || !isFieldValue(value))
+    throw new FlagError("bad-flag", `--http-403-headers: found "${text}", "Name: value" is needed`);
+  if (OWN_HEADERS.has(name)) throw new FlagError("bad-flag", `--http-403-headers: ${name} is set by the proxy itself`);
+  return [name, value];
+}

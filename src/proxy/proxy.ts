@@ -1,10 +1,12 @@
 import { performance } from "node:perf_hooks";
 import type { Logger } from "#runtime/logger.ts";
+import { chooseHeaders, type HeaderChoice, RECORDED_HEADERS } from "./access-record.ts";
 import { type Connections, createConnections } from "./connections.ts";
 import { type AccessStream, createAccessStream } from "./control/access-stream.ts";
 import { startPolicyServer } from "./control/policy-server.ts";
 import { loadSnapshot, saveSnapshot } from "./control/snapshot-file.ts";
 import { DEFAULT_HTTP_LIMITS, type HttpLimits } from "./http/limits.ts";
+import { DENIED, type DeniedReply } from "./http/local-reply.ts";
 import { DEFAULT_HTTP_TIMEOUTS, type HttpTimeouts } from "./http/session.ts";
 import { cacheIdentities, type IdentityLookup } from "./kernel/identities.ts";
 import type { Transport } from "./kernel/transport.ts";
@@ -31,6 +33,9 @@ export interface ProxyConfig {
   readonly sweepMs: number;
   readonly limits: HttpLimits;
   readonly timeouts: HttpTimeouts;
+  readonly denied: DeniedReply;
+  /** Headers that access records carry. */
+  readonly recorded: HeaderChoice;
 }
 
 export const DEFAULT_PROXY_CONFIG: Omit<ProxyConfig, "socketPath" | "statePath"> = {
@@ -42,6 +47,8 @@ export const DEFAULT_PROXY_CONFIG: Omit<ProxyConfig, "socketPath" | "statePath">
   sweepMs: 250,
   limits: DEFAULT_HTTP_LIMITS,
   timeouts: DEFAULT_HTTP_TIMEOUTS,
+  denied: DENIED,
+  recorded: chooseHeaders(RECORDED_HEADERS),
 };
 
 export interface RunningProxy extends AsyncDisposable {

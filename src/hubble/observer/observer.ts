@@ -1,6 +1,6 @@
 import type { AgentEvent, LostEvent } from "#api/gen/flow/events_pb.ts";
 import type { Flow } from "#api/gen/flow/flow_pb.ts";
-import type { MonitorEvent } from "#monitor/events.ts";
+import type { L7Event, MonitorEvent } from "#monitor/events.ts";
 import { errorMessage } from "#runtime/errors.ts";
 import type { Logger } from "#runtime/logger.ts";
 import { createDnsWatcher } from "../dns/watcher.ts";
@@ -9,6 +9,7 @@ import { agentEventMessage, lostEventMessage } from "../parser/agent-event.ts";
 import { flowOfAccess } from "../parser/l7.ts";
 import { flowOfPacket } from "../parser/packet.ts";
 import { createPolicyBook, type PolicyBook } from "../parser/policies.ts";
+import type { Redact } from "../parser/redact.ts";
 import { flowOfSocket } from "../parser/socket.ts";
 import { Ring } from "../ring.ts";
 import { createNamespaceLog, type NamespaceLog } from "./namespaces.ts";
@@ -29,6 +30,8 @@ export interface ObserverDeps {
 export interface ObserverConfig {
   /** Power of two minus one; 4095 by default (`hubble-event-buffer-capacity`). */
   readonly capacity?: number;
+  /** What L7 flows hide; nothing when absent. */
+  readonly redact?: Redact;
 }
 
 export interface ObserverStatus {
@@ -69,8 +72,9 @@ export function startObserver(deps: ObserverDeps, config: ObserverConfig = {}): 
   const startedAt = performance.now();
   let seenFlows = 0n;
   const complain = createComplainer(deps.log);
+  const redact = config.redact ?? ((access) => access);
   const take = (event: MonitorEvent): Entry => {
-    const entry = entryOf(event, names, deps.version, book);
+    const entry = entryOf(event, names, deps.version, book, redact);
     ring.write(entry);
     if (entry.kind === "flow") {
       seenFlows++;
@@ -108,7 +112,7 @@ function register<T>(sinks: Set<T>, sink: T): Disposable {
   return { [Symbol.dispose]: () => void sinks.delete(sink) };
 }
 
-function entryOf(event: MonitorEvent, names: Names, version: string, book: PolicyBook): Entry {
+function entryOf(event: MonitorEvent, names: Names, version: string, book: PolicyBook, redact: Redact): Entry {
   switch (event.type) {
     case "agent":
       return { kind: "agent", time: event.time, event: agentEventMessage(event) };
@@ -117,7 +121,7 @@ function entryOf(event: MonitorEvent, names: Names, version: string, book: Polic
     default: {
       const flow =
         event.type === "l7"
-          ? flowOfAccess(event, names)
+          ? flowOfAccess(redacted(event, redact), names)
           : event.type === "trace-sock"
             ? flowOfSocket(event, names)
             : flowOfPacket(event, names, book);
@@ -125,6 +129,10 @@ function entryOf(event: MonitorEvent, names: Names, version: string, book: Polic
       return { kind: "flow", time: event.time, flow };
     }
   }
+}
+
+function redacted(event: L7Event, redact: Redact): L7Event {
+  return event.access.type === "access" ? { ...event, access: redact(event.access) } : event;
 }
 
 function createComplainer(log: Logger): (event: MonitorEvent, thrown: unknown) => void {

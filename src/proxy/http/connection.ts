@@ -1,12 +1,12 @@
 import type { Socket } from "node:net";
 import { accessRecord, UNREADABLE_HTTP } from "../access-record.ts";
 import { Http2Connection } from "../http2/connection.ts";
-import { decide } from "../policy/decide.ts";
-import { Exchange } from "./exchange.ts";
+import { resetSocket } from "../reset.ts";
+import type { Exchange } from "./exchange.ts";
 import { type CompleteHead, HeadReader } from "./head-reader.ts";
-import { headerValue } from "./header-fields.ts";
 import type { HttpError } from "./http-error.ts";
-import { DENIED_BODY, localReply, upstreamFailure } from "./local-reply.ts";
+import { judge } from "./judge.ts";
+import { deniedReply, localReply, upstreamFailure } from "./local-reply.ts";
 import { HTTP2_PREFACE, parseRequestHead, type RequestHead } from "./request-head.ts";
 import { rewriteHead } from "./rewrite.ts";
 import type { HttpSession } from "./session.ts";
@@ -147,27 +147,18 @@ export class HttpConnection {
   }
 
   #onRequest(head: CompleteHead, request: RequestHead): void {
-    const policy = this.#session.policy();
-    if (policy === null) {
+    const judged = judge(this.#session, request);
+    if (judged === null) {
       this.#abort(true);
       return;
     }
-    const exchange = new Exchange(request, this.#session.limits, policy.revision);
+    const { exchange, actions } = judged;
     this.#exchange = exchange;
-    const scope = this.#session.scope();
-    const decision = decide(policy.rules, {
-      method: request.method,
-      path: request.path,
-      host: request.host,
-      header: (name) => headerValue(request.headers, name),
-    });
-    if (!decision.allowed) {
-      this.#session.record(exchange.deniedRecord(scope, decision.denied));
+    if (actions === undefined) {
       this.#deny(exchange, head);
       return;
     }
-    this.#session.record(exchange.forwardedRecord(scope, decision.origins, decision.actions));
-    const text = rewriteHead(head.text, request, decision.actions);
+    const text = rewriteHead(head.text, request, actions);
     if (!this.#ensureUpstream()) return;
     this.#upstream?.expect(exchange);
     this.#state = "body";
@@ -201,7 +192,7 @@ export class HttpConnection {
     const long = framing.kind === "length" && framing.length > this.#session.limits.drainBytes;
     // Whoever asked to be told before sending a body may or may not send it now: nobody could tell where the next request starts.
     const close = !exchange.request.keepAlive || exchange.request.expectContinue || long || this.#stopping;
-    this.#sendClient(localReply(403, DENIED_BODY, close, exchange.request));
+    this.#sendClient(deniedReply(this.#session.denied, close, exchange.request));
     exchange.answered = true;
     if (close) {
       this.#closeGently();
@@ -399,8 +390,7 @@ export class HttpConnection {
       this.#http2.destroy();
       return;
     }
-    if (this.#client.destroyed) return;
-    if (reset) this.#client.resetAndDestroy();
+    if (reset) resetSocket(this.#client);
     else this.#client.destroy();
   }
 

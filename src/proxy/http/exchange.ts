@@ -51,7 +51,7 @@ export class Exchange {
   responseRecord(scope: RecordScope, response: Pick<ResponseHead, "code" | "headers">): AccessMessage {
     const latencyNs = this.#latency();
     const fixed = { kind: "response", verdict: "FORWARDED", policyRevision: this.#revision } as const;
-    return accessRecord(scope, fixed, accessHttp(this.request, response.code, response), { latencyNs });
+    return accessRecord(scope, fixed, accessHttp(scope, this.request, response.code, response), { latencyNs });
   }
 
   /** The proxy answered for the server, or broke the connection off. */
@@ -65,7 +65,7 @@ export class Exchange {
     code: number,
     outcome: Parameters<typeof accessRecord>[3],
   ): AccessMessage {
-    return accessRecord(scope, { ...fixed, policyRevision: this.#revision }, accessHttp(this.request, code), outcome);
+    return accessRecord(scope, { ...fixed, policyRevision: this.#revision }, accessHttp(scope, this.request, code), outcome);
   }
 
   #latency(): number {

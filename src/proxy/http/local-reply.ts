@@ -12,13 +12,26 @@ const REASONS: Readonly<Record<number, string>> = {
   505: "HTTP Version Not Supported",
 };
 
-/** What Cilium's proxy answers to a denied request. */
-export const DENIED_BODY = "Access denied\r\n";
+/** What a denied request is answered with, beside the code 403. */
+export interface DeniedReply {
+  readonly body: string;
+  /** Names in lower case. */
+  readonly headers: readonly (readonly [name: string, value: string])[];
+}
+
+/** What Cilium's proxy answers. */
+export const DENIED: DeniedReply = { body: "Access denied\r\n", headers: [] };
+
+/** The 403 to a denied request. */
+export function deniedReply({ body, headers }: DeniedReply, close: boolean, request: RequestHead): string {
+  return localReply(403, body, close, request, headers.map(([name, value]) => `${name}: ${value}\r\n`).join(""));
+}
 
 /** A complete answer made by the proxy itself. `close` announces that no further request will be answered on this connection. */
-export function localReply(code: number, body: string, close: boolean, request?: RequestHead): string {
+export function localReply(code: number, body: string, close: boolean, request?: RequestHead, more = ""): string {
   const connection = close ? "connection: close\r\n" : request?.minor === 0 ? "connection: keep-alive\r\n" : "";
-  const head = `HTTP/1.1 ${code} ${REASONS[code] ?? "Error"}\r\ncontent-length: ${body.length}\r\ncontent-type: text/plain\r\n${connection}\r\n`;
+  const type = /^content-type:/m.test(more) ? "" : "content-type: text/plain\r\n";
+  const head = `HTTP/1.1 ${code} ${REASONS[code] ?? "Error"}\r\ncontent-length: ${body.length}\r\n${type}${more}${connection}\r\n`;
   return request?.method === "HEAD" ? head : head + body;
 }
 

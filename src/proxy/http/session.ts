@@ -3,6 +3,7 @@ import type { RecordScope } from "../access-record.ts";
 import type { PeerPolicy } from "../policy/decide.ts";
 import type { AccessMessage } from "../protocol.ts";
 import type { HttpLimits } from "./limits.ts";
+import type { DeniedReply } from "./local-reply.ts";
 
 /** Milliseconds that each phase of a connection may last. */
 export interface HttpTimeouts {
@@ -39,6 +40,7 @@ export interface HttpSession {
   record(record: AccessMessage): void;
   readonly limits: HttpLimits;
   readonly timeouts: HttpTimeouts;
+  readonly denied: DeniedReply;
   /** Now, in milliseconds, monotonic: for deadlines. */
   now(): number;
 }

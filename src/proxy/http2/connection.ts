@@ -1,10 +1,9 @@
 import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from "node:http2";
 import type { Socket } from "node:net";
-import { Exchange } from "../http/exchange.ts";
-import { headerValue } from "../http/header-fields.ts";
-import { DENIED_BODY, upstreamFailure } from "../http/local-reply.ts";
+import type { Exchange } from "../http/exchange.ts";
+import { judge } from "../http/judge.ts";
+import { type DeniedReply, upstreamFailure } from "../http/local-reply.ts";
 import type { HttpSession } from "../http/session.ts";
-import { decide } from "../policy/decide.ts";
 import { fieldsOf, forwardedHeaders, isGrpc, localHeaders, requestOfStream } from "./request.ts";
 import { passOn } from "./streams.ts";
 
@@ -57,29 +56,25 @@ export class Http2Connection {
       this.#streams--;
       this.#idleSince = this.#session.now();
     });
-    const policy = this.#session.policy();
-    if (policy === null) {
+    const grpc = isGrpc(headers);
+    const request = requestOfStream(headers);
+    if ("status" in request) {
+      answer(stream, request.status, `${request.reason}\r\n`, grpc);
+      return;
+    }
+    const judged = judge(this.#session, request);
+    if (judged === null) {
       this.destroy();
       return;
     }
-    const request = requestOfStream(headers);
-    if ("status" in request) {
-      answer(stream, request.status, `${request.reason}\r\n`, isGrpc(headers));
+    const { exchange, actions } = judged;
+    if (actions === undefined) {
+      const { body, headers: more } = this.#session.denied;
+      answer(stream, 403, body, grpc, more);
       return;
     }
-    const exchange = new Exchange(request, this.#session.limits, policy.revision);
-    const decision = decide(policy.rules, {
-      ...{ method: request.method, path: request.path, host: request.host },
-      header: (name) => headerValue(request.headers, name),
-    });
-    if (!decision.allowed) {
-      this.#session.record(exchange.deniedRecord(this.#session.scope(), decision.denied));
-      answer(stream, 403, DENIED_BODY, isGrpc(headers));
-      return;
-    }
-    this.#session.record(exchange.forwardedRecord(this.#session.scope(), decision.origins, decision.actions));
-    this.#forward(stream, exchange, isGrpc(headers), () =>
-      this.#serverSession().request(forwardedHeaders(headers, decision.actions), {
+    this.#forward(stream, exchange, grpc, () =>
+      this.#serverSession().request(forwardedHeaders(headers, actions), {
         endStream: stream.endAfterHeaders,
         waitForTrailers: true,
       }),
@@ -128,9 +123,9 @@ export class Http2Connection {
 }
 
 /** Answers instead of the server and lets the client stop sending. */
-function answer(stream: ServerHttp2Stream, code: number, body: string, grpc: boolean): void {
+function answer(stream: ServerHttp2Stream, code: number, body: string, grpc: boolean, more: DeniedReply["headers"] = []): void {
   if (stream.destroyed || stream.headersSent) return;
-  stream.respond(localHeaders(code, body, grpc), { endStream: grpc });
+  stream.respond({ ...localHeaders(code, body, grpc), ...Object.fromEntries(more) }, { endStream: grpc });
   if (!grpc) stream.end(body);
   // Whatever the client still sends of its body is thrown away; NO_ERROR tells it to stop (RFC 9113 §8.1).
   stream.resume();

@@ -12,16 +12,26 @@ export function requestOfStream(headers: IncomingHttpHeaders): RequestHead | Htt
   const method = headers[":method"] ?? "";
   const target = headers[":path"] ?? "";
   const host = headers[":authority"] ?? headers.host ?? "";
-  if (method === "CONNECT") return httpError(501, "CONNECT is not supported in HTTP/2");
   if (!isToken(method)) return httpError(400, "bad method");
-  if (!TARGET.test(target) || /%00/.test(target)) return httpError(400, "bad request target");
-  if (target === "*" ? method !== "OPTIONS" : !target.startsWith("/")) return httpError(400, "bad request target");
   if (!HOST.test(host)) return httpError(400, "bad authority");
   if (headers.host !== undefined && headers.host !== host) return httpError(400, "authority and Host header differ");
-  return {
-    ...{ method, target, path: target, host, minor: 1, protocol: "HTTP/2", headers: fieldsOf(headers) },
-    ...{ framing: { kind: "none" }, keepAlive: true, upgrade: false, otherUpgrade: false, expectContinue: false },
-  };
+  if (method === "CONNECT") return connectRequest(headers, host);
+  if (!TARGET.test(target) || /%00/.test(target)) return httpError(400, "bad request target");
+  if (target === "*" ? method !== "OPTIONS" : !target.startsWith("/")) return httpError(400, "bad request target");
+  return { ...COMMON, method, target, path: target, host, headers: fieldsOf(headers) };
+}
+
+/** What HTTP/2 leaves to its frames. */
+const COMMON = {
+  ...({ minor: 1, protocol: "HTTP/2", framing: { kind: "none" } } as const),
+  ...{ keepAlive: true, upgrade: false, otherUpgrade: false, expectContinue: false },
+} satisfies Partial<RequestHead>;
+
+/** RFC 9113 §8.5: a tunnel through one stream, which names a host and port and nothing else. Rules see it as in HTTP/1, without a path. */
+function connectRequest(headers: IncomingHttpHeaders, host: string): RequestHead | HttpError {
+  if (headers[":path"] !== undefined || headers[":scheme"] !== undefined) return httpError(400, "CONNECT with a path or a scheme");
+  if (!/:[0-9]{1,5}$/.test(host)) return httpError(400, "CONNECT without a port");
+  return { ...COMMON, method: "CONNECT", target: host, path: "", host, headers: fieldsOf(headers) };
 }
 
 /** Ordinary headers as fields; they have no place in a head. */
@@ -55,6 +65,6 @@ const GRPC_STATUS: Readonly<Record<number, number>> = { 400: 13, 403: 7, 501: 12
 /** The headers of an answer by the proxy itself. A gRPC answer is headers alone. */
 export function localHeaders(code: number, body: string, grpc: boolean): OutgoingHttpHeaders {
   if (!grpc) return { ":status": code, "content-type": "text/plain", "content-length": body.length };
-  const message = encodeURIComponent(body).replaceAll("%20", " ");
+  const message = encodeURIComponent(body.trimEnd()).replaceAll("%20", " ");
   return { ":status": 200, "content-type": "application/grpc", "grpc-status": GRPC_STATUS[code] ?? 2, "grpc-message": message };
 }

@@ -1,9 +1,11 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { silentLogger } from "#runtime/logger.ts";
+import { chooseHeaders, RECORDED_HEADERS } from "../access-record.ts";
 import { createConnections } from "../connections.ts";
 import { createAccessStream } from "../control/access-stream.ts";
 import { DEFAULT_HTTP_LIMITS, type HttpLimits } from "../http/limits.ts";
+import { DENIED, type DeniedReply } from "../http/local-reply.ts";
 import { DEFAULT_HTTP_TIMEOUTS, type HttpTimeouts } from "../http/session.ts";
 import { createCounters, type ProxyCounters } from "../metrics.ts";
 import { createPolicyTable } from "../policy/policy-table.ts";
@@ -48,6 +50,8 @@ export interface LoopbackOptions {
   readonly serve: (socket: Socket) => void;
   readonly limits?: Partial<HttpLimits>;
   readonly timeouts?: Partial<HttpTimeouts>;
+  readonly denied?: DeniedReply;
+  readonly recorded?: readonly string[];
   readonly maxConnections?: number;
   readonly maxConnectionsPerClient?: number;
   /** Connect here instead of to the server. */
@@ -76,6 +80,8 @@ export async function startLoopback(options: LoopbackOptions): Promise<Loopback>
       ...{ maxConnections: options.maxConnections ?? 100, maxConnectionsPerClient: options.maxConnectionsPerClient ?? 100, sweepMs: 10 },
       limits: { ...DEFAULT_HTTP_LIMITS, ...options.limits },
       timeouts: { ...DEFAULT_HTTP_TIMEOUTS, linger: 200, ...options.timeouts },
+      denied: options.denied ?? DENIED,
+      recorded: chooseHeaders(options.recorded ?? RECORDED_HEADERS),
     },
   );
   const front = createServer({ allowHalfOpen: true }, (socket) => {

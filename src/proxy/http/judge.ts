@@ -1,0 +1,27 @@
+import { decide } from "../policy/decide.ts";
+import type { HeaderAction } from "../policy/http-rule.ts";
+import { Exchange } from "./exchange.ts";
+import { headerValue } from "./header-fields.ts";
+import type { RequestHead } from "./request-head.ts";
+import type { HttpSession } from "./session.ts";
+
+/** A request with its verdict: `actions` on its headers when it is allowed, undefined when it is denied. */
+export interface Judged {
+  readonly exchange: Exchange;
+  readonly actions: readonly HeaderAction[] | undefined;
+}
+
+/** Asks the policy now in force about a request and records the answer; null when the connection is not the proxy's any more. */
+export function judge(session: HttpSession, request: RequestHead): Judged | null {
+  const policy = session.policy();
+  if (policy === null) return null;
+  const exchange = new Exchange(request, session.limits, policy.revision);
+  const { method, path, host, headers } = request;
+  const decision = decide(policy.rules, { method, path, host, header: (name) => headerValue(headers, name) });
+  if (!decision.allowed) {
+    session.record(exchange.deniedRecord(session.scope(), decision.denied));
+    return { exchange, actions: undefined };
+  }
+  session.record(exchange.forwardedRecord(session.scope(), decision.origins, decision.actions));
+  return { exchange, actions: decision.actions };
+}

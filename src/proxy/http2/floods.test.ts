@@ -1,0 +1,139 @@
+import assert from "node:assert/strict";
+import type { Socket } from "node:net";
+import { describe, it } from "node:test";
+import { echoServer } from "../testing/echo-server.ts";
+import { anyPeer, collect, type Loopback, policyOf, startLoopback } from "../testing/loopback.ts";
+
+const POLICY = policyOf([anyPeer({ method: "GET", path: "/public.*" })]);
+const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+const [DATA, HEADERS, RST_STREAM, SETTINGS, PING, CONTINUATION] = [0, 1, 3, 4, 6, 9];
+const [END_STREAM, END_HEADERS] = [1, 4];
+
+/** One frame of RFC 9113 §4.1. */
+function frame(type: number, flags: number, stream: number, payload: Buffer = Buffer.alloc(0)): Buffer {
+  const head = Buffer.alloc(9);
+  head.writeUIntBE(payload.length, 0, 3);
+  head[3] = type;
+  head[4] = flags;
+  head.writeUInt32BE(stream, 5);
+  return Buffer.concat([head, payload]);
+}
+
+/** A field as HPACK's literal without indexing, new name (RFC 7541 §6.2.2); texts up to 126 bytes. */
+function field(name: string, value: string): Buffer {
+  const text = (one: string) => Buffer.concat([Buffer.from([one.length]), Buffer.from(one, "latin1")]);
+  return Buffer.concat([Buffer.from([0]), text(name), text(value)]);
+}
+
+function fields(path: string, ...more: readonly (readonly [string, string])[]): Buffer {
+  const all = [[":method", "GET"], [":scheme", "http"], [":path", path], [":authority", "web"], ...more] as const;
+  return Buffer.concat(all.map(([name, value]) => field(name, value)));
+}
+
+/** Sends what `flood` makes until the other side has enough; gives how much it took. */
+async function send(socket: Socket, flood: Iterable<Buffer>): Promise<number> {
+  let sent = 0;
+  for (const piece of flood) {
+    if (socket.destroyed || !socket.writable) break;
+    sent += piece.length;
+    if (!socket.write(piece)) await either(socket, "drain");
+    if (sent % 50_000 < piece.length) await new Promise((resolve) => setImmediate(resolve));
+  }
+  return sent;
+}
+
+/** The event, or the end of the connection. */
+function either(socket: Socket, event: string): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      for (const name of [event, "close"]) socket.off(name, done);
+      resolve();
+    };
+    for (const name of [event, "close"]) socket.once(name, done);
+  });
+}
+
+function* repeat(times: number, make: (i: number) => Buffer): Generator<Buffer> {
+  for (let i = 0; i < times; i++) yield make(i);
+}
+
+const start = Buffer.concat([PREFACE, frame(SETTINGS, 0, 0)]);
+const odd = (i: number) => 2 * i + 1;
+
+/** Each would go on for ever if nobody stopped it. */
+const FLOODS: Readonly<Record<string, () => Iterable<Buffer>>> = {
+  "rapid reset (CVE-2023-44487)": () =>
+    repeat(200_000, (i) =>
+      Buffer.concat([
+        frame(HEADERS, END_HEADERS | END_STREAM, odd(i), fields("/public")),
+        frame(RST_STREAM, 0, odd(i), Buffer.from([0, 0, 0, 8])),
+      ]),
+    ),
+  "CONTINUATION without end (CVE-2024-27919)": function* () {
+    yield frame(HEADERS, END_STREAM, 1, fields("/public"));
+    yield* repeat(100_000, (i) => frame(CONTINUATION, 0, 1, field(`x-${i}`, "v".repeat(100))));
+  },
+  "empty CONTINUATION frames": function* () {
+    yield frame(HEADERS, END_STREAM, 1, fields("/public"));
+    yield* repeat(500_000, () => frame(CONTINUATION, 0, 1));
+  },
+  "frames on streams that never were": () => repeat(500_000, (i) => frame(DATA, 0, odd(i), Buffer.from("x"))),
+  "frames of a forbidden size": () => repeat(1000, () => frame(SETTINGS, 0, 0, Buffer.alloc(20_000 * 6))),
+};
+
+async function neighbourIsServed(proxy: Loopback): Promise<void> {
+  const neighbour = await proxy.open();
+  const answer = collect(neighbour);
+  neighbour.write("GET /public HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n");
+  assert.match(await answer.ended, /^HTTP\/1\.1 200 /);
+}
+
+describe("http2 floods", () => {
+  for (const [name, flood] of Object.entries(FLOODS)) {
+    it(`ends ${name}, and serves others`, async () => {
+      await using proxy = await startLoopback({ policy: POLICY, serve: echoServer([]) });
+      const attacker = await proxy.open();
+      attacker.resume();
+      attacker.write(start);
+      const before = process.memoryUsage();
+      const total = await send(attacker, flood());
+      if (!attacker.destroyed && !attacker.readableEnded) await either(attacker, "end");
+      await neighbourIsServed(proxy);
+      const after = process.memoryUsage();
+      const grown = after.heapUsed + after.external - before.heapUsed - before.external;
+      assert.ok(grown < 64 * 1024 * 1024, `memory grew by ${grown} bytes for ${total} bytes`);
+      attacker.destroy();
+    });
+  }
+
+  it("refuses header lists beyond the limit, each by itself", async () => {
+    await using proxy = await startLoopback({ policy: POLICY, serve: echoServer([]) });
+    const attacker = await proxy.open();
+    attacker.resume();
+    attacker.write(start);
+    const long = Array.from({ length: 110 }, (_, n) => [`x-${n}`, "v".repeat(100)] as const);
+    await send(
+      attacker,
+      repeat(500, (i) => frame(HEADERS, END_HEADERS | END_STREAM, odd(i), fields("/public", ...long))),
+    );
+    await neighbourIsServed(proxy);
+    assert.deepEqual(
+      proxy.records.filter(({ http }) => http.protocol === "HTTP/2"),
+      [],
+    );
+    attacker.destroy();
+  });
+
+  it("answers pings without keeping them", async () => {
+    await using proxy = await startLoopback({ policy: POLICY, serve: echoServer([]) });
+    const attacker = await proxy.open();
+    attacker.resume();
+    attacker.write(start);
+    await send(
+      attacker,
+      repeat(20_000, () => frame(PING, 0, 0, Buffer.alloc(8))),
+    );
+    await neighbourIsServed(proxy);
+    attacker.destroy();
+  });
+});
