@@ -66,7 +66,6 @@ async function startWorld(
     pools: [createPool([Prefix("10.0.0.0/24")])],
     routers: [IpAddress("10.0.0.1")],
     mtu: 1500,
-    purge: async () => {},
   } as unknown as Kernel;
   const self = {
     name: NODE,
@@ -94,7 +93,7 @@ async function startWorld(
     ),
   );
   const control = createEndpointControl(
-    { log: silentLogger, state, kernel, loops, hub, counters: createCounters(), unavailable: () => undefined },
+    { log: silentLogger, state, kernel, loops, hub, counters: createCounters(), unavailable: () => undefined, purge: async () => {} },
     config,
   );
   await reflectors.synced;

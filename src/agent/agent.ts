@@ -5,6 +5,7 @@ import { installPlugin, writeConflist } from "#cni/install.ts";
 import { startCniServer } from "#cni/server.ts";
 import { type Cluster, openCluster } from "#k8s/client.ts";
 import { loadClusterConfig } from "#k8s/config.ts";
+import type { AccessMessage } from "#proxy/protocol.ts";
 import { createHealth } from "#runtime/health.ts";
 import { startInterval, startJob } from "#runtime/job.ts";
 import { createLogger, type LogLevel } from "#runtime/logger.ts";
@@ -22,6 +23,7 @@ import { publishNode } from "./publish-node.ts";
 import { startReflectors } from "./reflectors.ts";
 import { waitForSelf } from "./self.ts";
 import { createState } from "./state.ts";
+import { createUsage } from "./usage.ts";
 
 /** The daemon, built from top to bottom and taken down in reverse. Pins and links stay: the datapath goes on without us. */
 export async function runAgent(config: AgentConfig, signal: AbortSignal): Promise<void> {
@@ -48,15 +50,30 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal): Promis
 
   // What runs by itself, and what is asked from outside.
   const [hub, counters] = [createMonitorHub(), createCounters()];
-  const { access: onAccess, proxyLost: onLost } = hub;
+  const inUse = () => (phase.is === "ready" ? loops.policyMaps.cookies() : undefined);
+  const usage = createUsage({ log: log.child("usage"), maps: kernel.datapath.maps, state, inUse });
+  const onAccess = (message: AccessMessage) => {
+    hub.access(message);
+    usage.access(message);
+  };
+  const onLost = hub.proxyLost;
   const proxy = scope.use(startProxyClient({ log: log.child("proxy"), onAccess, onLost }, { path: config["proxy-socket-path"] }));
   const { datapath, netlink } = kernel;
   const isRestored = () => phase.is !== "starting";
   const loops = scope.use(startLoops({ log, health, state, datapath, netlink, cluster, proxy, self, hub, counters, isRestored }, config));
-  const endpointDeps = { log: log.child("endpoint"), state, kernel, loops, hub, counters, unavailable: phase.unavailable };
+  const endpointDeps = {
+    log: log.child("endpoint"),
+    state,
+    kernel,
+    loops,
+    hub,
+    counters,
+    unavailable: phase.unavailable,
+    purge: usage.purge,
+  };
   const control = createEndpointControl(endpointDeps, config);
   const kubernetes = await kubernetesVersion(cluster);
-  const agent: Agent = { log, health, cluster, state, kernel, loops, proxy, hub, counters, control, self, phase, kubernetes };
+  const agent: Agent = { log, health, cluster, state, kernel, loops, proxy, hub, counters, control, self, phase, usage, kubernetes };
   scope.use(await startEdges(agent, config));
 
   await Promise.race([reflectors.synced, aborted(signal)]);
@@ -98,12 +115,12 @@ async function takeOver(
 
 /** Opens the node for new pods; the conflist comes last, since it is what runtimes wait for. Resolves with the DELs made up for. */
 async function admitPods(agent: Agent, config: AgentConfig, scope: AsyncDisposableStack): Promise<number> {
-  const { log, health, cluster, self, state, kernel, control, phase } = agent;
-  const collect = () => kernel.collectConntrack();
+  const { log, health, cluster, self, state, kernel, control, phase, usage } = agent;
+  scope.use(startInterval({ log, health }, { name: "policy-usage", intervalMs: 1_000, run: async () => usage.flush() }));
   scope.use(
     startJob({ log, health }, { name: "ciliumnode", run: () => publishNode(cluster, self, kernel.routers, state.nodes.self().node) }),
   );
-  scope.use(startInterval({ log, health }, { name: "conntrack-gc", intervalMs: config["conntrack-gc-interval"], run: collect }));
+  scope.use(startInterval({ log, health }, { name: "conntrack-gc", intervalMs: config["conntrack-gc-interval"], run: usage.collect }));
   scope.use(
     startInterval({ log, health }, { name: "endpoint-gc", intervalMs: config["endpoint-gc-interval"], run: () => control.collectDead() }),
   );

@@ -150,6 +150,7 @@ function policyRoutes(deps: ApiDeps): Routes {
     }),
     "GET /v1/policy/selectors": () =>
       controller.cache.selectors().map(({ text, identities, users }) => ({ selector: text, identities, users })),
+    "GET /v1/policy/usage": () => deps.usage.rows(),
     "GET /v1/policy/explain": ({ query }) => explainFlow(deps, query),
     "GET /v1/bpf/policy/{id}": ({ parameters }) =>
       parameters[0] === "all" ? [...state.endpoints.list()].map(policyEntries) : [policyEntries(findEndpoint(deps, parameters[0] ?? ""))],

@@ -16,6 +16,7 @@ import type { MonitorHub } from "./monitor-hub.ts";
 import type { Phase } from "./phase.ts";
 import type { ProxyClient } from "./proxy-client.ts";
 import type { AgentState } from "./state.ts";
+import type { Usage } from "./usage.ts";
 
 /** Everything an answer about the agent is made of. */
 export interface EdgeDeps {
@@ -29,6 +30,7 @@ export interface EdgeDeps {
   readonly control: EndpointControl;
   readonly self: SelfNode;
   readonly phase: Phase;
+  readonly usage: Usage;
   readonly counters: Counters;
   /** Version of the API server. */
   readonly kubernetes: string;

@@ -4,6 +4,7 @@ import type { LabelSet } from "#labels/label-set.ts";
 import { sleep } from "#runtime/backoff.ts";
 import { CodedError, errorMessage } from "#runtime/errors.ts";
 import type { Logger } from "#runtime/logger.ts";
+import type { IpAddress } from "#types/addr.ts";
 import { hostPrefix } from "#types/prefix.ts";
 import type { AgentConfig } from "./config.ts";
 import type { Counters } from "./counters.ts";
@@ -33,6 +34,8 @@ export interface EndpointControlDeps {
   readonly hub: MonitorHub;
   readonly counters: Counters;
   readonly unavailable: () => string | undefined;
+  /** Ends what is remembered of connections of an address that will be somebody else's. */
+  readonly purge: (address: IpAddress) => Promise<void>;
 }
 
 /** Endpoints, tied to the tables, the kernel and the loops. */
@@ -51,7 +54,7 @@ export function createEndpointControl(deps: EndpointControlDeps, config: AgentCo
       describe: (pod) => state.pods.describe(pod),
       allocate: (labels) => state.identities.allocate(labels),
       realized: (id, signal) => realized(deps, id, signal),
-      purge: (address) => kernel.purge(address),
+      purge: deps.purge,
       unavailable: deps.unavailable,
       onEvent: (event, endpoint) => deps.hub.endpoint(event, endpoint),
       onBirth: (ok, seconds) => deps.counters.endpoint(ok ? "created" : "failed", seconds),

@@ -1,7 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { addr16Text } from "#datapath/addr16.ts";
-import { collectConntrack, purgeConntrack } from "#datapath/conntrack.ts";
 import { type Datapath, openDatapath } from "#datapath/loader.ts";
 import { setUpNode } from "#datapath/node-setup.ts";
 import { openBpf } from "#ebpf/kernel.ts";
@@ -13,7 +12,6 @@ import { openNetlink } from "#netlink/socket.ts";
 import type { SelfNode } from "#node/self.ts";
 import { FlagError } from "#runtime/flags.ts";
 import type { Logger } from "#runtime/logger.ts";
-import { monotonicNs } from "#sys/clock.ts";
 import { findCgroup2 } from "#sys/mount.ts";
 import type { Netns } from "#sys/netns.ts";
 import type { IpAddress } from "#types/addr.ts";
@@ -38,8 +36,6 @@ export interface Kernel extends Disposable {
   restoreIdentities(state: AgentState): void;
   /** Lets go of those that no rule has asked for since. */
   releaseRestored(state: AgentState): void;
-  collectConntrack(): Promise<void>;
-  purge(address: IpAddress): Promise<void>;
 }
 
 export const MONITOR_LEVELS = ["none", "lowest", "low", "medium", "maximum"] as const;
@@ -100,13 +96,6 @@ export function openKernel({ log }: { readonly log: Logger }, config: AgentConfi
     },
     releaseRestored({ identities }) {
       for (const labels of restored.splice(0)) identities.releaseLocal(labels);
-    },
-    async collectConntrack() {
-      const { alive, deleted } = await collectConntrack(maps.conntrack, () => Number(monotonicNs() / 1_000_000_000n));
-      log.debug("connections collected", { alive, deleted });
-    },
-    async purge(address) {
-      await purgeConntrack(maps.conntrack, new Set([address]));
     },
     [Symbol.dispose]() {
       datapath[Symbol.dispose]();

@@ -63,3 +63,12 @@ export function* settledUsage(maps: UsageMaps): Generator<Decided> {
   for (const [key, values] of maps.usage.entries()) for (const value of values) if (value.packets > 0n) yield row(key, value);
   for (const [key, value] of maps.settled.entries()) yield row(key, value);
 }
+
+/** Deletes the counts of numbers that nobody knows any more; gives how many. */
+export function forgetUsage(maps: UsageMaps, isKnown: (cookie: number) => boolean): number {
+  let forgotten = 0;
+  for (const map of [maps.usage, maps.settled]) {
+    for (const [key] of map.entries()) if (!isKnown(key.cookie) && map.delete(key)) forgotten += 1;
+  }
+  return forgotten;
+}

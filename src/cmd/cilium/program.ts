@@ -1,50 +1,7 @@
-import { Command, Option } from "commander";
-import { errorMessage } from "#runtime/errors.ts";
+import { Command } from "commander";
+import { type Flags, type GlobalFlags, OUTPUT, show, showOr2, withWorldFlags, worldFlags } from "./command-flags.ts";
 import type { Layout } from "./endpoint.ts";
-
-interface GlobalFlags {
-  readonly kubeconfig?: string;
-  readonly namespace: string;
-  readonly node?: string;
-}
-
-type Flags = Readonly<Record<string, string | boolean | string[] | undefined>>;
-
-const OUTPUT = () => new Option("-o, --output <format>", "json | yaml | jsonpath='{…}'");
-
-/** The flags of the commands that look at policies together with what they apply to. */
-function withWorldFlags(command: Command): Command {
-  return command
-    .option("--policies <path...>", 'policies: files or directories, - for standard input; "cluster" for the live ones')
-    .option(
-      "--pods <path...>",
-      'pods, workloads, namespaces, services and nodes, as `kubectl get -o yaml` prints them; "cluster" for the live ones',
-    )
-    .addOption(OUTPUT());
-}
-
-/** `paths` are more of `--policies`. */
-function worldFlags(flags: Flags, paths: readonly string[] = []): { policies: readonly string[]; pods: readonly string[] } {
-  const list = (value: Flags[string]) => (Array.isArray(value) ? value : []);
-  return { policies: [...paths, ...list(flags.policies)], pods: list(flags.pods) };
-}
-
-/** Writes the result of a command; what is not a string says by itself whether it is a success. */
-async function show(result: Promise<string | { readonly text: string; readonly ok: boolean }>): Promise<void> {
-  const shown = await result;
-  process.stdout.write(typeof shown === "string" ? shown : shown.text);
-  if (typeof shown !== "string" && !shown.ok) process.exitCode = 1;
-}
-
-/** As `show`, for commands whose exit status 1 is an answer: what goes wrong is 2. */
-async function showOr2(result: Promise<{ readonly text: string; readonly ok: boolean }>): Promise<void> {
-  try {
-    await show(result);
-  } catch (thrown) {
-    process.stderr.write(`cilium: ${errorMessage(thrown)}\n`);
-    process.exitCode = 2;
-  }
-}
+import { addTrafficCommands } from "./traffic-commands.ts";
 
 /** The node commands, which both programs have. */
 export function addNodeCommands(program: Command, layout: Layout, signal: AbortSignal): void {
@@ -199,6 +156,7 @@ function addPolicyCommands(program: Command, global: () => GlobalFlags, output: 
       const { policyExport } = await import("./policy-files.ts");
       process.stdout.write(policyExport(files, flags.portable === true));
     });
+  addTrafficCommands(policy, global, output);
 }
 
 function addBpfCommands(program: Command, global: () => GlobalFlags, output: (flags: Flags) => { output?: string }): void {

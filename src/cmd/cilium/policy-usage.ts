@@ -1,0 +1,151 @@
+import { CodedError } from "#runtime/errors.ts";
+import { type AskOptions, askAgents } from "./agents.ts";
+import { formatOutput, formatTable } from "./output.ts";
+
+/** What a rule has decided, as an agent says it (`GET /v1/policy/usage`); `-o json` prints these, all nodes added up. */
+export interface UsageShape {
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly section: string;
+  readonly direction: string;
+  readonly index: number;
+  readonly spec: number;
+  readonly audit: boolean;
+  readonly created: string;
+  readonly endpoints: number;
+  readonly entries: number;
+  readonly shadowed: boolean;
+  readonly packets: number;
+  readonly bytes: number;
+  readonly audited: number;
+  readonly requests: { readonly allowed: number; readonly denied: number };
+  readonly lastHit: string;
+}
+
+export class UsageError extends CodedError {}
+
+export interface UsageOptions extends AskOptions {
+  readonly output?: string;
+  /** Only rules without a hit for so long. */
+  readonly unusedFor?: string;
+}
+
+/** `policy usage`. Rejects when no agent answers or a flag cannot be read. */
+export async function policyUsage(policies: readonly string[], options: UsageOptions): Promise<string> {
+  const now = Date.now();
+  const since = options.unusedFor === undefined ? undefined : now - parseSpan(options.unusedFor);
+  const answers = await askAgents<UsageShape[]>("/v1/policy/usage", options);
+  const all = addUp(answers.map(({ value }) => value)).filter(
+    (row) => policies.length === 0 || policies.some((name) => isNamed(row, name)),
+  );
+  if (policies.length > 0 && all.length === 0) throw new UsageError("no-policy", `no policy is called ${policies.join(" or ")}`);
+  const rows = since === undefined ? all : all.filter((row) => isUnused(row, since));
+  if (options.output) return formatOutput(options.output, rows);
+  if (rows.length === 0)
+    return since === undefined ? "There are no policies.\n" : `Every rule that is older has had a hit in the last ${options.unusedFor}.\n`;
+  return usageTable(rows, now);
+}
+
+/** The same rule on several nodes as one: counts added, the newest hit. */
+export function addUp(answers: readonly (readonly UsageShape[])[]): UsageShape[] {
+  const rows = new Map<string, UsageShape>();
+  for (const row of answers.flat()) {
+    const key = `${row.kind}/${row.namespace}/${row.name} ${row.spec} ${row.section} ${row.direction} ${row.index}`;
+    const old = rows.get(key);
+    rows.set(key, old === undefined ? row : sum(old, row));
+  }
+  return [...rows.values()].sort((a, b) => compare(titleOf(a), titleOf(b)) || compare(ruleOf(a), ruleOf(b)));
+}
+
+function sum(a: UsageShape, b: UsageShape): UsageShape {
+  return {
+    ...a,
+    endpoints: a.endpoints + b.endpoints,
+    entries: a.entries + b.entries,
+    // Shadowed is who has nothing to say on any node, and something to say on none.
+    shadowed: (a.shadowed || b.shadowed) && a.entries + b.entries === 0,
+    packets: a.packets + b.packets,
+    bytes: a.bytes + b.bytes,
+    audited: a.audited + b.audited,
+    requests: { allowed: a.requests.allowed + b.requests.allowed, denied: a.requests.denied + b.requests.denied },
+    lastHit: [a.lastHit, b.lastHit].sort().at(-1) ?? "",
+  };
+}
+
+const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
+
+function isNamed({ namespace, name }: UsageShape, wanted: string): boolean {
+  return wanted === name || wanted === `${namespace}/${name}`;
+}
+
+/** A rule that is younger than the window has had no time to be used. Default deny that denies nobody is what one hopes for. */
+function isUnused({ section, created, lastHit }: UsageShape, since: number): boolean {
+  if (section === "default-deny") return false;
+  const last = lastHit === "" ? Date.parse(created) : Date.parse(lastHit);
+  return !(last > since);
+}
+
+const SPANS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** `90s`, `1h30m`, `7d` in milliseconds. */
+export function parseSpan(text: string): number {
+  const parts = [...text.matchAll(/(\d+)([smhd])/g)];
+  if (parts.length === 0 || parts.map(([whole]) => whole).join("") !== text) {
+    throw new UsageError("bad-duration", `--unused-for: found "${text}", needed is a duration such as 30m, 1h or 7d`);
+  }
+  return parts.reduce((total, [, count, unit]) => total + Number(count) * (SPANS[unit ?? ""] ?? 0), 0);
+}
+
+function usageTable(rows: readonly UsageShape[], now: number): string {
+  const headings = ["POLICY", "RULE", "PODS", "PACKETS", "BYTES", "REQUESTS", "LAST HIT", "NOTE"];
+  let last = "";
+  const lines = rows.map((row) => {
+    const title = titleOf(row);
+    const { allowed, denied } = row.requests;
+    const requests = allowed + denied === 0 ? "" : `${allowed}${denied > 0 ? ` + ${denied} denied` : ""}`;
+    const counts = [String(row.endpoints), String(row.packets), bytesText(row.bytes), requests, ago(row.lastHit, now), noteOf(row)];
+    const cells = [title === last ? "" : title, ruleOf(row), ...counts];
+    last = title;
+    return cells;
+  });
+  return formatTable(headings, lines);
+}
+
+const SHORT: Readonly<Record<string, string>> = {
+  CiliumNetworkPolicy: "cnp",
+  CiliumClusterwideNetworkPolicy: "ccnp",
+  NetworkPolicy: "netpol",
+  ClusterNetworkPolicy: "cnetpol",
+};
+
+function titleOf({ kind, namespace, name }: UsageShape): string {
+  return `${SHORT[kind] ?? kind}/${namespace === "" ? "" : `${namespace}/`}${name}`;
+}
+
+function ruleOf({ section, index, spec, direction }: UsageShape): string {
+  return section === "default-deny" ? `${direction} default deny` : `${spec > 0 ? `specs[${spec}].` : ""}${section}[${index}]`;
+}
+
+function noteOf({ section, endpoints, entries, shadowed, audit, audited }: UsageShape): string {
+  const notes = audit ? [`audit${audited > 0 ? `: ${audited} packets would be denied` : ""}`] : audited > 0 ? [`audited ${audited}`] : [];
+  if (shadowed) notes.push("shadowed: other rules cover it");
+  else if (endpoints === 0) notes.push("selects no pod");
+  else if (entries === 0 && section !== "default-deny") notes.push("matches nobody");
+  return notes.join("; ");
+}
+
+function bytesText(bytes: number): string {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  const power = bytes === 0 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(bytes) / 10));
+  return power === 0 ? `${bytes} B` : `${(bytes / 1024 ** power).toFixed(1)} ${units[power]}`;
+}
+
+/** `12s ago`; `never`. */
+function ago(time: string, now: number): string {
+  if (time === "") return "never";
+  const seconds = Math.max(0, Math.round((now - Date.parse(time)) / 1000));
+  if (seconds < 120) return `${seconds}s ago`;
+  if (seconds < 7200) return `${Math.round(seconds / 60)}m ago`;
+  return seconds < 172_800 ? `${Math.round(seconds / 3600)}h ago` : `${Math.round(seconds / 86_400)}d ago`;
+}
