@@ -166,6 +166,16 @@ static napi_value js_umount(napi_env env, napi_callback_info info)
 	return c.failed ? NULL : result(env, umount2(target, flags));
 }
 
+/* pipe(into): two descriptors, for reading and for writing */
+static napi_value js_pipe(napi_env env, napi_callback_info info)
+{
+	struct call c = read_call(env, info);
+	struct bytes into = bytes_arg(&c, 0);
+	if (!c.failed && into.len != 2 * sizeof(int))
+		fail_call(&c, "room for two descriptors is needed");
+	return c.failed ? NULL : result(env, pipe2(into.data, O_CLOEXEC));
+}
+
 /* flock(fd, operation) */
 static napi_value js_flock(napi_env env, napi_callback_info info)
 {
@@ -201,7 +211,7 @@ static const struct {
 	{ "socket", js_socket }, { "bind", js_bind }, { "listen", js_listen },
 	{ "setsockopt", js_setsockopt }, { "getsockopt", js_getsockopt },
 	{ "send", js_send }, { "sendLater", send_later }, { "recv", js_recv }, { "close", js_close },
-	{ "flock", js_flock }, { "clockGettime", js_clock_gettime },
+	{ "pipe", js_pipe }, { "flock", js_flock }, { "clockGettime", js_clock_gettime },
 };
 
 NAPI_MODULE_INIT()

@@ -68,6 +68,8 @@ export interface Kernel {
   recv(fd: number, into: Uint8Array, flags: number): number;
   close(fd: number): number;
 
+  /** Writes two descriptors of 4 bytes each, close-on-exec: the end to read from and the end to write to. */
+  pipe(into: Uint8Array): number;
   flock(fd: number, operation: number): number;
   /** Nanoseconds, or a negative number (-errno). */
   clockGettime(clock: number): bigint | number;

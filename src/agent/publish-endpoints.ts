@@ -48,7 +48,6 @@ export function createPublisher(deps: PublisherDeps): {
       ingress: subject?.ingress.enforced ?? true,
       egress: subject?.egress.enforced ?? true,
       audit: deps.isAudited(endpoint),
-      revision: 0,
     });
     const { namespace, name, uid } = endpoint.pod;
     const key = podKey(endpoint.pod);

@@ -8,6 +8,7 @@ interface UpFlags {
   readonly ipv6?: boolean;
   readonly apiPort?: number;
   readonly bare?: boolean;
+  readonly images?: string;
   readonly wait: boolean;
   /** Whether to say how the lab is used; true by default. */
   readonly explain?: boolean;
@@ -30,6 +31,7 @@ export function labCommand(signal: AbortSignal): Command {
     .option("--ipv6", "give pods, services and nodes IPv6 addresses too")
     .option("--api-port <port>", "port of the API server on 127.0.0.1 (default: 6443)", parseCount)
     .option("--bare", "without Cilium: install it with `cilium install`")
+    .option("--images <kind>", "nginx and PostgreSQL: emulated, or real for Debian's own (default: emulated)")
     .option("--no-wait", "return as soon as the API server serves")
     .action((flags: UpFlags) => up(flags));
   lab.command("down").description("end the lab and remove all it made").action(down);
@@ -52,15 +54,21 @@ const READY_MS = 60_000;
 async function up(flags: UpFlags): Promise<void> {
   const { checkMachine } = await import("#lab/preflight.ts");
   const { readLabConfig } = await import("#lab/config.ts");
+  const { alreadyRunning, runningLab } = await import("#lab/lock.ts");
+  const { prepareDebianImages } = await import("#lab/images/debian.ts");
   const { startDaemon, waitReady } = await import("#lab/client.ts");
   const { createProgress } = await import("#lab/progress.ts");
-  const { nodes, config: configFile, ipv6, apiPort, bare } = flags;
+  const { nodes, config: configFile, ipv6, apiPort, bare, images } = flags;
   const options = Object.fromEntries(
-    Object.entries({ nodes, configFile, ipv6, apiPort, bare }).filter(([, value]) => value !== undefined),
+    Object.entries({ nodes, configFile, ipv6, apiPort, bare, images }).filter(([, value]) => value !== undefined),
   ) as LabOptions;
   const plan = readLabConfig(options); // says what is wrong before anything is started
   checkMachine();
+  const running = runningLab();
+  if (running) throw alreadyRunning(running);
   const progress = createProgress(process.stderr);
+  // In this process, as it has the user's proxy settings and the daemon has not.
+  if (plan.images === "real") await prepareDebianImages((step) => progress.step(step));
   progress.step(`starting a lab of ${plan.nodes.length} nodes`);
   await startDaemon(options, (step) => progress.step(step));
   if (!flags.wait) {

@@ -8,7 +8,7 @@ export interface CiliumEndpointStatus {
   readonly networking: { readonly addressing: { ipv4?: string; ipv6?: string }[]; readonly node: string };
   readonly "external-identifiers": Record<string, string>;
   readonly "named-ports"?: { name: string; port: number; protocol: string }[];
-  readonly policy: Record<"ingress" | "egress", { enforcing: boolean; state: string; "realized-revision": number }>;
+  readonly policy: Record<"ingress" | "egress", { enforcing: boolean; state: string }>;
   readonly state: string;
   readonly "service-account": string;
 }
@@ -18,7 +18,6 @@ export interface PolicyView {
   readonly ingress: boolean;
   readonly egress: boolean;
   readonly audit: boolean;
-  readonly revision: number;
 }
 
 /** The status to publish. `nodeIp` is where other nodes send packets for it. */
@@ -27,7 +26,6 @@ export function ciliumEndpointStatus(endpoint: Endpoint, nodeIp: string, policy:
   const direction = (enforcing: boolean) => ({
     enforcing,
     state: enforcing ? (policy.audit ? "non-enforcing" : "enforcing") : "<status disabled>",
-    "realized-revision": policy.revision,
   });
   const ports = namedPorts.map(({ name, port, protocol }) => ({ name, port, protocol: formatProtocol(protocol) }));
   return {

@@ -8,7 +8,7 @@ import type { LabOptions } from "./config.ts";
 import type { LabReport } from "./control.ts";
 import { LabError } from "./errors.ts";
 import { removeLeftovers } from "./leftovers.ts";
-import { alreadyRunning, isAlive, type LabLock, readRecord, runningLab, takeLock } from "./lock.ts";
+import { alreadyRunning, isAlive, type LabLock, readRecord, takeLock } from "./lock.ts";
 import { WORLD_NETNS } from "./network/fabric.ts";
 import { PROJECT, paths, STATE_DIRECTORY } from "./paths.ts";
 
@@ -21,8 +21,6 @@ interface Progress {
 
 /** Starts the lab's daemon, detached, and resolves when its API server serves. Rejects with what the daemon said. */
 export async function startDaemon(options: LabOptions, onStep: (step: string) => void): Promise<void> {
-  const running = runningLab();
-  if (running) throw alreadyRunning(running);
   mkdirSync(STATE_DIRECTORY, { recursive: true });
   const log = openSync(paths.log, "w");
   const program = join(PROJECT, "src/cmd/lab-daemon.ts");

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { LabConfigError } from "./errors.ts";
+import { IMAGE_KINDS, type ImageKind } from "./images/images.ts";
 import { parseKindConfig } from "./kind-config.ts";
 
 export interface NodeConfig {
@@ -23,6 +24,7 @@ export interface LabConfig {
   readonly serviceCidrV6?: string;
   /** Do not start Cilium: `cilium install` does it then. */
   readonly bare: boolean;
+  readonly images: ImageKind;
 }
 
 export interface LabOptions {
@@ -32,6 +34,8 @@ export interface LabOptions {
   readonly ipv6?: boolean;
   readonly apiPort?: number;
   readonly bare?: boolean;
+  /** One of `IMAGE_KINDS`. */
+  readonly images?: string;
 }
 
 const MOST_NODES = 50;
@@ -65,7 +69,14 @@ export function readLabConfig(options: LabOptions): LabConfig {
     serviceCidr: "10.96.0.0/16",
     ...(ipv6 ? { serviceCidrV6: "fd00:10:96::/112" } : {}),
     bare: options.bare ?? false,
+    images: readImageKind(options.images ?? "emulated"),
   };
+}
+
+function readImageKind(text: string): ImageKind {
+  const kind = IMAGE_KINDS.find((one) => one === text);
+  if (!kind) throw new LabConfigError(`--images: found "${text}", allowed are ${IMAGE_KINDS.join(", ")}`);
+  return kind;
 }
 
 function readConfigFile(path: string): string {

@@ -19,6 +19,7 @@ import { startScheduler } from "./controllers/scheduler.ts";
 import { startStatefulSets } from "./controllers/stateful-set.ts";
 import { LabError } from "./errors.ts";
 import { startHubbleSocket } from "./hubble-socket.ts";
+import { layersOf } from "./images/debian.ts";
 import { startKubelet } from "./kubelet/kubelet.ts";
 import { createPodStreams } from "./kubelet/streams.ts";
 import { hasLeftovers, labCgroup, removeLeftovers } from "./leftovers.ts";
@@ -26,7 +27,7 @@ import { alreadyRunning, takeLock } from "./lock.ts";
 import { applySystemManifests, createMirrorPods } from "./manifests.ts";
 import { BRIDGE_NETNS, connectFabric, makeNetworkSandbox, WORLD_NETNS } from "./network/fabric.ts";
 import { startWorld } from "./network/world.ts";
-import { makeNodeHost, type NodeHost } from "./node-host.ts";
+import { type Images, makeNodeHost, type NodeHost } from "./node-host.ts";
 import { paths, RUNTIME_DIRECTORY } from "./paths.ts";
 import { killCgroup } from "./process/cgroup.ts";
 
@@ -44,8 +45,9 @@ export async function startLab(log: Logger, config: LabConfig, report: Report): 
   const netns = [BRIDGE_NETNS, WORLD_NETNS, ...config.nodes.map((node) => node.name)];
   stack.use(await claimMachine(netns));
   makeRuntimeDirectory();
+  const images = { kind: config.images, layers: await layersOf(config.images) };
   report("network and nodes");
-  const hosts = await makeMachines(config);
+  const hosts = await makeMachines(config, images);
   report("API server");
   const api = stack.use(await startApi(log, config, hosts));
   const deps: ControllerDeps = { cluster: api.client, log };
@@ -98,12 +100,12 @@ function makeRuntimeDirectory(): void {
   mkdirSync("/run/netns", { recursive: true });
 }
 
-async function makeMachines(config: LabConfig): Promise<NodeHost[]> {
+async function makeMachines(config: LabConfig, images: Images): Promise<NodeHost[]> {
   const cgroup = labCgroup();
   const [bridge, world, ...hosts] = await Promise.all([
     makeNetworkSandbox(BRIDGE_NETNS, join(cgroup, "fabric")),
     makeNetworkSandbox(WORLD_NETNS, join(cgroup, "world")),
-    ...config.nodes.map((node) => makeNodeHost(node, config.nodes, cgroup)),
+    ...config.nodes.map((node) => makeNodeHost(node, config.nodes, cgroup, images)),
   ]);
   await connectFabric(
     config,

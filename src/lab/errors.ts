@@ -10,7 +10,7 @@ export class LabConfigError extends CodedError {
 /** The machine refused something that the lab needs: no root, no kernel feature, a namespace that cannot be made. */
 export class LabError extends CodedError {
   constructor(
-    code: "no-root" | "preflight" | "running" | "not-running" | "sandbox" | "network" | "boot" | "cni",
+    code: "no-root" | "preflight" | "running" | "not-running" | "sandbox" | "network" | "boot" | "cni" | "images",
     message: string,
     options?: ErrorOptions,
   ) {

@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { NodeConfig } from "./config.ts";
+import type { ImageKind } from "./images/images.ts";
 import { WORLD } from "./network/addresses.ts";
 import { netnsPath } from "./network/fabric.ts";
 import { PROJECT, paths, RUNTIME_DIRECTORY } from "./paths.ts";
@@ -16,10 +17,18 @@ export interface NodeHost {
   readonly netns: string;
   /** The node's files as seen from the machine. */
   readonly root: string;
+  readonly images: Images;
+}
+
+/** What the images of this lab are. */
+export interface Images {
+  readonly kind: ImageKind;
+  /** File systems that lie over the machine's root, the topmost first. */
+  readonly layers: readonly string[];
 }
 
 /** Makes the namespaces of a node. `cgroup` is the lab's own directory of cgroup v2. */
-export async function makeNodeHost(config: NodeConfig, nodes: readonly NodeConfig[], cgroup: string): Promise<NodeHost> {
+export async function makeNodeHost(config: NodeConfig, nodes: readonly NodeConfig[], cgroup: string, images: Images): Promise<NodeHost> {
   const own = join(cgroup, config.name);
   const netns = netnsPath(config.name);
   const directory = join(paths.nodes, config.name);
@@ -30,7 +39,7 @@ export async function makeNodeHost(config: NodeConfig, nodes: readonly NodeConfi
     ["newnet", netns],
     ["unshare", "private"],
     ["hostname", config.name],
-    ...rootSteps(directory, ["rbind", "/proc", join(root, "proc")]),
+    ...rootSteps(directory, images.layers, ["rbind", "/proc", join(root, "proc")]),
     ["mount", "tmpfs", "tmpfs", join(root, "run"), "mode=755"],
     ["mkdir", join(root, "run/netns")],
     // Kernel state of this node alone: pinned maps, and the cgroups that socket programs are attached to.
@@ -45,20 +54,20 @@ export async function makeNodeHost(config: NodeConfig, nodes: readonly NodeConfi
     ["share"],
   ];
   const sandbox = await makeSandbox(steps);
-  return { config, sandbox, cgroup: own, netns, root: `/proc/${sandbox.pid}/root` };
+  return { config, sandbox, cgroup: own, netns, root: `/proc/${sandbox.pid}/root`, images };
 }
 
 /**
  * A root file system of its own below `directory`: the machine's as the lower layer, writes kept aside. The checkout is mounted over it,
  * so that a program restarted after an edit runs what was edited. `proc` mounts /proc: the machine's, or that of a new PID namespace.
  */
-export function rootSteps(directory: string, proc: Step): Step[] {
+export function rootSteps(directory: string, layers: readonly string[], proc: Step): Step[] {
   const [root, upper, work] = ["root", "upper", "work"].map((name) => join(directory, name)) as [string, string, string];
   return [
     ["mkdir", root],
     ["mkdir", upper],
     ["mkdir", work],
-    ["mount", "overlay", "overlay", root, `lowerdir=${paths.rootfs},upperdir=${upper},workdir=${work}`],
+    ["mount", "overlay", "overlay", root, `lowerdir=${[...layers, paths.rootfs].join(":")},upperdir=${upper},workdir=${work}`],
     proc,
     ["rbind", "/sys", join(root, "sys")],
     ["rbind", "/dev", join(root, "dev")],

@@ -22,6 +22,7 @@ export const paths = {
   hubble: join(RUNTIME_DIRECTORY, "hubble.sock"),
   /** The machine's root, without the mounts on it: the lower layer of every overlay. */
   rootfs: join(RUNTIME_DIRECTORY, "rootfs"),
+  images: join(RUNTIME_DIRECTORY, "images"),
   nodes: join(RUNTIME_DIRECTORY, "nodes"),
   pods: join(RUNTIME_DIRECTORY, "pods"),
   logs: join(STATE_DIRECTORY, "pods"),

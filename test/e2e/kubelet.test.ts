@@ -93,7 +93,7 @@ describe("the lab's kubelet", { skip: process.getuid?.() === 0 ? false : "needs 
     assert.equal((await ready("web")).code, 0);
     const { stdout } = await exec("shell", "curl", "-sI", "-m", "2", `http://${await field("web", ".status.podIP")}:3000/`);
     assert.match(stdout, /^HTTP\/1.1 200 OK\r\nServer: nginx\/1.27.5/);
-    await apply(POD("talker", {}, { command: ["sh", "-c", "echo one; echo two >&2; sleep infinity"] }));
+    await apply(POD("talker", {}, { command: ["sh", "-c", "echo one >/dev/stdout; echo two >/dev/stderr; sleep infinity"] }));
     await until(
       "both lines are logged",
       async () => (await lab.kubectl("logs", "talker")).stdout.trim().split("\n").toSorted().join() === "one,two",

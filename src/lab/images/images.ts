@@ -4,6 +4,11 @@ import { PROJECT, paths } from "../paths.ts";
 import type { Image } from "./image.ts";
 
 const EMULATIONS = fileURLToPath(new URL("bin", import.meta.url));
+const DEBIAN = fileURLToPath(new URL("debian", import.meta.url));
+
+/** Where nginx and PostgreSQL come from: emulated by programs of this checkout, or Debian's own. */
+export const IMAGE_KINDS = ["emulated", "real"] as const;
+export type ImageKind = (typeof IMAGE_KINDS)[number];
 
 /** An image that is a file system and a shell: what the pod gives as arguments is a command. */
 const SHELL: Image = { entrypoint: [], args: ["sh"], directory: "/" };
@@ -13,13 +18,13 @@ function entrypoint(program: string): readonly string[] {
   return [`${EMULATIONS}/docker-entrypoint`, program];
 }
 
-/** A server emulated by `images/bin/PROGRAM`; it listens on what the container declares, else on its usual port. */
-function server(program: string, port: number): Image {
+/** A server, `PROGRAM` of a directory; it listens on what the container declares, else on its usual port. */
+function server(program: string, port: number, directory = EMULATIONS): Image {
   return {
     entrypoint: entrypoint(program),
     args: [],
     directory: "/",
-    path: EMULATIONS,
+    path: directory,
     environmentFor: (container) => ({ CILIA_PORTS: declaredPorts(container).join(",") || String(port), CILIA_NODE: paths.node }),
   };
 }
@@ -66,14 +71,20 @@ const IMAGES: ReadonlyMap<string, Image> = new Map([
 
 const REGISTRY = /^(localhost|[^/]*[.:][^/]*)\//;
 
+const REAL_IMAGES: ReadonlyMap<string, Image> = new Map([
+  ["nginx", server("nginx", 80, DEBIAN)],
+  ["nginxinc/nginx-unprivileged", server("nginx", 8080, DEBIAN)],
+  ["postgres", server("postgres", 5432, DEBIAN)],
+]);
+
 /** How the image of this name runs here; undefined when the lab has no such image. */
-export function findImage(name: string): Image | undefined {
+export function findImage(name: string, kind: ImageKind = "emulated"): Image | undefined {
   const repository = name
     .replace(/@sha256:.*$/, "")
     .replace(/:[^:/]+$/, "")
     .replace(REGISTRY, "")
     .replace(/^library\//, "");
-  return IMAGES.get(repository);
+  return (kind === "real" ? REAL_IMAGES.get(repository) : undefined) ?? IMAGES.get(repository);
 }
 
 /** The repositories that the lab has, for messages. */

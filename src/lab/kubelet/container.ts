@@ -4,7 +4,7 @@ import type { Duplex, Readable, Writable } from "node:stream";
 import type { Container, ContainerState, ContainerStatus } from "kubernetes-types/core/v1.js";
 import { timestamp } from "../controllers/status.ts";
 import { killCgroup, processesOf } from "../process/cgroup.ts";
-import { exitCode, runIn, type Sandbox } from "../process/sandbox.ts";
+import { exitCode, runPiped, type Sandbox } from "../process/sandbox.ts";
 import { type ContainerLog, openContainerLog } from "./container-log.ts";
 import type { Command } from "./environment.ts";
 
@@ -21,8 +21,8 @@ export interface Run {
   readonly pid: number;
   readonly log: ContainerLog;
   readonly stdin: Writable | undefined;
-  readonly stdout: Readable | undefined;
-  readonly stderr: Readable | undefined;
+  readonly stdout: Readable;
+  readonly stderr: Readable;
   readonly exited: Promise<Exit>;
   resize(size: { readonly width: number; readonly height: number }): void;
   /** SIGTERM, and SIGKILL for all of the container after the grace period. Resolves when it has ended. */
@@ -47,21 +47,14 @@ export function startRun({ sandbox, podCgroup, container, command, logPath }: Ru
   const cgroup = containerCgroup(podCgroup, container.name);
   const startedAt = timestamp();
   const terminal = container.tty ? { terminal: { rows: 24, columns: 80 } } : {};
-  const child = runIn(
-    {
-      sandbox,
-      cgroup,
-      directory: command.directory,
-      env: command.env,
-      ...terminal,
-      stdio: [container.stdin ? "pipe" : "ignore", "pipe", "pipe", container.tty ? "pipe" : "ignore"],
-    },
+  const { child, stdout, stderr, closed } = runPiped(
+    { sandbox, cgroup, directory: command.directory, env: command.env, ...terminal, stdin: container.stdin === true },
     command.command,
   );
   const log = openContainerLog(logPath);
-  child.stdout?.on("data", (chunk: Buffer) => log.append("stdout", chunk));
-  child.stderr?.on("data", (chunk: Buffer) => log.append("stderr", chunk));
-  child.stdin?.on("error", () => undefined); // the process may end before its input does
+  stdout.on("data", (chunk: Buffer) => log.append("stdout", chunk));
+  stderr.on("data", (chunk: Buffer) => log.append("stderr", chunk));
+  void closed.then(() => log.end());
   const exited = new Promise<Exit>((resolve) => {
     const finish = (code: number) => {
       killCgroup(cgroup); // what the main process leaves behind ends with it, as in a PID namespace
@@ -69,14 +62,13 @@ export function startRun({ sandbox, podCgroup, container, command, logPath }: Ru
     };
     child.on("error", () => finish(128));
     child.on("exit", (code, signal) => finish(exitCode(code, signal)));
-    child.on("close", () => log.end());
   });
   return {
     pid: child.pid ?? 0,
     log,
     stdin: child.stdin ?? undefined,
-    stdout: child.stdout ?? undefined,
-    stderr: child.stderr ?? undefined,
+    stdout,
+    stderr,
     exited,
     resize: (size) => resizeTerminal(child, size),
     stop: (graceSeconds) => stopRun(child, cgroup, exited, graceSeconds),

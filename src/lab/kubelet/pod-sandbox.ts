@@ -114,7 +114,7 @@ function ownSteps(host: NodeHost, pod: Pod, cgroup: string, netns: string, mount
     ["write", "/proc/sys/net/ipv4/tcp_rto_max_ms", "1000"],
     ["unshare", "private"],
     ["hostname", hostname],
-    ...rootSteps(directory, shared ? ["rbind", "/proc", proc] : ["mount", "proc", "proc", proc]),
+    ...rootSteps(directory, host.images.layers, shared ? ["rbind", "/proc", proc] : ["mount", "proc", "proc", proc]),
     ["mount", "tmpfs", "tmpfs", join(root, "run"), "mode=755"],
     ...mountSteps(mounts, root),
     ["root", root],

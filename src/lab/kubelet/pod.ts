@@ -229,7 +229,7 @@ export class PodWorker {
 
   #start(record: ContainerRecord): Run | undefined {
     const { container } = record;
-    const image = findImage(container.image ?? "");
+    const image = findImage(container.image ?? "", this.#deps.host.images.kind);
     if (!image) {
       const message = `failed to pull image "${container.image}": the lab has no such image; it has: ${imageNames().join(", ")}`;
       record.state = {

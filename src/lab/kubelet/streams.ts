@@ -3,7 +3,7 @@ import { type Duplex, PassThrough, type Readable } from "node:stream";
 import { ApiError } from "#apiserver/errors.ts";
 import type { PodStreams, StreamSession } from "#apiserver/streams/pod-streams.ts";
 import type { Pod } from "../objects.ts";
-import { exitCode, runIn } from "../process/sandbox.ts";
+import { runPiped } from "../process/sandbox.ts";
 import { containerCgroup, type Run, resizeTerminal } from "./container.ts";
 import { openContainerLog } from "./container-log.ts";
 import { dial } from "./dial.ts";
@@ -35,31 +35,28 @@ function exec(worker: PodWorker, request: ExecRequest): StreamSession {
   const { sandbox } = worker;
   if (!sandbox || !record?.state.running) throw notRunning(worker, request.container);
   const command = worker.command(record.container.name);
-  const child = runIn(
+  const { child, stdout, stderr, closed } = runPiped(
     {
       sandbox: sandbox.sandbox,
       cgroup: containerCgroup(sandbox.cgroup, record.container.name),
       directory: command?.directory ?? "/",
       env: { ...command?.env, ...(request.tty ? { TERM: "xterm" } : {}) },
       ...(request.tty ? { terminal: { rows: 24, columns: 80 } } : {}),
-      stdio: [request.stdin ? "pipe" : "ignore", "pipe", "pipe", request.tty ? "pipe" : "ignore"],
+      stdin: request.stdin,
     },
     request.command,
   );
-  child.stdin?.on("error", () => undefined); // the command may end before its input does
-  const exit = new Promise<{ code: number }>((resolve) => {
-    child.on("error", () => resolve({ code: 126 }));
-    child.on("close", (code, signal) => resolve({ code: exitCode(code, signal) }));
-  });
+  if (request.tty) stderr.resume();
   return {
     ...(child.stdin ? { stdin: child.stdin } : {}),
-    ...(child.stdout ? { stdout: child.stdout } : {}),
-    ...(child.stderr && !request.tty ? { stderr: child.stderr } : {}),
-    exit,
+    stdout,
+    ...(request.tty ? {} : { stderr }),
+    exit: closed.then((code) => ({ code })),
     resize: (size) => resizeTerminal(child, size),
     // A client that went away must not leave its command running.
     close: () => {
       if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
+      for (const stream of [stdout, stderr]) stream.destroy();
     },
   };
 }
@@ -68,13 +65,13 @@ function attach(worker: PodWorker, request: AttachRequest): StreamSession {
   const record = worker.record(request.container ?? "");
   const run = record?.run;
   if (!record || !run) throw notRunning(worker, request.container);
-  const copy = (source: Readable | undefined) => {
+  const copy = (source: Readable) => {
     const stream = new PassThrough();
     const pass = (chunk: Buffer) => void stream.write(chunk);
-    source?.on("data", pass);
-    source?.once("end", () => stream.end());
-    if (!source || source.readableEnded || source.destroyed) stream.end();
-    stream.once("close", () => source?.off("data", pass));
+    source.on("data", pass);
+    source.once("end", () => stream.end());
+    if (source.readableEnded || source.destroyed) stream.end();
+    stream.once("close", () => source.off("data", pass));
     return stream;
   };
   const stdin = request.stdin ? inputOf(run, record.container.stdinOnce === true) : undefined;

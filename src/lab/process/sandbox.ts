@@ -1,4 +1,8 @@
 import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
+import { Socket } from "node:net";
+import type { Readable } from "node:stream";
+import { openPipe } from "#sys/pipe.ts";
+import { closeFd } from "#sys/socket.ts";
 import { LabError } from "../errors.ts";
 import { paths } from "../paths.ts";
 
@@ -59,6 +63,32 @@ export function runIn(options: RunOptions, command: readonly string[]): ChildPro
   if (terminal) args.push("--tty", `${terminal.rows}x${terminal.columns}`);
   const stdio = options.stdio ?? ["ignore", "pipe", "pipe"];
   return spawn(paths.sandbox, [...args, "--", ...command], { stdio, env: options.env ?? DEFAULT_ENV, detached: true });
+}
+
+/** A running command, and its output. */
+export interface PipedCommand {
+  readonly child: ChildProcess;
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  /** Its exit code, when it has ended and all of its output was read. Never rejects. */
+  readonly closed: Promise<number>;
+}
+
+/** `runIn` with pipes for the output, such as a container has: programs may open /dev/stdout. `stdin`: whether it can be written to. */
+export function runPiped(options: Omit<RunOptions, "stdio"> & { readonly stdin: boolean }, command: readonly string[]): PipedCommand {
+  const [out, err] = [openPipe(), openPipe()];
+  const stdio: SpawnOptions["stdio"] = [options.stdin ? "pipe" : "ignore", out.writeFd, err.writeFd, options.terminal ? "pipe" : "ignore"];
+  const child = runIn({ ...options, stdio }, command);
+  for (const { writeFd } of [out, err]) closeFd(writeFd);
+  child.stdin?.on("error", () => undefined); // it may end without reading
+  const [stdout, stderr] = [out, err].map(({ readFd }) => new Socket({ fd: readFd, readable: true, writable: false })) as [Socket, Socket];
+  const ended = (stream: Socket) => new Promise<void>((resolve) => stream.once("close", () => resolve()));
+  const exited = new Promise<number>((resolve) => {
+    child.on("error", () => resolve(EXIT.notExecutable));
+    child.on("exit", (code, signal) => resolve(exitCode(code, signal)));
+  });
+  const closed = Promise.all([exited, ended(stdout), ended(stderr)]).then(([code]) => code);
+  return { child, stdout, stderr, closed };
 }
 
 export const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
