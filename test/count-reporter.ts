@@ -9,9 +9,11 @@ export interface TestResult {
   readonly reason?: string;
 }
 
-/** A reporter for `node --test` that only counts: suites are not tests, and a skip carries its reason. */
+/** A reporter for `node --test` that only counts, and prints what tests say of themselves: suites are not tests, and a skip carries its reason. */
 export async function* countReporter(events: AsyncIterable<TestEvent>): AsyncGenerator<string> {
   for await (const event of events) {
+    // Those of the run as a whole stand at the outermost level.
+    if (event.type === "test:diagnostic" && event.data.nesting > 0) yield `\n${event.data.message}\n`;
     if (event.type !== "test:pass" && event.type !== "test:fail") continue;
     const { name, file = "", skip, details } = event.data;
     if (details.type === "suite" && skip === undefined) continue;

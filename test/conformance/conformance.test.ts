@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { after, describe, it } from "node:test";
+import { describe, it } from "node:test";
 import { DatapathConformance } from "./datapath.ts";
 import { dataFiles, runFile, scenarioFiles } from "./files.ts";
 import { formatDifferences, formatTable, type Outcome } from "./report.ts";
@@ -12,7 +12,6 @@ function check(outcome: Outcome): void {
 
 describe("the policy engine and Cilium's own", () => {
   const outcomes: Outcome[] = [];
-  after(() => process.stdout.write(`\nthe engine against Cilium's:\n${formatTable(outcomes)}\n`));
   for (const file of dataFiles) {
     it(file, (test) => {
       const outcome = runFile(file);
@@ -21,15 +20,16 @@ describe("the policy engine and Cilium's own", () => {
       check(outcome);
     });
   }
+  it("shows the table", (test) => test.diagnostic(`the engine against Cilium's:\n${formatTable(outcomes)}`));
 });
 
 describe("the compiled datapath, with the engine's policy maps", { skip: process.getuid?.() === 0 ? false : "needs root" }, () => {
-  const outcomes: Outcome[] = [];
-  after(() => process.stdout.write(`\nthe datapath against both:\n${formatTable(outcomes)}\n`));
   it("says what the engine says, and Cilium", async (test) => {
+    const outcomes: Outcome[] = [];
     await using datapath = new DatapathConformance();
     for (const file of scenarioFiles) outcomes.push(await datapath.run(file));
     if (outcomes.every(({ skipped }) => skipped !== undefined)) return test.skip(outcomes[0]?.skipped);
+    test.diagnostic(`the datapath against both:\n${formatTable(outcomes)}`);
     for (const one of outcomes) if (one.skipped === undefined) check(one);
   });
 });
