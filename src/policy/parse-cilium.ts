@@ -1,4 +1,3 @@
-import { label, parseLabel } from "#labels/label.ts";
 import type { Selector } from "#labels/selector.ts";
 import { selectorOf } from "#labels/selector.ts";
 import { type Direction, directions } from "#types/direction.ts";
@@ -47,7 +46,9 @@ function readAuth(reading: Reading, value: unknown, path: string): AuthType | un
   if (mode === "") return undefined;
   if (!Object.hasOwn(authModes, mode)) {
     const allowed = Object.keys(authModes);
-    refuse(reading, `${path}.mode`, `"${mode}" is not one of ${allowed.join(", ")}${didYouMean(mode, allowed)}`);
+    const ignored = "Cilium's engine ignores it and asks for nothing, a cluster's schema refuses it";
+    warn(reading, `${path}.mode`, `"${mode}" is not one of ${allowed.join(", ")}: ${ignored}${didYouMean(mode, allowed)}`);
+    return undefined;
   }
   return authModes[mode];
 }
@@ -81,6 +82,8 @@ const entryFields = {
   ],
 };
 
+const allowFields = ["toFQDNs", "authentication"];
+
 const allDns: L7Rules = { http: [], dns: [{ matchPattern: "*" }], kafka: [] };
 
 /** The DNS entity without ports means the DNS port; on egress, answers are learned there. */
@@ -104,15 +107,27 @@ function readEntry(reading: Reading, entry: Fields, path: string, section: Secti
   const direction = directionOf(section);
   const deny = section.endsWith("Deny");
   const { kind, namespace, name } = scope.policy;
-  checkFields(reading, entry, path, entryFields[direction]);
+  // What only allows have is ignored in denials, as in Cilium.
+  checkFields(
+    reading,
+    entry,
+    path,
+    entryFields[direction].filter((field) => !deny || !allowFields.includes(field)),
+  );
   const selectorScope = { namespace, clusterName: reading.settings.clusterName, forInit: scope.forInit };
-  const { peers, services, named, entity } = readPeers(reading, entry, path, direction === "ingress" ? "from" : "to", selectorScope);
+  const { peers, services, named, entity } = readPeers(
+    reading,
+    entry,
+    path,
+    { prefix: direction === "ingress" ? "from" : "to", deny },
+    selectorScope,
+  );
   const portScope = { section: direction, deny, onNode: scope.onNode, kind, namespace };
   const ports = readPortRules(reading, entry.toPorts, `${path}.toPorts`, portScope);
   const icmps = readIcmps(reading, entry.icmps, `${path}.icmps`);
   if (ports !== undefined && icmps !== undefined)
     refuse(reading, path, "icmps and toPorts can not stand in one rule; write one rule for each");
-  const auth = readAuth(reading, entry.authentication, `${path}.authentication`);
+  const auth = deny ? undefined : readAuth(reading, entry.authentication, `${path}.authentication`);
   const portRules = icmps === undefined ? (ports ?? null) : [{ ports: icmps, serverNames: [] }];
   const bare = portRules === null && !named;
   const allowsEgress = direction === "egress" && !deny;
@@ -133,7 +148,7 @@ function readEntry(reading: Reading, entry: Fields, path: string, section: Secti
     services,
     ports: entity === "dns" && portRules === null ? dnsPorts(allowsEgress) : portRules,
     entity,
-    auth: deny ? undefined : auth,
+    auth,
     log: scope.log || undefined,
   };
 }
@@ -149,13 +164,13 @@ function readDefaultDeny(reading: Reading, value: unknown, path: string): Record
   return { ingress: given.ingress ?? true, egress: given.egress ?? true };
 }
 
-/** Cilium keeps a policy's own labels for its users; only their form is checked. */
+/** Cilium keeps a policy's own labels for its users; only their form is checked: any text, or an object with a key. */
 function checkLabels(reading: Reading, value: unknown, path: string): void {
   readList(reading, value, path)?.forEach((one, i) => {
-    const fields = typeof one === "string" ? { key: parseLabel(one).key } : readObject(reading, one, `${path}[${i}]`);
-    if (fields === undefined) return;
-    const key = readString(reading, (fields as Fields).key, `${path}[${i}].key`) ?? "";
-    if (label(key).key === "") reading.issues.push({ path: `${path}[${i}]`, message: "a label needs a key", stage: "decode" });
+    const at = `${path}[${i}]`;
+    const fields = typeof one === "string" ? { key: one } : (readObject(reading, one, at) ?? {});
+    const [key] = ["key", "value", "source"].map((name) => readString(reading, (fields as Fields)[name], `${at}.${name}`));
+    if ((key ?? "") === "") reading.issues.push({ path: at, message: "a label needs a key", stage: "decode" });
   });
 }
 

@@ -1,11 +1,15 @@
+import { type FqdnSelector, validateFqdn } from "#fqdn/pattern.ts";
+import { labelKey } from "#labels/label.ts";
 import { type Requirement, requirement, selectorOf } from "#labels/selector.ts";
-import type { Direction } from "#types/direction.ts";
+import { parseAddress } from "#types/addr.ts";
+import { type Direction, directions } from "#types/direction.ts";
+import { hostPrefix } from "#types/prefix.ts";
 import { protocolNumber } from "#types/proto.ts";
 import { localCluster, namespaceRequirements, podRequirements } from "./parse-knp.ts";
 import { readPrefix } from "./parse-peers.ts";
-import { isPortName } from "./parse-ports.ts";
+import { isPortName, portProtocols } from "./parse-ports.ts";
 import { readRequirements } from "./parse-selector.ts";
-import { cidrPeer, fqdnPeer, labelPeer } from "./peer.ts";
+import { anyPeer, cidrPeer, fqdnPeer, labelPeer } from "./peer.ts";
 import {
   checkFields,
   didYouMean,
@@ -28,47 +32,87 @@ function readNamespaces(reading: Reading, value: unknown, path: string): Require
   return namespaceRequirements(reading, value, path);
 }
 
-function readPods(reading: Reading, value: unknown, path: string): Requirement[] {
+/** Requirements on pods by their own labels, and on their namespaces. */
+type Pods = { readonly own: readonly Requirement[]; readonly namespaces: readonly Requirement[] };
+
+function readPods(reading: Reading, value: unknown, path: string): Pods {
   const fields = readObject(reading, value, path) ?? {};
   checkFields(reading, fields, path, ["namespaceSelector", "podSelector"]);
-  return [
-    ...namespaceRequirements(reading, fields.namespaceSelector, `${path}.namespaceSelector`),
-    ...podRequirements(reading, fields.podSelector, `${path}.podSelector`),
-  ];
+  return {
+    own: podRequirements(reading, fields.podSelector, `${path}.podSelector`),
+    namespaces: namespaceRequirements(reading, fields.namespaceSelector, `${path}.namespaceSelector`),
+  };
 }
 
 function readSubject(reading: Reading, value: unknown, path: string): Requirement[] {
   const fields = readObject(reading, value, path) ?? {};
   checkFields(reading, fields, path, ["namespaces", "pods"]);
-  if (fields.pods !== undefined && fields.pods !== null) return readPods(reading, fields.pods, `${path}.pods`);
-  if (fields.namespaces === undefined || fields.namespaces === null) refuse(reading, path, "needs namespaces or pods");
-  return readNamespaces(reading, fields.namespaces, `${path}.namespaces`);
+  if (fields.namespaces !== undefined && fields.namespaces !== null)
+    return readNamespaces(reading, fields.namespaces, `${path}.namespaces`);
+  if (fields.pods === undefined || fields.pods === null) refuse(reading, path, "needs namespaces or pods");
+  const { own, namespaces } = readPods(reading, fields.pods, `${path}.pods`);
+  return [...own, ...namespaces];
 }
 
-/** As in Cilium, `pods` are those of the local cluster, and `namespaces` those of every cluster. */
-function readPeer(reading: Reading, fields: Fields, path: string, direction: Direction): PeerSelector[] {
+/** The peers of one entry, and the names among them, which have to be looked up first. */
+type Peers = { readonly peers: readonly PeerSelector[]; readonly names: readonly FqdnSelector[] };
+
+const peersOnly = (...peers: readonly PeerSelector[]): Peers => ({ peers, names: [] });
+
+/** As in Cilium, `pods` and `nodes` are those of the local cluster unless they name one, and `namespaces` those of every cluster. */
+function readPeer(reading: Reading, fields: Fields, path: string, direction: Direction, action: RuleAction): Peers {
   const allowed = direction === "ingress" ? ["namespaces", "pods"] : ["namespaces", "pods", "nodes", "networks", "domainNames"];
   checkFields(reading, fields, path, allowed);
   const has = (name: string) => allowed.includes(name) && fields[name] !== undefined && fields[name] !== null;
-  if (has("namespaces")) return [labelPeer(readNamespaces(reading, fields.namespaces, `${path}.namespaces`))];
-  if (has("pods")) return [labelPeer([...readPods(reading, fields.pods, `${path}.pods`), localCluster(reading)])];
-  if (has("nodes"))
-    return [
-      labelPeer([...readRequirements(reading, fields.nodes, `${path}.nodes`, "node"), requirement("reserved:remote-node", "Exists")]),
-    ];
+  if (has("pods")) {
+    const { own, namespaces } = readPods(reading, fields.pods, `${path}.pods`);
+    return peersOnly(labelPeer([...own, ...namespaces, ...localCluster(reading, own)]));
+  }
+  if (has("namespaces")) return peersOnly(labelPeer(readNamespaces(reading, fields.namespaces, `${path}.namespaces`)));
+  if (has("nodes")) return peersOnly(readNodes(reading, fields.nodes, `${path}.nodes`));
   if (has("networks")) {
-    return (readStrings(reading, fields.networks, `${path}.networks`) ?? []).flatMap((text, i) => {
-      const prefix = readPrefix(reading, text, `${path}.networks[${i}]`);
-      return prefix === undefined ? [] : [cidrPeer(prefix, [], reading.settings)];
-    });
+    const networks = readStrings(reading, fields.networks, `${path}.networks`) ?? [];
+    return peersOnly(...networks.flatMap((text, i) => readNetwork(reading, text, `${path}.networks[${i}]`)));
   }
-  if (has("domainNames")) {
-    return (readStrings(reading, fields.domainNames, `${path}.domainNames`) ?? []).map((text) =>
-      fqdnPeer(text.includes("*") ? { matchPattern: text.replace(/^\*\./, "**.") } : { matchName: text }),
-    );
-  }
+  if (has("domainNames")) return readNames(reading, fields.domainNames, `${path}.domainNames`, action);
   refuse(reading, path, `needs one of ${allowed.join(", ")}`);
-  return [];
+  return peersOnly();
+}
+
+function readNodes(reading: Reading, value: unknown, path: string): PeerSelector {
+  if (!reading.settings.nodeSelectorLabels) refuse(reading, path, 'needs the agent setting "enable-node-selector-labels"');
+  const nodes = readRequirements(reading, value, path, "node");
+  const names = nodes.some(({ source, key }) => source === "node" && key === labelKey.cluster);
+  const cluster = names ? [] : [requirement(`k8s:${labelKey.cluster}`, "In", [reading.settings.clusterName])];
+  return labelPeer([...nodes, requirement("reserved:remote-node", "Exists"), ...cluster]);
+}
+
+/** An address block; here a bare address is one too. */
+function readNetwork(reading: Reading, text: string, path: string): PeerSelector[] {
+  const address = parseAddress(text);
+  const prefix = address === undefined ? readPrefix(reading, text, path) : hostPrefix(address);
+  return prefix === undefined ? [] : [cidrPeer(prefix, [], reading.settings)];
+}
+
+/** A star at the front stands for any number of labels: `*.a.b` is Cilium's `**.a.b`. */
+function readNames(reading: Reading, value: unknown, path: string, action: RuleAction): Peers {
+  if (action !== "allow") refuse(reading, path, "names can be accepted only, not denied or passed on");
+  if (!reading.settings.l7Proxy) refuse(reading, path, 'needs the L7 proxy, which the agent setting "enable-l7-proxy" switches off');
+  const names = (readStrings(reading, value, path) ?? []).map((text, i): FqdnSelector => {
+    const starred = text.startsWith("*");
+    const name = starred ? { matchPattern: text.startsWith("**") ? text : `*${text}` } : { matchName: text };
+    for (const problem of validateFqdn(name, false)) refuse(reading, `${path}[${i}]`, problem);
+    return name;
+  });
+  return { peers: names.map(fqdnPeer), names };
+}
+
+/** To know the addresses of names, the DNS pods must be asked for them: on their ports "dns" and "dns-tcp", for these names only. */
+function lookupOf(rule: Rule, names: readonly FqdnSelector[]): Rule {
+  const spec = (name: string) => portProtocols.map((protocol) => ({ protocol, name, port: 0, endPort: 0 }));
+  const l7 = { http: [], dns: names, kafka: [] };
+  const peers = [labelPeer([requirement("k8s-app", "In", ["kube-dns"])])];
+  return { ...rule, peers, ports: [{ ports: [...spec("dns"), ...spec("dns-tcp")], l7, serverNames: [] }] };
 }
 
 function readPortOf(reading: Reading, fields: Fields, path: string, protocol: number): PortSpec[] {
@@ -76,26 +120,63 @@ function readPortOf(reading: Reading, fields: Fields, path: string, protocol: nu
   if (port === undefined) return [{ protocol, name: "", port: 0, endPort: 0 }];
   const range = readObject(reading, port.range, `${path}.destinationPort.range`);
   if (range === undefined) {
-    const number = readInteger(reading, port.number, `${path}.destinationPort.number`, 1, 0xffff) ?? 0;
+    const number = readInteger(reading, port.number, `${path}.destinationPort.number`, 0, 0xffff) ?? 0;
     return [{ protocol, name: "", port: number, endPort: 0 }];
   }
-  const start = readInteger(reading, range.start, `${path}.destinationPort.range.start`, 1, 0xffff) ?? 0;
-  const end = readInteger(reading, range.end, `${path}.destinationPort.range.end`, 1, 0xffff) ?? 0;
-  return [{ protocol, name: "", port: start, endPort: end > start ? end : 0 }];
+  const start = readInteger(reading, range.start, `${path}.destinationPort.range.start`, 0, 0xffff) ?? 0;
+  const end = readInteger(reading, range.end, `${path}.destinationPort.range.end`, 0, 0xffff) ?? 0;
+  return [{ protocol, name: "", port: start, endPort: start > 0 && end > start ? end : 0 }];
 }
 
 function readProtocol(reading: Reading, fields: Fields, path: string): PortSpec[] {
   checkFields(reading, fields, path, ["tcp", "udp", "sctp", "destinationNamedPort"]);
   const name = readString(reading, fields.destinationNamedPort, `${path}.destinationNamedPort`);
-  const numbers = { tcp: protocolNumber.TCP, udp: protocolNumber.UDP, sctp: protocolNumber.SCTP };
-  if (name !== undefined) {
-    if (!isPortName(name)) refuse(reading, `${path}.destinationNamedPort`, `"${name}" is not a port name`);
-    return Object.values(numbers).map((protocol) => ({ protocol, name: name.toLowerCase(), port: 0, endPort: 0 }));
-  }
-  return Object.entries(numbers).flatMap(([key, protocol]) => {
+  // Of several, which a cluster's schema refuses, the first counts.
+  for (const [key, protocol] of Object.entries({ tcp: protocolNumber.TCP, udp: protocolNumber.UDP, sctp: protocolNumber.SCTP })) {
     const one = readObject(reading, fields[key], `${path}.${key}`);
-    return one === undefined ? [] : readPortOf(reading, one, `${path}.${key}`, protocol);
-  });
+    if (one !== undefined) return readPortOf(reading, one, `${path}.${key}`, protocol);
+  }
+  if (name === undefined) refuse(reading, path, "needs one of tcp, udp, sctp and destinationNamedPort");
+  else if (!isPortName(name)) refuse(reading, `${path}.destinationNamedPort`, `"${name}" is not a port name`);
+  return portProtocols.map((protocol) => ({ protocol, name: (name ?? "").toLowerCase(), port: 0, endPort: 0 }));
+}
+
+/** What all rules of one policy have in common. */
+type PolicyScope = Pick<Rule, "policy" | "tier" | "priority" | "subject">;
+
+function readAction(reading: Reading, value: unknown, path: string): RuleAction {
+  const action = readString(reading, value, path) ?? "";
+  if (Object.hasOwn(actions, action)) return actions[action] ?? "deny";
+  refuse(reading, path, `"${action}" is not Accept, Deny or Pass${didYouMean(action, Object.keys(actions))}`);
+  return "deny";
+}
+
+/** One entry of `ingress` or `egress`; names among its peers make a second rule, by which they are looked up. */
+function readRule(reading: Reading, entry: Fields, direction: Direction, index: number, scope: PolicyScope): Rule[] {
+  const path = `spec.${direction}[${index}]`;
+  const field = direction === "ingress" ? "from" : "to";
+  checkFields(reading, entry, path, ["name", "action", field, "protocols"]);
+  const action = readAction(reading, entry.action, `${path}.action`);
+  const given = readObjects(reading, entry[field], `${path}.${field}`) ?? [];
+  const read = given.map((one, i) => readPeer(reading, one, `${path}.${field}[${i}]`, direction, action));
+  const names = read.flatMap((one) => one.names);
+  const protocols = readObjects(reading, entry.protocols, `${path}.protocols`) ?? [];
+  const ports = protocols.flatMap((one, i) => readProtocol(reading, one, `${path}.protocols[${i}]`));
+  const { kind, namespace, name } = scope.policy;
+  const rule: Rule = {
+    ...scope,
+    origin: { kind, namespace, name, section: direction, index, spec: 0 },
+    direction,
+    action,
+    order: index,
+    onNode: false,
+    defaultDeny: false,
+    // Without peers the rule is about everybody.
+    peers: given.length === 0 ? [anyPeer] : read.flatMap((one) => one.peers),
+    services: [],
+    ports: protocols.length === 0 ? null : [{ ports, serverNames: [] }],
+  };
+  return names.length === 0 ? [rule] : [lookupOf(rule, names), rule];
 }
 
 /** Reads a ClusterNetworkPolicy (policy.networking.k8s.io/v1alpha2): ordered rules of a tier that accept, deny or pass on. */
@@ -105,38 +186,13 @@ export function readClusterNetworkPolicy(reading: Reading, object: Fields, polic
   const tierName = readString(reading, spec.tier, "spec.tier") ?? "";
   if (!Object.hasOwn(tiers, tierName))
     refuse(reading, "spec.tier", `"${tierName}" is not Admin or Baseline${didYouMean(tierName, Object.keys(tiers))}`);
-  const priority = readInteger(reading, spec.priority, "spec.priority", 0, 1000) ?? 0;
-  const subject = selectorOf(readSubject(reading, spec.subject, "spec.subject"));
-  const { kind, namespace, name } = policy;
-  const readDirection = (direction: Direction) =>
-    (readObjects(reading, spec[direction], `spec.${direction}`) ?? []).map((entry, index): Rule => {
-      const path = `spec.${direction}[${index}]`;
-      const field = direction === "ingress" ? "from" : "to";
-      checkFields(reading, entry, path, ["name", "action", field, "protocols"]);
-      const action = readString(reading, entry.action, `${path}.action`) ?? "";
-      if (!Object.hasOwn(actions, action))
-        refuse(reading, `${path}.action`, `"${action}" is not Accept, Deny or Pass${didYouMean(action, Object.keys(actions))}`);
-      const peers = (readObjects(reading, entry[field], `${path}.${field}`) ?? []).flatMap((one, i) =>
-        readPeer(reading, one, `${path}.${field}[${i}]`, direction),
-      );
-      const ports = (readObjects(reading, entry.protocols, `${path}.protocols`) ?? []).flatMap((one, i) =>
-        readProtocol(reading, one, `${path}.protocols[${i}]`),
-      );
-      return {
-        policy,
-        origin: { kind, namespace, name, section: direction, index, spec: 0 },
-        direction,
-        action: actions[action] ?? "deny",
-        tier: tiers[tierName] ?? tier.admin,
-        priority,
-        order: index,
-        subject,
-        onNode: false,
-        defaultDeny: false,
-        peers,
-        services: [],
-        ports: ports.length === 0 ? null : [{ ports, serverNames: [] }],
-      };
-    });
-  return [...readDirection("ingress"), ...readDirection("egress")];
+  const scope: PolicyScope = {
+    policy,
+    tier: tiers[tierName] ?? tier.admin,
+    priority: readInteger(reading, spec.priority, "spec.priority", 0, 1000) ?? 0,
+    subject: selectorOf(readSubject(reading, spec.subject, "spec.subject")),
+  };
+  return directions.flatMap((direction) =>
+    (readObjects(reading, spec[direction], `spec.${direction}`) ?? []).flatMap((entry, i) => readRule(reading, entry, direction, i, scope)),
+  );
 }

@@ -67,8 +67,12 @@ function readType(reading: Reading, value: unknown, family: string, path: string
     refuse(reading, path, "is missing; give the ICMP type as a number or name, such as 8 or EchoRequest");
     return undefined;
   }
-  if (typeof value === "number" && Number.isInteger(value)) return value;
-  if (typeof value === "string") return /^[0-9]+$/.test(value) ? Number(value) : namedType(reading, value, family, path);
+  if (typeof value === "number" && Number.isInteger(value) && Math.abs(value) <= 0x7fffffff) return value;
+  // As in Cilium: a text is a number when it reads as one other than zero, or is just "0".
+  if (typeof value === "string") {
+    const isNumber = value === "0" || (/^[-+]?[0-9]+$/.test(value) && Number(value) !== 0);
+    return isNumber ? Number(value) : namedType(reading, value, family, path);
+  }
   reading.issues.push({ path, message: `must be a number or a name, found ${JSON.stringify(value)}`, stage: "decode" });
   return undefined;
 }
@@ -92,6 +96,6 @@ export function readIcmps(reading: Reading, value: unknown, path: string): PortS
     if (fields.length > 40) refuse(reading, `${path}[${i}].fields`, `has ${fields.length} entries, at most 40 are allowed`);
     return fields.flatMap((field, j) => readField(reading, field, `${path}[${i}].fields[${j}]`));
   });
-  if (specs.length > 0 && !reading.settings.icmpRules) refuse(reading, path, 'needs the agent setting "enable-icmp-rules"');
+  if (!reading.settings.icmpRules) refuse(reading, path, 'needs the agent setting "enable-icmp-rules"');
   return specs;
 }

@@ -4,7 +4,7 @@ import type { Direction } from "#types/direction.ts";
 import { type Prefix, prefixContains } from "#types/prefix.ts";
 import { protocolNumber } from "#types/proto.ts";
 import { readPrefix } from "./parse-peers.ts";
-import { isPortName } from "./parse-ports.ts";
+import { isPortName, parsePortNumber, portProtocols } from "./parse-ports.ts";
 import { readRequirements } from "./parse-selector.ts";
 import { anyPeer, cidrPeer, labelPeer } from "./peer.ts";
 import {
@@ -18,10 +18,11 @@ import {
   readString,
   readStrings,
   refuse,
+  warn,
 } from "./reading.ts";
 import { type Issue, type PeerSelector, type PolicyRef, type PortSpec, type Rule, tier } from "./rule.ts";
 
-const protocols = ["TCP", "UDP", "SCTP", "GRE", "IPIP", "IPV6", "ESP", "AH", "VRRP", "IGMP"] as const;
+const protocols = ["TCP", "UDP", "SCTP", "ANY", "GRE", "IPIP", "IPV6", "ESP", "AH", "VRRP", "IGMP"] as const;
 
 /** Kubernetes checks the selectors of its own kinds; what slips through is legal and selects nothing. */
 function readChecked(reading: Reading, value: unknown, path: string, keyPrefix = ""): Requirement[] {
@@ -44,9 +45,18 @@ export function podRequirements(reading: Reading, value: unknown, path: string):
   return readChecked(reading, value, path, "k8s");
 }
 
-/** The local cluster: what selectors of Kubernetes policies mean. */
-export function localCluster(reading: Reading): Requirement {
-  return requirement(`k8s:${labelKey.cluster}`, "In", [reading.settings.clusterName]);
+/** The local cluster: what selectors of Kubernetes policies mean unless the pods' labels name one. */
+export function localCluster(reading: Reading, pods: readonly Requirement[]): Requirement[] {
+  if (pods.some(({ key, operator, values }) => key === labelKey.cluster && !(operator === "In" && values[0] === ""))) return [];
+  return [requirement(`k8s:${labelKey.cluster}`, "In", [reading.settings.clusterName])];
+}
+
+/** Requirements on the pods of one namespace; in `matchLabels`, one that names another is overwritten, as in Cilium. */
+function podsOf(reading: Reading, value: unknown, path: string, namespace: string): Requirement[] {
+  const fields = readObject(reading, value, path) ?? {};
+  const { [labelKey.namespace]: _, ...labels } = readObject(reading, fields.matchLabels, `${path}.matchLabels`) ?? {};
+  const own = podRequirements(reading, { ...fields, matchLabels: labels }, path);
+  return [...own, requirement(`k8s:${labelKey.namespace}`, "In", [namespace])];
 }
 
 function readBlock(reading: Reading, fields: Fields, path: string): PeerSelector[] {
@@ -62,41 +72,43 @@ function readBlock(reading: Reading, fields: Fields, path: string): PeerSelector
   return prefix === undefined ? [] : [cidrPeer(prefix, except, reading.settings)];
 }
 
-function readPeer(reading: Reading, fields: Fields, path: string, namespace: string): PeerSelector[] {
+/** An empty peer: `from: [{}]` is the policy's own namespace, `to: [{}]` nobody, as in Cilium. */
+function readPeer(reading: Reading, fields: Fields, path: string, namespace: string, direction: Direction): PeerSelector[] {
   checkFields(reading, fields, path, ["podSelector", "namespaceSelector", "ipBlock"]);
   const block = readObject(reading, fields.ipBlock, `${path}.ipBlock`);
   const inNamespace = readObject(reading, fields.namespaceSelector, `${path}.namespaceSelector`);
-  if (block !== undefined) {
-    if (inNamespace !== undefined || fields.podSelector !== undefined)
-      refuse(reading, path, "ipBlock can not stand beside podSelector or namespaceSelector");
-    return readBlock(reading, block, `${path}.ipBlock`);
-  }
-  const pods = podRequirements(reading, fields.podSelector, `${path}.podSelector`);
-  const where =
-    inNamespace === undefined
-      ? [requirement(`k8s:${labelKey.namespace}`, "In", [namespace])]
-      : namespaceRequirements(reading, inNamespace, `${path}.namespaceSelector`);
-  return [labelPeer([...pods, ...where, localCluster(reading)])];
+  const ofPods = readObject(reading, fields.podSelector, `${path}.podSelector`);
+  const blocks = block === undefined ? [] : readBlock(reading, block, `${path}.ipBlock`);
+  if (block !== undefined && (inNamespace !== undefined || ofPods !== undefined))
+    warn(reading, path, "ipBlock beside podSelector or namespaceSelector means either; Kubernetes refuses them in one peer");
+  if (inNamespace === undefined && ofPods === undefined && (block !== undefined || direction === "egress")) return blocks;
+  const at = `${path}.podSelector`;
+  const pods = inNamespace === undefined ? podsOf(reading, ofPods, at, namespace) : podRequirements(reading, ofPods, at);
+  const where = inNamespace === undefined ? [] : namespaceRequirements(reading, inNamespace, `${path}.namespaceSelector`);
+  return [labelPeer([...pods, ...where, ...localCluster(reading, pods)]), ...blocks];
 }
 
 function readPort(reading: Reading, fields: Fields, path: string): PortSpec[] {
   checkFields(reading, fields, path, ["port", "endPort", "protocol"]);
   const text = readString(reading, fields.protocol, `${path}.protocol`) ?? "TCP";
-  const protocol = protocols.find((name) => name === text.toUpperCase());
+  const protocol = protocols.find((name) => name === (text.toUpperCase() || "ANY"));
   if (protocol === undefined) {
     refuse(reading, `${path}.protocol`, `"${text}" is not a protocol; allowed are TCP, UDP and SCTP${didYouMean(text, protocols)}`);
     return [];
   }
-  const number = protocolNumber[protocol];
-  const raw = fields.port;
+  const spread = protocol === "ANY" ? portProtocols : [protocolNumber[protocol]];
   const endPort = readInteger(reading, fields.endPort, `${path}.endPort`, 0, 0xffff) ?? 0;
-  if (raw === undefined || raw === null) return [{ protocol: number, name: "", port: 0, endPort: 0 }];
-  if (typeof raw === "string" && !/^\d+$/.test(raw)) {
-    if (!isPortName(raw)) refuse(reading, `${path}.port`, `"${raw}" is neither a port number nor a port name`);
-    return [{ protocol: number, name: raw.toLowerCase(), port: 0, endPort: 0 }];
-  }
-  const port = readInteger(reading, typeof raw === "string" ? Number(raw) : raw, `${path}.port`, 0, 0xffff) ?? 0;
-  return [{ protocol: number, name: "", port, endPort: endPort > port ? endPort : 0 }];
+  const { name, port } = readPortNumber(reading, fields.port, `${path}.port`);
+  return spread.map((number) => ({ protocol: number, name, port, endPort: port > 0 && endPort > port ? endPort : 0 }));
+}
+
+/** A port by number or name; absent, every port. A number may be a text, spelled as in Cilium's own policies. */
+function readPortNumber(reading: Reading, raw: unknown, path: string): { readonly name: string; readonly port: number } {
+  if (raw === undefined || raw === null) return { name: "", port: 0 };
+  if (typeof raw === "string" && isPortName(raw)) return { name: raw.toLowerCase(), port: 0 };
+  const number = typeof raw === "string" ? parsePortNumber(raw) : readInteger(reading, raw, path, 0, 0xffff);
+  if (typeof raw === "string" && number === undefined) refuse(reading, path, `"${raw}" is neither a port number nor a port name`);
+  return { name: "", port: number ?? 0 };
 }
 
 function readEntries(
@@ -111,7 +123,7 @@ function readEntries(
     const path = `spec.${direction}[${i}]`;
     checkFields(reading, entry, path, [peerField, "ports"]);
     const peers = (readObjects(reading, entry[peerField], `${path}.${peerField}`) ?? []).map((one, j) =>
-      readPeer(reading, one, `${path}.${peerField}[${j}]`, namespace),
+      readPeer(reading, one, `${path}.${peerField}[${j}]`, namespace, direction),
     );
     const ports = (readObjects(reading, entry.ports, `${path}.ports`) ?? []).map((one, j) => readPort(reading, one, `${path}.ports[${j}]`));
     return {
@@ -128,10 +140,7 @@ export function readNetworkPolicy(reading: Reading, object: Fields, policy: Poli
   checkFields(reading, spec, "spec", ["podSelector", "policyTypes", "ingress", "egress"]);
   const types = readStrings(reading, spec.policyTypes, "spec.policyTypes") ?? [];
   const { kind, namespace, name } = policy;
-  const subject = selectorOf([
-    ...podRequirements(reading, spec.podSelector, "spec.podSelector"),
-    requirement(`k8s:${labelKey.namespace}`, "In", [namespace]),
-  ]);
+  const subject = selectorOf(podsOf(reading, spec.podSelector, "spec.podSelector", namespace));
   const make = (direction: Direction) => (index: number) => ({
     policy,
     origin: { kind, namespace, name, section: direction, index, spec: 0 },

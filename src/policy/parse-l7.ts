@@ -111,7 +111,9 @@ export function readL7(reading: Reading, value: unknown, path: string, section: 
   const http = readObjects(reading, fields.http, `${path}.http`);
   const dns = readObjects(reading, fields.dns, `${path}.dns`);
   const kafka = readObjects(reading, fields.kafka, `${path}.kafka`);
-  if (http !== undefined && dns !== undefined) refuse(reading, path, "has both http and dns rules; write one toPorts entry for each");
+  const empty = (http ?? []).length === 0 && (dns ?? []).length === 0;
+  if (http !== undefined && dns !== undefined && !empty)
+    refuse(reading, path, "has both http and dns rules; write one toPorts entry for each");
   if (dns !== undefined && dns.length > 0) {
     if (section === "ingress") refuse(reading, `${path}.dns`, "DNS rules are allowed on egress only");
     if (ports === 0) refuse(reading, `${path}.dns`, "DNS rules need a port, usually 53");

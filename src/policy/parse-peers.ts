@@ -3,7 +3,7 @@ import { labelKey } from "#labels/label.ts";
 import { type Requirement, requirement, selectorOf } from "#labels/selector.ts";
 import { parseAddress } from "#types/addr.ts";
 import { type Prefix, parsePrefix, prefixContains } from "#types/prefix.ts";
-import { readRequirements, type SelectorScope, withImplied } from "./parse-selector.ts";
+import { readRequirements, type SelectorScope, withCluster, withImplied } from "./parse-selector.ts";
 import { cidrPeer, dnsPeer, entities, entityPeers, fqdnPeer, labelPeer, noPeer } from "./peer.ts";
 import {
   checkFields,
@@ -165,8 +165,14 @@ function readEntities(reading: Reading, value: unknown, path: string): { peers: 
   return { peers, entity: special };
 }
 
-/** Reads the peers of one entry of `ingress` (prefix `from`) or `egress` (prefix `to`). */
-export function readPeers(reading: Reading, entry: Fields, path: string, prefix: "from" | "to", scope: SelectorScope): Peers {
+/** Reads the peers of one entry of `ingress` (prefix `from`) or `egress` (prefix `to`); a denial has no names. */
+export function readPeers(
+  reading: Reading,
+  entry: Fields,
+  path: string,
+  { prefix, deny }: { readonly prefix: "from" | "to"; readonly deny: boolean },
+  scope: SelectorScope,
+): Peers {
   const { settings } = reading;
   let entity: Rule["entity"];
   const readers: PeerReader[] = [
@@ -200,7 +206,7 @@ export function readPeers(reading: Reading, entry: Fields, path: string, prefix:
     { field: "Nodes", read: (value, at) => readNodes(reading, value, at, scope) },
     { field: "Groups", read: (value, at) => (readObjects(reading, value, at) ?? []).map(() => noPeer) },
   ];
-  if (prefix === "to") readers.push({ field: "FQDNs", read: (value, at) => readFqdns(reading, value, at) });
+  if (prefix === "to" && !deny) readers.push({ field: "FQDNs", read: (value, at) => readFqdns(reading, value, at) });
 
   const used: string[] = [];
   const peers: PeerSelector[] = [];
@@ -223,12 +229,14 @@ export function readPeers(reading: Reading, entry: Fields, path: string, prefix:
   return { peers, services, named, entity };
 }
 
+/** Remote nodes by their labels; the local cluster's unless the selector names one. */
+export function nodePeer(requirements: readonly Requirement[], clusterName: string): PeerSelector {
+  return labelPeer([...withCluster(requirements, clusterName), requirement("reserved:remote-node", "Exists")]);
+}
+
 function readNodes(reading: Reading, value: unknown, path: string, scope: SelectorScope): PeerSelector[] {
   const nodes = readObjects(reading, value, path) ?? [];
   if (nodes.length > 0 && !reading.settings.nodeSelectorLabels)
     refuse(reading, path, 'needs the agent setting "enable-node-selector-labels"');
-  const remote = requirement("reserved:remote-node", "Exists");
-  return nodes.map((one, i) =>
-    labelPeer([...withImplied(readRequirements(reading, one, `${path}[${i}]`), { ...scope, forInit: true }), remote]),
-  );
+  return nodes.map((one, i) => nodePeer(readRequirements(reading, one, `${path}[${i}]`), scope.clusterName));
 }

@@ -26,7 +26,8 @@ export type PortScope = {
 };
 
 const protocols = ["TCP", "UDP", "SCTP", "VRRP", "IGMP", "GRE", "IPIP", "IPV6", "ESP", "AH", "ANY"] as const;
-const portProtocols: readonly number[] = [protocolNumber.TCP, protocolNumber.UDP, protocolNumber.SCTP];
+/** What "any protocol" of a port means. */
+export const portProtocols: readonly number[] = [protocolNumber.TCP, protocolNumber.UDP, protocolNumber.SCTP];
 const maxPorts = 40;
 
 /** Whether a text is a service name (RFC 6335): a named port. */
@@ -85,7 +86,7 @@ function readPort(reading: Reading, fields: Fields, path: string): PortEntry | u
       refuse(reading, `${path}.port`, "is missing; give a port number or name, or leave toPorts out to mean every port");
       return undefined;
     }
-    return entry({ name: "", port: 0, endPort: 0 }, true, false);
+    return entry({ name: "", port: 0, endPort: 0 }, false, false);
   }
   if (isPortName(text)) return entry({ name: text.toLowerCase(), port: 0, endPort: 0 }, false, false);
   const port = parsePortNumber(text);
@@ -100,11 +101,11 @@ function readPort(reading: Reading, fields: Fields, path: string): PortEntry | u
   }
   const zero = port === 0;
   // Cilium looks at the spelling: a protocol in lower case slips through, and such an entry matches nothing that exists.
-  if (!zero && !portProtocols.includes(spread[0] ?? 0) && fields.protocol === protocol) {
-    refuse(reading, `${path}.port`, `${protocol} has no ports: leave the port out or write 0, found ${port}`);
+  if (text !== "0" && !portProtocols.includes(spread[0] ?? 0) && fields.protocol === protocol) {
+    refuse(reading, `${path}.port`, `${protocol} has no ports: leave the port out or write 0, found ${text}`);
     return undefined;
   }
-  return entry({ name: "", port, endPort: rangeEnd(reading, port, endPort, `${path}.endPort`) }, zero, port !== 0 && endPort > port);
+  return entry({ name: "", port, endPort: rangeEnd(reading, port, endPort, `${path}.endPort`) }, zero, endPort > port);
 }
 
 function rangeEnd(reading: Reading, port: number, endPort: number, path: string): number {
@@ -156,11 +157,11 @@ function checkL7Ports(reading: Reading, entries: readonly PortEntry[], rules: L7
   const dns = rules.dns.length > 0;
   return entries.map((entry, i) => {
     const at = `${path}.ports[${i}]`;
+    if (entry.isZero) refuse(reading, at, "application rules need a port other than 0");
     if (dns) {
       if (entry.isRange) refuse(reading, at, "DNS rules do not take port ranges");
       return entry;
     }
-    if (entry.isZero) refuse(reading, at, "application rules need a port other than 0");
     if (entry.protocol === "TCP") return entry;
     if (entry.omitted && reading.settings.extensions) {
       warnPortability(reading, at, "an application rule needs protocol: TCP; it is taken as TCP here, Cilium refuses it");
@@ -207,6 +208,8 @@ function readPortRule(reading: Reading, fields: Fields, path: string, scope: Por
       );
     }
     checkNode(reading, l7, `${path}.rules`, scope);
+    if (listener !== undefined)
+      refuse(reading, `${path}.listener`, `a listener ("${listener.name}") can not stand beside application rules`);
     entries = [...checkL7Ports(reading, entries, l7, path)];
   }
   return {

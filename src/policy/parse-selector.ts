@@ -22,7 +22,7 @@ export type SelectorScope = {
   /** The policy's namespace; empty for cluster-wide kinds. */
   readonly namespace: string;
   readonly clusterName: string;
-  /** True when the subject is the init identity: its peers have no namespace yet. */
+  /** True when the subject is the init identity: cluster-wide, its peers need not have a namespace. */
   readonly forInit: boolean;
 };
 
@@ -96,23 +96,25 @@ export function readRequirements(reading: Reading, value: unknown, path: string,
 
 const k8sOrAny = (source: string) => source === "k8s" || source === "any";
 
-function namesNamespace({ source, key }: Requirement): boolean {
-  return k8sOrAny(source) && (key === labelKey.namespace || key.startsWith(`${labelKey.namespaceLabels}.`));
+/** The namespace that a peer selector implies: the policy's own, or cluster-wide any, unless it says something about namespaces itself. */
+function impliedNamespace(requirements: readonly Requirement[], { namespace, forInit }: SelectorScope): Requirement[] {
+  const name = `k8s:${labelKey.namespace}`;
+  if (requirements.some(({ source, key }) => k8sOrAny(source) && key === labelKey.namespace)) return [];
+  if (namespace === "") return forInit ? [] : [requirement(name, "Exists")];
+  const byLabels = requirements.some(({ source, key }) => k8sOrAny(source) && key.startsWith(`${labelKey.namespaceLabels}.`));
+  return byLabels ? [] : [requirement(name, "In", [namespace])];
 }
 
-/** The requirements of a peer selector with what they imply: the policy's namespace (or any, cluster-wide) and the local cluster. */
+/** The requirements, and the local cluster unless they say something about clusters. */
+export function withCluster(requirements: readonly Requirement[], clusterName: string): Requirement[] {
+  const names = requirements.some(({ source, key }) => k8sOrAny(source) && key === labelKey.cluster);
+  return names ? [...requirements] : [...requirements, requirement(`k8s:${labelKey.cluster}`, "In", [clusterName])];
+}
+
+/** The requirements of a peer selector with what they imply: a namespace and the local cluster, but for reserved peers. */
 export function withImplied(requirements: readonly Requirement[], scope: SelectorScope): Requirement[] {
   if (requirements.some((one) => one.source === "reserved")) return [...requirements];
-  const implied: Requirement[] = [];
-  if (!scope.forInit && !requirements.some(namesNamespace)) {
-    implied.push(
-      requirement(`k8s:${labelKey.namespace}`, scope.namespace === "" ? "Exists" : "In", scope.namespace === "" ? [] : [scope.namespace]),
-    );
-  }
-  if (!requirements.some(({ source, key }) => k8sOrAny(source) && key === labelKey.cluster)) {
-    implied.push(requirement(`k8s:${labelKey.cluster}`, "In", [scope.clusterName]));
-  }
-  return [...requirements, ...implied];
+  return withCluster([...requirements, ...impliedNamespace(requirements, scope)], scope.clusterName);
 }
 
 /** Reads the subject of a Cilium policy; in a namespace it means that namespace's endpoints, whatever it says itself. */

@@ -13,15 +13,15 @@ describe("parsePolicy", () => {
     const issues = issuesOf({
       endpointSelector: { matchExpressions: [{ key: "app", operator: "Exist" }] },
       ingress: [{ fromEntities: ["wrold"], toPorts: [{ ports: [{ port: 80, protocol: "TPC" }] }] }],
-      egress: [{ toCIDR: ["10.0.0.1"], authentication: { mode: "requierd" } }],
+      egress: [{ toCIDR: ["10.0.0.1"], toPorts: [{ ports: [{ port: "53" }], rules: { http: [], dns: [{ matchPattern: "a?" }] } }] }],
     });
-    assert.equal(issues.length, 6);
+    assert.equal(issues.length, 7);
     assert.match(issues[0] ?? "", /matchExpressions\[0\]\.operator: "Exist" is not one of .*did you mean "Exists"\?/);
     assert.match(issues[1] ?? "", /fromEntities\[0\]: "wrold" is not an entity; allowed are all, world.*did you mean "world"\?/);
     assert.match(issues[2] ?? "", /ports\[0\]\.port: must be a text \(write it in quotes: "80"\), found number 80/);
     assert.match(issues[3] ?? "", /protocol: "TPC" is not a protocol.*did you mean "TCP"\?/);
     assert.match(issues[4] ?? "", /toCIDR\[0\]: "10\.0\.0\.1" is not an address block.*write 10\.0\.0\.1\/32/);
-    assert.match(issues[5] ?? "", /mode: "requierd".*did you mean "required"\?/);
+    assert.match(issues[5] ?? "", /rules: has both http and dns rules/);
   });
 
   it("warns of a misspelt field, which would otherwise silently widen the policy", () => {

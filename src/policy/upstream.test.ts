@@ -1,0 +1,245 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { labelSet } from "#labels/label-set.ts";
+import { NumericIdentity } from "#types/identity.ts";
+import { parseProtocol } from "#types/proto.ts";
+import { parsePolicy } from "./parse.ts";
+import { createRepository } from "./repository.ts";
+import { resolveEndpoint } from "./resolve.ts";
+import { createSelectorCache } from "./selector-cache.ts";
+import { type PolicySettings, settingsWith } from "./settings.ts";
+import { verdict } from "./verdict.ts";
+
+/** Corners that the recorded verdicts do not reach; what is right is what Cilium's sources say. */
+
+const base = ["k8s:io.cilium.k8s.policy.cluster=default"];
+const pod = (namespace: string, ...labels: string[]) => [
+  ...base,
+  `k8s:io.kubernetes.pod.namespace=${namespace}`,
+  `k8s:io.cilium.k8s.namespace.labels.env=${namespace}`,
+  ...labels,
+];
+const dnsPorts = [
+  { name: "dns", protocol: 17, port: 53 },
+  { name: "dns-tcp", protocol: 6, port: 53 },
+];
+
+/** Peers by name; the subject of every case is `web` in `shop`. */
+const peers = {
+  web: { id: 1001, labels: pod("shop", "k8s:app=web"), namedPorts: [] },
+  api: { id: 1002, labels: pod("shop", "k8s:app=api"), namedPorts: [] },
+  other: { id: 1003, labels: pod("bank", "k8s:app=api"), namedPorts: [] },
+  away: {
+    id: 140_000,
+    labels: ["k8s:io.cilium.k8s.policy.cluster=west", "k8s:io.kubernetes.pod.namespace=shop", "k8s:app=api"],
+    namedPorts: [],
+  },
+  dns: { id: 1004, labels: pod("kube-system", "k8s:k8s-app=kube-dns"), namedPorts: dnsPorts },
+  node: { id: 33_554_433, labels: [...base, "node:role=worker", "reserved:remote-node"], namedPorts: [] },
+  site: { id: 16_777_217, labels: ["cidr:192.0.2.7/32", "fqdn:**.example.com", "reserved:world"], namedPorts: [] },
+  remoteNode: { id: 6, labels: ["reserved:remote-node"], namedPorts: [] },
+} as const;
+type Peer = keyof typeof peers;
+
+type Ask = { readonly to?: Peer; readonly from?: Peer; readonly port?: string };
+type Case = {
+  readonly what: string;
+  readonly policies: readonly unknown[];
+  readonly settings?: Partial<PolicySettings>;
+  readonly allowed: readonly Ask[];
+  readonly denied?: readonly Ask[];
+};
+
+function ask(policies: readonly unknown[], settings: Partial<PolicySettings>, { to, from, port = "TCP/80" }: Ask): string {
+  const all = settingsWith(settings);
+  const parsed = policies.map((one) => parsePolicy(one, all));
+  assert.deepEqual(
+    parsed.flatMap(({ issues }) => issues),
+    [],
+  );
+  const cache = createSelectorCache();
+  const entries = Object.values(peers).map(({ id, labels, namedPorts }) => ({
+    id: NumericIdentity(id),
+    labels: labelSet(labels),
+    namedPorts,
+  }));
+  cache.update({ add: entries });
+  const subject = { identity: NumericIdentity(peers.web.id), labels: labelSet(peers.web.labels), namedPorts: [] };
+  const policy = resolveEndpoint(createRepository(all).with(...parsed), cache, subject);
+  const [protocol = "", number] = port.split("/");
+  return verdict(policy, {
+    direction: to === undefined ? "ingress" : "egress",
+    identity: NumericIdentity(peers[to ?? from ?? "web"].id),
+    protocol: parseProtocol(protocol) ?? 0,
+    port: Number(number),
+  }).verdict;
+}
+
+const meta = { metadata: { name: "p", namespace: "shop" } };
+const cnp = (spec: object) => ({ kind: "CiliumNetworkPolicy", ...meta, spec: { endpointSelector: {}, ...spec } });
+const ccnp = (spec: object) => ({
+  kind: "CiliumClusterwideNetworkPolicy",
+  metadata: { name: "c" },
+  spec: { endpointSelector: {}, ...spec },
+});
+const knp = (spec: object) => ({ kind: "NetworkPolicy", ...meta, spec: { podSelector: {}, ...spec } });
+const admin = (spec: object) => ({
+  kind: "ClusterNetworkPolicy",
+  metadata: { name: "a" },
+  spec: { tier: "Admin", priority: 1, subject: { namespaces: {} }, ...spec },
+});
+const denyEgress = cnp({ egress: [{}] });
+const nodes = { nodeSelectorLabels: true };
+
+const cases: readonly Case[] = [
+  {
+    what: "a denial has no names: egressDeny with toFQDNs denies nobody, with ports everybody",
+    policies: [
+      cnp({ egress: [{ toEntities: ["all"] }], egressDeny: [{ toFQDNs: [{ matchName: "a.b" }], toPorts: [{ ports: [{ port: "80" }] }] }] }),
+    ],
+    allowed: [{ to: "api", port: "TCP/81" }],
+    denied: [{ to: "api" }, { to: "site" }],
+  },
+  {
+    what: "toNodes keeps to the local cluster even when the selector names reserved labels",
+    policies: [cnp({ egress: [{ toNodes: [{ matchExpressions: [{ key: "reserved:remote-node", operator: "Exists" }] }] }] })],
+    settings: nodes,
+    allowed: [{ to: "node" }],
+    denied: [{ to: "remoteNode" }],
+  },
+  {
+    what: "cluster-wide, a condition on namespace labels still asks for a namespace",
+    policies: [
+      ccnp({
+        egress: [
+          { toEndpoints: [{ matchExpressions: [{ key: "io.cilium.k8s.namespace.labels.env", operator: "NotIn", values: ["bank"] }] }] },
+        ],
+      }),
+    ],
+    allowed: [{ to: "api" }],
+    denied: [{ to: "other" }, { to: "node" }],
+  },
+  {
+    what: "in a namespace, peers of an init subject have the policy's namespace like all others",
+    policies: [
+      cnp({
+        endpointSelector: { matchExpressions: [{ key: "reserved:init", operator: "DoesNotExist" }] },
+        egress: [{ toEndpoints: [{ matchLabels: { app: "api" } }] }],
+      }),
+    ],
+    allowed: [{ to: "api" }],
+    denied: [{ to: "other" }],
+  },
+  {
+    what: "an unknown authentication mode asks for nothing",
+    policies: [cnp({ egress: [{ toEndpoints: [{}], authentication: { mode: "always" } }] })],
+    allowed: [{ to: "api" }],
+  },
+  {
+    what: "a NetworkPolicy's pods may name another cluster",
+    policies: [knp({ egress: [{ to: [{ podSelector: { matchLabels: { "io.cilium.k8s.policy.cluster": "west" } } }] }] })],
+    allowed: [{ to: "away" }],
+    denied: [{ to: "api" }],
+  },
+  {
+    what: "a NetworkPolicy's namespace overwrites one in matchLabels, and is one more condition in matchExpressions",
+    policies: [knp({ egress: [{ to: [{ podSelector: { matchLabels: { "io.kubernetes.pod.namespace": "bank", app: "api" } } }] }] })],
+    allowed: [{ to: "api" }],
+    denied: [{ to: "other" }],
+  },
+  {
+    what: "an empty peer is the own namespace in from",
+    policies: [knp({ ingress: [{ from: [{}] }] })],
+    allowed: [{ from: "api" }],
+    denied: [{ from: "other" }],
+  },
+  { what: "… and nobody in to", policies: [knp({ egress: [{ to: [{}] }] })], allowed: [], denied: [{ to: "api" }] },
+  {
+    what: "a NetworkPolicy's empty protocol is any",
+    policies: [knp({ egress: [{ ports: [{ port: "80", protocol: "" }] }] })],
+    allowed: [{ to: "api" }, { to: "api", port: "UDP/80" }, { to: "api", port: "SCTP/80" }],
+    denied: [{ to: "api", port: "TCP/81" }],
+  },
+  {
+    what: "a ClusterNetworkPolicy rule without peers is about everybody",
+    policies: [denyEgress, admin({ egress: [{ action: "Accept", to: [], protocols: [{ tcp: { destinationPort: { number: 80 } } }] }] })],
+    allowed: [{ to: "site" }, { to: "other" }],
+    denied: [{ to: "site", port: "TCP/81" }],
+  },
+  {
+    what: "a ClusterNetworkPolicy's pods may name another cluster",
+    policies: [
+      denyEgress,
+      admin({
+        egress: [{ action: "Accept", to: [{ pods: { podSelector: { matchLabels: { "io.cilium.k8s.policy.cluster": "west" } } } }] }],
+      }),
+    ],
+    allowed: [{ to: "away" }],
+    denied: [{ to: "api" }],
+  },
+  {
+    what: "a ClusterNetworkPolicy's nodes are remote ones of the local cluster",
+    policies: [denyEgress, admin({ egress: [{ action: "Accept", to: [{ nodes: { matchLabels: { role: "worker" } } }] }] })],
+    settings: nodes,
+    allowed: [{ to: "node" }],
+    denied: [{ to: "remoteNode" }, { to: "api" }],
+  },
+  {
+    what: "a ClusterNetworkPolicy's names may be looked up at the DNS pods' named ports",
+    policies: [denyEgress, admin({ egress: [{ action: "Accept", to: [{ domainNames: ["*.example.com"] }] }] })],
+    allowed: [{ to: "site" }],
+    denied: [{ to: "dns" }, { to: "api" }],
+  },
+  {
+    what: "a ClusterNetworkPolicy's networks may be bare addresses",
+    policies: [denyEgress, admin({ egress: [{ action: "Accept", to: [{ networks: ["192.0.2.7"] }] }] })],
+    allowed: [{ to: "site" }],
+    denied: [{ to: "api" }],
+  },
+];
+
+describe("what Cilium's sources say and no recorded verdict does", () => {
+  for (const { what, policies, settings = {}, allowed, denied = [] } of cases) {
+    it(what, () => {
+      for (const one of allowed) assert.equal(ask(policies, settings, one), "allowed", JSON.stringify(one));
+      for (const one of denied) assert.equal(ask(policies, settings, one), "denied", JSON.stringify(one));
+    });
+  }
+  it("redirects the look-ups of a ClusterNetworkPolicy's names", () => {
+    const policy = admin({ egress: [{ action: "Accept", to: [{ domainNames: ["example.com"] }] }] });
+    for (const port of ["UDP/53", "TCP/53"]) assert.equal(ask([denyEgress, policy], {}, { to: "dns", port }), "redirected");
+  });
+
+  const port = (fields: object, rules: object = {}) => cnp({ egress: [{ toPorts: [{ ports: [fields], ...rules }] }] });
+  const tcp = { port: "443", protocol: "TCP" };
+  const icmp = (type: unknown) => cnp({ egress: [{ icmps: [{ fields: [{ type }] }] }] });
+  const refused: readonly (readonly [string, unknown, Partial<PolicySettings>?])[] = [
+    ["a listener beside application rules", port(tcp, { listener: { envoyConfig: { name: "c" }, name: "l" }, rules: { http: [{}] } })],
+    ["DNS rules on port 0", port({ port: "0", protocol: "UDP" }, { rules: { dns: [{ matchPattern: "*" }] } })],
+    ["00 as port of a protocol without ports", port({ port: "00", protocol: "GRE" })],
+    ["icmps where they are off, even without types", cnp({ egress: [{ icmps: [{}] }] }), { icmpRules: false }],
+    ["00 as ICMP type", icmp("00")],
+    ["an ICMP type of more than 32 bits", icmp(3e9)],
+    ["a label that is null", cnp({ egress: [{}], labels: [null] })],
+    ["a label whose value is a number", cnp({ egress: [{}], labels: [{ key: "a", value: 1 }] })],
+    ["names that are denied", admin({ egress: [{ action: "Deny", to: [{ domainNames: ["a.b"] }] }] })],
+    ["nodes of a ClusterNetworkPolicy without the setting", admin({ egress: [{ action: "Deny", to: [{ nodes: {} }] }] })],
+  ];
+  for (const [what, policy, settings] of refused)
+    it(`refuses ${what}`, () => assert.notDeepEqual(parsePolicy(policy, settingsWith(settings ?? {})).issues, []));
+
+  const accepted: readonly (readonly [string, unknown, Partial<PolicySettings>?])[] = [
+    ["http and dns rules when both are empty", port(tcp, { rules: { http: [], dns: [] } })],
+    [
+      "an application rule without a port where that is allowed",
+      port({ protocol: "TCP" }, { rules: { http: [{}] } }),
+      { extendedIpProtocols: true },
+    ],
+    ["an ICMP type with a sign", icmp("+8")],
+    ["a label without a key that is text", cnp({ egress: [{}], labels: ["=b"] })],
+    ["whatever authentication a denial names", cnp({ egressDeny: [{ authentication: { mode: 5 } }] })],
+    ["ipBlock beside podSelector", knp({ egress: [{ to: [{ ipBlock: { cidr: "10.0.0.0/8" }, podSelector: {} }] }] })],
+  ];
+  for (const [what, policy, settings] of accepted)
+    it(`accepts ${what}`, () => assert.deepEqual(parsePolicy(policy, settingsWith(settings ?? {})).issues, []));
+});
