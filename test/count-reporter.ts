@@ -9,18 +9,22 @@ export interface TestResult {
   readonly reason?: string;
 }
 
-/** A reporter for `node --test` that only counts, and prints what tests say of themselves: suites are not tests, and a skip carries its reason. */
+/** The line of a test that ended; undefined for other events. Suites are not tests, and a skip carries its reason. */
+function resultOf(event: TestEvent): TestResult | undefined {
+  if (event.type !== "test:pass" && event.type !== "test:fail") return undefined;
+  const { name, file = "", skip, details } = event.data;
+  if (details.type === "suite" && skip === undefined) return undefined;
+  const result = event.type === "test:fail" ? "failed" : skip === undefined ? "passed" : "skipped";
+  return { name, file, result, ...(typeof skip === "string" && skip !== "" ? { reason: skip } : {}) };
+}
+
+/** A reporter for `node --test` that only counts, and prints what tests say of themselves. */
 export async function* countReporter(events: AsyncIterable<TestEvent>): AsyncGenerator<string> {
   for await (const event of events) {
     // Those of the run as a whole stand at the outermost level.
     if (event.type === "test:diagnostic" && event.data.nesting > 0) yield `\n${event.data.message}\n`;
-    if (event.type !== "test:pass" && event.type !== "test:fail") continue;
-    const { name, file = "", skip, details } = event.data;
-    if (details.type === "suite" && skip === undefined) continue;
-    const result = event.type === "test:fail" ? "failed" : skip === undefined ? "passed" : "skipped";
-    const reason = typeof skip === "string" && skip !== "" ? skip : undefined;
-    const line: TestResult = { name, file, result, ...(reason ? { reason } : {}) };
-    appendFileSync(process.env.TEST_RESULTS ?? "/dev/null", `${JSON.stringify(line)}\n`);
+    const result = resultOf(event);
+    if (result !== undefined) appendFileSync(process.env.TEST_RESULTS ?? "/dev/null", `${JSON.stringify(result)}\n`);
   }
   yield "";
 }
