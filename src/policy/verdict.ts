@@ -42,8 +42,13 @@ function longest(entries: readonly PolicyMapEntry[], flow: Flow): PolicyMapEntry
 
 /** The entry that decides: of the peer's longest match and any peer's, the higher precedence, then the longer match, then the peer's. */
 export function decidingEntry(policy: EndpointPolicy, flow: Flow): PolicyMapEntry | undefined {
-  const own = longest(policy.entriesFor(flow.identity), flow);
-  const any = longest(policy.entriesFor(reservedIdentity.unknown), flow);
+  return decideAmong(policy.entriesFor(flow.identity), policy.entriesFor(reservedIdentity.unknown), flow);
+}
+
+/** `decidingEntry` with the peer's entries and those for any peer at hand: for who asks about many ports. */
+export function decideAmong(ofPeer: readonly PolicyMapEntry[], ofAny: readonly PolicyMapEntry[], flow: Flow): PolicyMapEntry | undefined {
+  const own = longest(ofPeer, flow);
+  const any = longest(ofAny, flow);
   if (own === undefined || any === undefined) return own ?? any;
   if (own.precedence !== any.precedence) return own.precedence > any.precedence ? own : any;
   return matchBits(any) > matchBits(own) ? any : own;

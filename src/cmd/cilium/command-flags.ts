@@ -15,14 +15,14 @@ export type Flags = Readonly<Record<string, string | boolean | string[] | undefi
 export const OUTPUT = () => new Option("-o, --output <format>", "json | yaml | jsonpath='{…}'");
 
 /** The flags of the commands that look at policies together with what they apply to. */
-export function withWorldFlags(command: Command): Command {
+export function withWorldFlags(command: Command, formats?: string): Command {
   return command
     .option("--policies <path...>", 'policies: files or directories, - for standard input; "cluster" for the live ones')
     .option(
       "--pods <path...>",
       'pods, workloads, namespaces, services and nodes, as `kubectl get -o yaml` prints them; "cluster" for the live ones',
     )
-    .addOption(OUTPUT());
+    .addOption(formats === undefined ? OUTPUT() : new Option("-o, --output <format>", formats));
 }
 
 /** `paths` are more of `--policies`. */

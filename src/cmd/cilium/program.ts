@@ -148,6 +148,21 @@ function addPolicyCommands(program: Command, global: () => GlobalFlags, output: 
       const { policyLint } = await import("./policy-files.ts");
       await show(policyLint({ ...global(), ...output(flags), ...worldFlags(flags, paths) }));
     });
+  withWorldFlags(policy.command("diff <before> <after>"))
+    .description('what two sets of policies decide differently: files, directories or "cluster"')
+    .addHelpText("after", "\nExit status: 0 no difference, 1 there is one, 2 no answer.")
+    .action(async (before: string, after: string, flags: Flags) => {
+      const { policyDiff } = await import("./policy-diff.ts");
+      await showOr2(policyDiff({ ...global(), ...output(flags), pods: worldFlags(flags).pods, before, after }));
+    });
+  withWorldFlags(policy.command("matrix"), "table | csv | html | json | yaml | jsonpath='{…}'")
+    .description("who may send what to whom; html is a page to look at")
+    .option("--only <name...>", "only what has to do with these: a part of a name, such as a namespace")
+    .action(async (flags: Flags) => {
+      const { policyMatrix } = await import("./policy-matrix.ts");
+      const only = Array.isArray(flags.only) ? { only: flags.only } : {};
+      await show(policyMatrix({ ...global(), ...output(flags), ...worldFlags(flags), ...only }));
+    });
   policy
     .command("export <file...>")
     .description("policy files as YAML; with --portable, as every Cilium accepts them")

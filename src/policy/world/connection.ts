@@ -62,7 +62,10 @@ export function parsePort(text: string): PortQuestion | undefined {
   if (tail !== undefined && protocol === undefined) return undefined;
   if (tail === undefined && protocol !== undefined) return { protocol, port: echoType(protocol), name: "" };
   if (/^\d{1,5}$/.test(head) && Number(head) <= 0xffff) return { protocol, port: Number(head), name: "" };
-  return /^[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?$/.test(head) && head.length <= 63 ? { protocol, port: 0, name: head } : undefined;
+  // A name has a letter in it, else it would be a number.
+  return /^(?=.*[a-zA-Z])[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?$/.test(head) && head.length <= 63
+    ? { protocol, port: 0, name: head }
+    : undefined;
 }
 
 function echoType(protocol: number): number {

@@ -32,7 +32,7 @@ export function flattened({ object, source }: SourcedObject): SourcedObject[] {
     const locate = (path: string) => source.locate(path === "" ? `items[${i}]` : `items[${i}].${path}`);
     // The items of a typed list (`PodList`) need not say their kind.
     const typed = objectOf(item).kind === undefined && itemKind !== "" ? { ...objectOf(item), kind: itemKind } : item;
-    return flattened({ object: typed, source: { name: source.name, locate } });
+    return flattened({ object: typed, source: source === clusterSource ? source : { name: source.name, locate } });
   });
 }
 
@@ -55,8 +55,9 @@ export function rulePath(object: unknown, { section, index, spec }: RuleRef): st
   return `${inSpecs ? `specs[${spec}]` : "spec"}.${section}[${index}]`;
 }
 
-/** `file:line:column`, or as much of it as is known. */
+/** `file:line:column`; for an object of a cluster, or where the line is not known, the path in the object. */
 export function formatPlace(source: Source, path: string): string {
   const place = source.locate(path);
-  return place === undefined ? source.name : `${source.name}:${place.line}:${place.column}`;
+  if (place !== undefined) return `${source.name}:${place.line}:${place.column}`;
+  return source === clusterSource ? path : `${source.name} ${path}`;
 }

@@ -1,0 +1,101 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, it } from "node:test";
+import { policyDiff } from "./policy-diff.ts";
+import { policyExplain } from "./policy-explain.ts";
+import { policyMatrix } from "./policy-matrix.ts";
+
+const directory = mkdtempSync(join(tmpdir(), "cilia-policy-"));
+const file = (name: string, text: string) => {
+  writeFileSync(join(directory, name), text);
+  return join(directory, name);
+};
+
+const workload = (name: string) =>
+  `kind: Deployment\nmetadata: { name: ${name}, namespace: shop }\nspec: { template: { metadata: { labels: { app: ${name} } }, spec: {} } }\n`;
+const pods = file("pods.yaml", ["web", "api", '"<b>"'].map(workload).join("---\n"));
+const allow = (port: number, more = "") => `apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: { name: api, namespace: shop }
+spec:
+  endpointSelector: { matchLabels: { app: api } }
+  ingress:
+    - fromEndpoints: [{ matchLabels: { app: web } }]
+      toPorts: [{ ports: [{ port: "${port}", protocol: TCP }]${more} }]
+`;
+const before = file("before.yaml", allow(80));
+const later = file("later.yaml", allow(81));
+const restricted = file("restricted.yaml", allow(80, ", rules: { http: [{ method: GET }] }"));
+const where = { namespace: "kube-system", pods: [pods] };
+
+after(() => rmSync(directory, { recursive: true }));
+
+describe("policy diff", () => {
+  it("groups what became denied, allowed or restricted, and says by its status that something did", async () => {
+    const moved = await policyDiff({ ...where, before, after: later });
+    assert.equal(moved.text, "Newly denied\n  shop/web → shop/api: 80/TCP\nNewly allowed\n  shop/web → shop/api: 81/TCP\n");
+    assert.equal(moved.ok, false);
+    assert.match(
+      (await policyDiff({ ...where, before, after: restricted })).text,
+      /rules changed\n {2}shop\/web → shop\/api: 80\/TCP: only HTTP GET passes/,
+    );
+    assert.equal((await policyDiff({ ...where, before, after: before })).ok, true);
+  });
+
+  it("asks for pods when there are none", async () => {
+    await assert.rejects(policyDiff({ namespace: "", before, after: later }), /--pods FILE/);
+  });
+});
+
+describe("policy matrix", () => {
+  const matrix = (output?: string, only?: string[]) =>
+    policyMatrix({ ...where, policies: [before], ...(output ? { output } : {}), ...(only ? { only } : {}) });
+
+  it("says who may send what to whom in every format", async () => {
+    assert.match(await matrix(), /^shop\/web +shop\/api +80\/TCP$/m);
+    assert.match(await matrix("csv"), /^"shop\/web","shop\/api","ports","80\/TCP"\r$/m);
+    const cells = JSON.parse(await matrix("json")) as { from: string; to: string; kind: string }[];
+    assert.ok(cells.some(({ from, to, kind }) => from === "shop/api" && to === "shop/web" && kind === "all"));
+    assert.ok(cells.some(({ from, to, kind }) => from === "world" && to === "shop/api" && kind === "none"));
+    assert.doesNotMatch(await matrix("csv", ["api"]), /"shop\/web","shop\/web"/);
+  });
+
+  it("draws a page that needs nothing else, and escapes what the names say", async () => {
+    const page = await matrix("html");
+    assert.match(page, /<svg [\s\S]*shop\/web → shop\/api: 80\/TCP/);
+    assert.doesNotMatch(page, /(src|href)=|@import|url\(/);
+    assert.doesNotMatch(page, /<b>/);
+  });
+});
+
+describe("policy explain", () => {
+  const explain = (from: string, to: string, port: string, more = {}) =>
+    policyExplain({ ...where, policies: [before], from, to, port, patch: true, ...more });
+
+  it("names the rule, its line, what came nearest and a patch", async () => {
+    const { text, ok } = await explain("shop/web", "shop/api", "81");
+    assert.equal(ok, false);
+    assert.match(text, /DENIED[\s\S]*denied by\n +CiliumNetworkPolicy shop\/api at .*before\.yaml:5:3/);
+    assert.match(text, /near miss: shop\/api \(ingress\) rule 0 at .*before\.yaml:7:7\n +needs 80\/TCP, is 81\/TCP/);
+    assert.match(text, /apply this \(tried[\s\S]*port: "81"/);
+    assert.equal((await explain("shop/web", "shop/api", "80")).ok, true);
+  });
+
+  it("has the same as data", async () => {
+    const { text } = await explain("shop/web", "shop/api", "81", { output: "json" });
+    const { connections } = JSON.parse(text) as {
+      connections: { verdict: string; ingress: { nearest: { rule: { place: string } }[] }; patch: { yaml: string } }[];
+    };
+    assert.equal(connections[0]?.verdict, "denied");
+    assert.match(connections[0]?.ingress.nearest[0]?.rule.place ?? "", /before\.yaml:7:7$/);
+    assert.match(connections[0]?.patch.yaml ?? "", /allow-web-to-api/);
+  });
+
+  it("says what is wrong with a question", async () => {
+    await assert.rejects(explain("shop/wbe", "shop/api", "80"), /--from: .*did you mean "web"/);
+    await assert.rejects(explain("shop/web", "shop/api", "99999"), /--port/);
+    await assert.rejects(explain("shop/web", "shop/api", "http"), /has no port named "http"/);
+  });
+});

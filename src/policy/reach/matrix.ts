@@ -1,0 +1,38 @@
+import type { Party } from "../world/party.ts";
+import type { World } from "../world/world.ts";
+import { partiesOf } from "./parties.ts";
+import { protocolsOf, reachesOf } from "./reach.ts";
+import { formatReach, type Reach } from "./span.ts";
+
+/** How much one may send to another: everything, some ports, only through a proxy's rules, or nothing. */
+export type CellKind = "all" | "ports" | "l7" | "none";
+
+/** What one may send to another. */
+export type Cell = { readonly kind: CellKind; readonly text: string; readonly reach: Reach };
+
+/** Who may send what to whom: `cells[i][j]` from `parties[i]` to `parties[j]`. Undefined between two that no policy of ours stands between. */
+export type Matrix = { readonly parties: readonly Party[]; readonly cells: readonly (readonly (Cell | undefined)[])[] };
+
+/** The matrix of a world. `wanted` leaves out parties; without it everybody whom the policies tell apart is in it. */
+export function matrixOf(world: World, wanted: (party: Party) => boolean = () => true): Matrix {
+  const protocols = protocolsOf(world);
+  const reaches = reachesOf(world, protocols);
+  const parties = partiesOf(world).filter(wanted);
+  const known = new Map<Reach, Cell>();
+  const cellOf = (from: Party, to: Party): Cell | undefined => {
+    // Names are looked up to send there; what comes from such an address comes from the world.
+    const isName = from.kind === "outside" && from.name !== undefined;
+    if (isName || (from.kind !== "pod" && to.kind !== "pod")) return undefined;
+    const reach = reaches.between(from, to);
+    const cell = known.get(reach) ?? { kind: kindOf(reach, protocols), text: formatReach(reach, protocols), reach };
+    known.set(reach, cell);
+    return cell;
+  };
+  return { parties, cells: parties.map((from) => parties.map((to) => cellOf(from, to))) };
+}
+
+function kindOf(reach: Reach, protocols: readonly number[]): CellKind {
+  if (reach.length === 0) return "none";
+  if (formatReach(reach, protocols) === "everything") return "all";
+  return reach.every(({ l7 }) => l7 !== "") ? "l7" : "ports";
+}

@@ -1,0 +1,58 @@
+import { fqdnLabelKey } from "#fqdn/pattern.ts";
+import { reservedIdentity } from "#types/identity.ts";
+import { type Prefix, prefixParts } from "#types/prefix.ts";
+import { identityOfBlock, nameIdentity, type Party, podParties, worldIdentity } from "../world/party.ts";
+import type { World } from "../world/world.ts";
+
+/** Everybody whom the policies of these worlds tell apart: workloads, nodes, blocks, names and the rest of the world. The pods are the first world's. */
+export function partiesOf(world: World, ...others: readonly World[]): Party[] {
+  const worlds = [world, ...others];
+  return [...workloads(world), ...nodes, ...outside(world, worlds)];
+}
+
+/** A workload is one party; where its pods differ for policies it is as many, told apart by their labels. */
+function workloads(world: World): Party[] {
+  const parties = podParties(world.endpoints);
+  const titleOf = (party: Party & { readonly kind: "pod" }) => `${party.pods[0]?.namespace}/${party.pods[0]?.workload.name}`;
+  const pods = parties.filter((one) => one.kind === "pod").sort((a, b) => titleOf(a).localeCompare(titleOf(b), "en", { numeric: true }));
+  return [...Map.groupBy(pods, titleOf)].flatMap(([title, alike]) =>
+    alike.length === 1
+      ? alike.map((one): Party => ({ ...one, title }))
+      : alike.map((one): Party => ({ ...one, title: `${title} [${ownOf(one, alike)}]` })),
+  );
+}
+
+/** The labels that not all of these have; where it is not the labels that differ, the kind or the first pod's name. */
+function ownOf(party: Party & { readonly kind: "pod" }, alike: readonly (Party & { readonly kind: "pod" })[]): string {
+  const shared = (text: string) => alike.every((one) => one.subject.labels.texts.includes(text));
+  const own = party.subject.labels.texts.filter((text) => !shared(text)).map((text) => text.replace(/^k8s:/, ""));
+  return own.join(",") || `${party.pods[0]?.workload.kind} ${party.pods[0]?.name}`;
+}
+
+const nodes: readonly Party[] = [
+  { kind: "node", title: "host", node: undefined, identity: reservedIdentity.host },
+  { kind: "node", title: "remote-node", node: undefined, identity: reservedIdentity.remoteNode },
+  { kind: "node", title: "kube-apiserver", node: undefined, identity: reservedIdentity.kubeApiserver },
+];
+
+/** Each block stands for its addresses that are in no narrower block that a rule names; `world` for those in none. */
+function outside(world: World, worlds: readonly World[]): Party[] {
+  const blocks = new Set<Prefix>();
+  for (const { cache } of worlds) {
+    for (const id of cache.identities()) {
+      const prefix = cache.prefix(id);
+      if (prefix !== undefined) blocks.add(prefix);
+    }
+  }
+  const byWidth = [...blocks].sort((a, b) => prefixParts(a).bits - prefixParts(b).bits || (a < b ? -1 : 1));
+  const names = new Map(worlds.flatMap(({ repo }) => repo.fqdns().map((one) => [fqdnLabelKey(one), one])));
+  return [
+    { kind: "outside", title: "world", identity: worldIdentity(world) },
+    ...byWidth.map((prefix): Party => ({ kind: "outside", title: prefix, identity: identityOfBlock(world, prefix), prefix })),
+    ...[...names].map(([title, { matchName, matchPattern }]): Party => {
+      // A name that the pattern takes stands for them all.
+      const name = matchName || (matchPattern ?? "").replace(/^\*+$/, "any.example").replaceAll(/\*+/g, "any");
+      return { kind: "outside", title, identity: nameIdentity(world, name), name };
+    }),
+  ];
+}
