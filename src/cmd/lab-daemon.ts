@@ -1,4 +1,4 @@
-import { type LabOptions, readLabConfig } from "#lab/config.ts";
+import type { LabConfig } from "#lab/config.ts";
 import { startLab } from "#lab/daemon.ts";
 import { checkMachine } from "#lab/preflight.ts";
 import { errorMessage } from "#runtime/errors.ts";
@@ -13,11 +13,11 @@ const say = (message: { readonly step?: string; readonly up?: true; readonly err
 };
 
 runProgram("cilia-lab", async (signal) => {
-  const options = JSON.parse(process.argv[2] ?? "{}") as LabOptions;
+  const plan = JSON.parse(process.argv[2] ?? "{}") as LabConfig;
   const log = createLogger("lab");
   try {
     checkMachine();
-    await using _lab = await startLab(log, readLabConfig(options), (step) => say({ step }));
+    await using _lab = await startLab(log, plan, (step) => say({ step }));
     say({ up: true });
     await aborted(signal);
     log.info("ending");

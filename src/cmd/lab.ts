@@ -63,6 +63,7 @@ async function up(flags: UpFlags): Promise<void> {
     Object.entries({ nodes, configFile, ipv6, apiPort, bare, images }).filter(([, value]) => value !== undefined),
   ) as LabOptions;
   const plan = readLabConfig(options); // says what is wrong before anything is started
+  for (const note of plan.notes) process.stderr.write(`note: ${note}\n`);
   checkMachine();
   const running = runningLab();
   if (running) throw alreadyRunning(running);
@@ -70,7 +71,7 @@ async function up(flags: UpFlags): Promise<void> {
   // In this process, as it has the user's proxy settings and the daemon has not.
   if (plan.images === "real") await prepareDebianImages((step) => progress.step(step));
   progress.step(`starting a lab of ${plan.nodes.length} nodes`);
-  await startDaemon(options, (step) => progress.step(step));
+  await startDaemon(plan, (step) => progress.step(step));
   if (!flags.wait) {
     progress.done("the API server serves");
     return;

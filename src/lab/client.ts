@@ -4,7 +4,7 @@ import { request } from "node:http";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
-import type { LabOptions } from "./config.ts";
+import type { LabConfig } from "./config.ts";
 import type { LabReport } from "./control.ts";
 import { LabError } from "./errors.ts";
 import { removeLeftovers } from "./leftovers.ts";
@@ -20,7 +20,7 @@ interface Progress {
 }
 
 /** Starts the lab's daemon, detached, and resolves when its API server serves. Rejects with what the daemon said. */
-export async function startDaemon(options: LabOptions, onStep: (step: string) => void): Promise<void> {
+export async function startDaemon(plan: LabConfig, onStep: (step: string) => void): Promise<void> {
   mkdirSync(STATE_DIRECTORY, { recursive: true });
   const log = openSync(paths.log, "w");
   const program = join(PROJECT, "src/cmd/lab-daemon.ts");
@@ -30,7 +30,7 @@ export async function startDaemon(options: LabOptions, onStep: (step: string) =>
     HOME: "/root",
     NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? join(PROJECT, "build/compile-cache"),
   };
-  const args = ["--disable-warning=ExperimentalWarning", program, JSON.stringify(options)];
+  const args = ["--disable-warning=ExperimentalWarning", program, JSON.stringify(plan)];
   const child = spawn(paths.node, args, { cwd: "/", env, detached: true, stdio: ["ignore", "pipe", log] });
   const { stdout } = child;
   if (!stdout) throw new LabError("boot", "cannot read the daemon's progress");

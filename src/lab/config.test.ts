@@ -66,12 +66,49 @@ describe("kind's configuration file", () => {
     assert.equal(ipv6, false);
   });
 
+  it("reads port mappings and mounts of a node, and says what has no effect", () => {
+    const text = KIND.replace(
+      "  - role: control-plane\n",
+      `  - role: control-plane
+    image: kindest/node:v1.30.0
+    extraPortMappings: [{ containerPort: 30080, hostPort: 8080 }]
+    extraMounts: [{ hostPath: /etc, containerPath: /host-etc, readOnly: true }]
+`,
+    );
+    const { nodes, notes } = parseKindConfig(text, "kind.yaml");
+    assert.deepEqual(nodes[0]?.ports, [{ listenAddress: "0.0.0.0", hostPort: 8080, containerPort: 30080 }]);
+    assert.deepEqual(nodes[0]?.mounts, [{ hostPath: "/etc", containerPath: "/host-etc", readOnly: true }]);
+    assert.deepEqual(notes, ["kind.yaml:10: nodes[1].image has no effect in the lab"]);
+  });
+
+  const plane = (more: string) => KIND.replace("  - role: control-plane\n", `  - role: control-plane\n    ${more}\n`);
   const broken: readonly (readonly [what: string, text: string, complaint: RegExp])[] = [
     ["another kind", KIND.replace("Cluster", "Klaster"), /kind.yaml:1: kind: found "Klaster", "Cluster" is needed/],
     ["an unknown field", KIND.replace("nodes:", "nods:"), /kind.yaml:6: nods: unknown field; known are/],
     ["an unknown role", KIND.replace("role: control-plane", "role: master"), /kind.yaml:9: nodes\[1\].role: found "master"/],
     ["no control plane", KIND.replace("control-plane", "worker"), /found 0 control-plane nodes, the lab runs exactly one/],
     ["kube-proxy", KIND.replace("none", "iptables"), /kubeProxyMode: found "iptables"/],
+    [
+      "another range for pods",
+      KIND.replace("kubeProxyMode: none", "podSubnet: 10.1.0.0/16"),
+      /:5: networking.podSubnet: found "10.1.0.0\/16"; the lab's own is/,
+    ],
+    [
+      "an address to serve at",
+      KIND.replace("kubeProxyMode: none", "apiServerAddress: 10.0.0.1"),
+      /apiServerAddress: found "10.0.0.1", "127.0.0.1" or/,
+    ],
+    [
+      "a port that is none",
+      plane("extraPortMappings: [{ containerPort: 0, hostPort: 1 }]"),
+      /:10: nodes\[1\].extraPortMappings\[0\].containerPort: found 0/,
+    ],
+    ["a mapping of UDP", plane("extraPortMappings: [{ containerPort: 1, hostPort: 1, protocol: UDP }]"), /the lab forwards TCP only/],
+    [
+      "a mount of nothing",
+      plane("extraMounts: [{ hostPath: /nowhere, containerPath: /x }]"),
+      /extraMounts\[0\].hostPath: there is no \/nowhere/,
+    ],
     ["broken YAML", "kind: [", /kind.yaml:1: /],
     ["an empty file", "", /kind.yaml:1: a kind cluster configuration is a mapping/],
   ];

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { LabConfigError } from "./errors.ts";
 import { IMAGE_KINDS, type ImageKind } from "./images/images.ts";
 import { parseKindConfig } from "./kind-config.ts";
+import type { KindNode, NodeMount, PortMapping } from "./kind-nodes.ts";
 
 export interface NodeConfig {
   readonly name: string;
@@ -11,6 +12,8 @@ export interface NodeConfig {
   /** Position in the cluster from 0; addresses follow from it. */
   readonly index: number;
   readonly labels: Readonly<Record<string, string>>;
+  readonly ports: readonly PortMapping[];
+  readonly mounts: readonly NodeMount[];
   readonly ipv4: string;
   readonly ipv6?: string;
   readonly podCidrs: readonly string[];
@@ -19,12 +22,15 @@ export interface NodeConfig {
 export interface LabConfig {
   readonly nodes: readonly NodeConfig[];
   readonly ipv6: boolean;
+  readonly apiAddress: string;
   readonly apiPort: number;
   readonly serviceCidr: string;
   readonly serviceCidrV6?: string;
   /** Do not start Cilium: `cilium install` does it then. */
   readonly bare: boolean;
   readonly images: ImageKind;
+  /** What was asked for and has no effect. */
+  readonly notes: readonly string[];
 }
 
 export interface LabOptions {
@@ -56,7 +62,11 @@ export function readLabConfig(options: LabOptions): LabConfig {
     throw new LabConfigError(`${where}: found ${apiPort}, a whole number from 1 to ${MOST_PORT} is needed`);
   }
   const roles =
-    file?.nodes ?? Array.from({ length: count }, (_, index) => ({ role: index === 0 ? "control-plane" : "worker", labels: {} }) as const);
+    file?.nodes ??
+    Array.from(
+      { length: count },
+      (_, index) => ({ role: index === 0 ? "control-plane" : "worker", labels: {}, ports: [], mounts: [] }) as const,
+    );
   const ipv6 = options.ipv6 ?? file?.ipv6 ?? false;
   const names = nodeNames(roles.map((node) => node.role));
   const hasWorkers = roles.some((node) => node.role === "worker");
@@ -65,11 +75,13 @@ export function readLabConfig(options: LabOptions): LabConfig {
       planNode(names[index] ?? "", { ...node, tainted: hasWorkers && node.role === "control-plane" }, index, ipv6),
     ),
     ipv6,
+    apiAddress: file?.apiAddress ?? "127.0.0.1",
     apiPort,
     serviceCidr: "10.96.0.0/16",
     ...(ipv6 ? { serviceCidrV6: "fd00:10:96::/112" } : {}),
     bare: options.bare ?? false,
     images: readImageKind(options.images ?? "emulated"),
+    notes: file?.notes ?? [],
   };
 }
 
@@ -97,7 +109,7 @@ function nodeNames(roles: readonly string[]): string[] {
   });
 }
 
-function planNode(name: string, node: Pick<NodeConfig, "role" | "labels" | "tainted">, index: number, ipv6: boolean): NodeConfig {
+function planNode(name: string, node: KindNode & Pick<NodeConfig, "tainted">, index: number, ipv6: boolean): NodeConfig {
   const plan = { ...node, name, index, ipv4: `172.18.0.${index + 2}` };
   if (!ipv6) return { ...plan, podCidrs: [`10.244.${index}.0/24`] };
   return {

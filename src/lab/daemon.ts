@@ -29,6 +29,7 @@ import { BRIDGE_NETNS, connectFabric, makeNetworkSandbox, WORLD_NETNS } from "./
 import { startWorld } from "./network/world.ts";
 import { type Images, makeNodeHost, type NodeHost } from "./node-host.ts";
 import { paths, RUNTIME_DIRECTORY } from "./paths.ts";
+import { startPortMappings } from "./port-mappings.ts";
 import { killCgroup } from "./process/cgroup.ts";
 
 /** Told what is being done and when it is done. */
@@ -54,13 +55,14 @@ export async function startLab(log: Logger, config: LabConfig, report: Report): 
   for (const controller of startControllers(deps, config)) stack.use(controller);
   const kubelets = hosts.map((host) => stack.use(startKubelet({ ...deps, host, identities: api, log: log.child(host.config.name) })));
   api.setPodStreams(createPodStreams(kubelets));
-  writeFileSync(paths.kubeconfig, api.kubeconfig(), { mode: 0o600 });
+  writeFileSync(paths.kubeconfig, api.kubeconfig({ server: `https://127.0.0.1:${config.apiPort}` }), { mode: 0o600 });
   report(config.bare ? "DNS" : "Cilium and DNS");
   const [first] = config.nodes;
   if (first) createMirrorPods(api.client, first);
   applySystemManifests(api.client, config);
   stack.use(await startControlSocket({ cluster: api.client, kubelets, config }));
   stack.use(await startHubbleSocket(kubelets));
+  stack.use(await startPortMappings(config.nodes));
   const owned = stack.move();
   return {
     async [Symbol.asyncDispose]() {
@@ -128,7 +130,7 @@ async function startApi(log: Logger, config: LabConfig, hosts: readonly NodeHost
     {
       directory: paths.api,
       listeners: [
-        { host: "127.0.0.1", port: config.apiPort },
+        { host: config.apiAddress, port: config.apiPort },
         { fd, address, port: API_PORT_IN_CLUSTER },
       ],
       serviceCidr: config.serviceCidr,

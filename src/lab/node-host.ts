@@ -2,6 +2,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { NodeConfig } from "./config.ts";
 import type { ImageKind } from "./images/images.ts";
+import type { NodeMount } from "./kind-nodes.ts";
 import { WORLD } from "./network/addresses.ts";
 import { netnsPath } from "./network/fabric.ts";
 import { PROJECT, paths, RUNTIME_DIRECTORY } from "./paths.ts";
@@ -50,6 +51,7 @@ export async function makeNodeHost(config: NodeConfig, nodes: readonly NodeConfi
     ["rbind", RUNTIME_DIRECTORY, join(root, RUNTIME_DIRECTORY)],
     ["bind", files.resolv, join(root, "etc/resolv.conf")],
     ["bind", files.hosts, join(root, "etc/hosts")],
+    ...config.mounts.flatMap((mount) => mountSteps(mount, root)),
     ["root", root],
     ["share"],
   ];
@@ -74,6 +76,11 @@ export function rootSteps(directory: string, layers: readonly string[], proc: St
     ["mount", "tmpfs", "tmpfs", join(root, "tmp"), "mode=1777"],
     ["bind", PROJECT, join(root, PROJECT)],
   ];
+}
+
+function mountSteps({ hostPath, containerPath, readOnly }: NodeMount, root: string): Step[] {
+  const at = join(root, containerPath);
+  return [["rbind", hostPath, at], ...(readOnly ? [["readonly", at] satisfies Step] : [])];
 }
 
 function writeFiles(directory: string, nodes: readonly NodeConfig[]): { hosts: string; resolv: string } {
