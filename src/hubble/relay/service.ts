@@ -7,14 +7,22 @@ import { compileMask } from "../observer/mask.ts";
 import { validated } from "../observer/service.ts";
 import { type FlowsConfig, relayFlows } from "./flows.ts";
 import type { PeerPool, PoolNode } from "./pool.ts";
+import { createWorkloadBook } from "./workloads.ts";
 
 /** Name of the relay's version in the response's metadata. */
 const RELAY_VERSION_HEADER = "hubble-relay-version";
 const UNARY_TIMEOUT_MS = 12_000;
 
+/** Whether a field mask has both ends' workloads in it. */
+function wantsWorkloads(paths: readonly string[]): boolean {
+  const has = (end: string) => paths.includes(end) || paths.includes(`${end}.workloads`);
+  return paths.length === 0 || (has("source") && has("destination"));
+}
+
 /** The observer's methods over all nodes. */
 export function relayService(pool: PeerPool, version: string, config: FlowsConfig): ServiceImpl<typeof Observer> {
   const announce = (context: HandlerContext) => context.responseHeader.set(RELAY_VERSION_HEADER, version);
+  const workloads = createWorkloadBook();
   const nodeOnly = (method: string) => new ConnectError(`${method} not implemented: ask an agent`, Code.Unimplemented);
   return {
     async *getFlows(request, context) {
@@ -23,7 +31,12 @@ export function relayService(pool: PeerPool, version: string, config: FlowsConfi
       validated(() => compileFilters(request.whitelist, request.blacklist));
       validated(() => compileMask(request.fieldMask?.paths ?? []));
       const explain = context.requestHeader.get(EXPLAIN_HEADER);
-      yield* relayFlows(pool, request, explain === null ? {} : { [EXPLAIN_HEADER]: explain }, context.signal, config);
+      const flows = relayFlows(pool, request, explain === null ? {} : { [EXPLAIN_HEADER]: explain }, context.signal, config);
+      const fills = wantsWorkloads(request.fieldMask?.paths ?? []);
+      for await (const response of flows) {
+        if (fills && response.responseTypes.case === "flow") workloads.complete(response.responseTypes.value);
+        yield response;
+      }
     },
     // biome-ignore lint/correctness/useYield: refuses
     async *getAgentEvents() {

@@ -13,7 +13,7 @@ describe("startUi", () => {
   const get = (path: string, init?: RequestInit) => fetch(`http://127.0.0.1:${ui.port}${path}`, init);
 
   before(async () => {
-    for (const name of ["index.html", "main.js", "style.css"]) writeFileSync(join(directory, name), `<html>${name}`);
+    for (const name of ["index.html", "main.js", "style.css", "icon.svg"]) writeFileSync(join(directory, name), `<html>${name}`);
     const config = { host: "127.0.0.1", port: 0, relay: "unix:///nowhere.sock", directory: pathToFileURL(`${directory}/`) };
     ui = await startUi({ log: silentLogger }, config);
   });
@@ -33,6 +33,10 @@ describe("startUi", () => {
     assert.equal((await get("/", { method: "POST" })).status, 405);
   });
   it("ends the stream when there is no relay, so that the page tries again", async () => {
-    assert.equal(await (await get("/api/flows")).text(), ": flows\n\n");
+    assert.match(await (await get("/api/flows")).text(), /^: flows\n\nevent: failure\ndata: ".*"\n\n$/);
+  });
+  it("refuses a time that is none", async () => {
+    const refused = await get("/api/flows?since=yesterday");
+    assert.deepEqual([refused.status, await refused.text()], [400, "since and until are milliseconds since 1970\n"]);
   });
 });

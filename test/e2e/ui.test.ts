@@ -1,0 +1,108 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { after, before, describe, it } from "node:test";
+import { type Browser, chromium, type Page } from "playwright-core";
+import { cilium, root, run } from "./lab.ts";
+
+const CHROMIUM = "/usr/bin/chromium";
+const ADDRESS = "http://localhost:12000";
+/** A browser that neither leaves the machine nor needs one with a screen. */
+const FLAGS =
+  "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync";
+const POLICY_FILE = "build/allow-this.yaml";
+
+describe("the Hubble page", { skip: existsSync(CHROMIUM) ? false : "chromium is not installed" }, () => {
+  let forward: ChildProcess | undefined;
+  let browser: Browser | undefined;
+  const failures: string[] = [];
+  const inLab = (command: string, timeoutMs = 30_000) => run("bash", ["-c", `eval "$(bin/cilium lab env)"; ${command}`], { timeoutMs });
+
+  before(async () => {
+    const { code, stdout, stderr } = await cilium("lab", "demo");
+    assert.equal(code, 0, `${stdout}\n${stderr}`);
+    forward = spawn("bash", ["-c", 'eval "$(bin/cilium lab env)"; exec cilium hubble ui --port-forward 12000'], {
+      cwd: root,
+      stdio: "ignore",
+    });
+    browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS.split(" ") });
+    await serves();
+  });
+  after(async () => {
+    await browser?.close();
+    forward?.kill();
+    await cilium("lab", "down");
+  });
+
+  async function open(query: string): Promise<Page> {
+    assert(browser);
+    const page = await browser.newPage({ viewport: { width: 1500, height: 950 } });
+    page.on("pageerror", (error) => failures.push(error.message));
+    page.on("console", (message) => message.type() === "error" && failures.push(message.text()));
+    await page.goto(`${ADDRESS}/${query}`);
+    return page;
+  }
+
+  it("shows who talks to whom, with ports, methods and paths", async () => {
+    await using page = await open("?namespace=demo");
+    const backend = page.locator(".card", { hasText: "backend" }).filter({ hasText: "80/TCP" }).filter({ hasText: "POST /post" });
+    await backend.first().waitFor();
+    for (const name of ["frontend", "attacker", "coredns", "198.51.100.10"])
+      await page.locator(".card", { hasText: name }).first().waitFor();
+    await page.locator("#connection", { hasText: /^live, \d+ flows/ }).waitFor();
+    assert.match((await page.locator(".flows tbody tr").first().textContent()) ?? "", /\d\d:\d\d:\d\d\.\d{3}/);
+  });
+
+  it("a red edge, by keyboard, tells why, and its 'allow this' policy makes the request pass", async () => {
+    await using page = await open("?namespace=demo&verdict=denied");
+    const edge = page.locator(".edge.denied .touch[aria-label*='attacker/attacker → demo/backend']");
+    await edge.waitFor({ state: "attached" });
+    await edge.focus();
+    await page.keyboard.press("Enter");
+    const details = page.locator(".details");
+    assert.match((await details.textContent()) ?? "", /default-deny[\s\S]*Nearest rules[\s\S]*needs app=frontend, has app=attacker/);
+    const policy = await details.locator("pre").textContent();
+    const get = "kubectl -n attacker exec deploy/attacker -- curl -s -m 2 -o /dev/null -w '%{http_code}' http://backend.demo/get";
+    assert.notEqual((await inLab(get)).stdout, "200", "it is denied before");
+    const applied = await inLab(
+      `printf '%s' "$POLICY" > ${POLICY_FILE}; kubectl apply -f ${POLICY_FILE}`.replace("$POLICY", escapeShell(policy ?? "")),
+    );
+    assert.equal(applied.code, 0, applied.stderr);
+    assert.equal((await inLab(`for i in 1 2 3 4 5; do [ "$(${get})" = 200 ] && echo passed && break; sleep 0.5; done`)).stdout, "passed\n");
+    await page.keyboard.press("Escape");
+    await details.waitFor({ state: "detached" });
+  });
+
+  it("keeps what is looked at in the address, and finds by words", async () => {
+    await using page = await open("?namespace=demo");
+    await page.locator(".card").first().waitFor();
+    await page.keyboard.press("/");
+    await page.keyboard.type("POST");
+    await page.locator(".flows tbody tr", { hasText: "POST" }).first().waitFor();
+    for (const row of await page.locator(".flows tbody tr").allTextContents()) assert.match(row, /POST/);
+    assert.equal(new URL(page.url()).search, "?namespace=demo&q=POST");
+  });
+
+  it("looks at a time in the past, and says when nothing is kept of it", async () => {
+    await using page = await open("?since=1000000000000&until=1000000001000");
+    await page.locator(".map .empty", { hasText: "Nothing is kept of this time." }).waitFor();
+    await page.getByRole("button", { name: "Back to live" }).click();
+    await page.locator(".card").first().waitFor();
+  });
+
+  it("broke no rule of its own security policy, and threw nothing", () => assert.deepEqual(failures, []));
+});
+
+async function serves(): Promise<void> {
+  for (let attempt = 0; attempt < 100; attempt++) {
+    const answer = await fetch(ADDRESS).catch(() => undefined);
+    if (answer?.ok) return;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  throw new Error(`${ADDRESS} does not answer`);
+}
+
+// In double quotes of a shell.
+function escapeShell(text: string): string {
+  return text.replaceAll(/[\\"$`]/g, "\\$&");
+}

@@ -1,0 +1,91 @@
+import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
+import { type FlowState, openFlows } from "../data/flow-store.ts";
+import type { Flow } from "../domain/flow.ts";
+import { buildServiceMap } from "../domain/service-map.ts";
+import { DEFAULT_VIEW, formatView, namespacesOf, parseView, type View, wanted } from "../domain/view.ts";
+import { Details } from "./details.tsx";
+import { FlowTable } from "./flow-table.tsx";
+import { Header } from "./header.tsx";
+import { MapView } from "./map-view.tsx";
+import { Timeline } from "./timeline.tsx";
+
+const NOTHING: FlowState = { flows: [], connection: "connecting", lost: 0, failure: "" };
+
+/** The whole page: one view, kept in the address. */
+export function App() {
+  const [view, change] = useView();
+  const [paused, setPaused] = useState(false);
+  const state = useFlows(view, paused);
+  const [selected, select] = useState<Flow | undefined>();
+  const namespaces = useMemo(() => namespacesOf(state.flows), [state.flows]);
+  const shown = useMemo(() => state.flows.filter(wanted(view)), [state.flows, view]);
+  const map = useMemo(() => buildServiceMap(shown), [shown]);
+  useKeys(change, setPaused, select);
+  return (
+    <>
+      <Header view={view} change={change} namespaces={namespaces} state={state} paused={paused} setPaused={setPaused} />
+      <Timeline flows={shown} view={view} change={change} />
+      <main>
+        <MapView map={map} view={view} change={change} select={select} state={state} />
+        <FlowTable flows={shown} selected={selected} select={select} />
+        {selected && <Details flow={selected} close={() => select(undefined)} />}
+      </main>
+    </>
+  );
+}
+
+/** The view and how to change part of it; the address follows, and the browser's back button leads back. */
+function useView(): [View, (part: Partial<View>) => void] {
+  const [view, setView] = useState(() => parseView(location.search));
+  useEffect(() => {
+    const read = () => setView(parseView(location.search));
+    addEventListener("popstate", read);
+    return () => removeEventListener("popstate", read);
+  }, []);
+  const change = useCallback((part: Partial<View>) => {
+    setView((before) => {
+      const after = { ...before, ...part };
+      const address = formatView(after);
+      if (address !== formatView(before)) history.pushState(null, "", address);
+      return after;
+    });
+  }, []);
+  return [view, change];
+}
+
+function useFlows({ window, since, until, namespace }: View, paused: boolean): FlowState {
+  const [state, setState] = useState(NOTHING);
+  useEffect(() => {
+    if (paused) return;
+    setState((before) => ({ ...before, connection: "connecting" }));
+    const query = since !== undefined && until !== undefined ? { since, until, namespace } : { since: Date.now() - window, namespace };
+    const flows = openFlows(query, setState);
+    return () => flows.close();
+  }, [window, since, until, namespace, paused]);
+  return state;
+}
+
+/** `/` to search, Space to pause, Escape to close what is open. */
+function useKeys(
+  change: (part: Partial<View>) => void,
+  setPaused: (set: (paused: boolean) => boolean) => void,
+  select: (flow: undefined) => void,
+): void {
+  useEffect(() => {
+    const pressed = (event: KeyboardEvent) => {
+      const typing = event.target instanceof HTMLElement && /^(INPUT|SELECT|TEXTAREA|BUTTON)$/.test(event.target.tagName);
+      if (event.key === "Escape") {
+        select(undefined);
+        change({ peer: DEFAULT_VIEW.peer });
+      } else if (event.key === "/" && !typing) {
+        event.preventDefault();
+        document.getElementById("search")?.focus();
+      } else if (event.key === " " && !typing) {
+        event.preventDefault();
+        setPaused((paused) => !paused);
+      }
+    };
+    addEventListener("keydown", pressed);
+    return () => removeEventListener("keydown", pressed);
+  }, [change, setPaused, select]);
+}

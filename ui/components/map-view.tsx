@@ -1,0 +1,177 @@
+import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
+import type { FlowState } from "../data/flow-store.ts";
+import type { Flow } from "../domain/flow.ts";
+import { type Layout, layoutMap, type PlacedEdge } from "../domain/layout.ts";
+import { outcome, type ServiceMap } from "../domain/service-map.ts";
+import type { View } from "../domain/view.ts";
+import { Card } from "./card.tsx";
+
+interface MapProps {
+  readonly map: ServiceMap;
+  readonly view: View;
+  readonly change: (part: Partial<View>) => void;
+  readonly select: (flow: Flow) => void;
+  readonly state: FlowState;
+}
+
+interface Camera {
+  readonly x: number;
+  readonly y: number;
+  readonly scale: number;
+}
+
+const MIN_SCALE = 0.1;
+const MAX_SCALE = 2;
+const STEP = 60;
+
+/** The service map: cards and what flows between them. Drag or arrow keys move it, the wheel or + and - zoom, 0 fits it. */
+export function MapView({ map, view, change, select, state }: MapProps) {
+  const layout = useMemo(() => layoutMap(map), [map]);
+  const svg = useRef<SVGSVGElement>(null);
+  const world = useRef<SVGGElement>(null);
+  const camera = useCamera(svg, world, layout);
+  const choosePeer = useCallback((peer: string) => change({ peer: view.peer === peer ? "" : peer }), [change, view.peer]);
+  return (
+    <section class="map" aria-label="Service map">
+      <svg
+        ref={svg}
+        role="application"
+        aria-label="Service map: arrow keys move, plus and minus zoom, 0 fits"
+        tabindex={0}
+        onKeyDown={camera.onKeyDown}
+        onPointerDown={camera.onPointerDown}
+        onWheel={camera.onWheel}
+      >
+        <title>Service map</title>
+        <g ref={world}>
+          {layout.edges.map((placed) => (
+            <Edge key={placed.edge.id} placed={placed} select={select} />
+          ))}
+          {layout.cards.map((card) => (
+            <Card key={card.node.peer.id} card={card} chosen={card.node.peer.id === view.peer} choose={choosePeer} />
+          ))}
+        </g>
+      </svg>
+      {layout.cards.length === 0 && <p class="empty">{emptyText(state, view)}</p>}
+      <div class="zoom">
+        <button type="button" aria-label="Zoom in" onClick={() => camera.zoom(1.25)}>
+          +
+        </button>
+        <button type="button" aria-label="Zoom out" onClick={() => camera.zoom(0.8)}>
+          −
+        </button>
+        <button type="button" aria-label="Fit the map" onClick={camera.fit}>
+          ⤢
+        </button>
+      </div>
+    </section>
+  );
+}
+
+function emptyText({ connection, flows }: FlowState, view: View): string {
+  if (connection === "lost") return "Hubble Relay cannot be reached. The page tries again by itself; look at: cilium status";
+  if (connection === "connecting") return "Waiting for flows…";
+  if (flows.length > 0) return "No flow matches the filters.";
+  return view.since === undefined ? "No flows yet: nothing has talked in this time." : "Nothing is kept of this time.";
+}
+
+function Edge({ placed: { edge, path }, select }: { readonly placed: PlacedEdge; readonly select: (flow: Flow) => void }) {
+  const { lastDenied, counts } = edge;
+  const open = lastDenied && (() => select(lastDenied));
+  const text = `${edge.source} → ${edge.destination} ${edge.port}: ${counts.forwarded} forwarded, ${counts.denied} denied`;
+  return (
+    <g class={`edge ${outcome(counts)}`}>
+      <path d={path} class="line" marker-end="none" />
+      {open ? (
+        // biome-ignore lint/a11y/useSemanticElements: a button cannot be part of a drawing
+        <path
+          d={path}
+          class="touch"
+          role="button"
+          tabindex={0}
+          aria-label={`${text}; why it was denied`}
+          onClick={open}
+          onKeyDown={({ key }) => key === "Enter" && open()}
+        >
+          <title>{text}; click for the reason</title>
+        </path>
+      ) : (
+        <path d={path} class="touch">
+          <title>{text}</title>
+        </path>
+      )}
+    </g>
+  );
+}
+
+/** Moving and zooming sets one attribute and draws nothing anew, so that it stays smooth with hundreds of cards. */
+function useCamera(svg: { current: SVGSVGElement | null }, world: { current: SVGGElement | null }, layout: Layout) {
+  const camera = useRef<Camera>({ x: 20, y: 20, scale: 1 });
+  const [touched, setTouched] = useState(false);
+  const set = useCallback(
+    (next: Camera) => {
+      camera.current = next;
+      world.current?.setAttribute("transform", `translate(${next.x},${next.y}) scale(${next.scale})`);
+    },
+    [world],
+  );
+  const fit = useCallback(() => {
+    const box = svg.current?.getBoundingClientRect();
+    if (!box || layout.width === 0) return;
+    const scale = Math.max(MIN_SCALE, Math.min(1, (box.width - 40) / layout.width, (box.height - 40) / layout.height));
+    set({ x: (box.width - layout.width * scale) / 2, y: Math.max(20, (box.height - layout.height * scale) / 2), scale });
+  }, [svg, layout.width, layout.height, set]);
+  // Until the user moves it, the map fits itself as it grows.
+  useEffect(() => {
+    if (!touched) fit();
+  }, [touched, fit]);
+  const zoom = (factor: number, at?: { readonly x: number; readonly y: number }) => {
+    const box = svg.current?.getBoundingClientRect();
+    const { x, y, scale } = camera.current;
+    const next = Math.min(MAX_SCALE, Math.max(MIN_SCALE, scale * factor));
+    const center = at ?? { x: (box?.width ?? 0) / 2, y: (box?.height ?? 0) / 2 };
+    setTouched(true);
+    set({ x: center.x - ((center.x - x) * next) / scale, y: center.y - ((center.y - y) * next) / scale, scale: next });
+  };
+  const move = (dx: number, dy: number) => {
+    setTouched(true);
+    set({ ...camera.current, x: camera.current.x + dx, y: camera.current.y + dy });
+  };
+  return {
+    zoom: (factor: number) => zoom(factor),
+    fit() {
+      setTouched(false);
+      fit();
+    },
+    onWheel(event: WheelEvent) {
+      event.preventDefault();
+      const box = svg.current?.getBoundingClientRect();
+      zoom(event.deltaY < 0 ? 1.1 : 1 / 1.1, { x: event.clientX - (box?.left ?? 0), y: event.clientY - (box?.top ?? 0) });
+    },
+    onPointerDown(event: PointerEvent) {
+      if (event.target !== svg.current) return;
+      const target = svg.current;
+      target?.setPointerCapture(event.pointerId);
+      const dragged = ({ movementX, movementY }: PointerEvent) => move(movementX, movementY);
+      target?.addEventListener("pointermove", dragged);
+      target?.addEventListener("pointerup", () => target.removeEventListener("pointermove", dragged), { once: true });
+    },
+    onKeyDown({ key, target }: KeyboardEvent) {
+      if (target !== svg.current) return;
+      const moves: Readonly<Record<string, readonly [number, number]>> = {
+        ArrowLeft: [STEP, 0],
+        ArrowRight: [-STEP, 0],
+        ArrowUp: [0, STEP],
+        ArrowDown: [0, -STEP],
+      };
+      const by = moves[key];
+      if (by) move(...by);
+      else if (key === "+" || key === "=") zoom(1.25);
+      else if (key === "-") zoom(0.8);
+      else if (key === "0") {
+        setTouched(false);
+        fit();
+      }
+    },
+  };
+}
