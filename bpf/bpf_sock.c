@@ -5,7 +5,7 @@
  * IPv4 and IPv6 hooks differ only in where the address is read and written: the verifier lets each see its own fields alone.
  */
 #include "lib/common.h"
-#include "lib/lb.h"
+#include "lib/lb_sock.h"
 
 #define IPPROTO_TCP 6
 #define IPPROTO_UDP 17
@@ -18,22 +18,22 @@ static __always_inline __u8 protocol_of(const struct bpf_sock_addr *ctx)
 	return ctx->type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP;
 }
 
-static __always_inline void target_from_ipv4(const struct bpf_sock_addr *ctx, struct sock_target *target)
+static __always_inline void target_from_ipv4(const struct bpf_sock_addr *ctx, struct lb_target *target)
 {
 	addr_from_ipv4(&target->address, ctx->user_ip4);
 	target->port = (__be16)ctx->user_port;
 	target->protocol = protocol_of(ctx);
-	target->pad = 0;
+	target->scope = 0;
 }
 
-static __always_inline void target_to_ipv4(struct bpf_sock_addr *ctx, const struct sock_target *target)
+static __always_inline void target_to_ipv4(struct bpf_sock_addr *ctx, const struct lb_target *target)
 {
 	ctx->user_ip4 = addr_to_ipv4(&target->address);
 	ctx->user_port = target->port;
 }
 
 /* An IPv4 address in its IPv6 form is the same 16 bytes as IPv4 has in the maps: IPv6 sockets reach IPv4 services. */
-static __always_inline void target_from_ipv6(const struct bpf_sock_addr *ctx, struct sock_target *target)
+static __always_inline void target_from_ipv6(const struct bpf_sock_addr *ctx, struct lb_target *target)
 {
 	__u32 *words = (__u32 *)target->address.bytes;
 
@@ -43,10 +43,10 @@ static __always_inline void target_from_ipv6(const struct bpf_sock_addr *ctx, st
 	words[3] = ctx->user_ip6[3];
 	target->port = (__be16)ctx->user_port;
 	target->protocol = protocol_of(ctx);
-	target->pad = 0;
+	target->scope = 0;
 }
 
-static __always_inline void target_to_ipv6(struct bpf_sock_addr *ctx, const struct sock_target *target)
+static __always_inline void target_to_ipv6(struct bpf_sock_addr *ctx, const struct lb_target *target)
 {
 	ctx->user_ip6[0] = addr_word(&target->address, 0);
 	ctx->user_ip6[1] = addr_word(&target->address, 1);
@@ -64,7 +64,7 @@ static __always_inline int refuse(void)
 
 static __always_inline int forward4(struct bpf_sock_addr *ctx)
 {
-	struct sock_target target;
+	struct lb_target target;
 	int ret;
 
 	target_from_ipv4(ctx, &target);
@@ -78,7 +78,7 @@ static __always_inline int forward4(struct bpf_sock_addr *ctx)
 
 static __always_inline int forward6(struct bpf_sock_addr *ctx)
 {
-	struct sock_target target;
+	struct lb_target target;
 	int ret;
 
 	target_from_ipv6(ctx, &target);
@@ -92,7 +92,7 @@ static __always_inline int forward6(struct bpf_sock_addr *ctx)
 
 static __always_inline int reverse4(struct bpf_sock_addr *ctx)
 {
-	struct sock_target target;
+	struct lb_target target;
 
 	target_from_ipv4(ctx, &target);
 	if (!service_restore(ctx, &target))
@@ -102,7 +102,7 @@ static __always_inline int reverse4(struct bpf_sock_addr *ctx)
 
 static __always_inline int reverse6(struct bpf_sock_addr *ctx)
 {
-	struct sock_target target;
+	struct lb_target target;
 
 	target_from_ipv6(ctx, &target);
 	if (!service_restore(ctx, &target))

@@ -27,6 +27,14 @@ DECLARE_CONFIG(__u32, ct_lifetime_close, 10, "seconds a closed TCP connection is
 DECLARE_CONFIG(__u32, ct_lifetime_any, 60, "seconds an idle flow of another protocol is remembered");
 DECLARE_CONFIG(__u8, trace_sock, 1, "report service translations at connect and sendmsg");
 
+DECLARE_CONFIG(__u8, sock_host_only, 0, "translate services at sockets of the node's own network namespace only; pods' packets one by one");
+DECLARE_CONFIG(__u8, enable_lb, 1, "translate packets to services; 0: another program does (kube-proxy)");
+DECLARE_CONFIG(__u16, nodeport_min, 30000, "first port of the node port range");
+DECLARE_CONFIG(__u16, nodeport_max, 32767, "last port of the node port range");
+DECLARE_CONFIG(__u16, nat_port_min, 1024, "first port of this node that callers of remote backends get");
+DECLARE_CONFIG(__u16, nat_port_max, 29999, "last port of this node that callers of remote backends get; the range must not have ports of the node's own calls");
+DECLARE_CONFIG(__u32, hash_seed, 0x5c111a00, "seed of Maglev's hash: the same on all nodes");
+
 /* What may be changed while programs run. Every value of zero means: as loaded. */
 struct runtime_config {
 	__u32 monitor_aggregation_plus_one; /* enum monitor_aggregation + 1 */

@@ -4,7 +4,7 @@
 
 #include "config.h"
 #include "conntrack_maps.h"
-#include "parse.h"
+#include "icmp_error.h"
 
 #define NANOSECONDS 1000000000ULL
 
@@ -45,48 +45,16 @@ static __always_inline void ct_place_of(const struct packet *packet, struct ct_p
 }
 
 /* The connection an ICMP error is about. It goes to the sender of the packet it quotes, or it is a lie. */
-__verified_alone int ct_place_of_error(struct __sk_buff *ctx, struct packet *packet, struct ct_place *place)
+__verified_alone int ct_place_of_error(struct context *ctx, struct packet *packet, struct ct_place *place)
 {
 	struct packet quoted = {};
-	struct cursor cursor = { .ctx = ctx };
-	struct ports ports;
+	int ret;
 
 	if (!packet || !place)
 		return -DROP_INVALID_PACKET;
-	cursor.offset = packet->l4_offset + sizeof(struct icmp_start);
-	if (packet_is_ipv6(packet)) {
-		struct ipv6hdr ip;
-
-		if (cursor_peek(&cursor, &ip, sizeof(ip)) || ip.version != 6)
-			return drop_at(packet, FILE_ICMP, DROP_CT_TRUNCATED_OR_INVALID_HEADER);
-		__builtin_memcpy(&quoted.source, &ip.saddr, sizeof(quoted.source));
-		__builtin_memcpy(&quoted.destination, &ip.daddr, sizeof(quoted.destination));
-		quoted.protocol = ip.nexthdr;
-		quoted.flags = PACKET_F_IPV6;
-		cursor.offset += sizeof(ip);
-	} else {
-		struct iphdr ip;
-
-		if (cursor_peek(&cursor, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5)
-			return drop_at(packet, FILE_ICMP, DROP_CT_TRUNCATED_OR_INVALID_HEADER);
-		addr_from_ipv4(&quoted.source, ip.saddr);
-		addr_from_ipv4(&quoted.destination, ip.daddr);
-		quoted.protocol = ip.protocol;
-		cursor.offset += ip.ihl * 4;
-	}
-	if (!addr_equal(&quoted.source, &packet->destination))
-		return drop_at(packet, FILE_ICMP, DROP_INVALID_PACKET);
-	if (cursor_peek(&cursor, &ports, sizeof(ports)))
-		return drop_at(packet, FILE_ICMP, DROP_CT_TRUNCATED_OR_INVALID_HEADER);
-	if (quoted.protocol == (packet_is_ipv6(packet) ? PROTO_ICMPV6 : PROTO_ICMP)) {
-		struct icmp_start icmp;
-
-		__builtin_memcpy(&icmp, &ports, sizeof(icmp));
-		classify_icmp(&quoted, &icmp);
-	} else {
-		quoted.sport = ports.sport;
-		quoted.dport = ports.dport;
-	}
+	ret = parse_quoted(ctx, packet, &quoted);
+	if (ret < 0)
+		return ret;
 	ct_place_of(&quoted, place);
 	place->related = 1;
 	place->from_high = !place->from_high;

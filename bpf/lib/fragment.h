@@ -47,7 +47,7 @@ static __always_inline int fragment_remember(struct packet *packet)
 }
 
 /* The transport part of a packet, wherever it has to come from. */
-__verified_alone int parse_transport(struct __sk_buff *ctx, struct packet *packet)
+__verified_alone int parse_transport(struct context *ctx, struct packet *packet)
 {
 	int ret;
 

@@ -102,3 +102,10 @@ struct {
 	__uint(max_entries, 131072);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } cilium_snat SEC(".maps");
+
+static __always_inline const struct lb_node *lb_node_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&cilium_lb_node, &zero);
+}

@@ -5,6 +5,7 @@
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include "config.h"
+#include "context.h"
 #include "packet.h"
 
 #define ETH_HEADER 14
@@ -23,7 +24,7 @@
 
 /* Where the next header begins. */
 struct cursor {
-	struct __sk_buff *ctx;
+	struct context *ctx;
 	__u32 offset;
 };
 
@@ -38,20 +39,20 @@ struct cursor {
 		if (likely(__data + (offset) + sizeof(*(to)) <= (void *)(long)(ctx)->data_end))                        \
 			*(to) = *(typeof(to))(__data + (offset));                                                      \
 		else                                                                                                   \
-			__ret = bpf_skb_load_bytes(ctx, offset, to, sizeof(*(to)));                                    \
+			__ret = context_load(ctx, offset, to, sizeof(*(to)));                                    \
 		__ret;                                                                                                 \
 	})
 
 static __always_inline int cursor_peek(const struct cursor *cursor, void *to, const __u32 size)
 {
-	return bpf_skb_load_bytes(cursor->ctx, cursor->offset, to, size);
+	return context_load(cursor->ctx, cursor->offset, to, size);
 }
 
 /* The same where a transport header usually begins, behind a plain IPv4 or IPv6 header, and anywhere else by the helper. */
 #define peek_transport(ctx, offset, to)                                                                                \
 	(likely((offset) == ETH_HEADER + sizeof(struct iphdr))    ? peek_at(ctx, ETH_HEADER + sizeof(struct iphdr), to)   \
 	 : likely((offset) == ETH_HEADER + sizeof(struct ipv6hdr)) ? peek_at(ctx, ETH_HEADER + sizeof(struct ipv6hdr), to) \
-								   : bpf_skb_load_bytes(ctx, offset, to, sizeof(*(to))))
+								   : context_load(ctx, offset, to, sizeof(*(to))))
 
 #define OPTION_END 0
 #define OPTION_NONE 1
@@ -60,7 +61,7 @@ static __always_inline int cursor_peek(const struct cursor *cursor, void *to, co
 #define OPTIONS_MAX 40
 
 /* Source routing (RFC 791) would carry a packet past the address policy was asked about. Other options are the receiver's business. */
-__verified_alone int parse_ipv4_options(struct __sk_buff *ctx, struct packet *packet)
+__verified_alone int parse_ipv4_options(struct context *ctx, struct packet *packet)
 {
 	__u32 end, offset = ETH_HEADER + sizeof(struct iphdr);
 
@@ -72,7 +73,7 @@ __verified_alone int parse_ipv4_options(struct __sk_buff *ctx, struct packet *pa
 
 		if (offset >= end)
 			break;
-		if (bpf_skb_load_bytes(ctx, offset, option, 1))
+		if (context_load(ctx, offset, option, 1))
 			return drop_at(packet, FILE_PARSE, DROP_INVALID_PACKET);
 		if (option[0] == OPTION_END)
 			break;
@@ -80,7 +81,7 @@ __verified_alone int parse_ipv4_options(struct __sk_buff *ctx, struct packet *pa
 			offset++;
 			continue;
 		}
-		if (bpf_skb_load_bytes(ctx, offset, option, 2) || option[1] < 2 || offset + option[1] > end ||
+		if (context_load(ctx, offset, option, 2) || option[1] < 2 || offset + option[1] > end ||
 		    option[0] == OPTION_LOOSE_SOURCE_ROUTE || option[0] == OPTION_STRICT_SOURCE_ROUTE)
 			return drop_at(packet, FILE_PARSE, DROP_INVALID_PACKET);
 		offset += option[1];
@@ -100,9 +101,9 @@ static __always_inline int parse_ipv4(struct cursor *cursor, struct packet *pack
 	header = ip.ihl * 4;
 	total = bpf_ntohs(ip.tot_len);
 	/* A packet of more than 64 KiB ("BIG TCP") has no length in its header. */
-	if (unlikely(total == 0 && cursor->ctx->len > 0xffff))
+	if (unlikely(total == 0 && context_length(cursor->ctx) > 0xffff))
 		total = 0xffff;
-	else if (total + ETH_HEADER > cursor->ctx->len)
+	else if (total + ETH_HEADER > context_length(cursor->ctx))
 		return drop_at(packet, FILE_PARSE, DROP_INVALID_PACKET);
 	if (ip.version != 4 || header < sizeof(ip) || total < header)
 		return drop_at(packet, FILE_PARSE, DROP_INVALID_PACKET);
@@ -140,7 +141,7 @@ static __always_inline int is_extension(__u8 next)
 }
 
 /* Walks the extension headers. A subprogram: rare, and its loop would burden every caller. */
-__verified_alone int parse_ipv6_extensions(struct __sk_buff *ctx, struct packet *packet)
+__verified_alone int parse_ipv6_extensions(struct context *ctx, struct packet *packet)
 {
 	struct cursor cursor = { .ctx = ctx };
 	__u32 left;
@@ -198,9 +199,9 @@ static __always_inline int parse_ipv6(struct cursor *cursor, struct packet *pack
 	if (peek_at(cursor->ctx, ETH_HEADER, &ip))
 		return drop_at(packet, FILE_PARSE, DROP_INVALID_PACKET);
 	payload = bpf_ntohs(ip.payload_len);
-	if (unlikely(payload == 0 && cursor->ctx->len > 0xffff))
+	if (unlikely(payload == 0 && context_length(cursor->ctx) > 0xffff))
 		payload = 0xffff;
-	else if (payload + sizeof(ip) + ETH_HEADER > cursor->ctx->len)
+	else if (payload + sizeof(ip) + ETH_HEADER > context_length(cursor->ctx))
 		return drop_at(packet, FILE_PARSE, DROP_INVALID_PACKET);
 	if (ip.version != 6)
 		return drop_at(packet, FILE_PARSE, DROP_INVALID_PACKET);
@@ -219,14 +220,14 @@ static __always_inline int parse_ipv6(struct cursor *cursor, struct packet *pack
 }
 
 /* Addresses, protocol and length; changes nothing but *packet. Other ethertypes are the caller's business. */
-__verified_alone int parse_l3(struct __sk_buff *ctx, struct packet *packet)
+__verified_alone int parse_l3(struct context *ctx, struct packet *packet)
 {
 	struct cursor cursor = { .ctx = ctx, .offset = ETH_HEADER };
 	int ret;
 
 	if (!packet)
 		return -DROP_INVALID_PACKET;
-	if (ctx->protocol == bpf_htons(ETH_P_IP)) {
+	if (context_protocol(ctx) == bpf_htons(ETH_P_IP)) {
 		ret = parse_ipv4(&cursor, packet);
 		if (!ret && unlikely(packet->l4_offset > ETH_HEADER + sizeof(struct iphdr)))
 			ret = parse_ipv4_options(ctx, packet);
@@ -288,7 +289,7 @@ static __always_inline void classify_icmp(struct packet *packet, const struct ic
 }
 
 /* Ports, flags and ICMP types from the transport header at l4_offset. */
-static __always_inline int parse_l4(struct __sk_buff *ctx, struct packet *packet)
+static __always_inline int parse_l4(struct context *ctx, struct packet *packet)
 {
 	if (packet->protocol == PROTO_TCP) {
 		struct tcp_start tcp;

@@ -21,6 +21,20 @@ export interface DatapathConfig {
   readonly ctLifetimeAny: number;
   /** report service translations at connect and sendmsg; 1 when not set. */
   readonly traceSock: number;
+  /** translate services at sockets of the node's own network namespace only; pods' packets one by one; 0 when not set. */
+  readonly sockHostOnly: number;
+  /** translate packets to services; 0: another program does (kube-proxy); 1 when not set. */
+  readonly enableLb: number;
+  /** first port of the node port range; 30000 when not set. */
+  readonly nodeportMin: number;
+  /** last port of the node port range; 32767 when not set. */
+  readonly nodeportMax: number;
+  /** first port of this node that callers of remote backends get; 1024 when not set. */
+  readonly natPortMin: number;
+  /** last port of this node that callers of remote backends get; the range must not have ports of the node's own calls; 29999 when not set. */
+  readonly natPortMax: number;
+  /** seed of Maglev's hash: the same on all nodes; 1544624640 when not set. */
+  readonly hashSeed: number;
 }
 
 export const datapathDefaults: DatapathConfig = {
@@ -34,11 +48,18 @@ export const datapathDefaults: DatapathConfig = {
   ctLifetimeClose: 10,
   ctLifetimeAny: 60,
   traceSock: 1,
+  sockHostOnly: 0,
+  enableLb: 1,
+  nodeportMin: 30000,
+  nodeportMax: 32767,
+  natPortMin: 1024,
+  natPortMax: 29999,
+  hashSeed: 1544624640,
 };
 
 /** Where each object has its constants: bytes of the section, offset and size of each. */
 export const configSections: Readonly<Record<string, { readonly size: number; readonly constants: Readonly<Record<string, { readonly offset: number; readonly size: number }>> }>> = {
-  bpf_host: { size: 33, constants: {
+  bpf_host: { size: 48, constants: {
     nodeIfindex: { offset: 0, size: 4 },
     enableIpv4: { offset: 4, size: 1 },
     enableIpv6: { offset: 5, size: 1 },
@@ -49,8 +70,15 @@ export const configSections: Readonly<Record<string, { readonly size: number; re
     ctLifetimeClose: { offset: 24, size: 4 },
     ctLifetimeAny: { offset: 28, size: 4 },
     traceSock: { offset: 32, size: 1 },
+    sockHostOnly: { offset: 33, size: 1 },
+    enableLb: { offset: 34, size: 1 },
+    nodeportMin: { offset: 36, size: 2 },
+    nodeportMax: { offset: 38, size: 2 },
+    natPortMin: { offset: 40, size: 2 },
+    natPortMax: { offset: 42, size: 2 },
+    hashSeed: { offset: 44, size: 4 },
   } },
-  bpf_lxc: { size: 33, constants: {
+  bpf_lxc: { size: 48, constants: {
     nodeIfindex: { offset: 0, size: 4 },
     enableIpv4: { offset: 4, size: 1 },
     enableIpv6: { offset: 5, size: 1 },
@@ -61,8 +89,15 @@ export const configSections: Readonly<Record<string, { readonly size: number; re
     ctLifetimeClose: { offset: 24, size: 4 },
     ctLifetimeAny: { offset: 28, size: 4 },
     traceSock: { offset: 32, size: 1 },
+    sockHostOnly: { offset: 33, size: 1 },
+    enableLb: { offset: 34, size: 1 },
+    nodeportMin: { offset: 36, size: 2 },
+    nodeportMax: { offset: 38, size: 2 },
+    natPortMin: { offset: 40, size: 2 },
+    natPortMax: { offset: 42, size: 2 },
+    hashSeed: { offset: 44, size: 4 },
   } },
-  bpf_sock: { size: 33, constants: {
+  bpf_sock: { size: 48, constants: {
     nodeIfindex: { offset: 0, size: 4 },
     enableIpv4: { offset: 4, size: 1 },
     enableIpv6: { offset: 5, size: 1 },
@@ -73,8 +108,15 @@ export const configSections: Readonly<Record<string, { readonly size: number; re
     ctLifetimeClose: { offset: 24, size: 4 },
     ctLifetimeAny: { offset: 28, size: 4 },
     traceSock: { offset: 32, size: 1 },
+    sockHostOnly: { offset: 33, size: 1 },
+    enableLb: { offset: 34, size: 1 },
+    nodeportMin: { offset: 36, size: 2 },
+    nodeportMax: { offset: 38, size: 2 },
+    natPortMin: { offset: 40, size: 2 },
+    natPortMax: { offset: 42, size: 2 },
+    hashSeed: { offset: 44, size: 4 },
   } },
-  bpf_types: { size: 33, constants: {
+  bpf_types: { size: 48, constants: {
     nodeIfindex: { offset: 0, size: 4 },
     enableIpv4: { offset: 4, size: 1 },
     enableIpv6: { offset: 5, size: 1 },
@@ -85,6 +127,13 @@ export const configSections: Readonly<Record<string, { readonly size: number; re
     ctLifetimeClose: { offset: 24, size: 4 },
     ctLifetimeAny: { offset: 28, size: 4 },
     traceSock: { offset: 32, size: 1 },
+    sockHostOnly: { offset: 33, size: 1 },
+    enableLb: { offset: 34, size: 1 },
+    nodeportMin: { offset: 36, size: 2 },
+    nodeportMax: { offset: 38, size: 2 },
+    natPortMin: { offset: 40, size: 2 },
+    natPortMax: { offset: 42, size: 2 },
+    hashSeed: { offset: 44, size: 4 },
   } },
 };
 

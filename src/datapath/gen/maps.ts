@@ -26,8 +26,8 @@ export const maps = {
   ciliumLbAffinityMatch: { name: "cilium_lb_affinity_match", type: 1, key: lbAffinityMatchKey, value: u8, maxEntries: 65536, flags: 1 } as MapSpec<LbAffinityMatchKey, number>,
   ciliumLbReverseSk: { name: "cilium_lb_reverse_sk", type: 9, key: lbReverseSkKey, value: lbReverseSk, maxEntries: 65536, flags: 0 } as MapSpec<LbReverseSkKey, LbReverseSk>,
   ciliumSkipLb: { name: "cilium_skip_lb", type: 1, key: lbSkipKey, value: u8, maxEntries: 8192, flags: 1 } as MapSpec<LbSkipKey, number>,
-  ciliumLbMaglev: { name: "cilium_lb_maglev", type: 13, key: u32, value: u32, maxEntries: 65536, flags: 1, inner: { name: "lb_maglev_table", type: 2, key: u32, value: lbMaglevPiece, maxEntries: 16, flags: 4096 } } as MapOfMapsSpec<number, number, LbMaglevPiece>,
   ciliumLbNode: { name: "cilium_lb_node", type: 2, key: u32, value: lbNode, maxEntries: 1, flags: 0 } as MapSpec<number, LbNode>,
   ciliumLbCt: { name: "cilium_lb_ct", type: 9, key: lbCtKey, value: lbCtEntry, maxEntries: 131072, flags: 0 } as MapSpec<LbCtKey, LbCtEntry>,
   ciliumSnat: { name: "cilium_snat", type: 9, key: natKey, value: natEntry, maxEntries: 131072, flags: 0 } as MapSpec<NatKey, NatEntry>,
+  ciliumLbMaglev: { name: "cilium_lb_maglev", type: 13, key: u32, value: u32, maxEntries: 65536, flags: 1, inner: { name: "lb_maglev_table", type: 2, key: u32, value: lbMaglevPiece, maxEntries: 16, flags: 4096 } } as MapOfMapsSpec<number, number, LbMaglevPiece>,
 } as const;

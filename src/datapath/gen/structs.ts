@@ -715,21 +715,6 @@ export const lbSkipKey: Codec<LbSkipKey> = {
   }),
 };
 
-/** C: `struct lb_maglev_piece`, 4096 bytes. */
-export interface LbMaglevPiece {
-  readonly bytes: Uint8Array;
-}
-
-export const lbMaglevPiece: Codec<LbMaglevPiece> = {
-  size: 4096,
-  encode(value, into, offset) {
-    writeBytes(value.bytes, into, offset + 0, 4096);
-  },
-  decode: (from, offset) => ({
-    bytes: readBytes(from, offset + 0, 4096),
-  }),
-};
-
 /** C: `struct lb_node`, 72 bytes. */
 export interface LbNode {
   readonly ipv4: Addr16;
@@ -873,6 +858,21 @@ export const natEntry: Codec<NatEntry> = {
     serviceId: from.readUInt32LE(offset + 20),
     created: from.readUInt32LE(offset + 24),
     lifetime: from.readUInt32LE(offset + 28),
+  }),
+};
+
+/** C: `struct lb_maglev_piece`, 4096 bytes. */
+export interface LbMaglevPiece {
+  readonly bytes: Uint8Array;
+}
+
+export const lbMaglevPiece: Codec<LbMaglevPiece> = {
+  size: 4096,
+  encode(value, into, offset) {
+    writeBytes(value.bytes, into, offset + 0, 4096);
+  },
+  decode: (from, offset) => ({
+    bytes: readBytes(from, offset + 0, 4096),
   }),
 };
 
