@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The node's devices, ingress: what other nodes and the world send to pods of this node. Traffic of the node itself passes untouched. */
+/*
+ * The node's devices. Ingress: what other nodes and the world send to pods of this node and to services; other traffic of the node passes
+ * untouched. Egress: answers of services' backends that the node's own stack sends.
+ */
 #include "lib/common.h"
 #include "lib/config.h"
 #include "lib/packet.h"
@@ -12,6 +15,7 @@
 #include "lib/flow.h"
 #include "lib/proxy.h"
 #include "lib/deliver.h"
+#include "lib/nodeport.h"
 
 /* Nobody out there has an address of this node or of its pods. */
 static __always_inline int check_source(struct packet *packet, const struct flow *flow)
@@ -21,22 +25,15 @@ static __always_inline int check_source(struct packet *packet, const struct flow
 	return 0;
 }
 
-static __always_inline int from_netdev(struct __sk_buff *ctx, struct packet *packet, struct flow *flow, const struct endpoint_info *endpoint)
+/* For a pod of this node, with all of the packet parsed. */
+static __always_inline int to_endpoint(struct __sk_buff *ctx, struct packet *packet, struct flow *flow, const struct endpoint_info *endpoint)
 {
 	int ret;
 
 	if (endpoint->flags & ENDPOINT_F_NOT_READY)
 		return drop_at(packet, FILE_BPF_HOST, DROP_EP_NOT_READY);
-	ret = parse_transport(ctx, packet);
-	if (ret < 0)
-		return ret;
-	/* Neighbour discovery does not cross routers. */
-	if (unlikely(is_neighbor_discovery(packet)))
-		return drop_at(packet, FILE_BPF_HOST, DROP_FORBIDDEN_ICMPV6_MESSAGE);
-	flow->source_id = identity_of(ipcache_lookup(&packet->source));
-	ret = check_source(packet, flow);
-	if (ret < 0)
-		return ret;
+	flow->destination_id = endpoint->sec_id;
+	flow->destination_lxc = endpoint->lxc_id;
 	trace_arrival(ctx, packet, flow, TRACE_FROM_NETWORK);
 	ret = flow_decide(ctx, packet, flow);
 	if (ret < 0)
@@ -47,8 +44,66 @@ static __always_inline int from_netdev(struct __sk_buff *ctx, struct packet *pac
 	}
 	if (out_of_hops(packet))
 		return trace_and_count(ctx, packet, flow, TRACE_TO_STACK, endpoint->lxc_id, DIRECTION_INGRESS, TC_ACT_OK);
+	if (unlikely(flow->reply_of)) {
+		ret = lb_answer(ctx, packet, flow->reply_of);
+		if (ret < 0)
+			return ret;
+	}
 	trace_and_count(ctx, packet, flow, TRACE_TO_ENDPOINT, endpoint->lxc_id, DIRECTION_INGRESS, 0);
 	return deliver_local(ctx, packet, endpoint, ORIGIN_NETWORK);
+}
+
+/* A packet with the address of a pod of this node. */
+static __always_inline int from_netdev(struct __sk_buff *ctx, struct packet *packet, struct flow *flow, const struct endpoint_info *endpoint)
+{
+	int ret = parse_transport(ctx, packet);
+
+	if (ret < 0)
+		return ret;
+	/* Neighbour discovery does not cross routers. */
+	if (unlikely(is_neighbor_discovery(packet)))
+		return drop_at(packet, FILE_BPF_HOST, DROP_FORBIDDEN_ICMPV6_MESSAGE);
+	flow->source_id = identity_of(ipcache_lookup(&packet->source));
+	ret = check_source(packet, flow);
+	if (!ret && enable_lb && has_options(packet))
+		ret = dsr_receive(ctx, packet, flow);
+	return ret < 0 ? ret : to_endpoint(ctx, packet, flow, endpoint);
+}
+
+/* A packet with another address. What cannot be parsed is the stack's to refuse. */
+static __always_inline int from_netdev_to_service(struct __sk_buff *ctx, struct packet *packet, struct flow *flow)
+{
+	const struct endpoint_info *endpoint;
+	int ret;
+
+	if (parse_transport(ctx, packet) < 0)
+		return TC_ACT_OK;
+	flow->source_id = identity_of(ipcache_lookup(&packet->source));
+	ret = packet->flags & PACKET_F_ICMP_ERROR ? nodeport_error(ctx, packet, flow) : nodeport(ctx, packet, flow);
+	if (ret != LB_TRANSLATED)
+		return ret;
+	ret = check_source(packet, flow);
+	if (ret < 0)
+		return ret;
+	endpoint = endpoint_lookup(&packet->destination);
+	if (!endpoint)
+		return drop_at(packet, FILE_BPF_HOST, DROP_UNKNOWN_L3_TARGET_ADDRESS);
+	flow->seen_at = endpoint->lxc_id;
+	ret = to_endpoint(ctx, packet, flow, endpoint);
+	/* The proxy answers by the stack, where only the connection tells whose answer it is. */
+	if (ret >= 0 && flow->proxy_port)
+		nat_answer_as_service(packet, flow->rev_nat);
+	return ret;
+}
+
+/* Where a service has no backend its caller is told so. */
+static __always_inline int drop_or_refuse(struct __sk_buff *ctx, const struct packet *packet, const struct flow *flow, int reason)
+{
+	int ret = drop_packet(ctx, packet, flow, reason);
+
+	if (!flow->refuse || refuse(ctx, packet))
+		return ret;
+	return bpf_redirect(ctx->ifindex, 0);
 }
 
 SEC("tc")
@@ -69,13 +124,33 @@ int cil_from_netdev(struct __sk_buff *ctx)
 	/* A header too broken to say where it goes is the stack's to refuse; it reaches no pod but through cil_to_container. */
 	ret = parse_l3(ctx, &packet);
 	endpoint = endpoint_lookup(&packet.destination);
-	if (!endpoint)
+	if (!endpoint && (ret < 0 || !enable_lb))
 		return TC_ACT_OK;
-	flow.destination_id = endpoint->sec_id;
-	flow.destination_lxc = flow.seen_at = endpoint->lxc_id;
-	if (!ret)
-		ret = from_netdev(ctx, &packet, &flow, endpoint);
-	return ret < 0 ? drop_packet(ctx, &packet, &flow, ret) : ret;
+	if (endpoint) {
+		flow.destination_id = endpoint->sec_id;
+		flow.destination_lxc = flow.seen_at = endpoint->lxc_id;
+		if (!ret)
+			ret = from_netdev(ctx, &packet, &flow, endpoint);
+	} else {
+		ret = from_netdev_to_service(ctx, &packet, &flow);
+	}
+	return ret < 0 ? drop_or_refuse(ctx, &packet, &flow, ret) : ret;
+}
+
+/* What came in by a device was translated there. */
+SEC("tc")
+int cil_to_netdev(struct __sk_buff *ctx)
+{
+	struct l4_address from = {};
+	struct packet packet = {};
+
+	if (!enable_lb || ctx->ingress_ifindex || (ctx->protocol != bpf_htons(ETH_P_IP) && ctx->protocol != bpf_htons(ETH_P_IPV6)))
+		return TC_ACT_OK;
+	if (parse_l3(ctx, &packet) < 0 || parse_transport(ctx, &packet) < 0 || packet.flags & (PACKET_F_ICMP_ERROR | PACKET_F_STATELESS))
+		return TC_ACT_OK;
+	if (nat_find_frontend(&packet, &from))
+		return TC_ACT_OK;
+	return rewrite_end(ctx, &packet, END_SOURCE, &from) < 0 ? TC_ACT_SHOT : TC_ACT_OK;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -17,6 +17,9 @@
 #include "lib/flow.h"
 #include "lib/proxy.h"
 #include "lib/deliver.h"
+#include "lib/lb_pod.h"
+#include "lib/refuse.h"
+#include "lib/send.h"
 
 /* The pod whose veth this is must be known and ready. */
 static __always_inline int check_veth(struct packet *packet, const struct veth_info *veth)
@@ -79,6 +82,11 @@ static __always_inline int send_away(struct __sk_buff *ctx, struct packet *packe
 		trace_and_count(ctx, packet, flow, TRACE_TO_NETWORK, flow->source_lxc, DIRECTION_EGRESS, 0);
 		return deliver_remote(ctx, packet, to);
 	}
+	/* The stack would not forward what says that it comes from this node. */
+	if (unlikely(flow->reply_of) && flow->destination_id != IDENTITY_HOST) {
+		trace_and_count(ctx, packet, flow, TRACE_TO_NETWORK, flow->source_lxc, DIRECTION_EGRESS, 0);
+		return send_by_route(ctx, packet);
+	}
 	return trace_and_count(ctx, packet, flow, flow->destination_id == IDENTITY_HOST ? TRACE_TO_HOST : TRACE_TO_STACK,
 			       flow->source_lxc, DIRECTION_EGRESS, TC_ACT_OK);
 }
@@ -87,16 +95,25 @@ static __always_inline int send_away(struct __sk_buff *ctx, struct packet *packe
 static __always_inline int from_container(struct __sk_buff *ctx, struct packet *packet, struct flow *flow)
 {
 	const struct endpoint_info *endpoint = endpoint_lookup(&packet->destination);
-	const struct remote_info *remote = NULL;
+	const struct remote_info *remote = endpoint ? NULL : ipcache_lookup(&packet->destination);
 	int ret;
 
+	/* Pods, here or on other nodes, are no services. */
+	if (enable_lb && !endpoint && (!remote || addr_is_zero(&remote->tunnel_endpoint))) {
+		ret = packet->flags & PACKET_F_ICMP_ERROR ? lb_error_to_backend(ctx, packet) : lb_from_pod(ctx, packet, flow);
+		if (ret != NO_SERVICE && ret != LB_TRANSLATED)
+			return ret;
+		if (ret == LB_TRANSLATED) {
+			endpoint = endpoint_lookup(&packet->destination);
+			remote = endpoint ? NULL : ipcache_lookup(&packet->destination);
+		}
+	}
 	if (endpoint) {
 		if (endpoint->flags & ENDPOINT_F_NOT_READY)
 			return drop_at(packet, FILE_BPF_LXC, DROP_EP_NOT_READY);
 		flow->destination_id = endpoint->sec_id;
 		flow->destination_lxc = endpoint->lxc_id;
 	} else {
-		remote = ipcache_lookup(&packet->destination);
 		flow->destination_id = identity_of(remote);
 	}
 	trace_arrival(ctx, packet, flow, TRACE_FROM_ENDPOINT);
@@ -107,7 +124,22 @@ static __always_inline int from_container(struct __sk_buff *ctx, struct packet *
 		trace_and_count(ctx, packet, flow, TRACE_TO_PROXY, flow->source_lxc, DIRECTION_EGRESS, 0);
 		return proxy_assign(ctx, packet, flow->proxy_port);
 	}
+	if (unlikely(flow->reply_of)) {
+		ret = lb_answer(ctx, packet, flow->reply_of);
+		if (ret < 0)
+			return ret;
+	}
 	return endpoint ? send_to_pod(ctx, packet, flow, endpoint) : send_away(ctx, packet, flow, remote);
+}
+
+/* Where a service has no backend the pod is told so. */
+static __always_inline int drop_or_refuse(struct __sk_buff *ctx, const struct packet *packet, const struct flow *flow, int reason)
+{
+	int ret = drop_packet(ctx, packet, flow, reason);
+
+	if (!flow->refuse || refuse(ctx, packet))
+		return ret;
+	return bpf_redirect_peer(ctx->ifindex, 0);
 }
 
 SEC("tc")
@@ -148,7 +180,7 @@ int cil_from_container(struct __sk_buff *ctx)
 		if (!ret)
 			ret = from_container(ctx, &packet, &flow);
 	}
-	return ret < 0 ? drop_packet(ctx, &packet, &flow, ret) : ret;
+	return ret < 0 ? drop_or_refuse(ctx, &packet, &flow, ret) : ret;
 }
 
 /* Who speaks through the stack: the proxy in a client's name, a pod or node known by its address, else this node. */
@@ -183,6 +215,11 @@ static __always_inline int to_container(struct __sk_buff *ctx, struct packet *pa
 	if (flow->proxy_port || flow->to_upstream) {
 		trace_and_count(ctx, packet, flow, TRACE_TO_PROXY, flow->destination_lxc, DIRECTION_INGRESS, 0);
 		return proxy_hairpin(ctx, flow->proxy_port);
+	}
+	if (unlikely(flow->reply_of)) {
+		ret = lb_answer(ctx, packet, flow->reply_of);
+		if (ret < 0)
+			return ret;
 	}
 	return trace_and_count(ctx, packet, flow, TRACE_TO_ENDPOINT, flow->destination_lxc, DIRECTION_INGRESS, TC_ACT_OK);
 }

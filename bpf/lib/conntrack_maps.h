@@ -36,6 +36,9 @@ enum ct_entry_flags {
 
 #define CT_F_AUDIT (CT_F_AUDIT_EGRESS | CT_F_AUDIT_INGRESS)
 
+/* Instead of a service's number: this connection's own answer address, noted by the node that sent it here. */
+#define REV_NAT_CONNECTION 0xffffffff
+
 /* How one endpoint's policy judged the connection; lxc_id 0: no endpoint of this node at that end. */
 struct ct_side {
 	__u32 generation; /* policy_config.generation of that endpoint at that time */
@@ -66,9 +69,11 @@ struct ct_entry {
 	__u8 rx_flags_seen;
 	__be16 dport; /* what policy saw: destination port of the side that began, or ICMP type */
 	__u8 pad[2];
+	__u32 rev_nat; /* service whose address answers must come from; 0: none. REV_NAT_CONNECTION: as cilium_snat says */
+	__u32 pad2;
 };
 
-_Static_assert(sizeof(struct ct_entry) == 112, "ct_entry is a map value");
+_Static_assert(sizeof(struct ct_entry) == 120, "ct_entry is a map value");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

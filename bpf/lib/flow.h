@@ -82,7 +82,7 @@ __subprogram int flow_judge_new(struct __sk_buff *ctx, const struct packet *pack
 
 __subprogram int flow_begin(struct __sk_buff *ctx, struct packet *packet, struct flow *flow, struct ct_place *place)
 {
-	struct ct_entry entry = { .tx_packets = 1, .tx_bytes = ctx->len };
+	struct ct_entry entry = { .tx_packets = 1, .tx_bytes = ctx->len, .rev_nat = flow->rev_nat };
 	int ret;
 
 	flow->ct_reason = CT_NEW;
@@ -114,15 +114,34 @@ __subprogram int flow_begin(struct __sk_buff *ctx, struct packet *packet, struct
 	return 0;
 }
 
-/* Asks one side's policy about the connection again (an ICMP error has another protocol) when it, or the peer's identity, has changed since. */
+/* Asks one side's policy about the connection again (an ICMP error has another protocol). A subprogram: rare, and its variables would be everyone's. */
+__subprogram int flow_ask_again(struct __sk_buff *ctx, const struct packet *packet, struct flow *flow, struct ct_entry *entry,
+				const struct policy_query *query)
+{
+	struct ct_side *side = query->egress ? &entry->egress : &entry->ingress;
+	struct ct_side now = {};
+	int ret;
+
+	flow->audit &= ~(query->egress ? CT_F_AUDIT_EGRESS : CT_F_AUDIT_INGRESS);
+	ret = flow_ask(ctx, packet, flow, query, &now);
+	if (ret < 0)
+		return ret;
+	/* A connection the proxy has taken stays with it: its server knows another one. */
+	if (!now.proxy_port || (flow->from_proxy == MARK_FROM_INGRESS_PROXY >> 8 && !query->egress))
+		now.proxy_port = side->proxy_port;
+	usage_settle(entry);
+	*side = now;
+	entry->flags = (entry->flags & ~CT_F_AUDIT) | flow->audit;
+	return 0;
+}
+
+/* Asks again when one side's policy, or the peer's identity, has changed since. */
 static __always_inline int flow_refresh(struct __sk_buff *ctx, const struct packet *packet, struct flow *flow,
 					struct ct_entry *entry, struct ct_side *side, int egress, __u32 remote_id, __u8 protocol)
 {
 	__u32 lxc_id = side->lxc_id;
 	struct policy_query query;
-	struct ct_side now = {};
 	__u32 generation;
-	int ret;
 
 	if (!lxc_id)
 		return 0;
@@ -130,17 +149,7 @@ static __always_inline int flow_refresh(struct __sk_buff *ctx, const struct pack
 	if (likely(generation && generation == side->generation && side->remote_id == remote_id))
 		return 0;
 	flow_query(&query, lxc_id, egress, remote_id, protocol, entry->dport);
-	flow->audit &= ~(egress ? CT_F_AUDIT_EGRESS : CT_F_AUDIT_INGRESS);
-	ret = flow_ask(ctx, packet, flow, &query, &now);
-	if (ret < 0)
-		return ret;
-	/* A connection the proxy has taken stays with it: its server knows another one. */
-	if (!now.proxy_port || (flow->from_proxy == MARK_FROM_INGRESS_PROXY >> 8 && !egress))
-		now.proxy_port = side->proxy_port;
-	usage_settle(entry);
-	*side = now;
-	entry->flags = (entry->flags & ~CT_F_AUDIT) | flow->audit;
-	return 0;
+	return flow_ask_again(ctx, packet, flow, entry, &query);
 }
 
 /*
@@ -205,8 +214,12 @@ static __always_inline int flow_continue(struct __sk_buff *ctx, struct packet *p
 		return ret;
 	proxy_port = entry->egress.proxy_port ? entry->egress.proxy_port : entry->ingress.proxy_port;
 	flow_route_proxied(flow, proxy_port, place->key.flags & CT_KEY_FROM_PROXY, reply);
+	if (reply)
+		flow->reply_of = entry->rev_nat;
 	if (place->related)
 		return 0;
+	if (unlikely(flow->rev_nat != entry->rev_nat) && !reply)
+		entry->rev_nat = flow->rev_nat;
 	if (ct_update(ctx, packet, entry, place, reply)) {
 		flow->report = 1;
 		usage_settle(entry);

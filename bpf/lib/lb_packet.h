@@ -30,6 +30,12 @@ struct flow_words {
 
 _Static_assert(sizeof(struct flow_words) == 48, "flow_words is hashed as twelve words");
 
+/* A function of its own: the map's value type would be known by name only, if no signature had it. */
+__subprogram __u32 maglev_entry(const struct lb_maglev_piece *piece, __u32 at)
+{
+	return *(const __u32 *)(piece->bytes + 4 * (at % LB_MAGLEV_PIECE));
+}
+
 static __always_inline __u32 backend_by_maglev(const struct packet *packet, const struct lb_service *service)
 {
 	struct flow_words words = {
@@ -48,7 +54,7 @@ static __always_inline __u32 backend_by_maglev(const struct packet *packet, cons
 	at = jhash_words((const __u32 *)&words, sizeof(words) / 4, hash_seed) % size;
 	number = at / LB_MAGLEV_PIECE;
 	piece = bpf_map_lookup_elem(table, &number);
-	return piece ? *(const __u32 *)(piece->bytes + 4 * (at % LB_MAGLEV_PIECE)) : 0;
+	return piece ? maglev_entry(piece, at) : 0;
 }
 
 static __always_inline __u32 backend_choose(const struct packet *packet, const struct lb_target *target, const struct lb_service *service)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Maglev tables, one a service. Apart from the other service maps because an object that has the map must use it. */
+/* Maglev tables, one a service. Apart from the other service maps because an object that has the map must have a function with a piece in its signature (maglev_entry). */
 #pragma once
 
 #include "common.h"

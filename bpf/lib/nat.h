@@ -107,23 +107,19 @@ static __always_inline int nat_take(const struct nat_key *key, const struct nat_
 	return bpf_map_update_elem(&cilium_snat, key, entry, BPF_ANY) ? -1 : 0;
 }
 
-/* A port of as->address for a new connection. The caller's own is tried first when it may be kept. */
-static __always_inline int nat_allocate(const struct packet *packet, struct l4_address *as, __u32 service_id, int keep, __u32 now)
+/* A port of as->address for a new connection, described by *entry. */
+static __always_inline int nat_allocate(const struct packet *packet, struct l4_address *as, const struct nat_entry *entry, struct nat_key *answer,
+					int keep, __u32 now)
 {
 	__u32 size = nat_port_max - nat_port_min + 1, start = bpf_get_prandom_u32();
-	struct nat_entry entry;
-	struct nat_key key;
 
-	nat_answer_entry(packet, service_id, now, &entry);
-	as->port = packet->sport;
-	nat_answer_key(packet, as, &key);
-	if (keep)
-		return nat_take(&key, &entry, now);
 	for (__u32 i = 0; i < NAT_PROBES; i++) {
-		as->port = bpf_htons(nat_port_min + (start + i) % size);
-		nat_answer_key(packet, as, &key);
-		if (!nat_take(&key, &entry, now))
+		as->port = keep ? packet->sport : bpf_htons(nat_port_min + (start + i) % size);
+		nat_answer_key(packet, as, answer);
+		if (!nat_take(answer, entry, now))
 			return 0;
+		if (keep)
+			break;
 	}
 	return -1;
 }
@@ -134,36 +130,32 @@ static __always_inline int nat_allocate(const struct packet *packet, struct l4_a
  */
 __verified_alone int nat_bind(struct packet *packet, struct l4_address *as, __u32 service_id, int keep)
 {
-	struct nat_entry out = {}, *known;
-	__u32 now = ct_now();
+	struct nat_entry entry, *known;
 	struct nat_key key, answer;
+	__u32 now = ct_now();
 
 	if (!packet || !as)
 		return -DROP_INVALID_PACKET;
 	nat_key_of(packet, NAT_OUT, &key);
 	known = bpf_map_lookup_elem(&cilium_snat, &key);
+	nat_answer_entry(packet, service_id, now, &entry);
 	if (known && !nat_is_over(known, now) && addr_equal(&known->address, &as->address)) {
 		as->port = known->port;
 		if (!nat_follow(packet, known, now))
 			return 0;
 		/* Keeps the answers' entry alive as well, and makes it again if the table has lost it. */
 		nat_answer_key(packet, as, &answer);
-		nat_answer_entry(packet, service_id, now, &out);
-		out.flags = known->flags;
-		out.created = known->created;
-		out.lifetime = known->lifetime;
-		if (!nat_take(&answer, &out, now))
+		entry.flags = known->flags;
+		entry.created = known->created;
+		entry.lifetime = known->lifetime;
+		if (!nat_take(&answer, &entry, now))
 			return 0;
 	}
-	if (nat_allocate(packet, as, service_id, keep, now))
+	if (nat_allocate(packet, as, &entry, &answer, keep, now))
 		return drop_at(packet, FILE_NAT, DROP_NO_MAPPING_FOR_NAT_MASQUERADE);
-	out.address = as->address;
-	out.port = as->port;
-	out.flags = nat_flags_of(packet);
-	out.service_id = service_id;
-	out.created = now;
-	out.lifetime = now + nat_lifetime(packet, out.flags);
-	if (bpf_map_update_elem(&cilium_snat, &key, &out, BPF_ANY))
+	entry.address = as->address;
+	entry.port = as->port;
+	if (bpf_map_update_elem(&cilium_snat, &key, &entry, BPF_ANY))
 		return drop_at(packet, FILE_NAT, DROP_NO_MAPPING_FOR_NAT_MASQUERADE);
 	return 0;
 }
@@ -193,6 +185,16 @@ __verified_alone int nat_answer_as(struct packet *packet, const struct l4_addres
 	if (bpf_map_update_elem(&cilium_snat, &key, &entry, BPF_ANY))
 		return drop_at(packet, FILE_NAT, DROP_NO_MAPPING_FOR_NAT_MASQUERADE);
 	return 0;
+}
+
+/* The same, from a service's address. */
+__verified_alone int nat_answer_as_service(struct packet *packet, __u32 service_id)
+{
+	struct l4_address frontend = {};
+
+	if (!packet || lb_frontend(service_id, &frontend))
+		return NO_TRANSLATION;
+	return nat_answer_as(packet, &frontend);
 }
 
 /* Whom an answer is for, and whom it shall come from (from->port 0: from its sender), or NO_TRANSLATION. */

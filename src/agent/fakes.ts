@@ -36,7 +36,13 @@ export function createFakeDatapath(directory: string, fail: FailureInjector = ()
     events: object.ringMap("cilium_events"),
   };
   const program = (name: string): Program => ({ name, fd: 0, pin: () => {}, close: () => {}, [Symbol.dispose]: () => {} });
-  const programs = { fromContainer: program("from"), toContainer: program("to"), fromNetdev: program("netdev"), sockets: new Map() };
+  const programs = {
+    fromContainer: program("from"),
+    toContainer: program("to"),
+    fromNetdev: program("netdev"),
+    toNetdev: program("to_netdev"),
+    sockets: new Map(),
+  };
   return {
     maps,
     expedite: (work) => work(),

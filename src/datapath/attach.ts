@@ -29,6 +29,7 @@ export interface AttachPrograms {
   readonly fromContainer: Program;
   readonly toContainer: Program;
   readonly fromNetdev: Program;
+  readonly toNetdev: Program;
   /** Hook name (`connect4`, `sendmsg6`, …) → program. */
   readonly sockets: ReadonlyMap<CgroupHook, Program>;
 }
@@ -81,6 +82,7 @@ export function createAttachments(
       const at = join(directory, "devices", name);
       mkdirSync(at, { recursive: true });
       ensure(join(at, "from_netdev"), programs.fromNetdev, () => bpf.attachTcx(programs.fromNetdev, ifindex, "ingress"));
+      ensure(join(at, "to_netdev"), programs.toNetdev, () => bpf.attachTcx(programs.toNetdev, ifindex, "egress"));
     },
     cgroup(cgroupDirectory) {
       const at = join(directory, "socketlb");

@@ -58,6 +58,7 @@ export function openDatapath({ bpf, log }: { readonly bpf: Bpf; readonly log: Lo
     fromContainer: lxc.program("cil_from_container"),
     toContainer: lxc.program("cil_to_container"),
     fromNetdev: host.program("cil_from_netdev"),
+    toNetdev: host.program("cil_to_netdev"),
     sockets: new Map(Object.entries(SOCKET_HOOKS).map(([name, hook]) => [hook, sock.program(name)] as const)),
   };
   const maps = openMaps(bpf, pinRoot);

@@ -6,6 +6,8 @@ import { addr16, ctEntry, ctKey, endpointInfo, fragmentKey, fragmentPorts, ipcac
 export const maps = {
   ciliumEvents: { name: "cilium_events", type: 27, key: bytes(0), value: bytes(0), maxEntries: 8388608, flags: 0 } as MapSpec<Uint8Array, Uint8Array>,
   ciliumPolicyUsage: { name: "cilium_policy_usage", type: 5, key: usageKey, value: usageValue, maxEntries: 65536, flags: 1 } as MapSpec<UsageKey, UsageValue>,
+  ciliumSnat: { name: "cilium_snat", type: 9, key: natKey, value: natEntry, maxEntries: 131072, flags: 0 } as MapSpec<NatKey, NatEntry>,
+  ciliumLbCt: { name: "cilium_lb_ct", type: 9, key: lbCtKey, value: lbCtEntry, maxEntries: 131072, flags: 0 } as MapSpec<LbCtKey, LbCtEntry>,
   ciliumRuntimeConfig: { name: "cilium_runtime_config", type: 2, key: u32, value: runtimeConfig, maxEntries: 1, flags: 0 } as MapSpec<number, RuntimeConfig>,
   ciliumEventsLost: { name: "cilium_events_lost", type: 6, key: u32, value: u64, maxEntries: 1, flags: 0 } as MapSpec<number, bigint>,
   ciliumCt: { name: "cilium_ct", type: 9, key: ctKey, value: ctEntry, maxEntries: 131072, flags: 0 } as MapSpec<CtKey, CtEntry>,
@@ -26,8 +28,6 @@ export const maps = {
   ciliumLbAffinityMatch: { name: "cilium_lb_affinity_match", type: 1, key: lbAffinityMatchKey, value: u8, maxEntries: 65536, flags: 1 } as MapSpec<LbAffinityMatchKey, number>,
   ciliumLbReverseSk: { name: "cilium_lb_reverse_sk", type: 9, key: lbReverseSkKey, value: lbReverseSk, maxEntries: 65536, flags: 0 } as MapSpec<LbReverseSkKey, LbReverseSk>,
   ciliumSkipLb: { name: "cilium_skip_lb", type: 1, key: lbSkipKey, value: u8, maxEntries: 8192, flags: 1 } as MapSpec<LbSkipKey, number>,
-  ciliumLbNode: { name: "cilium_lb_node", type: 2, key: u32, value: lbNode, maxEntries: 1, flags: 0 } as MapSpec<number, LbNode>,
-  ciliumLbCt: { name: "cilium_lb_ct", type: 9, key: lbCtKey, value: lbCtEntry, maxEntries: 131072, flags: 0 } as MapSpec<LbCtKey, LbCtEntry>,
-  ciliumSnat: { name: "cilium_snat", type: 9, key: natKey, value: natEntry, maxEntries: 131072, flags: 0 } as MapSpec<NatKey, NatEntry>,
   ciliumLbMaglev: { name: "cilium_lb_maglev", type: 13, key: u32, value: u32, maxEntries: 65536, flags: 1, inner: { name: "lb_maglev_table", type: 2, key: u32, value: lbMaglevPiece, maxEntries: 16, flags: 4096 } } as MapOfMapsSpec<number, number, LbMaglevPiece>,
+  ciliumLbNode: { name: "cilium_lb_node", type: 2, key: u32, value: lbNode, maxEntries: 1, flags: 0 } as MapSpec<number, LbNode>,
 } as const;

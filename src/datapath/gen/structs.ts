@@ -47,6 +47,140 @@ export const usageValue: Codec<UsageValue> = {
   }),
 };
 
+/** C: `struct addr16`, 16 bytes. */
+export interface Addr16 {
+  readonly bytes: Uint8Array;
+}
+
+export const addr16: Codec<Addr16> = {
+  size: 16,
+  encode(value, into, offset) {
+    writeBytes(value.bytes, into, offset + 0, 16);
+  },
+  decode: (from, offset) => ({
+    bytes: readBytes(from, offset + 0, 16),
+  }),
+};
+
+/** C: `struct nat_key`, 40 bytes. */
+export interface NatKey {
+  readonly source: Addr16;
+  readonly destination: Addr16;
+  readonly sport: number;
+  readonly dport: number;
+  readonly protocol: number;
+  readonly direction: number;
+}
+
+export const natKey: Codec<NatKey> = {
+  size: 40,
+  encode(value, into, offset) {
+    into.fill(0, offset, offset + 40);
+    addr16.encode(value.source, into, offset + 0);
+    addr16.encode(value.destination, into, offset + 16);
+    into.writeUInt16BE(value.sport, offset + 32);
+    into.writeUInt16BE(value.dport, offset + 34);
+    into.writeUInt8(value.protocol, offset + 36);
+    into.writeUInt8(value.direction, offset + 37);
+  },
+  decode: (from, offset) => ({
+    source: addr16.decode(from, offset + 0),
+    destination: addr16.decode(from, offset + 16),
+    sport: from.readUInt16BE(offset + 32),
+    dport: from.readUInt16BE(offset + 34),
+    protocol: from.readUInt8(offset + 36),
+    direction: from.readUInt8(offset + 37),
+  }),
+};
+
+/** C: `struct nat_entry`, 32 bytes. */
+export interface NatEntry {
+  readonly address: Addr16;
+  readonly port: number;
+  readonly flags: number;
+  readonly serviceId: number;
+  readonly created: number;
+  readonly lifetime: number;
+}
+
+export const natEntry: Codec<NatEntry> = {
+  size: 32,
+  encode(value, into, offset) {
+    addr16.encode(value.address, into, offset + 0);
+    into.writeUInt16BE(value.port, offset + 16);
+    into.writeUInt16LE(value.flags, offset + 18);
+    into.writeUInt32LE(value.serviceId, offset + 20);
+    into.writeUInt32LE(value.created, offset + 24);
+    into.writeUInt32LE(value.lifetime, offset + 28);
+  },
+  decode: (from, offset) => ({
+    address: addr16.decode(from, offset + 0),
+    port: from.readUInt16BE(offset + 16),
+    flags: from.readUInt16LE(offset + 18),
+    serviceId: from.readUInt32LE(offset + 20),
+    created: from.readUInt32LE(offset + 24),
+    lifetime: from.readUInt32LE(offset + 28),
+  }),
+};
+
+/** C: `struct lb_ct_key`, 40 bytes. */
+export interface LbCtKey {
+  readonly client: Addr16;
+  readonly frontend: Addr16;
+  readonly clientPort: number;
+  readonly frontendPort: number;
+  readonly protocol: number;
+}
+
+export const lbCtKey: Codec<LbCtKey> = {
+  size: 40,
+  encode(value, into, offset) {
+    into.fill(0, offset, offset + 40);
+    addr16.encode(value.client, into, offset + 0);
+    addr16.encode(value.frontend, into, offset + 16);
+    into.writeUInt16BE(value.clientPort, offset + 32);
+    into.writeUInt16BE(value.frontendPort, offset + 34);
+    into.writeUInt8(value.protocol, offset + 36);
+  },
+  decode: (from, offset) => ({
+    client: addr16.decode(from, offset + 0),
+    frontend: addr16.decode(from, offset + 16),
+    clientPort: from.readUInt16BE(offset + 32),
+    frontendPort: from.readUInt16BE(offset + 34),
+    protocol: from.readUInt8(offset + 36),
+  }),
+};
+
+/** C: `struct lb_ct_entry`, 32 bytes. */
+export interface LbCtEntry {
+  readonly backendId: number;
+  readonly serviceId: number;
+  readonly lifetime: number;
+  readonly flags: number;
+  readonly packets: bigint;
+  readonly bytes: bigint;
+}
+
+export const lbCtEntry: Codec<LbCtEntry> = {
+  size: 32,
+  encode(value, into, offset) {
+    into.writeUInt32LE(value.backendId, offset + 0);
+    into.writeUInt32LE(value.serviceId, offset + 4);
+    into.writeUInt32LE(value.lifetime, offset + 8);
+    into.writeUInt32LE(value.flags, offset + 12);
+    into.writeBigUInt64LE(value.packets, offset + 16);
+    into.writeBigUInt64LE(value.bytes, offset + 24);
+  },
+  decode: (from, offset) => ({
+    backendId: from.readUInt32LE(offset + 0),
+    serviceId: from.readUInt32LE(offset + 4),
+    lifetime: from.readUInt32LE(offset + 8),
+    flags: from.readUInt32LE(offset + 12),
+    packets: from.readBigUInt64LE(offset + 16),
+    bytes: from.readBigUInt64LE(offset + 24),
+  }),
+};
+
 /** C: `struct runtime_config`, 8 bytes. */
 export interface RuntimeConfig {
   readonly monitorAggregationPlusOne: number;
@@ -62,21 +196,6 @@ export const runtimeConfig: Codec<RuntimeConfig> = {
   decode: (from, offset) => ({
     monitorAggregationPlusOne: from.readUInt32LE(offset + 0),
     reserved: from.readUInt32LE(offset + 4),
-  }),
-};
-
-/** C: `struct addr16`, 16 bytes. */
-export interface Addr16 {
-  readonly bytes: Uint8Array;
-}
-
-export const addr16: Codec<Addr16> = {
-  size: 16,
-  encode(value, into, offset) {
-    writeBytes(value.bytes, into, offset + 0, 16);
-  },
-  decode: (from, offset) => ({
-    bytes: readBytes(from, offset + 0, 16),
   }),
 };
 
@@ -141,7 +260,7 @@ export const ctSide: Codec<CtSide> = {
   }),
 };
 
-/** C: `struct ct_entry`, 112 bytes. */
+/** C: `struct ct_entry`, 120 bytes. */
 export interface CtEntry {
   readonly txPackets: bigint;
   readonly txBytes: bigint;
@@ -159,12 +278,13 @@ export interface CtEntry {
   readonly txFlagsSeen: number;
   readonly rxFlagsSeen: number;
   readonly dport: number;
+  readonly revNat: number;
 }
 
 export const ctEntry: Codec<CtEntry> = {
-  size: 112,
+  size: 120,
   encode(value, into, offset) {
-    into.fill(0, offset, offset + 112);
+    into.fill(0, offset, offset + 120);
     into.writeBigUInt64LE(value.txPackets, offset + 0);
     into.writeBigUInt64LE(value.txBytes, offset + 8);
     into.writeBigUInt64LE(value.rxPackets, offset + 16);
@@ -181,6 +301,7 @@ export const ctEntry: Codec<CtEntry> = {
     into.writeUInt8(value.txFlagsSeen, offset + 106);
     into.writeUInt8(value.rxFlagsSeen, offset + 107);
     into.writeUInt16BE(value.dport, offset + 108);
+    into.writeUInt32LE(value.revNat, offset + 112);
   },
   decode: (from, offset) => ({
     txPackets: from.readBigUInt64LE(offset + 0),
@@ -199,6 +320,7 @@ export const ctEntry: Codec<CtEntry> = {
     txFlagsSeen: from.readUInt8(offset + 106),
     rxFlagsSeen: from.readUInt8(offset + 107),
     dport: from.readUInt16BE(offset + 108),
+    revNat: from.readUInt32LE(offset + 112),
   }),
 };
 
@@ -715,6 +837,21 @@ export const lbSkipKey: Codec<LbSkipKey> = {
   }),
 };
 
+/** C: `struct lb_maglev_piece`, 4096 bytes. */
+export interface LbMaglevPiece {
+  readonly bytes: Uint8Array;
+}
+
+export const lbMaglevPiece: Codec<LbMaglevPiece> = {
+  size: 4096,
+  encode(value, into, offset) {
+    writeBytes(value.bytes, into, offset + 0, 4096);
+  },
+  decode: (from, offset) => ({
+    bytes: readBytes(from, offset + 0, 4096),
+  }),
+};
+
 /** C: `struct lb_node`, 72 bytes. */
 export interface LbNode {
   readonly ipv4: Addr16;
@@ -739,140 +876,6 @@ export const lbNode: Codec<LbNode> = {
     loopbackIpv4: addr16.decode(from, offset + 32),
     loopbackIpv6: addr16.decode(from, offset + 48),
     netnsCookie: from.readBigUInt64LE(offset + 64),
-  }),
-};
-
-/** C: `struct lb_ct_key`, 40 bytes. */
-export interface LbCtKey {
-  readonly client: Addr16;
-  readonly frontend: Addr16;
-  readonly clientPort: number;
-  readonly frontendPort: number;
-  readonly protocol: number;
-}
-
-export const lbCtKey: Codec<LbCtKey> = {
-  size: 40,
-  encode(value, into, offset) {
-    into.fill(0, offset, offset + 40);
-    addr16.encode(value.client, into, offset + 0);
-    addr16.encode(value.frontend, into, offset + 16);
-    into.writeUInt16BE(value.clientPort, offset + 32);
-    into.writeUInt16BE(value.frontendPort, offset + 34);
-    into.writeUInt8(value.protocol, offset + 36);
-  },
-  decode: (from, offset) => ({
-    client: addr16.decode(from, offset + 0),
-    frontend: addr16.decode(from, offset + 16),
-    clientPort: from.readUInt16BE(offset + 32),
-    frontendPort: from.readUInt16BE(offset + 34),
-    protocol: from.readUInt8(offset + 36),
-  }),
-};
-
-/** C: `struct lb_ct_entry`, 32 bytes. */
-export interface LbCtEntry {
-  readonly backendId: number;
-  readonly serviceId: number;
-  readonly lifetime: number;
-  readonly flags: number;
-  readonly packets: bigint;
-  readonly bytes: bigint;
-}
-
-export const lbCtEntry: Codec<LbCtEntry> = {
-  size: 32,
-  encode(value, into, offset) {
-    into.writeUInt32LE(value.backendId, offset + 0);
-    into.writeUInt32LE(value.serviceId, offset + 4);
-    into.writeUInt32LE(value.lifetime, offset + 8);
-    into.writeUInt32LE(value.flags, offset + 12);
-    into.writeBigUInt64LE(value.packets, offset + 16);
-    into.writeBigUInt64LE(value.bytes, offset + 24);
-  },
-  decode: (from, offset) => ({
-    backendId: from.readUInt32LE(offset + 0),
-    serviceId: from.readUInt32LE(offset + 4),
-    lifetime: from.readUInt32LE(offset + 8),
-    flags: from.readUInt32LE(offset + 12),
-    packets: from.readBigUInt64LE(offset + 16),
-    bytes: from.readBigUInt64LE(offset + 24),
-  }),
-};
-
-/** C: `struct nat_key`, 40 bytes. */
-export interface NatKey {
-  readonly source: Addr16;
-  readonly destination: Addr16;
-  readonly sport: number;
-  readonly dport: number;
-  readonly protocol: number;
-  readonly direction: number;
-}
-
-export const natKey: Codec<NatKey> = {
-  size: 40,
-  encode(value, into, offset) {
-    into.fill(0, offset, offset + 40);
-    addr16.encode(value.source, into, offset + 0);
-    addr16.encode(value.destination, into, offset + 16);
-    into.writeUInt16BE(value.sport, offset + 32);
-    into.writeUInt16BE(value.dport, offset + 34);
-    into.writeUInt8(value.protocol, offset + 36);
-    into.writeUInt8(value.direction, offset + 37);
-  },
-  decode: (from, offset) => ({
-    source: addr16.decode(from, offset + 0),
-    destination: addr16.decode(from, offset + 16),
-    sport: from.readUInt16BE(offset + 32),
-    dport: from.readUInt16BE(offset + 34),
-    protocol: from.readUInt8(offset + 36),
-    direction: from.readUInt8(offset + 37),
-  }),
-};
-
-/** C: `struct nat_entry`, 32 bytes. */
-export interface NatEntry {
-  readonly address: Addr16;
-  readonly port: number;
-  readonly flags: number;
-  readonly serviceId: number;
-  readonly created: number;
-  readonly lifetime: number;
-}
-
-export const natEntry: Codec<NatEntry> = {
-  size: 32,
-  encode(value, into, offset) {
-    addr16.encode(value.address, into, offset + 0);
-    into.writeUInt16BE(value.port, offset + 16);
-    into.writeUInt16LE(value.flags, offset + 18);
-    into.writeUInt32LE(value.serviceId, offset + 20);
-    into.writeUInt32LE(value.created, offset + 24);
-    into.writeUInt32LE(value.lifetime, offset + 28);
-  },
-  decode: (from, offset) => ({
-    address: addr16.decode(from, offset + 0),
-    port: from.readUInt16BE(offset + 16),
-    flags: from.readUInt16LE(offset + 18),
-    serviceId: from.readUInt32LE(offset + 20),
-    created: from.readUInt32LE(offset + 24),
-    lifetime: from.readUInt32LE(offset + 28),
-  }),
-};
-
-/** C: `struct lb_maglev_piece`, 4096 bytes. */
-export interface LbMaglevPiece {
-  readonly bytes: Uint8Array;
-}
-
-export const lbMaglevPiece: Codec<LbMaglevPiece> = {
-  size: 4096,
-  encode(value, into, offset) {
-    writeBytes(value.bytes, into, offset + 0, 4096);
-  },
-  decode: (from, offset) => ({
-    bytes: readBytes(from, offset + 0, 4096),
   }),
 };
 
