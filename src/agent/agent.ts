@@ -122,6 +122,9 @@ async function admitPods(agent: Agent, config: AgentConfig, scope: AsyncDisposab
   );
   scope.use(startInterval({ log, health }, { name: "conntrack-gc", intervalMs: config["conntrack-gc-interval"], run: usage.collect }));
   scope.use(
+    startInterval({ log, health }, { name: "nat-gc", intervalMs: config["conntrack-gc-interval"], run: kernel.collectTranslations }),
+  );
+  scope.use(
     startInterval({ log, health }, { name: "endpoint-gc", intervalMs: config["endpoint-gc-interval"], run: () => control.collectDead() }),
   );
   scope.use(control.follow());

@@ -1,6 +1,8 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { addr16Text } from "#datapath/addr16.ts";
+import { collectTranslations } from "#datapath/conntrack.ts";
+import { writeLbNode } from "#datapath/lb-node.ts";
 import { type Datapath, openDatapath } from "#datapath/loader.ts";
 import { setUpNode } from "#datapath/node-setup.ts";
 import { openBpf } from "#ebpf/kernel.ts";
@@ -12,8 +14,9 @@ import { openNetlink } from "#netlink/socket.ts";
 import type { SelfNode } from "#node/self.ts";
 import { FlagError } from "#runtime/flags.ts";
 import type { Logger } from "#runtime/logger.ts";
+import { monotonicNs } from "#sys/clock.ts";
 import { findCgroup2 } from "#sys/mount.ts";
-import type { Netns } from "#sys/netns.ts";
+import { type Netns, netnsCookie } from "#sys/netns.ts";
 import type { IpAddress } from "#types/addr.ts";
 import { identityScope, NumericIdentity } from "#types/identity.ts";
 import { prefixOf } from "#types/prefix.ts";
@@ -36,6 +39,8 @@ export interface Kernel extends Disposable {
   restoreIdentities(state: AgentState): void;
   /** Lets go of those that no rule has asked for since. */
   releaseRestored(state: AgentState): void;
+  /** Forgets translations of service connections that are over. */
+  collectTranslations(): Promise<void>;
 }
 
 export const MONITOR_LEVELS = ["none", "lowest", "low", "medium", "maximum"] as const;
@@ -57,6 +62,7 @@ export function openKernel({ log }: { readonly log: Logger }, config: AgentConfi
         nodeIfindex: self.device.index,
         enableIpv4: config["enable-ipv4"] ? 1 : 0,
         enableIpv6: config["enable-ipv6"] ? 1 : 0,
+        enableLb: config["kube-proxy-replacement"] === "true" ? 1 : 0,
         monitorAggregation: level,
         monitorInterval: Math.max(1, Math.round(config["monitor-aggregation-interval"] / 1000)),
       },
@@ -77,6 +83,7 @@ export function openKernel({ log }: { readonly log: Logger }, config: AgentConfi
     routers,
     mtu: config.mtu || self.device.mtu,
     attachNode() {
+      writeLbNode(maps.lbNode, { ipv4: self.ipv4, ipv6: self.ipv6, netnsCookie: netnsCookie() });
       attachments.device(self.device.name, self.device.index);
       if (config["kube-proxy-replacement"] === "true") attachments.cgroup(cgroupRoot(config));
     },
@@ -96,6 +103,12 @@ export function openKernel({ log }: { readonly log: Logger }, config: AgentConfi
     },
     releaseRestored({ identities }) {
       for (const labels of restored.splice(0)) identities.releaseLocal(labels);
+    },
+    async collectTranslations() {
+      const now = () => Number(monotonicNs() / 1_000_000_000n);
+      const services = await collectTranslations(maps.lbConntrack, now);
+      const nat = await collectTranslations(maps.nat, now);
+      log.debug("translations collected", { services, nat });
     },
     [Symbol.dispose]() {
       datapath[Symbol.dispose]();

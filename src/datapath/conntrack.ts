@@ -26,6 +26,23 @@ export function collectConntrack(map: BpfMap<CtKey, CtEntry>, nowSeconds: () => 
   return sweepConntrack(map, (_key, { lifetime }) => lifetime < nowSeconds(), sweep);
 }
 
+/**
+ * Deletes from `cilium_lb_ct` or `cilium_snat` what no packet has used in its time. What is in use is refreshed by its packets, so
+ * this takes no port from a living connection.
+ */
+export async function collectTranslations<K, E extends { readonly lifetime: number }>(
+  map: BpfMap<K, E>,
+  nowSeconds: () => number,
+): Promise<SweepResult> {
+  let [seen, deleted] = [0, 0];
+  for (const [key, { lifetime }] of map.entries()) {
+    seen += 1;
+    if (lifetime < nowSeconds() && (map.get(key)?.lifetime ?? Number.POSITIVE_INFINITY) < nowSeconds() && map.delete(key)) deleted += 1;
+    if (seen % BATCH === 0) await new Promise<void>((resolve) => setImmediate(resolve));
+  }
+  return { alive: seen - deleted, deleted };
+}
+
 /** Deletes all connections of these addresses: they are going to be somebody else's. */
 export function purgeConntrack(map: BpfMap<CtKey, CtEntry>, addresses: ReadonlySet<IpAddress>, sweep: Sweep = {}): Promise<SweepResult> {
   const has = (text: string) => (addresses as ReadonlySet<string>).has(text);
