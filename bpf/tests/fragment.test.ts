@@ -1,20 +1,9 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { buildPacket, type PacketSpec } from "#packet/build.ts";
+import type { PacketSpec } from "#packet/build.ts";
 import { type Datapath, openDatapath } from "./harness.ts";
 import type { Pod } from "./maps.ts";
-import { CLIENT, type Family, families, icmp, icmpOf, OTHER, remotePod, SERVER, TCP, UDP, udp } from "./words.ts";
-
-/** A datagram in fragments, as a sender's stack would make them. */
-function fragments(whole: PacketSpec, family: Family, protocol: number, id: number, count = 3): PacketSpec[] {
-  const bytes = buildPacket({ ...whole, payload: new Uint8Array(24 * count) });
-  const transport = bytes.subarray(family === "ipv4" ? 20 : 40);
-  return Array.from({ length: count }, (_, i): PacketSpec => {
-    const last = i === count - 1;
-    const payload = transport.subarray(24 * i, last ? transport.length : 24 * (i + 1));
-    return { ip: { ...whole.ip, protocol, id, fragmentOffset: 24 * i, moreFragments: !last }, payload };
-  });
-}
+import { CLIENT, families, fragments, icmp, icmpOf, OTHER, remotePod, SERVER, TCP, UDP, udp } from "./words.ts";
 
 describe("fragments", () => {
   let datapath: Datapath;

@@ -20,6 +20,7 @@ import { createNetnsAt, deleteNetnsAt, inNetns, type Netns, openNetns } from "#s
 import type { IpAddress } from "#types/addr.ts";
 import { type Loaded, loadObject, type RunOutput, TestMap, testRun } from "./kernel.ts";
 import { NodeMaps, type Pod, type PolicyOfPod } from "./maps.ts";
+import { ServiceMaps } from "./service-maps.ts";
 
 /** What became of a packet. */
 export interface Outcome {
@@ -64,6 +65,7 @@ export class Datapath implements AsyncDisposable {
   #events: gen.Event[] = [];
   #wake: (() => void) | undefined;
   readonly maps: NodeMaps;
+  readonly services: ServiceMaps;
   readonly #lost: number;
   readonly #metrics: number;
   readonly #usage: number;
@@ -79,6 +81,7 @@ export class Datapath implements AsyncDisposable {
     const host = loadObject("bpf_host", encodeConfig("bpf_host", config), lxc.maps.cilium_ct === undefined ? {} : sharedMaps(lxc));
     this.#objects.push(lxc, host);
     this.maps = new NodeMaps(lxc.maps);
+    this.services = new ServiceMaps(lxc.maps);
     this.#lost = lxc.maps.cilium_events_lost ?? -1;
     this.#metrics = lxc.maps.cilium_metrics ?? -1;
     this.#usage = lxc.maps.cilium_policy_usage ?? -1;
@@ -163,6 +166,12 @@ export class Datapath implements AsyncDisposable {
     return this.run("cil_from_netdev", bytes, { ifindex: 14, ingressIfindex: 14 });
   }
 
+  /** The node's stack sends a packet out of its device. */
+  toNetwork(spec: PacketSpec): Promise<Outcome> {
+    const bytes = buildPacket({ ...spec, ethernet: { source: macOf(901), destination: macOf(900), ...spec.ethernet } });
+    return this.run("cil_to_netdev", bytes, { ifindex: 14 });
+  }
+
   /** A packet to an unknown veth is a drop event of its own kind: when it arrives, all before it have. */
   async #eventsUntilSentinel(): Promise<gen.Event[]> {
     const frame = buildPacket({ ethernet: {}, ip: { source: "192.0.2.1" as IpAddress, destination: "192.0.2.2" as IpAddress } });
@@ -220,6 +229,7 @@ export class Datapath implements AsyncDisposable {
     this.#stopRing();
     for (const object of this.#objects) object.close();
     this.maps[Symbol.dispose]();
+    this.services[Symbol.dispose]();
     this.#netns.close();
     deleteNetnsAt(this.#path);
     await Promise.resolve();

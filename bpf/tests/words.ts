@@ -1,4 +1,4 @@
-import type { PacketSpec } from "#packet/build.ts";
+import { buildPacket, type PacketSpec } from "#packet/build.ts";
 import { TcpFlag } from "#packet/headers.ts";
 import type { IpAddress } from "#types/addr.ts";
 
@@ -55,3 +55,14 @@ export const ACK = TcpFlag.ack;
 export const SYN_ACK = TcpFlag.syn | TcpFlag.ack;
 export const FIN_ACK = TcpFlag.fin | TcpFlag.ack;
 export const RST = TcpFlag.rst;
+
+/** A datagram in fragments, as a sender's stack would make them. */
+export function fragments(whole: PacketSpec, family: Family, protocol: number, id: number, count = 3): PacketSpec[] {
+  const bytes = buildPacket({ ...whole, payload: new Uint8Array(24 * count) });
+  const transport = bytes.subarray(family === "ipv4" ? 20 : 40);
+  return Array.from({ length: count }, (_, i): PacketSpec => {
+    const last = i === count - 1;
+    const payload = transport.subarray(24 * i, last ? transport.length : 24 * (i + 1));
+    return { ip: { ...whole.ip, protocol, id, fragmentOffset: 24 * i, moreFragments: !last }, payload };
+  });
+}
