@@ -144,8 +144,14 @@ __verified_alone int policy_ask_audited(const struct policy_query *query, struct
 {
 	struct policy_answer audited;
 
-	if (!query || !answer || !policy_consult(query->lxc_id | POLICY_AUDIT_ID, query, &audited) || audited.verdict >= 0)
+	if (!query || !answer || !policy_consult(query->lxc_id | POLICY_AUDIT_ID, query, &audited))
 		return 0;
+	if (audited.verdict >= 0) {
+		/* Where nothing is enforced, the audited rules are the only ones that have something to say. */
+		if (!answer->cookie)
+			answer->cookie = audited.cookie;
+		return 0;
+	}
 	answer->denial = audited.verdict;
 	answer->audit_cookie = audited.cookie;
 	answer->match_type = audited.match_type;

@@ -120,6 +120,12 @@ describe("usage", () => {
       assert.deepEqual(packets(), { "22 ingress ALLOWED": 1 });
     });
 
+    it(`… what nothing but the audited policy mentions counts for its rule: ${family}`, async () => {
+      set({}, { audited: { ingress: [{ ...fromClient, cookie: 66 }] } });
+      await datapath.fromPod(client, out());
+      assert.deepEqual(packets(), { "66 ingress ALLOWED": 1 });
+    });
+
     it(`… what the enforced ones deny stays denied, whatever the audited one would allow: ${family}`, async () => {
       set({}, { ingress: [], audited: { ingress: [fromClient] } });
       assert.equal((await datapath.fromPod(client, out())).reason, "POLICY_DENIED");

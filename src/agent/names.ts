@@ -3,7 +3,7 @@ import { type Endpoint, podKey } from "#endpoint/endpoint.ts";
 import type { Denial, DenialQuestion, EndpointNames, Names, PolicyNames } from "#hubble/names.ts";
 import type { Ipcache, IpcacheRow } from "#ipcache/ipcache.ts";
 import type { Frontend } from "#loadbalancer/types.ts";
-import { explain } from "#policy/explain.ts";
+import { type Explanation, explain } from "#policy/explain.ts";
 import { policyKey } from "#policy/rule.ts";
 import type { Table } from "#statedb/table.ts";
 import { parseAddress } from "#types/addr.ts";
@@ -86,21 +86,29 @@ export function createNames(deps: NamesDeps, config: NamesConfig): Names {
   };
 }
 
-/** The policy engine's explanation, as Hubble shows it. */
+/** The policy engine's explanation, as Hubble shows it: of what is enforced, or of what would be if nothing were audited. */
 function explainDenial(deps: NamesDeps, question: DenialQuestion, policyNames: (origin: CookieOrigin) => PolicyNames): Denial | undefined {
   const endpoint = deps.endpoints.get(question.endpointId);
-  const policy = endpoint && deps.controller.policyOf(endpoint);
-  if (!policy) return undefined;
+  if (!endpoint) return undefined;
   const { repository, cache } = deps.controller;
   const { direction, remoteIdentity, protocol, port } = question;
-  const told = explain(repository, cache, policy, { direction, identity: NumericIdentity(remoteIdentity), protocol, port });
-  if (told.verdict.verdict !== "denied") return undefined;
+  const flow = { direction, identity: NumericIdentity(remoteIdentity), protocol, port };
+  const enforced = deps.controller.policyOf(endpoint);
+  const audited = deps.controller.auditedPolicyOf(endpoint);
+  const told =
+    denied(enforced && explain(repository.enforced(), cache, enforced, flow)) ??
+    denied(audited && explain(repository, cache, audited, flow));
+  if (told === undefined) return undefined;
   const origins: readonly CookieOrigin[] = told.decidedBy.length > 0 ? told.decidedBy : told.defaultDenyBy;
   return {
     policies: origins.map(policyNames),
     lines: told.lines,
     nearest: told.nearest.map(({ origin, reasons }) => ({ rule: policyNames(origin), reasons })),
   };
+}
+
+function denied(told: Explanation | undefined): Explanation | undefined {
+  return told?.verdict.verdict === "denied" ? told : undefined;
 }
 
 function keyOfOrigin({ kind, namespace, name }: CookieOrigin): string {

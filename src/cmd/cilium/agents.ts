@@ -60,17 +60,25 @@ export interface AskOptions {
   readonly namespace: string;
 }
 
+/** What an agent is told to change. */
+export interface AgentChange {
+  readonly method: "PATCH" | "POST";
+  readonly body: unknown;
+}
+
 /**
  * Asks the local agent, or on a workstation every agent of the cluster, side by side. An agent that does not answer is an error
  * naming its node; the others' answers are not lost to it when at least one answered: the failure goes to standard error.
  */
-export async function askAgents<T>(path: string, options: AskOptions): Promise<AgentAnswer<T>[]> {
-  if (isLocal() && options.node === undefined) return [{ node: "", value: (await askLocalAgent("GET", path)) as T }];
+export async function askAgents<T>(path: string, options: AskOptions, change?: AgentChange): Promise<AgentAnswer<T>[]> {
+  const { method, body } = change ?? { method: "GET", body: undefined };
+  if (isLocal() && options.node === undefined) return [{ node: "", value: (await askLocalAgent(method, path, body)) as T }];
+  const more = body === undefined ? [] : [JSON.stringify(body)];
   const { cluster, pods } = await agentPods(options);
   using _ = cluster;
   const answers = await Promise.allSettled(
     pods.map(async (pod): Promise<AgentAnswer<T>> => {
-      const stdout = await execAgent(cluster, pod, ["cilium-dbg", "api", "GET", path]);
+      const stdout = await execAgent(cluster, pod, ["cilium-dbg", "api", method, path, ...more]);
       return { node: pod.spec?.nodeName ?? "", value: JSON.parse(stdout) as T };
     }),
   );

@@ -35,6 +35,45 @@ export async function endpointGet(ids: readonly string[], options: AskOptions & 
   return formatOutput(options.output ?? "json", found);
 }
 
+/**
+ * `endpoint config ID [OPTION=VALUE…]`: an endpoint's options, after changing those that are given. Numbers are only unique on a node: an id that
+ * several have is refused. Rejects with the agent's words when an option is none.
+ */
+export async function endpointConfig(
+  id: string,
+  changes: readonly string[],
+  options: AskOptions & { readonly output?: string },
+): Promise<string> {
+  const answers = await askAgents<EndpointShape[]>("/v1/endpoint", options);
+  const found = answers.flatMap(({ node, value }) =>
+    value.filter((endpoint) => matchesId(endpoint, id)).map((endpoint) => ({ node, endpoint })),
+  );
+  const [first, ...more] = found;
+  if (first === undefined) throw new Error(`no endpoint ${id}; see: cilium endpoint list`);
+  if (more.length > 0)
+    throw new Error(`endpoint ${id} is on ${found.map(({ node }) => node).join(" and on ")}; say which with --node, or NAMESPACE/POD`);
+  const path = `/v1/endpoint/${first.endpoint.id}`;
+  const body = { options: Object.fromEntries(changes.map(optionOf)) };
+  const asked = { ...options, ...(first.node === "" ? {} : { node: first.node }) };
+  const [answer] =
+    changes.length === 0
+      ? await askAgents<EndpointConfigShape>(path, asked)
+      : await askAgents<EndpointConfigShape>(`${path}/config`, asked, { method: "PATCH", body });
+  const shown = answer?.value.spec?.options ?? {};
+  return options.output ? formatOutput(options.output, shown) : formatTable([], Object.entries(shown));
+}
+
+interface EndpointConfigShape {
+  readonly spec?: { readonly options?: Readonly<Record<string, string>> };
+}
+
+function optionOf(text: string): [string, string] {
+  const [name, value, ...rest] = text.split("=");
+  if (!name || value === undefined || rest.length > 0)
+    throw new Error(`found "${text}", needed is OPTION=VALUE such as PolicyAuditMode=Enabled`);
+  return [name, value];
+}
+
 /** Accepts `1423`, `cilium-local:1423`, `pod-name:NAMESPACE:POD` and `NAMESPACE/POD`. */
 function matchesId(endpoint: EndpointShape, id: string): boolean {
   const names = endpoint.status as { readonly "external-identifiers"?: Readonly<Record<string, string>> } | undefined;

@@ -35,10 +35,7 @@ export interface UsageOptions extends AskOptions {
 export async function policyUsage(policies: readonly string[], options: UsageOptions): Promise<string> {
   const now = Date.now();
   const since = options.unusedFor === undefined ? undefined : now - parseSpan(options.unusedFor);
-  const answers = await askAgents<UsageShape[]>("/v1/policy/usage", options);
-  const all = addUp(answers.map(({ value }) => value)).filter(
-    (row) => policies.length === 0 || policies.some((name) => isNamed(row, name)),
-  );
+  const all = (await usageOf(options)).filter((row) => policies.length === 0 || policies.some((name) => isNamed(row, name)));
   if (policies.length > 0 && all.length === 0) throw new UsageError("no-policy", `no policy is called ${policies.join(" or ")}`);
   const rows = since === undefined ? all : all.filter((row) => isUnused(row, since));
   if (options.output) return formatOutput(options.output, rows);
@@ -47,8 +44,14 @@ export async function policyUsage(policies: readonly string[], options: UsageOpt
   return usageTable(rows, now);
 }
 
+/** What all rules have decided on all nodes that answer. */
+export async function usageOf(options: AskOptions): Promise<UsageShape[]> {
+  const answers = await askAgents<UsageShape[]>("/v1/policy/usage", options);
+  return addUp(answers.map(({ value }) => value));
+}
+
 /** The same rule on several nodes as one: counts added, the newest hit. */
-export function addUp(answers: readonly (readonly UsageShape[])[]): UsageShape[] {
+function addUp(answers: readonly (readonly UsageShape[])[]): UsageShape[] {
   const rows = new Map<string, UsageShape>();
   for (const row of answers.flat()) {
     const key = `${row.kind}/${row.namespace}/${row.name} ${row.spec} ${row.section} ${row.direction} ${row.index}`;
@@ -89,7 +92,7 @@ function isUnused({ section, created, lastHit }: UsageShape, since: number): boo
 const SPANS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
 /** `90s`, `1h30m`, `7d` in milliseconds. */
-export function parseSpan(text: string): number {
+function parseSpan(text: string): number {
   const parts = [...text.matchAll(/(\d+)([smhd])/g)];
   if (parts.length === 0 || parts.map(([whole]) => whole).join("") !== text) {
     throw new UsageError("bad-duration", `--unused-for: found "${text}", needed is a duration such as 30m, 1h or 7d`);

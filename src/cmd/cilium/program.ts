@@ -29,6 +29,15 @@ export function addNodeCommands(program: Command, layout: Layout, signal: AbortS
       await show(endpointGet(ids, { ...global(), ...output(flags) }));
     });
 
+  endpoint
+    .command("config <id> [option=value...]")
+    .description("the options of an endpoint (id as in get), and changes of them: PolicyAuditMode=Enabled | Disabled")
+    .addOption(OUTPUT())
+    .action(async (id: string, changes: string[], flags: Flags) => {
+      const { endpointConfig } = await import("./endpoint.ts");
+      await show(endpointConfig(id, changes, { ...global(), ...output(flags) }));
+    });
+
   const identity = program.command("identity").description("security identities: label sets and their numbers");
   identity
     .command("list [labels...]")

@@ -20,4 +20,20 @@ counts nothing: it is shadowed (others cover it), selects no pod, or matches nob
       const unusedFor = typeof flags.unusedFor === "string" ? { unusedFor: flags.unusedFor } : {};
       await show(policyUsage(policies, { ...global(), ...output(flags), ...unusedFor }));
     });
+  policy
+    .command("promote <policy...>")
+    .description("end the audit mode of policies ([namespace/]name): from now on they deny; shows what they would have denied so far")
+    .option("--dry-run", "only show")
+    .addOption(OUTPUT())
+    .addHelpText(
+      "after",
+      `
+A policy with the annotation policy.cilium.io/audit-mode=enabled denies nothing; what it would deny is reported with the verdict
+AUDIT and counted. Promoting removes the annotation. The same annotation on a Namespace puts all its pods into audit mode, and
+\`cilium endpoint config NAMESPACE/POD PolicyAuditMode=Enabled\` one pod.`,
+    )
+    .action(async (policies: string[], flags: Flags) => {
+      const { policyPromote } = await import("./policy-promote.ts");
+      await show(policyPromote(policies, { ...global(), ...output(flags), dryRun: flags.dryRun === true }));
+    });
 }

@@ -1,0 +1,94 @@
+import type { Cluster } from "#k8s/client.ts";
+import { CILIUM_CLUSTERWIDE_NETWORK_POLICIES, CILIUM_NETWORK_POLICIES, NETWORK_POLICIES, type Resource } from "#k8s/resources.ts";
+import type { PolicyObject } from "#k8s/types.ts";
+import { auditAnnotation, auditModeOf } from "#policy/rule.ts";
+import { CodedError } from "#runtime/errors.ts";
+import type { AskOptions } from "./agents.ts";
+import { formatOutput } from "./output.ts";
+import { type UsageShape, usageOf } from "./policy-usage.ts";
+
+/** The policy cannot be promoted: there is none of that name, or it is not in audit mode. */
+export class PromoteError extends CodedError {}
+
+export interface PromoteOptions extends AskOptions {
+  readonly output?: string;
+  /** Only shows what it would do. */
+  readonly dryRun: boolean;
+}
+
+type PolicyResource = Resource<PolicyObject>;
+
+interface Candidate {
+  readonly resource: PolicyResource;
+  readonly object: PolicyObject;
+}
+
+/** `policy promote`: removes the audit annotation. Rejects before it changes anything when one of the policies cannot be promoted. */
+export async function policyPromote(names: readonly string[], options: PromoteOptions): Promise<string> {
+  const { openCluster } = await import("#k8s/client.ts");
+  const { loadClusterConfig } = await import("#k8s/config.ts");
+  using cluster = openCluster(await loadClusterConfig({ kubeconfig: options.kubeconfig }));
+  const all = await candidates(cluster);
+  const chosen = names.map((name) => choose(all, name));
+  const usage = await usageOf(options);
+  const results = chosen.map(({ resource, object }) => ({ title: titleOf(resource, object), denials: denialsOf(resource, object, usage) }));
+  if (!options.dryRun) {
+    const patch = { metadata: { annotations: { [auditAnnotation]: null } } };
+    for (const { resource, object } of chosen) await cluster.patch(resource, object.metadata, "merge", patch);
+  }
+  if (options.output) {
+    const rows = results.map(({ title, denials }) => ({ policy: title, enforced: !options.dryRun, wouldHaveDenied: denials }));
+    return formatOutput(options.output, rows);
+  }
+  return results.map(({ title, denials }) => resultText(title, denials, options.dryRun)).join("");
+}
+
+async function candidates(cluster: Cluster): Promise<Candidate[]> {
+  const resources = [CILIUM_NETWORK_POLICIES, CILIUM_CLUSTERWIDE_NETWORK_POLICIES, NETWORK_POLICIES];
+  const lists = await Promise.all(resources.map(async (resource) => ({ resource, ...(await cluster.list(resource, {})) })));
+  return lists.flatMap(({ resource, items }) => items.map((object) => ({ resource, object })));
+}
+
+function choose(all: readonly Candidate[], name: string): Candidate {
+  const found = all.filter(({ object: { metadata } }) => name === metadata.name || name === `${metadata.namespace ?? ""}/${metadata.name}`);
+  const audited = found.filter(({ object }) => auditModeOf(object.metadata.annotations) === true);
+  const [first, ...more] = audited.length > 0 ? audited : found;
+  if (first === undefined) throw new PromoteError("no-policy", `there is no policy ${name}`);
+  const title = titleOf(first.resource, first.object);
+  if (audited.length === 0) throw new PromoteError("not-audited", `${title} is not in audit mode: it is enforced already`);
+  if (more.length > 0) {
+    const titles = audited.map(({ resource, object }) => titleOf(resource, object)).join(", ");
+    throw new PromoteError("ambiguous", `${name} is the name of several policies (${titles}); say NAMESPACE/NAME`);
+  }
+  return first;
+}
+
+function titleOf({ kind }: PolicyResource, { metadata }: PolicyObject): string {
+  return `${kind} ${metadata.namespace ? `${metadata.namespace}/` : ""}${metadata.name}`;
+}
+
+interface Denial {
+  readonly section: string;
+  readonly direction: string;
+  readonly index: number;
+  readonly packets: number;
+  readonly lastHit: string;
+}
+
+function denialsOf({ kind }: PolicyResource, { metadata }: PolicyObject, usage: readonly UsageShape[]): Denial[] {
+  return usage
+    .filter((row) => row.kind === kind && row.name === metadata.name && row.namespace === (metadata.namespace ?? "") && row.audited > 0)
+    .map(({ section, direction, index, audited, lastHit }) => ({ section, direction, index, packets: audited, lastHit }));
+}
+
+function resultText(title: string, denials: readonly Denial[], dryRun: boolean): string {
+  const lines = denials.map(({ section, direction, index, packets, lastHit }) => {
+    const rule = section === "default-deny" ? `${direction} default deny` : `${section}[${index}]`;
+    return `  ${rule}: ${packets} packets, the last at ${lastHit}`;
+  });
+  const found =
+    denials.length === 0
+      ? "would have denied nothing so far"
+      : `would have denied so far (flows: hubble observe --verdict AUDIT):\n${lines.join("\n")}`;
+  return `${title} ${dryRun ? "stays in audit mode" : "is enforced now"}; it ${found}\n`;
+}
