@@ -42,6 +42,20 @@ export function hubbleUi(options: ClusterOptions & { readonly localPort: number 
   );
 }
 
+/** Calls `work` with a local port that leads to the relay. Rejects when the relay is not running. */
+export async function withRelay<T>(options: ClusterOptions, work: (port: number) => Promise<T>): Promise<T> {
+  const { openCluster } = await import("#k8s/client.ts");
+  const { loadClusterConfig } = await import("#k8s/config.ts");
+  const { forwardPort } = await import("#k8s/port-forward.ts");
+  const config = await loadClusterConfig({ kubeconfig: options.kubeconfig });
+  using cluster = openCluster(config);
+  const pod = () => runningPod(cluster, options.namespace, { ...RELAY, localPort: 0 });
+  await pod();
+  const local = { host: "127.0.0.1", port: 0 };
+  await using forwarded = await forwardPort(config, { namespace: options.namespace, pod, port: RELAY.podPort }, local, () => {});
+  return await work(forwarded.port);
+}
+
 async function forward(options: ClusterOptions, target: Forward, signal: AbortSignal, announce: (port: number) => string): Promise<void> {
   const { openCluster } = await import("#k8s/client.ts");
   const { loadClusterConfig } = await import("#k8s/config.ts");

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { type Flags, type GlobalFlags, OUTPUT, show } from "./command-flags.ts";
+import { type Flags, type GlobalFlags, OUTPUT, show, showOr2, withWorldFlags, worldFlags } from "./command-flags.ts";
 
 /** The policy commands that look at traffic: what rules have decided, and what others would. */
 export function addTrafficCommands(policy: Command, global: () => GlobalFlags, output: (flags: Flags) => { output?: string }): void {
@@ -36,4 +36,36 @@ AUDIT and counted. Promoting removes the annotation. The same annotation on a Na
       const { policyPromote } = await import("./policy-promote.ts");
       await show(policyPromote(policies, { ...global(), ...output(flags), dryRun: flags.dryRun === true }));
     });
+  withFlowFlags(withWorldFlags(policy.command("what-if [file...]")))
+    .description("replays recorded flows against the present policies with these files applied: what would newly be denied, or allowed?")
+    .option("--remove <policy...>", "policies that would be gone: [namespace/]name or kind/[namespace/]name")
+    .addHelpText(
+      "after",
+      `
+The present policies are the cluster's, or those of --policies; the pods of the flows come with the flows. Traffic is judged at both of
+its ends, requests by the HTTP and DNS rules. A policy in audit mode counts as if it were enforced when it is among the files.
+Exit status: 0 nothing breaks, 1 something that worked would be denied, 2 no answer.
+
+  cilium policy what-if new.yaml --since 1h
+  hubble observe --last 10000 -o json > flows.json
+  cilium policy what-if new.yaml --flows flows.json --policies present/`,
+    )
+    .action(async (files: string[], flags: Flags) => {
+      const { policyWhatIf } = await import("./policy-what-if.ts");
+      const remove = Array.isArray(flags.remove) ? flags.remove : [];
+      await showOr2(policyWhatIf(files, { ...global(), ...output(flags), ...worldFlags(flags), ...flowFlags(flags), remove }));
+    });
+}
+
+/** Where recorded flows come from. */
+function withFlowFlags(command: Command): Command {
+  return command
+    .option("--flows <file...>", "recorded flows: files of `hubble observe -o json`, - for standard input; without, Hubble Relay is asked")
+    .option("--since <time>", "flows of the relay from then on: a duration such as 1h, or RFC 3339", "1h")
+    .option("--server <address>", "Hubble Relay's address (default: $HUBBLE_SERVER, else by way of the cluster)");
+}
+
+function flowFlags(flags: Flags) {
+  const text = (name: string) => (typeof flags[name] === "string" ? flags[name] : undefined);
+  return { flows: Array.isArray(flags.flows) ? flags.flows : [], since: text("since") ?? "1h", server: text("server") };
 }

@@ -70,22 +70,27 @@ function compile(request: GetFlowsRequest): ReturnType<typeof compileFilters> {
   }
 }
 
-/** A line that is a response or, as before 0.11, a bare flow. What is neither is reported and left out; so are empty lines. */
+/** What a line says; what is no flow is reported and left out. */
 function parseResponse(text: string, context: CommandContext, line: number): GetFlowsResponse | undefined {
-  if (text.trim() === "") return undefined;
-  const options = { ignoreUnknownFields: true, registry: createRegistry(ExplanationSchema) };
   try {
-    const json = JSON.parse(text) as JsonValue;
-    const isResponse = typeof json === "object" && json !== null && ("flow" in json || "lost_events" in json || "node_status" in json);
-    if (isResponse) return fromJson(GetFlowsResponseSchema, json, options);
-    const flow = fromJson(FlowSchema, json, options);
-    return create(GetFlowsResponseSchema, {
-      responseTypes: { case: "flow", value: flow },
-      nodeName: flow.nodeName,
-      ...(flow.time ? { time: flow.time } : {}),
-    });
+    return readFlowLine(text);
   } catch (thrown) {
     context.err(`hubble: line ${line} is no flow: ${thrown instanceof Error ? thrown.message : String(thrown)}\n`);
     return undefined;
   }
+}
+
+/** A line of `hubble observe -o json`: a response or, as before 0.11, a bare flow. Undefined for an empty one; throws for anything else. */
+export function readFlowLine(text: string): GetFlowsResponse | undefined {
+  if (text.trim() === "") return undefined;
+  const options = { ignoreUnknownFields: true, registry: createRegistry(ExplanationSchema) };
+  const json = JSON.parse(text) as JsonValue;
+  const isResponse = typeof json === "object" && json !== null && ("flow" in json || "lost_events" in json || "node_status" in json);
+  if (isResponse) return fromJson(GetFlowsResponseSchema, json, options);
+  const flow = fromJson(FlowSchema, json, options);
+  return create(GetFlowsResponseSchema, {
+    responseTypes: { case: "flow", value: flow },
+    nodeName: flow.nodeName,
+    ...(flow.time ? { time: flow.time } : {}),
+  });
 }

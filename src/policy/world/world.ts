@@ -87,7 +87,7 @@ export function createWorld(sources: readonly SourcedObject[], changes: Partial<
   cache.update({ add: namedEntries(endpoints) });
   for (const [prefix, extra] of labelledPrefixes(repo.prefixes(), groupsOf(objects), outside.flatMap(hostPrefixes)))
     identities.idOf(cidrLabels(prefix, settings, extra));
-  const resolved = createPolicies(repo, cache);
+  const resolved = createPolicies(repo.enforced(), cache);
   return {
     objects,
     settings,
