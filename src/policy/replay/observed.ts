@@ -43,6 +43,7 @@ export interface Observations {
 /** Starts with nothing. */
 export function createObservations(): Observations {
   const found = new Map<string, Observed>();
+  const workloads = new Map<string, string>();
   const leftOut = new Map<string, number>();
   let flows = 0;
   return {
@@ -50,9 +51,13 @@ export function createObservations(): Observations {
     get flows() {
       return flows;
     },
-    list: () => [...found.values()],
+    list: () => [...found.values()].map((one) => ({ ...one, from: named(one.from, workloads), to: named(one.to, workloads) })),
     add(flow) {
       flows += 1;
+      for (const endpoint of [flow.source, flow.destination]) {
+        const [workload] = endpoint?.workloads ?? [];
+        if (endpoint && workload) workloads.set(labelSet(endpoint.labels).key, workload.name);
+      }
       const read = readFlow(flow);
       if (typeof read === "string") {
         leftOut.set(read, (leftOut.get(read) ?? 0) + 1);
@@ -63,6 +68,12 @@ export function createObservations(): Observations {
       found.set(key, old === undefined ? read : { ...read, ...sums(old, read) });
     },
   };
+}
+
+/** The end with its workload's name, when some node has told it: of pods of other nodes a node knows labels and names only. */
+function named(end: End, workloads: ReadonlyMap<string, string>): End {
+  const workload = end.kind === "pod" ? workloads.get(end.labels.key) : undefined;
+  return end.kind === "pod" && workload !== undefined ? { ...end, workload, title: `${end.namespace}/${workload}` } : end;
 }
 
 function sums(a: Observed, b: Observed) {
@@ -178,12 +189,11 @@ function endOf(endpoint: Endpoint | undefined, ip: string | undefined, names: re
 
 function podOf({ namespace, podName, workloads }: Endpoint, labels: LabelSet): End {
   const own = labels.get("k8s", "io.kubernetes.pod.namespace")?.value ?? namespace;
-  const workload = workloads[0]?.name ?? (podName || nameByLabels(labels));
+  const workload = workloads[0]?.name ?? (nameByLabels(labels) || podName || "pod");
   return { kind: "pod", namespace: own, workload, labels, title: `${own}/${workload}` };
 }
 
-/** A pod of another node comes without its workload; its name differs from replica to replica. */
+/** What to call a pod whose workload nobody has told; its own name differs from replica to replica. */
 function nameByLabels(labels: LabelSet): string {
-  const named = ["app.kubernetes.io/name", "app", "k8s-app", "name"].map((key) => labels.get("k8s", key)?.value).find((value) => value);
-  return named ?? "pod";
+  return ["app.kubernetes.io/name", "app", "k8s-app", "name"].map((key) => labels.get("k8s", key)?.value).find((value) => value) ?? "";
 }
