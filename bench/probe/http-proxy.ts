@@ -14,7 +14,7 @@ const http = [
   { method: "POST", path: "/admin/[a-z]+" },
   { method: "GET", path: "/public/v[0-9]+/.*" },
 ];
-const port = { port: serverPort, protocol: "TCP", parser: "http", rules: [{ identities: [1001], http, origins: [] }] } as const;
+const port = { port: serverPort, protocol: "TCP", rules: [{ identities: [1001], http, origins: [] }] } as const;
 policy.replace({ type: "policy", revision: 1, endpoints: [{ id: 1, identity: 1002, ips: [server.ip], ingress: [port], egress: [] }] });
 
 const records = createAccessStream(DEFAULT_PROXY_CONFIG.recordCapacity, (flush) => void setTimeout(flush, 5));

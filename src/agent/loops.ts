@@ -17,6 +17,7 @@ import { createPolicyEvents } from "./policy-events.ts";
 import type { ProxyClient } from "./proxy-client.ts";
 import { createProxySteps } from "./proxy-step.ts";
 import { createPublisher, createPublishTarget } from "./publish-endpoints.ts";
+import { createSecrets } from "./secrets.ts";
 import type { AgentState } from "./state.ts";
 
 /** From tables to the kernel and back to the API server: everything that runs by itself. */
@@ -105,7 +106,10 @@ export function startLoops(given: LoopsDeps, config: AgentConfig): Loops {
     nodeIp: () => self.ipv4 ?? self.ipv6 ?? "",
   });
   const proxySteps = createProxySteps(
-    { endpoints: state.endpoints, subjects: state.subjects, proxy: deps.proxy, log: deps.log.child("proxy") },
+    {
+      ...{ endpoints: state.endpoints, subjects: state.subjects, proxy: deps.proxy, log: deps.log.child("proxy") },
+      secrets: scope.use(createSecrets({ db: state.db, cluster, log: deps.log.child("secrets") })),
+    },
     { isReady: deps.isRestored },
   );
   // The order is what keeps it safe: policies know an identity, and the proxy its rules, before the ipcache yields the identity.

@@ -2,14 +2,14 @@ import { type Endpoint, podKey } from "#endpoint/endpoint.ts";
 import { l7Event } from "#monitor/access.ts";
 import { agentEvent } from "#monitor/agent-event.ts";
 import { type AgentPayload, type MonitorEvent, nowNanoseconds } from "#monitor/events.ts";
-import type { AccessMessage, LostMessage } from "#proxy/protocol.ts";
+import type { AccessRecord, LostMessage } from "#proxy/protocol.ts";
 
 /** Where all events of the node come together, and from where observer and monitor take them. */
 export interface MonitorHub {
   push(event: MonitorEvent): void;
   /** The sink sees every event from now on; it must be quick and must not throw. */
   subscribe(sink: (event: MonitorEvent) => void): Disposable;
-  readonly access: (message: AccessMessage) => void;
+  readonly access: (message: AccessRecord) => void;
   readonly proxyLost: (message: LostMessage) => void;
   endpoint(event: "created" | "deleted", endpoint: Endpoint): void;
   agent(payload: AgentPayload): void;

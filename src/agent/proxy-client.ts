@@ -1,5 +1,5 @@
 import { connect, type Socket } from "node:net";
-import type { AccessMessage, LostMessage, PolicyMessage, ProxyMessage, StatusMessage } from "#proxy/protocol.ts";
+import type { AccessRecord, LostMessage, PolicyMessage, ProxyMessage, StatusMessage } from "#proxy/protocol.ts";
 import { createBackoff, sleep } from "#runtime/backoff.ts";
 import type { Logger } from "#runtime/logger.ts";
 
@@ -16,7 +16,7 @@ export interface ProxyClient extends AsyncDisposable {
 
 export interface ProxyClientDeps {
   readonly log: Logger;
-  readonly onAccess: (message: AccessMessage) => void;
+  readonly onAccess: (message: AccessRecord) => void;
   readonly onLost: (message: LostMessage) => void;
 }
 
@@ -46,6 +46,8 @@ export function startProxyClient(deps: ProxyClientDeps, config: { readonly path:
         log.error("the proxy refused the policy", { issues: message.issues });
         return settle(message.revision ?? revision, false);
       case "access":
+      case "kafka-access":
+      case "tls-access":
         return deps.onAccess(message);
       case "lost":
         return deps.onLost(message);

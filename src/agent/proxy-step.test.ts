@@ -5,7 +5,7 @@ import type { PortPolicy } from "#proxy/protocol.ts";
 import { createDatabase } from "#statedb/database.ts";
 import { withFormer } from "./proxy-step.ts";
 
-const port = (number: number): PortPolicy => ({ port: number, protocol: "TCP", parser: "http", rules: [] });
+const port = (number: number): PortPolicy => ({ port: number, protocol: "TCP", rules: [] });
 const endpoint = (id: number, ip: string, ...ports: number[]) => ({ id, identity: 300, ips: [ip], ingress: ports.map(port), egress: [] });
 
 function tableOf(...rows: [id: number, ip: string][]) {

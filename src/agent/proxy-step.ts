@@ -1,12 +1,12 @@
 import { addressesOf, type Endpoint, subjectKey } from "#endpoint/endpoint.ts";
 import { type SubjectPolicy, subjectOfKey } from "#endpoint/subject-policy.ts";
-import type { L7Policy, L7Rule } from "#policy/l7-policy.ts";
 import type { PolicyMessage, PortPolicy } from "#proxy/protocol.ts";
 import type { Step } from "#reconciler/pipeline.ts";
 import type { Logger } from "#runtime/logger.ts";
 import type { Table } from "#statedb/table.ts";
-import { protocolNumber } from "#types/proto.ts";
 import type { ProxyClient } from "./proxy-client.ts";
+import { proxyRules, type SecretLookup, secretsOf } from "./proxy-rules.ts";
+import { type Secrets, secretKey } from "./secrets.ts";
 
 /** How long the kernel waits for the proxy before it redirects all the same; what arrives there then is denied, not passed. */
 const ACK_TIMEOUT_MS = 1000;
@@ -22,6 +22,7 @@ export interface ProxyStepsDeps {
   readonly endpoints: Table<Endpoint>;
   readonly subjects: Table<SubjectPolicy>;
   readonly proxy: ProxyClient;
+  readonly secrets: Secrets;
   readonly log: Logger;
 }
 
@@ -32,6 +33,8 @@ export interface ProxyStepsDeps {
 export function createProxySteps(deps: ProxyStepsDeps, config: { readonly isReady: () => boolean }): ProxySteps {
   const endpointChanges = deps.endpoints.observe();
   const subjectChanges = deps.subjects.observe();
+  const secretChanges = deps.secrets.table.observe();
+  const lookup: SecretLookup = (ref) => deps.secrets.table.get(secretKey(ref))?.values;
   let sent: readonly ProxyEndpoint[] | undefined;
   let wanted: readonly ProxyEndpoint[] = [];
 
@@ -49,11 +52,16 @@ export function createProxySteps(deps: ProxyStepsDeps, config: { readonly isRead
       onWork(fn) {
         endpointChanges.onReady(fn);
         subjectChanges.onReady(fn);
+        secretChanges.onReady(fn);
       },
       run() {
         if (!config.isReady()) return;
-        if (endpointChanges.take().length + subjectChanges.take().length === 0) return;
-        wanted = [...deps.endpoints.list()].flatMap((row) => proxyEndpoint(row, deps.subjects.get(subjectKey(row))) ?? []);
+        if (endpointChanges.take().length + subjectChanges.take().length + secretChanges.take().length === 0) return;
+        const rows = [...deps.endpoints.list()].map((row) => ({ row, subject: deps.subjects.get(subjectKey(row)) }));
+        deps.secrets.follow(
+          rows.flatMap(({ subject }) => DIRECTIONS.flatMap((direction) => secretsOf(subject?.policy?.l7(direction) ?? []))),
+        );
+        wanted = rows.flatMap(({ row, subject }) => proxyEndpoint(row, subject, lookup) ?? []);
         return send(withFormer(wanted, sent ?? [], deps.endpoints));
       },
     },
@@ -87,12 +95,15 @@ function addPorts(ports: readonly PortPolicy[], former: readonly PortPolicy[]): 
   return [...ports, ...former.filter((old) => !present.has(name(old)))];
 }
 
+const DIRECTIONS = ["ingress", "egress"] as const;
+
 type ProxyEndpoint = PolicyMessage["endpoints"][number];
 
 /** Undefined when the endpoint has nothing for the proxy. */
-function proxyEndpoint(row: Endpoint, subject: SubjectPolicy | undefined): ProxyEndpoint | undefined {
+function proxyEndpoint(row: Endpoint, subject: SubjectPolicy | undefined, secrets: SecretLookup): ProxyEndpoint | undefined {
   const policy = subject?.policy;
-  const [ingress, egress] = [portPolicies(policy?.l7("ingress") ?? []), portPolicies(policy?.l7("egress") ?? [])];
+  const rules = (direction: (typeof DIRECTIONS)[number]) => proxyRules(policy?.l7(direction) ?? [], secrets);
+  const [ingress, egress] = [rules("ingress"), rules("egress")];
   if (ingress.length + egress.length === 0 || row.identity === undefined) return undefined;
   return {
     id: row.id,
@@ -104,25 +115,6 @@ function proxyEndpoint(row: Endpoint, subject: SubjectPolicy | undefined): Proxy
     ingress,
     egress,
   };
-}
-
-/** HTTP on TCP is what the proxy speaks. Rules of other parsers are left out, so what they alone allow is denied there. */
-function portPolicies(policies: readonly L7Policy[]): PortPolicy[] {
-  return policies
-    .filter(({ protocol }) => protocol === protocolNumber.TCP || protocol === 0)
-    .map(({ port, endPort, rules }) => ({
-      port: Math.max(port, 1),
-      ...(endPort > port ? { endPort } : {}),
-      protocol: "TCP",
-      parser: "http",
-      rules: rules
-        .filter(isForHttp)
-        .map(({ identities, http, origins }) => ({ identities, http: http as PortPolicy["rules"][number]["http"], origins })),
-    }));
-}
-
-function isForHttp({ parser, serverNames }: L7Rule): boolean {
-  return (parser === undefined || parser === "http") && serverNames === null;
 }
 
 /** Whether the pod's policy sends anything to the proxy: for the status. */

@@ -23,6 +23,7 @@ export const PODS = resource<k8s.Pod>("v1", "pods", "Pod", true);
 export const NODES = resource<k8s.Node>("v1", "nodes", "Node", false);
 export const SERVICES = resource<k8s.Service>("v1", "services", "Service", true);
 export const CONFIG_MAPS = resource<k8s.ConfigMap>("v1", "configmaps", "ConfigMap", true);
+export const SECRETS = resource<k8s.Secret>("v1", "secrets", "Secret", true);
 export const ENDPOINT_SLICES = resource<k8s.EndpointSlice>("discovery.k8s.io/v1", "endpointslices", "EndpointSlice", true);
 export const LEASES = resource<k8s.Lease>("coordination.k8s.io/v1", "leases", "Lease", true);
 export const DAEMON_SETS = resource<k8s.DaemonSet>("apps/v1", "daemonsets", "DaemonSet", true);

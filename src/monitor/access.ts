@@ -1,4 +1,4 @@
-import type { AccessDenial, AccessMessage, AccessPeer, ProxyDirection, RuleOrigin } from "#proxy/protocol.ts";
+import type { AccessDenial, AccessPeer, AccessRecord, ProxyDirection, RuleOrigin } from "#proxy/protocol.ts";
 import type { L7Event } from "./events.ts";
 
 /** A DNS question or answer seen by a DNS proxy or by watching port 53. */
@@ -34,6 +34,6 @@ export interface DnsAccess {
 }
 
 /** An access record as an event. */
-export function l7Event(access: AccessMessage | DnsAccess): L7Event {
+export function l7Event(access: AccessRecord | DnsAccess): L7Event {
   return { type: "l7", time: BigInt(Math.round(access.time * 1000)) * 1000n, access };
 }

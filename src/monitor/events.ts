@@ -1,4 +1,4 @@
-import type { AccessMessage } from "#proxy/protocol.ts";
+import type { AccessRecord } from "#proxy/protocol.ts";
 import type { DnsAccess } from "./access.ts";
 
 /** Which way traffic went, seen from the endpoint of the event. */
@@ -59,7 +59,7 @@ export interface SocketEvent {
 export interface L7Event {
   readonly type: "l7";
   readonly time: bigint;
-  readonly access: AccessMessage | DnsAccess;
+  readonly access: AccessRecord | DnsAccess;
 }
 
 /** What an agent event carries, by kind. */

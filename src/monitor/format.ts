@@ -94,15 +94,26 @@ function formatL7Event(event: L7Event, format: MonitorFormat): string {
   const source = access.direction === "egress" ? access.endpointId : 0;
   const destination = access.direction === "ingress" ? access.endpointId : 0;
   const kind = access.kind === "request" ? "<- Request" : "-> Response";
-  const protocol = access.type === "access" ? "http" : "dns";
-  const what =
-    access.type === "access"
-      ? `${access.http.method} ${access.http.url} => ${access.http.code}`
-      : `DNS ${access.dns.query} ${access.dns.qtypes.join(",")}${access.kind === "response" ? ` => ${access.dns.ips.join(",")}` : ""}`;
+  const { protocol, what } = accessWords(access);
   return (
     `${kind} ${protocol} from ${source} ${peer(access.source.identity)} to ${destination} ${peer(access.destination.identity)}, ` +
     `identity ${access.source.identity}->${access.destination.identity}, verdict ${VERDICT_WORDS[access.verdict]} ${what}`
   );
+}
+
+function accessWords(access: L7Event["access"]): { readonly protocol: string; readonly what: string } {
+  switch (access.type) {
+    case "access":
+      return { protocol: "http", what: `${access.http.method} ${access.http.url} => ${access.http.code}` };
+    case "kafka-access":
+      return { protocol: "kafka", what: `${access.kafka.apiKey} topic ${access.kafka.topic} => ${access.kafka.errorCode}` };
+    case "tls-access":
+      return { protocol: "tls", what: `SNI ${access.tls.serverName}` };
+    case "dns-access": {
+      const answer = access.kind === "response" ? ` => ${access.dns.ips.join(",")}` : "";
+      return { protocol: "dns", what: `DNS ${access.dns.query} ${access.dns.qtypes.join(",")}${answer}` };
+    }
+  }
 }
 
 const AGENT_WORDS: Readonly<Record<AgentEvent["payload"]["kind"], string>> = {

@@ -1,7 +1,7 @@
 import type { HeaderField } from "./http/header-fields.ts";
 import type { RequestHead } from "./http/request-head.ts";
 import type { ResponseHead } from "./http/response-head.ts";
-import type { AccessDenial, AccessHttp, AccessMessage, AccessPeer, NearMiss, ProxyDirection } from "./protocol.ts";
+import type { AccessBase, AccessDenial, AccessHttp, AccessMessage, AccessPeer, NearMiss, ProxyDirection } from "./protocol.ts";
 
 /** What is the same for every record of a connection. */
 export interface RecordScope {
@@ -39,7 +39,25 @@ const SECRET_PARAMETER = /([?&][^=&]*(?:token|secret|passw|api[-_]?key|signature
 type Outcome = Partial<Pick<AccessMessage, "latencyNs" | "origins" | "denied" | "error" | "missingHeaders">>;
 type Fixed = Pick<AccessMessage, "kind" | "verdict" | "policyRevision">;
 
-/** A record of now. */
+/** What a record of now tells, whatever was spoken. */
+export function accessBase(scope: RecordScope, fixed: Fixed & Omit<Outcome, "missingHeaders">): AccessBase {
+  return {
+    time: START + performance.now(),
+    kind: fixed.kind,
+    verdict: fixed.verdict,
+    direction: scope.direction,
+    endpointId: scope.endpointId,
+    source: scope.source,
+    destination: scope.destination,
+    policyRevision: fixed.policyRevision,
+    latencyNs: fixed.latencyNs ?? 0,
+    ...(fixed.origins === undefined ? {} : { origins: fixed.origins }),
+    ...(fixed.denied === undefined ? {} : { denied: fixed.denied }),
+    ...(fixed.error === undefined ? {} : { error: fixed.error }),
+  };
+}
+
+/** A record of an HTTP request or response. */
 export function accessRecord(scope: RecordScope, fixed: Fixed, http: AccessHttp, outcome: Outcome): AccessMessage {
   return {
     type: "access",

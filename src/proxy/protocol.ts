@@ -46,11 +46,40 @@ export interface HttpRule {
   readonly headerMatches?: readonly HeaderMatch[];
 }
 
+/** A Kafka rule: what is absent matches everything. `topic` is compared with every topic of a request. */
+export interface KafkaRule {
+  readonly role?: "produce" | "consume";
+  /** Name of a request type (`produce`, `fetch`, …), any case. */
+  readonly apiKey?: string;
+  readonly apiVersion?: string;
+  readonly clientID?: string;
+  readonly topic?: string;
+}
+
+/** PEM texts, taken from a Secret by the agent. */
+export interface TlsMaterial {
+  readonly certificate?: string;
+  readonly privateKey?: string;
+  readonly trustedCa?: string;
+}
+
+/** TLS that the proxy itself speaks, on one side of it; null: the Secret is unknown, so nothing can be allowed. */
+export type TlsContext = TlsMaterial | null;
+
 export interface PeerRule {
   /** Numeric identities of the peers; null: any peer. */
   readonly identities: readonly number[] | null;
+  /** What connections are read as; absent: the rule says nothing about that and allows everything. */
+  readonly parser?: "http" | "kafka" | "tls";
   /** What the peers may ask for; null: everything. */
   readonly http: readonly HttpRule[] | null;
+  readonly kafka?: readonly KafkaRule[] | null;
+  /** Names that a ClientHello may ask for (`*.` one label, `**.` many); null: any, and none. */
+  readonly serverNames?: readonly string[] | null;
+  /** The client's TLS ends here, and what is inside is judged. */
+  readonly terminatingTls?: TlsContext;
+  /** The server is called by TLS. */
+  readonly originatingTls?: TlsContext;
   readonly origins: readonly RuleOrigin[];
 }
 
@@ -58,7 +87,6 @@ export interface PortPolicy {
   readonly port: number;
   readonly endPort?: number;
   readonly protocol: "TCP";
-  readonly parser: "http";
   readonly rules: readonly PeerRule[];
 }
 
@@ -136,11 +164,24 @@ export interface NearMiss {
   readonly origins: readonly RuleOrigin[];
   /** Position in the rule's `http` list; absent when the rule is for other peers. */
   readonly httpIndex?: number;
+  /** The same for the rule's `kafka` list. */
+  readonly kafkaIndex?: number;
   readonly mismatches: readonly Mismatched[];
 }
 
 export interface Mismatched {
-  readonly field: "identity" | "method" | "path" | "host" | "header";
+  readonly field:
+    | "identity"
+    | "method"
+    | "path"
+    | "host"
+    | "header"
+    | "serverName"
+    | "role"
+    | "apiKey"
+    | "apiVersion"
+    | "clientID"
+    | "topic";
   /** What the rule wants: the expression, or the header as `Name` or `Name: value` (values of headerMatches are not shown). */
   readonly wanted: string;
   readonly found: string;
@@ -156,9 +197,8 @@ export interface AccessDenial {
   readonly reading?: string;
 }
 
-/** One request or its response, as seen by the proxy of one direction. */
-export interface AccessMessage {
-  readonly type: "access";
+/** What every record of the proxy tells. */
+export interface AccessBase {
   /** Milliseconds since 1970, with fractions. */
   readonly time: number;
   readonly kind: "request" | "response";
@@ -170,7 +210,6 @@ export interface AccessMessage {
   /** Client and server of the connection, for requests and responses alike. */
   readonly source: AccessPeer;
   readonly destination: AccessPeer;
-  readonly http: AccessHttp;
   /** From the end of the request's head to the end of the response's head; 0 for requests. */
   readonly latencyNs: number;
   /** The rules that allowed it. */
@@ -179,9 +218,37 @@ export interface AccessMessage {
   /** For ERROR: what was wrong. */
   readonly error?: string;
   readonly policyRevision: number;
+}
+
+/** One HTTP request or its response, as seen by the proxy of one direction. */
+export interface AccessMessage extends AccessBase {
+  readonly type: "access";
+  readonly http: AccessHttp;
   /** Header expectations with mismatch actions that were not met (`LOG`, `ADD`, …). */
   readonly missingHeaders?: readonly string[];
 }
+
+/** One Kafka request. */
+export interface KafkaAccess extends AccessBase {
+  readonly type: "kafka-access";
+  readonly kafka: {
+    readonly apiKey: string;
+    readonly apiVersion: number;
+    readonly correlationId: number;
+    /** Its topics, joined by commas. */
+    readonly topic: string;
+    /** Of the proxy's own answer to a denied request; 0 otherwise. */
+    readonly errorCode: number;
+  };
+}
+
+/** One TLS connection, judged by the name it asks for. */
+export interface TlsAccess extends AccessBase {
+  readonly type: "tls-access";
+  readonly tls: { readonly serverName: string; readonly terminated: boolean };
+}
+
+export type AccessRecord = AccessMessage | KafkaAccess | TlsAccess;
 
 export interface AccessHttp {
   readonly method: string;
@@ -194,4 +261,4 @@ export interface AccessHttp {
   readonly headers: readonly { readonly key: string; readonly value: string }[];
 }
 
-export type ProxyMessage = AckMessage | NackMessage | LostMessage | StatusMessage | AccessMessage;
+export type ProxyMessage = AckMessage | NackMessage | LostMessage | StatusMessage | AccessRecord;

@@ -96,7 +96,7 @@ describe("HTTP policy through real sockets", { skip: process.getuid?.() === 0 ? 
             wanted
               .filter((entry) => entry.pod === pod && entry.direction === direction)
               .map(({ http }) => ({
-                ...({ port: 80, protocol: "TCP", parser: "http" } as const),
+                ...({ port: 80, protocol: "TCP" } as const),
                 rules: [{ identities: null, http, origins: [] }],
               }));
           return { id: pod.lxcId, identity: pod.identity, ips: [pod.ipv4, pod.ipv6], ingress: rules("ingress"), egress: rules("egress") };
@@ -181,7 +181,7 @@ describe("HTTP policy through real sockets", { skip: process.getuid?.() === 0 ? 
     await enforce([]);
     server.node.maps.setPolicy(server, policy);
     const rules = [{ identities: null, http: null, origins: [] }];
-    const port = { port: 81, protocol: "TCP", parser: "http", rules } as const;
+    const port = { port: 81, protocol: "TCP", rules } as const;
     await agents[1]?.setPolicy([
       { id: server.lxcId, identity: server.identity, ips: [server.ipv4, server.ipv6], ingress: [port], egress: [] },
     ]);

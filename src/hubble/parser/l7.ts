@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { type Flow, FlowType, type HTTP, L7FlowType, type Layer7, TrafficDirection, Verdict } from "#api/gen/flow/flow_pb.ts";
+import { type Flow, FlowType, type HTTP, type Kafka, L7FlowType, type Layer7, TrafficDirection, Verdict } from "#api/gen/flow/flow_pb.ts";
 import type { DnsAccess } from "#monitor/access.ts";
 import type { L7Event } from "#monitor/events.ts";
-import type { AccessMessage, Mismatched, NearMiss, RuleOrigin } from "#proxy/protocol.ts";
+import type { AccessMessage, AccessRecord, KafkaAccess, Mismatched, NearMiss, RuleOrigin, TlsAccess } from "#proxy/protocol.ts";
 import { EVENT_TYPE } from "../event-types.ts";
 import type { Denial, Names, PolicyNames } from "../names.ts";
 import { enrichFlow, resolveEndpoint } from "./enrich.ts";
@@ -11,7 +11,7 @@ import { emptyFlow, ipMessage } from "./messages.ts";
 import { nameAllowed, nameDenied } from "./policies.ts";
 import { summaryOf } from "./summary.ts";
 
-type Access = AccessMessage | DnsAccess;
+type Access = AccessRecord | DnsAccess;
 
 const VERDICTS = { FORWARDED: Verdict.FORWARDED, DROPPED: Verdict.DROPPED, ERROR: Verdict.ERROR } as const;
 
@@ -37,7 +37,7 @@ export function flowOfAccess(event: L7Event, names: Names): Flow {
   nameTrace(flow, access);
   if (access.denied !== undefined) nameDenied(flow, denialOf(access));
   else if (access.origins !== undefined) nameAllowed(flow, policiesOfOrigins(access.origins, access.policyRevision));
-  flow.Summary = summaryOf(flow);
+  flow.Summary = access.type === "tls-access" ? tlsSummary(access) : summaryOf(flow);
   return flow;
 }
 
@@ -48,8 +48,27 @@ function layer7Of(access: Access): Layer7 {
     $typeName: "flow.Layer7",
     type,
     latencyNs,
-    record: access.type === "access" ? { case: "http", value: httpOf(access) } : dnsOf(access),
+    record: recordOf(access),
   };
+}
+
+function recordOf(access: Access): Layer7["record"] {
+  switch (access.type) {
+    case "access":
+      return { case: "http", value: httpOf(access) };
+    case "kafka-access":
+      return { case: "kafka", value: kafkaOf(access) };
+    case "tls-access":
+      // Upstream's messages have no place for it; the summary tells.
+      return { case: undefined };
+    case "dns-access":
+      return dnsOf(access);
+  }
+}
+
+function kafkaOf({ kafka }: KafkaAccess): Kafka {
+  const { apiKey, apiVersion, correlationId, topic, errorCode } = kafka;
+  return { $typeName: "flow.Kafka", apiKey, apiVersion, correlationId, topic, errorCode };
 }
 
 function httpOf({ http }: AccessMessage): HTTP {
@@ -75,6 +94,11 @@ function dnsOf({ dns }: DnsAccess): Layer7["record"] {
   };
 }
 
+function tlsSummary({ tls, verdict, error }: TlsAccess): string {
+  const name = tls.serverName === "" ? "no server name" : `server name ${tls.serverName}`;
+  return verdict === "ERROR" ? `TLS ${error ?? ""}` : `TLS ${name}${tls.terminated ? ", inspected" : ""}`;
+}
+
 /** W3C trace context: `00-<trace id>-<span>-<flags>`. */
 function nameTrace(flow: Flow, access: Access): void {
   if (access.type !== "access") return;
@@ -96,8 +120,13 @@ function policyOfOrigin(origin: RuleOrigin, revision: number): PolicyNames {
   return { ...origin, namespace, labels, revision };
 }
 
+const KIND_LINES: Readonly<Record<Access["type"], string>> = {
+  access: "no HTTP rule of these policies allows the request",
+  "kafka-access": "no Kafka rule of these policies allows the request",
+  "tls-access": "no server name of these policies is the one that the client asks for",
+  "dns-access": "no DNS rule of these policies allows the name",
+};
 const REASON_LINES = {
-  policy: "no HTTP rule of these policies allows the request",
   "no-policy": "the proxy has no policy for this port yet",
   "ambiguous-path": "the path can be read in several ways and not all of them are allowed",
   "header-mismatch": "a header the policy demands is missing or different",
@@ -108,7 +137,7 @@ function denialOf(access: Access): Denial {
   if (denied === undefined) return { policies: [], lines: [], nearest: [] };
   const revision = access.policyRevision;
   const first = denied.nearest[0];
-  const lines: string[] = [access.type === "access" ? REASON_LINES[denied.reason] : "no DNS rule of these policies allows the name"];
+  const lines: string[] = [denied.reason === "policy" ? KIND_LINES[access.type] : REASON_LINES[denied.reason]];
   if (denied.reading !== undefined) lines.push(`read as ${denied.reading} it is not allowed`);
   const fix = first === undefined ? undefined : fixOf(first, access);
   return {
@@ -122,7 +151,8 @@ function denialOf(access: Access): Denial {
 function nearMissOf(miss: NearMiss, revision: number): Denial["nearest"] {
   const origin = miss.origins[0];
   if (origin === undefined) return [];
-  const place = miss.httpIndex === undefined ? "" : `http rule ${miss.httpIndex}: `;
+  const [kind, index] = miss.kafkaIndex === undefined ? ["http", miss.httpIndex] : ["kafka", miss.kafkaIndex];
+  const place = index === undefined ? "" : `${kind} rule ${index}: `;
   return [{ rule: policyOfOrigin(origin, revision), reasons: miss.mismatches.map((mismatch) => place + mismatchText(mismatch)) }];
 }
 
@@ -132,10 +162,17 @@ function mismatchText({ field, wanted, found }: Mismatched): string {
 
 function fixOf(miss: NearMiss, access: Access): string | undefined {
   const origin = miss.origins[0];
-  if (origin === undefined || access.type !== "access") return undefined;
+  if (origin === undefined || access.type === "dns-access") return undefined;
   const wrong = miss.mismatches.map(({ field }) => field);
   const place = `${origin.namespace ? `${origin.namespace}/` : ""}${origin.name}`;
   if (wrong.includes("identity")) return `let ${place} also select this peer`;
+  if (access.type === "tls-access") {
+    return access.tls.serverName === "" ? undefined : `add "${access.tls.serverName}" to the serverNames of ${place}`;
+  }
+  if (access.type === "kafka-access") {
+    const topic = access.kafka.topic === "" ? "" : ` and topic: "${access.kafka.topic}"`;
+    return `add a kafka rule to ${place} with apiKey: "${access.kafka.apiKey}"${topic}`;
+  }
   return `add an http rule to ${place} with method: "${access.http.method}" and path: "${pathOf(access.http.url)}"`;
 }
 

@@ -1,4 +1,4 @@
-import type { AccessMessage, LostMessage } from "../protocol.ts";
+import type { AccessRecord, LostMessage } from "../protocol.ts";
 
 /** Where records go: an agent's connection. `false` from write: no more until `drain`. */
 export interface RecordSink {
@@ -6,7 +6,7 @@ export interface RecordSink {
 }
 
 export interface AccessStream {
-  push(record: AccessMessage): void;
+  push(record: AccessRecord): void;
   /** The agent that is there now; undefined when it went away. */
   connect(sink: RecordSink | undefined): void;
   /** The sink takes more again. */
@@ -23,7 +23,7 @@ export interface AccessStream {
  * written in batches: a write for each would cost more than the request.
  */
 export function createAccessStream(capacity: number, schedule: (flush: () => void) => void): AccessStream {
-  let ring: (AccessMessage | undefined)[] = [];
+  let ring: (AccessRecord | undefined)[] = [];
   let head = 0;
   let lost = 0;
   let unreported = 0;
@@ -37,7 +37,7 @@ export function createAccessStream(capacity: number, schedule: (flush: () => voi
       const batch = ring.slice(head, head + BATCH);
       head += batch.length;
       if (head >= ring.length) [ring, head] = [[], 0];
-      const lines: (LostMessage | AccessMessage | undefined)[] = unreported > 0 ? [{ type: "lost", count: unreported }, ...batch] : batch;
+      const lines: (LostMessage | AccessRecord | undefined)[] = unreported > 0 ? [{ type: "lost", count: unreported }, ...batch] : batch;
       unreported = 0;
       blocked = !sink.write(lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
     }

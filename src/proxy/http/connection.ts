@@ -247,7 +247,7 @@ export class HttpConnection {
   #ensureUpstream(): boolean {
     if (this.#upstream !== undefined) return true;
     try {
-      this.#upstream = new Upstream(this.#session, {
+      this.#upstream = new Upstream(this.#session, this.#exchange?.request.host ?? "", {
         toClient: (bytes) => this.#sendClient(bytes),
         extend: (ms) => this.#extend(ms),
         progress: () => this.#onProgress(),

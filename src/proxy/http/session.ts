@@ -35,8 +35,8 @@ export interface HttpSession {
   /** The policy now in force for this peer, or null when the connection is not the proxy's any more. */
   policy(): { readonly rules: PeerPolicy; readonly revision: number } | null;
   scope(): RecordScope;
-  /** Opens the connection to where the client wanted to go, as the client. Throws when no socket can be made. */
-  connect(): Socket;
+  /** Opens the connection to where the client wanted to go, as the client; `host` is whom the request names. Throws when no socket can be made. */
+  connect(host: string): Socket;
   record(record: AccessMessage): void;
   readonly limits: HttpLimits;
   readonly timeouts: HttpTimeouts;

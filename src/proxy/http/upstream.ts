@@ -1,4 +1,6 @@
 import type { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
+import { resetSocket } from "../reset.ts";
 import { readBody } from "./body.ts";
 import type { Exchange } from "./exchange.ts";
 import { HeadReader } from "./head-reader.ts";
@@ -35,15 +37,15 @@ export class Upstream {
   #tunnel = false;
   #over = false;
 
-  constructor(session: HttpSession, events: UpstreamEvents) {
+  constructor(session: HttpSession, host: string, events: UpstreamEvents) {
     this.#session = session;
     this.#events = events;
     this.#heads = new HeadReader(session.limits.headBytes);
-    this.#socket = session.connect();
+    this.#socket = session.connect(host);
     this.#socket.setTimeout(session.timeouts.connect, () => {
       if (!this.connected) this.#finish(Object.assign(new Error("connect timed out"), { code: "ETIMEDOUT" }));
     });
-    this.#socket.on("connect", () => {
+    this.#socket.on(this.#socket instanceof TLSSocket ? "secureConnect" : "connect", () => {
       this.connected = true;
       this.#socket.setTimeout(0);
     });
@@ -85,8 +87,7 @@ export class Upstream {
 
   destroy(reset: boolean): void {
     this.#over = true;
-    if (this.#socket.destroyed) return;
-    if (reset && this.connected) this.#socket.resetAndDestroy();
+    if (reset && this.connected) resetSocket(this.#socket);
     else this.#socket.destroy();
   }
 

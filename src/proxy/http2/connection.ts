@@ -74,7 +74,7 @@ export class Http2Connection {
       return;
     }
     this.#forward(stream, exchange, grpc, () =>
-      this.#serverSession().request(forwardedHeaders(headers, actions), {
+      this.#serverSession(request.host).request(forwardedHeaders(headers, actions), {
         endStream: stream.endAfterHeaders,
         waitForTrailers: true,
       }),
@@ -105,10 +105,10 @@ export class Http2Connection {
   }
 
   /** The connection to the server; a new one when the last is closed or about to. */
-  #serverSession(): ClientHttp2Session {
+  #serverSession(host: string): ClientHttp2Session {
     const present = this.#server;
     if (present !== undefined && !present.closed && !present.destroyed) return present;
-    const socket = this.#session.connect();
+    const socket = this.#session.connect(host);
     const made = http2().connect("http://upstream", { createConnection: () => socket, settings: { enablePush: false } });
     // The streams tell of it, too.
     made.on("error", () => undefined);

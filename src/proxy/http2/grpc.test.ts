@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { createServer } from "node:net";
 import { after, before, describe, it } from "node:test";
 import { Client, credentials, Metadata, Server, ServerCredentials, type ServiceError, status } from "@grpc/grpc-js";
+import { openDoor } from "../testing/door.ts";
 import { anyPeer, type Loopback, policyOf, startLoopback } from "../testing/loopback.ts";
 
 const POLICY = policyOf([
@@ -17,8 +17,8 @@ const route = (path: string) => ({
 describe("gRPC", () => {
   const server = new Server();
   let proxy: Loopback;
+  let door: Awaited<ReturnType<typeof openDoor>>;
   let client: Client;
-  const doors: { close(): void }[] = [];
 
   before(async () => {
     server.addService(
@@ -40,23 +40,14 @@ describe("gRPC", () => {
       server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, port) => (error ? reject(error) : resolve(port))),
     );
     proxy = await startLoopback({ policy: POLICY, serve: () => undefined, serverPort });
-    // gRPC dials by itself: a door whose every connection is one of the proxy's.
-    const door = createServer(async (socket) => {
-      const inside = await proxy.open();
-      socket.on("error", () => inside.destroy());
-      socket.pipe(inside).pipe(socket);
-    });
-    const port = await new Promise<number>((resolve) => {
-      door.listen(0, "127.0.0.1", () => resolve((door.address() as { port: number }).port));
-    });
-    doors.push(door);
-    client = new Client(`127.0.0.1:${port}`, credentials.createInsecure());
+    door = await openDoor(proxy);
+    client = new Client(`127.0.0.1:${door.port}`, credentials.createInsecure());
   });
 
   after(async () => {
     client.close();
     server.forceShutdown();
-    for (const door of doors) door.close();
+    await door[Symbol.asyncDispose]();
     await proxy[Symbol.asyncDispose]();
   });
 

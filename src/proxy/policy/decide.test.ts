@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { HttpRule, PeerRule } from "../protocol.ts";
-import { decide, selectPeer } from "./decide.ts";
+import { decide } from "./decide.ts";
 import type { RequestView } from "./http-rule.ts";
+import { peerRules } from "./peer-rules.ts";
 
 const request = (method: string, path: string, headers: Record<string, string> = {}, host = "web"): RequestView => ({
   ...{ method, path, host },
@@ -12,7 +13,7 @@ const rule = (name: string, identities: readonly number[] | null, ...http: reado
   ...{ identities, http },
   origins: [{ kind: "CiliumNetworkPolicy", namespace: "d", name, section: "ingress", index: 0 }],
 });
-const allows = (rules: readonly PeerRule[], identity: number, view: RequestView) => decide(selectPeer(rules, identity), view).allowed;
+const allows = (rules: readonly PeerRule[], identity: number, view: RequestView) => decide(peerRules(rules, identity).http, view).allowed;
 
 describe("decide", () => {
   const CASES: readonly (readonly [string, HttpRule, RequestView, boolean])[] = [
@@ -72,7 +73,7 @@ describe("decide", () => {
       rule("a", null, { path: "/a", ...add("X-1") }, { path: "/b", ...add("X-2") }),
       rule("c", null, { path: "/.*", ...add("X-3") }),
     ];
-    const decision = decide(selectPeer(rules, 1), request("GET", "/a"));
+    const decision = decide(peerRules(rules, 1).http, request("GET", "/a"));
     assert.deepEqual(decision.allowed && decision.actions.map(({ name }) => name), ["x-1", "x-3"]);
   });
 
@@ -82,7 +83,7 @@ describe("decide", () => {
       rule("near", null, { method: "POST", path: "/get.*" }),
       rule("elsewhere", [9], {}),
     ];
-    const decision = decide(selectPeer(rules, 5), request("POST", "/post"));
+    const decision = decide(peerRules(rules, 5).http, request("POST", "/post"));
     assert.equal(decision.allowed, false);
     const nearest = decision.allowed ? [] : decision.denied.nearest;
     assert.deepEqual(
@@ -96,7 +97,10 @@ describe("decide", () => {
   });
 
   it("does not show header values of rules", () => {
-    const decision = decide(selectPeer([rule("r", null, { headers: ["X-Key: s3cret"] })], 1), request("GET", "/", { "x-key": "guess" }));
+    const decision = decide(
+      peerRules([rule("r", null, { headers: ["X-Key: s3cret"] })], 1).http,
+      request("GET", "/", { "x-key": "guess" }),
+    );
     assert.equal(JSON.stringify(decision).includes("s3cret"), false);
     assert.equal(JSON.stringify(decision).includes("guess"), false);
   });

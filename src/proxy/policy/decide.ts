@@ -1,4 +1,4 @@
-import type { AccessDenial, NearMiss, PeerRule, RuleOrigin } from "../protocol.ts";
+import type { AccessDenial, NearMiss, PeerRule, RuleOrigin, TlsContext } from "../protocol.ts";
 import {
   actionSatisfied,
   type CompiledHttpRule,
@@ -20,6 +20,8 @@ export interface PeerPolicy {
   readonly others: readonly PeerRule[];
   /** Some rule changes headers: then all matching rules have their say, not only the first. */
   readonly hasActions: boolean;
+  /** The server is called by TLS. */
+  readonly originating?: TlsContext;
 }
 
 export type Decision =
@@ -36,18 +38,19 @@ const MAX_ORIGINS = 16;
 const MAX_SHOWN_IDENTITIES = 8;
 const NO_ACTIONS: readonly HeaderAction[] = [];
 
-/** What the rules of a port mean for the peer `identity`. An empty `http` list allows nothing. */
-export function selectPeer(rules: readonly PeerRule[], identity: number): PeerPolicy {
-  const mine = rules.filter((rule) => rule.identities === null || rule.identities.includes(identity));
+/** Compiles the rules for a peer, `mine`; `others` of the port only explain denials. An empty `http` list allows nothing. */
+export function selectPeer(mine: readonly PeerRule[], others: readonly PeerRule[], identity: number): PeerPolicy {
   const compiled = mine.flatMap((rule) =>
     (rule.http ?? []).map((http, index) => ({ origins: rule.origins, index, compiled: compileHttpRule(http) })),
   );
+  const originating = mine.find((rule) => rule.originatingTls !== undefined)?.originatingTls;
   return {
     identity,
     wildcards: mine.filter((rule) => rule.http === null),
     rules: compiled,
-    others: rules.filter((rule) => !mine.includes(rule)),
+    others,
     hasActions: compiled.some((rule) => rule.compiled.actions.length > 0),
+    ...(originating === undefined ? {} : { originating }),
   };
 }
 

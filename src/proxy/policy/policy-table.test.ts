@@ -5,7 +5,7 @@ import { parsePolicyMessage } from "./parse-policy.ts";
 import { createPolicyTable, rulesOfConnection } from "./policy-table.ts";
 
 const port = (first: number, last: number | undefined, path: string): PortPolicy => ({
-  ...{ port: first, protocol: "TCP", parser: "http" },
+  ...{ port: first, protocol: "TCP" },
   ...(last === undefined ? {} : { endPort: last }),
   rules: [{ identities: null, http: [{ path }], origins: [] }],
 });
@@ -33,8 +33,8 @@ describe("policy table", () => {
   it("adds up a range and a port in it (CVE-2024-52529)", () => {
     const table = createPolicyTable();
     table.replace(parsed(policy(1, [port(1, 1000, "/range"), port(80, undefined, "/port")])));
-    assert.equal(table.endpoint("10.0.0.1")?.ingress(80)?.peer(5).rules.length, 2);
-    assert.equal(table.endpoint("10.0.0.1")?.ingress(81)?.peer(5).rules.length, 1);
+    assert.equal(table.endpoint("10.0.0.1")?.ingress(80)?.peer(5).mine.length, 2);
+    assert.equal(table.endpoint("10.0.0.1")?.ingress(81)?.peer(5).mine.length, 1);
     assert.equal(table.endpoint("10.0.0.1")?.ingress(1001), undefined);
   });
 
@@ -66,7 +66,11 @@ describe("parse policy message", () => {
     ["a bad address", { ...good, endpoints: [{ ...good.endpoints[0], ips: ["10.0.0.256"] }] }, "endpoints[0].ips[0]"],
     ["a bad port", policy(1, [port(70_000, undefined, "/x")]), "endpoints[0].ingress[0].port"],
     ["a range that ends before it starts", policy(1, [port(80, 79, "/x")]), "endpoints[0].ingress[0].endPort"],
-    ["another parser", policy(1, [{ ...port(80, undefined, "/x"), parser: "kafka" as "http" }]), "endpoints[0].ingress[0].parser"],
+    [
+      "an unknown parser",
+      policy(1, [{ ...port(80, undefined, "/x"), rules: [{ identities: null, http: null, parser: "smtp" as "http", origins: [] }] }]),
+      "endpoints[0].ingress[0].rules[0].parser",
+    ],
     ["a bad expression", policy(1, [port(80, undefined, "/(x")]), "endpoints[0].ingress[0].rules[0].http[0]"],
   ];
   for (const [name, message, path] of BAD) {

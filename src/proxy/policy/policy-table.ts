@@ -1,10 +1,10 @@
 import type { PolicyMessage, PortPolicy, ProxyDirection } from "../protocol.ts";
-import { type PeerPolicy, selectPeer } from "./decide.ts";
+import { type PeerRules, peerRules } from "./peer-rules.ts";
 
 /** The rules of one port of one endpoint. */
 export interface PortRules {
   /** What they mean for a peer; compiled at the first use. */
-  peer(identity: number): PeerPolicy;
+  peer(identity: number): PeerRules;
 }
 
 export interface EndpointRules {
@@ -83,12 +83,12 @@ const MAX_PEERS = 4096;
 
 function portRules(covering: readonly PortPolicy[]): PortRules {
   const rules = covering.flatMap((entry) => entry.rules);
-  const peers = new Map<number, PeerPolicy>();
+  const peers = new Map<number, PeerRules>();
   return {
     peer(identity) {
       let found = peers.get(identity);
       if (found === undefined) {
-        found = selectPeer(rules, identity);
+        found = peerRules(rules, identity);
         if (peers.size >= MAX_PEERS) peers.clear();
         peers.set(identity, found);
       }

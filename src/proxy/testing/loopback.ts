@@ -9,7 +9,7 @@ import { DENIED, type DeniedReply } from "../http/local-reply.ts";
 import { DEFAULT_HTTP_TIMEOUTS, type HttpTimeouts } from "../http/session.ts";
 import { createCounters, type ProxyCounters } from "../metrics.ts";
 import { createPolicyTable } from "../policy/policy-table.ts";
-import type { AccessMessage, HttpRule, PeerRule, PolicyMessage } from "../protocol.ts";
+import type { AccessMessage, AccessRecord, HttpRule, PeerRule, PolicyMessage } from "../protocol.ts";
 
 export const CLIENT_IP = "10.0.0.1";
 export const SERVER_IP = "10.0.0.2";
@@ -18,7 +18,7 @@ export const SERVER_IDENTITY = 2002;
 
 /** The server's endpoint with these rules on port 80. */
 export function policyOf(rules: readonly PeerRule[], revision = 1): PolicyMessage {
-  const port = { port: 80, protocol: "TCP", parser: "http", rules } as const;
+  const port = { port: 80, protocol: "TCP", rules } as const;
   return {
     ...{ type: "policy", revision },
     endpoints: [{ id: 7, identity: SERVER_IDENTITY, ips: [SERVER_IP], ingress: [port], egress: [] }],
@@ -35,7 +35,10 @@ export function anyPeer(...http: readonly HttpRule[]): PeerRule {
 }
 
 export interface Loopback extends AsyncDisposable {
+  /** Of HTTP. */
   readonly records: AccessMessage[];
+  /** Of everything else. */
+  readonly others: Exclude<AccessRecord, AccessMessage>[];
   readonly counters: ProxyCounters;
   readonly connections: number;
   /** A client connection through the proxy. */
@@ -68,11 +71,12 @@ export async function startLoopback(options: LoopbackOptions): Promise<Loopback>
   const policy = createPolicyTable();
   if (options.policy !== undefined) policy.replace(options.policy);
   const counters = createCounters();
-  const records: AccessMessage[] = [];
+  const [records, others]: [AccessMessage[], Exclude<AccessRecord, AccessMessage>[]] = [[], []];
+  const push = (record: AccessRecord) => void (record.type === "access" ? records.push(record) : others.push(record));
   const stream = createAccessStream(1000, () => undefined);
   const connections = createConnections(
     {
-      ...{ log: silentLogger, policy, counters, records: { ...stream, push: (record) => void records.push(record) } },
+      ...{ log: silentLogger, policy, counters, records: { ...stream, push } },
       identities: { identityOf: () => CLIENT_IDENTITY, refresh: () => undefined },
       transport: { connect: () => connect({ host: "127.0.0.1", port: serverPort, allowHalfOpen: true }) },
     },
@@ -91,6 +95,7 @@ export async function startLoopback(options: LoopbackOptions): Promise<Loopback>
   const frontPort = await listening(front);
   return {
     records,
+    others,
     counters,
     get connections() {
       return connections.count;

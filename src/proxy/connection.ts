@@ -1,0 +1,67 @@
+import type { Socket } from "node:net";
+import type { HeaderChoice } from "./access-record.ts";
+import { HttpConnection } from "./http/connection.ts";
+import type { HttpLimits } from "./http/limits.ts";
+import type { DeniedReply } from "./http/local-reply.ts";
+import type { HttpSession, HttpTimeouts } from "./http/session.ts";
+import { KafkaConnection } from "./kafka/connection.ts";
+import type { PeerPolicy } from "./policy/decide.ts";
+import type { PeerRules } from "./policy/peer-rules.ts";
+import type { Session } from "./session.ts";
+import { TlsConnection } from "./tls/connection.ts";
+import { originate } from "./tls/originate.ts";
+
+/** A redirected connection, whatever it speaks. */
+export interface ProxiedConnection {
+  /** Resets both sides: its policy is gone. */
+  cut(): void;
+  /** Closes now when idle, else when what is under way is over. */
+  stop(): void;
+  /** False: the policy does not allow this connection any more, and it should be cut. */
+  stillRedirected(): boolean;
+  /** Ends the connection when it has been in its state for too long. */
+  checkDeadline(now: number): void;
+}
+
+export interface ConnectionConfig {
+  readonly limits: HttpLimits;
+  readonly timeouts: HttpTimeouts;
+  readonly denied: DeniedReply;
+  /** Headers that access records carry. */
+  readonly recorded: HeaderChoice;
+}
+
+/** Begins to read the connection as what the rules of its port are about. */
+export function openConnection(client: Socket, session: Session, config: ConnectionConfig): ProxiedConnection {
+  const protocols = session.policy()?.peer.protocols;
+  const http = (socket: Socket, pick: (peer: PeerRules) => PeerPolicy | null, serverName?: string) =>
+    new HttpConnection(socket, httpSession(session, config, pick, serverName));
+  if (protocols?.has("kafka") === true) return new KafkaConnection(client, session, config.timeouts);
+  if (protocols?.has("tls") !== true) return http(client, (peer) => peer.http);
+  const plain = protocols.has("http") ? () => http(client, (peer) => peer.http) : undefined;
+  return new TlsConnection(client, session, { timeouts: config.timeouts, plain, http });
+}
+
+function httpSession(
+  session: Session,
+  { limits, timeouts, denied }: ConnectionConfig,
+  pick: (peer: PeerRules) => PeerPolicy | null,
+  serverName: string | undefined,
+): HttpSession {
+  const policy = () => {
+    const found = session.policy();
+    const rules = found === null ? null : pick(found.peer);
+    return found === null || rules === null ? null : { rules, revision: found.revision };
+  };
+  return {
+    policy,
+    scope: session.scope,
+    connect: (host) => {
+      const tls = policy()?.rules.originating;
+      return tls === undefined ? session.connect() : originate(() => session.connect(), tls, serverName ?? host);
+    },
+    record: session.record,
+    now: session.now,
+    ...{ limits, timeouts, denied },
+  };
+}

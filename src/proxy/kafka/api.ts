@@ -1,0 +1,63 @@
+/** Kafka's request types by number (kafka.apache.org/protocol, "Api Keys"), in the spelling of Cilium's rules. */
+const NAMES: readonly string[] = [
+  ...["produce", "fetch", "offsets", "metadata", "leaderandisr", "stopreplica", "updatemetadata", "controlledshutdown", "offsetcommit"],
+  ...["offsetfetch", "findcoordinator", "joingroup", "heartbeat", "leavegroup", "syncgroup", "describegroups", "listgroups"],
+  ...["saslhandshake", "apiversions", "createtopics", "deletetopics", "deleterecords", "initproducerid", "offsetforleaderepoch"],
+  ...["addpartitionstotxn", "addoffsetstotxn", "endtxn", "writetxnmarkers", "txnoffsetcommit", "describeacls", "createacls", "deleteacls"],
+  ...["describeconfigs", "alterconfigs", "alterreplicalogdirs", "describelogdirs", "saslauthenticate", "createpartitions"],
+];
+
+export function apiName(key: number): string {
+  return NAMES[key] ?? `api-${key}`;
+}
+
+export const API = {
+  ...{ produce: 0, fetch: 1, offsets: 2, metadata: 3, offsetCommit: 8, offsetFetch: 9, findCoordinator: 10, joinGroup: 11 },
+  ...{ heartbeat: 12, leaveGroup: 13, syncGroup: 14, saslHandshake: 17, apiVersions: 18, createTopics: 19, deleteTopics: 20 },
+  ...{ initProducerId: 22, addPartitionsToTxn: 24, saslAuthenticate: 36 },
+} as const;
+
+/** What a role stands for. */
+export const ROLES: Readonly<Record<"produce" | "consume", ReadonlySet<number>>> = {
+  produce: new Set([API.produce, API.metadata, API.apiVersions, API.initProducerId, API.saslHandshake, API.saslAuthenticate]),
+  consume: new Set([
+    ...[API.fetch, API.offsets, API.metadata, API.offsetCommit, API.offsetFetch, API.findCoordinator, API.joinGroup],
+    ...[API.heartbeat, API.leaveGroup, API.syncGroup, API.apiVersions, API.saslHandshake, API.saslAuthenticate],
+  ]),
+};
+
+/** Requests about topics that are not read for their topics: no rule with a topic matches them. */
+const UNREAD_TOPICS = new Set([4, 5, 6, 21, 23, 27, 28, 34, 35, 37]);
+
+export function namesUnreadTopics(key: number): boolean {
+  return UNREAD_TOPICS.has(key);
+}
+
+/**
+ * The newest version of each request that the proxy reads; what brokers offer is cut down to it. Later ones name topics by numbers that only
+ * the broker knows (Fetch 13), or leave them out in favour of a session (Fetch 7), or are encoded in another way.
+ */
+export const NEWEST: ReadonlyMap<number, number> = new Map([
+  ...([
+    [API.produce, 8],
+    [API.fetch, 6],
+    [API.offsets, 5],
+    [API.metadata, 8],
+    [API.offsetCommit, 7],
+    [API.offsetFetch, 5],
+  ] as const),
+  ...([
+    [API.findCoordinator, 2],
+    [API.joinGroup, 5],
+    [API.heartbeat, 3],
+    [API.leaveGroup, 2],
+    [API.syncGroup, 3],
+  ] as const),
+  ...([
+    [API.apiVersions, 3],
+    [API.createTopics, 4],
+    [API.deleteTopics, 3],
+    [API.initProducerId, 1],
+    [API.addPartitionsToTxn, 2],
+  ] as const),
+]);

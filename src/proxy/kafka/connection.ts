@@ -1,0 +1,155 @@
+import type { Socket } from "node:net";
+import { accessBase } from "../access-record.ts";
+import type { ProxiedConnection } from "../connection.ts";
+import type { HttpTimeouts } from "../http/session.ts";
+import { decideKafka } from "../policy/kafka-rules.ts";
+import type { AccessBase } from "../protocol.ts";
+import { resetSocket } from "../reset.ts";
+import type { Session } from "../session.ts";
+import { apiName } from "./api.ts";
+import { denialOf } from "./denial.ts";
+import { KafkaFrames } from "./frames.ts";
+import { type KafkaRequest, readRequest } from "./request.ts";
+import { Responses } from "./responses.ts";
+import { KafkaFormatError } from "./wire.ts";
+
+/** A request is judged as a whole, so it is held as a whole; brokers take 1 MiB of records unless told otherwise. */
+const MAX_REQUEST = 16 * 1024 * 1024;
+
+/**
+ * A client of a Kafka broker. Each request is judged by itself: passed on as it is, or answered as a broker with ACLs would. What is no Kafka,
+ * or has no such answer, ends the connection.
+ */
+export class KafkaConnection implements ProxiedConnection {
+  readonly #client: Socket;
+  readonly #session: Session;
+  readonly #timeouts: HttpTimeouts;
+  readonly #requests = new KafkaFrames(MAX_REQUEST);
+  readonly #responses: Responses;
+  #server: Socket | undefined;
+  #lastMoved: number;
+  #over = false;
+
+  constructor(client: Socket, session: Session, timeouts: HttpTimeouts) {
+    this.#client = client;
+    this.#session = session;
+    this.#timeouts = timeouts;
+    this.#lastMoved = session.now();
+    this.#responses = new Responses((bytes) => this.#toClient(bytes));
+    client.on("data", (chunk: Buffer) => this.#onData(chunk));
+    client.on("end", () => this.#server?.end() ?? client.end());
+    client.on("drain", () => this.#server?.resume());
+    client.on("error", () => this.cut());
+    client.on("close", () => this.#server?.destroySoon());
+  }
+
+  cut(): void {
+    this.#over = true;
+    resetSocket(this.#client);
+    if (this.#server !== undefined) resetSocket(this.#server);
+  }
+
+  /** Clients of Kafka dial again at once. */
+  stop(): void {
+    if (this.#responses.waiting === 0) this.cut();
+  }
+
+  stillRedirected(): boolean {
+    return this.#session.policy() !== null;
+  }
+
+  checkDeadline(now: number): void {
+    const limit = this.#requests.length > 0 ? this.#timeouts.stall : this.#timeouts.idle;
+    if (now - this.#lastMoved > limit) this.cut();
+  }
+
+  #onData(chunk: Buffer): void {
+    this.#lastMoved = this.#session.now();
+    this.#requests.add(chunk);
+    while (!this.#over) {
+      const size = this.#requests.nextSize;
+      if (size === undefined || (size !== null && this.#requests.length < size)) return;
+      if (size === null) this.#refuse("a Kafka request of an impossible size");
+      else this.#onRequest(this.#requests.take(size));
+    }
+  }
+
+  #onRequest(message: Buffer): void {
+    const request = this.#read(message.subarray(4));
+    const policy = request && this.#session.policy();
+    if (!policy) {
+      this.cut();
+      return;
+    }
+    const decision = decideKafka(policy.peer.mine, request);
+    if (decision.allowed) {
+      this.#record(request, { verdict: "FORWARDED", origins: decision.origins }, 0);
+      this.#forward(request, message);
+      return;
+    }
+    const denial = denialOf(request);
+    this.#record(request, { verdict: "DROPPED", denied: decision.denied }, denial?.errorCode ?? 0);
+    if (denial === undefined) this.cut();
+    else if (denial.message !== null) this.#responses.answer(denial.message);
+  }
+
+  #read(message: Buffer): KafkaRequest | undefined {
+    try {
+      return readRequest(message);
+    } catch (thrown) {
+      if (!(thrown instanceof KafkaFormatError)) throw thrown;
+      this.#refuse(thrown.message);
+      return undefined;
+    }
+  }
+
+  #forward(request: KafkaRequest, message: Buffer): void {
+    const server = this.#server ?? this.#connect();
+    if (server === undefined) return;
+    if (!request.silent) this.#responses.expect(request);
+    if (!server.write(message)) this.#client.pause();
+  }
+
+  #connect(): Socket | undefined {
+    try {
+      const server = this.#session.connect();
+      server.on("data", (chunk: Buffer) => this.#onResponse(chunk));
+      server.on("drain", () => this.#client.resume());
+      server.on("end", () => this.#client.end());
+      server.on("error", () => this.cut());
+      server.on("close", () => this.#client.destroySoon());
+      this.#server = server;
+      return server;
+    } catch {
+      this.cut();
+      return undefined;
+    }
+  }
+
+  #onResponse(chunk: Buffer): void {
+    this.#lastMoved = this.#session.now();
+    if (!this.#responses.pass(chunk)) this.cut();
+  }
+
+  #toClient(bytes: Buffer): void {
+    if (this.#client.writable && !this.#client.write(bytes)) this.#server?.pause();
+  }
+
+  #refuse(error: string): void {
+    this.#record(UNREADABLE, { verdict: "ERROR", error }, 0);
+    this.cut();
+  }
+
+  #record(request: KafkaRequest, outcome: Pick<AccessBase, "verdict" | "origins" | "denied" | "error">, errorCode: number): void {
+    const policyRevision = this.#session.policy()?.revision ?? 0;
+    const { apiKey, apiVersion, correlationId } = request;
+    const topic = (request.topics ?? []).map(({ name }) => name).join(",");
+    this.#session.record({
+      ...accessBase(this.#session.scope(), { kind: "request", policyRevision, ...outcome }),
+      type: "kafka-access",
+      kafka: { apiKey: apiKey < 0 ? "" : apiName(apiKey), apiVersion, correlationId, topic, errorCode },
+    });
+  }
+}
+
+const UNREADABLE: KafkaRequest = { apiKey: -1, apiVersion: 0, correlationId: 0, clientId: "", topics: [], silent: false };

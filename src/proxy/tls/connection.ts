@@ -1,0 +1,170 @@
+import type { Socket } from "node:net";
+import { accessBase } from "../access-record.ts";
+import type { ProxiedConnection } from "../connection.ts";
+import type { HttpTimeouts } from "../http/session.ts";
+import type { PeerPolicy } from "../policy/decide.ts";
+import { type PeerRules, parserOf } from "../policy/peer-rules.ts";
+import { decideTls, type TlsDecision } from "../policy/tls-rules.ts";
+import type { AccessBase } from "../protocol.ts";
+import { resetSocket } from "../reset.ts";
+import type { Session } from "../session.ts";
+import { openTunnel, type Tunnel } from "../tunnel.ts";
+import { readClientHello } from "./client-hello.ts";
+import { originate } from "./originate.ts";
+import { terminate } from "./terminate.ts";
+
+export interface TlsConnectionOptions {
+  readonly timeouts: HttpTimeouts;
+  /** Takes the connection when it turns out not to be TLS; absent where everything must be. */
+  readonly plain: (() => ProxiedConnection) | undefined;
+  /** Reads HTTP inside TLS that ends here, by the rules that are picked, for the server of this name. */
+  readonly http: (inside: Socket, pick: (peer: PeerRules) => PeerPolicy | null, serverName?: string) => ProxiedConnection;
+}
+
+const EMPTY = Buffer.alloc(0);
+const HANDSHAKE = 22;
+
+/**
+ * A connection judged by the name its ClientHello asks for. Allowed, it is passed on unread, or, where rules have certificates, ended
+ * here and judged inside. Denied or no TLS, it is reset: in TLS nobody could believe an answer of ours.
+ */
+export class TlsConnection implements ProxiedConnection {
+  readonly #client: Socket;
+  readonly #session: Session;
+  readonly #options: TlsConnectionOptions;
+  readonly #deadline: number;
+  #held: Buffer = EMPTY;
+  #serverName: string | undefined;
+  #encrypted = false;
+  #tunnel: Tunnel | undefined;
+  #inner: ProxiedConnection | undefined;
+
+  constructor(client: Socket, session: Session, options: TlsConnectionOptions) {
+    this.#client = client;
+    this.#session = session;
+    this.#options = options;
+    this.#deadline = session.now() + options.timeouts.head;
+    client.on("data", this.#onData);
+    client.on("end", this.#onEnd);
+    client.on("error", this.#onEnd);
+  }
+
+  cut(): void {
+    this.#inner?.cut();
+    this.#tunnel?.cut();
+    resetSocket(this.#client);
+  }
+
+  /** What is inside a tunnel has no end that we could see, so it gets the time that draining takes. */
+  stop(): void {
+    if (this.#inner !== undefined) this.#inner.stop();
+    else if (this.#tunnel === undefined) resetSocket(this.#client);
+  }
+
+  stillRedirected(): boolean {
+    if (this.#inner !== undefined) return this.#inner.stillRedirected();
+    if (this.#tunnel === undefined) return this.#session.policy() !== null;
+    return this.#decide()?.action === "pass";
+  }
+
+  checkDeadline(now: number): void {
+    if (this.#inner !== undefined) this.#inner.checkDeadline(now);
+    else if (this.#tunnel === undefined ? now >= this.#deadline : now - this.#tunnel.lastMoved > this.#options.timeouts.idle) this.cut();
+  }
+
+  readonly #onEnd = (): void => resetSocket(this.#client);
+
+  readonly #onData = (chunk: Buffer): void => {
+    this.#held = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk]);
+    if (this.#options.plain !== undefined && this.#held[0] !== HANDSHAKE) {
+      this.#release();
+      this.#client.unshift(this.#held);
+      this.#inner = this.#options.plain();
+      return;
+    }
+    const hello = readClientHello(this.#held);
+    if (hello === undefined) return;
+    if ("reason" in hello) {
+      this.#record({ verdict: "ERROR", error: hello.reason }, false);
+      resetSocket(this.#client);
+      return;
+    }
+    this.#serverName = hello.serverName;
+    this.#encrypted = hello.encrypted;
+    this.#follow(this.#decide());
+  };
+
+  /** A name that may not be the real one counts as none. */
+  #decide(): TlsDecision | undefined {
+    const policy = this.#session.policy();
+    return policy === null ? undefined : decideTls(policy.peer.mine, this.#encrypted ? undefined : this.#serverName);
+  }
+
+  #follow(decision: TlsDecision | undefined): void {
+    if (decision === undefined) {
+      resetSocket(this.#client);
+      return;
+    }
+    if (decision.action === "deny") {
+      this.#record({ verdict: "DROPPED", denied: decision.denied }, false);
+      resetSocket(this.#client);
+      return;
+    }
+    this.#record({ verdict: "FORWARDED", origins: decision.origins }, decision.action === "terminate");
+    this.#release();
+    if (decision.action === "terminate") this.#terminate(decision);
+    else this.#pass(this.#client, () => this.#session.connect(), this.#held);
+  }
+
+  #pass(client: Socket, connect: () => Socket, first: Buffer): void {
+    try {
+      this.#tunnel = openTunnel(client, connect(), first, this.#session.now);
+    } catch (thrown) {
+      this.#fail(thrown as Error, true);
+    }
+  }
+
+  #terminate({ terminating, originating, rules }: Extract<TlsDecision, { readonly action: "terminate" }>): void {
+    this.#client.pause();
+    this.#client.unshift(this.#held);
+    const inside = terminating === null ? new Error("the Secret of terminatingTLS is unknown") : terminate(this.#client, terminating);
+    if (inside instanceof Error) {
+      this.#fail(inside, true);
+      return;
+    }
+    const name = this.#serverName ?? "";
+    if (rules.some((rule) => parserOf(rule) === "http")) {
+      this.#inner = this.#options.http(inside, () => this.#rulesInside(), name);
+      return;
+    }
+    const connect = () =>
+      originating === undefined ? this.#session.connect() : originate(() => this.#session.connect(), originating, name);
+    this.#pass(inside, connect, EMPTY);
+  }
+
+  /** The rules inside, by the policy now in force: null when it would not end this connection here any more. */
+  #rulesInside(): PeerPolicy | null {
+    const decision = this.#decide();
+    const peer = this.#session.policy()?.peer;
+    return peer === undefined || decision?.action !== "terminate" ? null : peer.inside(decision.rules);
+  }
+
+  #fail(error: Error, terminated: boolean): void {
+    this.#record({ verdict: "ERROR", error: error.message }, terminated);
+    resetSocket(this.#client);
+  }
+
+  /** From here on the socket is somebody else's. */
+  #release(): void {
+    this.#client.off("data", this.#onData);
+    this.#client.off("end", this.#onEnd);
+    this.#client.off("error", this.#onEnd);
+    this.#client.on("error", () => undefined);
+  }
+
+  #record(outcome: Pick<AccessBase, "verdict" | "origins" | "denied" | "error">, terminated: boolean): void {
+    const policyRevision = this.#session.policy()?.revision ?? 0;
+    const base = accessBase(this.#session.scope(), { kind: "request", policyRevision, ...outcome });
+    this.#session.record({ ...base, type: "tls-access", tls: { serverName: this.#serverName ?? "", terminated } });
+  }
+}
