@@ -5,7 +5,7 @@ import { installPlugin, writeConflist } from "#cni/install.ts";
 import { startCniServer } from "#cni/server.ts";
 import { type Cluster, openCluster } from "#k8s/client.ts";
 import { loadClusterConfig } from "#k8s/config.ts";
-import type { AccessMessage } from "#proxy/protocol.ts";
+import type { AccessRecord } from "#proxy/protocol.ts";
 import { createHealth } from "#runtime/health.ts";
 import { startInterval, startJob } from "#runtime/job.ts";
 import { createLogger, type LogLevel } from "#runtime/logger.ts";
@@ -52,7 +52,7 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal): Promis
   const [hub, counters] = [createMonitorHub(), createCounters()];
   const inUse = () => (phase.is === "ready" ? loops.policyMaps.cookies() : undefined);
   const usage = createUsage({ log: log.child("usage"), maps: kernel.datapath.maps, state, inUse });
-  const onAccess = (message: AccessMessage) => {
+  const onAccess = (message: AccessRecord) => {
     hub.access(message);
     usage.access(message);
   };

@@ -5,7 +5,7 @@ import type { CtEntry } from "#datapath/gen/structs.ts";
 import type { DatapathMaps } from "#datapath/loader.ts";
 import { type Decided, forgetUsage, settledUsage, settleUsage, unsettledUsage } from "#datapath/usage.ts";
 import { policyKey, type RuleRef } from "#policy/rule.ts";
-import type { AccessMessage, RuleOrigin } from "#proxy/protocol.ts";
+import type { AccessRecord, RuleOrigin } from "#proxy/protocol.ts";
 import type { Logger } from "#runtime/logger.ts";
 import { monotonicNs } from "#sys/clock.ts";
 import type { IpAddress } from "#types/addr.ts";
@@ -23,7 +23,7 @@ export interface Usage {
   /** Deletes all connections of an address. */
   purge(address: IpAddress): Promise<void>;
   /** Counts a request that the proxy judged. */
-  readonly access: (message: AccessMessage) => void;
+  readonly access: (message: AccessRecord) => void;
   /** Puts the requests counted so far where they outlive this process. */
   flush(): void;
 }
