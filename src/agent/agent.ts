@@ -47,6 +47,7 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal): Promis
   if (!self) return;
   const kernel = scope.use(openKernel({ log }, config, self));
   kernel.restoreIdentities(state);
+  state.services.setNodeAddresses(kernel.nodePortAddresses());
 
   // What runs by itself, and what is asked from outside.
   const [hub, counters] = [createMonitorHub(), createCounters()];
@@ -105,7 +106,7 @@ async function takeOver(
   await loops.pipeline.settled();
   // Only now have the policies' address blocks had their say: a prune before would take what their flows live by.
   sources.decided();
-  await Promise.race([loops.reconcilers.ipcache.pruned, aborted(signal)]);
+  await Promise.race([Promise.all([loops.reconcilers.ipcache.pruned, loops.services.frontends.pruned]), aborted(signal)]);
   if (signal.aborted) return;
   kernel.releaseRestored(state);
   loops.settledOnce();
@@ -120,10 +121,9 @@ async function admitPods(agent: Agent, config: AgentConfig, scope: AsyncDisposab
   scope.use(
     startJob({ log, health }, { name: "ciliumnode", run: () => publishNode(cluster, self, kernel.routers, state.nodes.self().node) }),
   );
-  scope.use(startInterval({ log, health }, { name: "conntrack-gc", intervalMs: config["conntrack-gc-interval"], run: usage.collect }));
-  scope.use(
-    startInterval({ log, health }, { name: "nat-gc", intervalMs: config["conntrack-gc-interval"], run: kernel.collectTranslations }),
-  );
+  const intervalMs = config["conntrack-gc-interval"];
+  scope.use(startInterval({ log, health }, { name: "conntrack-gc", intervalMs, run: usage.collect }));
+  scope.use(startInterval({ log, health }, { name: "nat-gc", intervalMs, run: kernel.collectTranslations }));
   scope.use(
     startInterval({ log, health }, { name: "endpoint-gc", intervalMs: config["endpoint-gc-interval"], run: () => control.collectDead() }),
   );

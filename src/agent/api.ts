@@ -216,7 +216,8 @@ function tableRoutes(deps: ApiDeps): Routes {
         metadata: { source, ...pod },
       })),
     "GET /v1/ipam": () => formatIpam(kernel.pools),
-    "GET /v1/service": () => [...state.services.frontends.list()].map(serviceToJson),
+    "GET /v1/service": () =>
+      [...state.services.tables.frontends.list()].map((row) => serviceToJson(row, deps.loops.services.maps.idOf(row) ?? 0)),
     "GET /v1/cluster/nodes": () => ({
       "nodes-added": [...state.nodes.table.list()].map(({ name, internalIps, podCidrs, routerIps }) => ({
         name,

@@ -23,6 +23,7 @@ export function createFakeDatapath(directory: string, fail: FailureInjector = ()
     reverseNat: create(specs.ciliumLbReverseNat),
     maglev: bpf.createMapOfMaps(specs.ciliumLbMaglev),
     sourceRanges: create(specs.ciliumLbSourceRange),
+    reverseSockets: create(specs.ciliumLbReverseSk),
     affinityMatch: create(specs.ciliumLbAffinityMatch),
     skipLb: create(specs.ciliumSkipLb),
     lbNode: create(specs.ciliumLbNode),

@@ -37,7 +37,7 @@ export async function startHubble(deps: EdgeDeps, config: AgentConfig): Promise<
       identities: state.identities.table,
       pods: state.pods.pods,
       policies: state.policies.table,
-      frontends: state.services.frontends,
+      frontends: state.services.tables.frontends,
       ipcache: state.ipcache,
       cookies: state.cookies,
       controller: state.controller,

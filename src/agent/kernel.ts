@@ -17,10 +17,11 @@ import type { Logger } from "#runtime/logger.ts";
 import { monotonicNs } from "#sys/clock.ts";
 import { findCgroup2 } from "#sys/mount.ts";
 import { type Netns, netnsCookie } from "#sys/netns.ts";
-import type { IpAddress } from "#types/addr.ts";
+import { type IpAddress, parseAddress } from "#types/addr.ts";
 import { identityScope, NumericIdentity } from "#types/identity.ts";
-import { prefixOf } from "#types/prefix.ts";
+import { type Prefix, prefixHas, prefixOf } from "#types/prefix.ts";
 import type { AgentConfig } from "./config.ts";
+import { lbSettings } from "./lb-settings.ts";
 import type { AgentState } from "./state.ts";
 
 /** What the agent holds of the kernel. Disposing closes handles only. */
@@ -35,6 +36,8 @@ export interface Kernel extends Disposable {
   readonly mtu: number;
   /** Programs on the node's device and socket hooks on its cgroup. */
   attachNode(): void;
+  /** The node's addresses that node ports are reached at. */
+  nodePortAddresses(): IpAddress[];
   /** Gives the address blocks of policies the numbers that the kernel already has for them. */
   restoreIdentities(state: AgentState): void;
   /** Lets go of those that no rule has asked for since. */
@@ -53,6 +56,7 @@ export function openKernel({ log }: { readonly log: Logger }, config: AgentConfi
   const netlink = openNetlink();
   const level = MONITOR_LEVELS.indexOf(config["monitor-aggregation"] as (typeof MONITOR_LEVELS)[number]);
   if (level < 0) throw new FlagError("bad-flag", `--monitor-aggregation: allowed are ${MONITOR_LEVELS.join(", ")}`);
+  const settings = lbSettings(config);
   const datapath = openDatapath(
     { bpf, log: log.child("datapath") },
     {
@@ -64,6 +68,10 @@ export function openKernel({ log }: { readonly log: Logger }, config: AgentConfi
         enableIpv6: config["enable-ipv6"] ? 1 : 0,
         enableLb: config["kube-proxy-replacement"] === "true" ? 1 : 0,
         monitorAggregation: level,
+        enableLb: settings.enabled ? 1 : 0,
+        sockHostOnly: settings.sockets === "host" ? 1 : 0,
+        nodeportMin: settings.nodePorts.first,
+        nodeportMax: settings.nodePorts.last,
         monitorInterval: Math.max(1, Math.round(config["monitor-aggregation-interval"] / 1000)),
       },
     },
@@ -83,10 +91,11 @@ export function openKernel({ log }: { readonly log: Logger }, config: AgentConfi
     routers,
     mtu: config.mtu || self.device.mtu,
     attachNode() {
-      writeLbNode(maps.lbNode, { ipv4: self.ipv4, ipv6: self.ipv6, netnsCookie: netnsCookie() });
+      writeLbNode(maps.lbNode, { ipv4: self.ipv4, ipv6: self.ipv6, loopback: settings.loopback, netnsCookie: netnsCookie() });
       attachments.device(self.device.name, self.device.index);
-      if (config["kube-proxy-replacement"] === "true") attachments.cgroup(cgroupRoot(config));
+      if (settings.sockets !== "none") attachments.cgroup(cgroupRoot(config));
     },
+    nodePortAddresses: () => nodePortAddresses(netlink, config, self, settings.nodePortAddresses),
     restoreIdentities({ identities, families: enabled }) {
       const exact = [...maps.ipcache.entries()].map(([key, { secId }]) => ({ address: addr16Text(key), prefixlen: 128, secId }));
       const wider = [...maps.ipcacheLpm.entries()].map(([key, { secId }]) => ({
@@ -115,6 +124,17 @@ export function openKernel({ log }: { readonly log: Logger }, config: AgentConfi
       netlink.close();
     },
   };
+}
+
+/** Addresses of the devices that lead outside, those that only neighbours know left out. */
+function nodePortAddresses(netlink: Netlink, config: AgentConfig, self: SelfNode, blocks: readonly Prefix[]): IpAddress[] {
+  const devices = new Set(config.devices.length > 0 ? config.devices : [self.device.name]);
+  const indexes = new Set(netlink.links().flatMap(({ name, index }) => (devices.has(name) ? [index] : [])));
+  const found = netlink
+    .addresses()
+    .flatMap(({ index, address }) => (indexes.has(index) ? (parseAddress(address.split("/")[0] ?? "") ?? []) : []));
+  const enabled = found.filter((ip) => (ip.includes(":") ? config["enable-ipv6"] && !ip.startsWith("fe80:") : config["enable-ipv4"]));
+  return blocks.length === 0 ? enabled : enabled.filter((ip) => blocks.some((block) => prefixHas(block, ip)));
 }
 
 /** The cgroup v2 directory of the node. Throws `FlagError` when there is none. */

@@ -3,7 +3,6 @@ import { createEndpointTarget } from "#datapath/reconcile/endpoints.ts";
 import { createIpcacheTarget } from "#datapath/reconcile/ipcache.ts";
 import { createPolicyMaps, type PolicyMaps } from "#datapath/reconcile/policy.ts";
 import { createRouteTarget } from "#datapath/reconcile/routes.ts";
-import { createServiceTarget } from "#datapath/reconcile/services.ts";
 import type { Cluster } from "#k8s/client.ts";
 import type { Netlink } from "#netlink/netlink.ts";
 import type { SelfNode } from "#node/self.ts";
@@ -12,25 +11,28 @@ import { type Pipeline, startPipeline } from "#reconciler/pipeline.ts";
 import { createReconciler, type Reconciler, type ReconcilerDeps, startReconciler } from "#reconciler/reconciler.ts";
 import type { AgentConfig } from "./config.ts";
 import type { Counters } from "./counters.ts";
+import { lbSettings } from "./lb-settings.ts";
 import type { MonitorHub } from "./monitor-hub.ts";
 import { createPolicyEvents } from "./policy-events.ts";
 import type { ProxyClient } from "./proxy-client.ts";
 import { createProxySteps } from "./proxy-step.ts";
 import { createPublisher, createPublishTarget } from "./publish-endpoints.ts";
 import { createSecrets } from "./secrets.ts";
+import { type ServiceLoops, startServiceLoops } from "./service-loops.ts";
+import { createStaleConnections } from "./stale-connections.ts";
 import type { AgentState } from "./state.ts";
 
 /** From tables to the kernel and back to the API server: everything that runs by itself. */
 export interface Loops extends AsyncDisposable {
   readonly pipeline: Pipeline;
   readonly policyMaps: PolicyMaps;
+  readonly services: ServiceLoops;
   /** To be called when all restored endpoints have been through the pipeline. */
   readonly settledOnce: () => void;
   readonly reconcilers: {
     readonly endpoints: Reconciler;
     readonly ipcache: Reconciler;
     readonly policies: Reconciler;
-    readonly services: Reconciler;
     readonly routes: Reconciler;
   };
 }
@@ -81,15 +83,6 @@ export function startLoops(given: LoopsDeps, config: AgentConfig): Loops {
       target: createIpcacheTarget({ exact: maps.ipcache, prefixes: maps.ipcacheLpm }),
       pruneIntervalMs,
     }),
-    services: use({
-      name: "services",
-      table: state.services.frontends,
-      target: createServiceTarget(
-        { services: maps.services, backends: maps.backends, affinityMatch: maps.affinityMatch },
-        { nodeName: self.name },
-      ),
-      pruneIntervalMs,
-    }),
     routes: use({
       name: "routes",
       table: state.nodes.table,
@@ -115,15 +108,14 @@ export function startLoops(given: LoopsDeps, config: AgentConfig): Loops {
   // The order is what keeps it safe: policies know an identity, and the proxy its rules, before the ipcache yields the identity.
   const pipeline = scope.use(
     startPipeline(deps, [
-      state.nodes.step,
       state.services.step,
+      state.nodes.step,
       state.controller,
       proxySteps.before,
       reconcilers.policies,
       reconcilers.endpoints,
       proxySteps.after,
       reconcilers.ipcache,
-      reconcilers.services,
       reconcilers.routes,
       publisher.step,
       createPolicyEvents(
@@ -139,5 +131,11 @@ export function startLoops(given: LoopsDeps, config: AgentConfig): Loops {
       target: createPublishTarget(cluster, () => state.ownObjects.values()),
     }),
   );
-  return { pipeline, policyMaps, settledOnce: publisher.listed, reconcilers, [Symbol.asyncDispose]: () => scope.disposeAsync() };
+  const stale = createStaleConnections({ log: deps.log.child("services"), maps, endpoints: state.endpoints });
+  const services = scope.use(
+    startServiceLoops({ ...deps, services: state.services, stale }, lbSettings(config), {
+      healthChecks: config["enable-health-check-nodeport"],
+    }),
+  );
+  return { pipeline, policyMaps, services, settledOnce: publisher.listed, reconcilers, [Symbol.asyncDispose]: () => scope.disposeAsync() };
 }

@@ -75,7 +75,8 @@ export function createNames(deps: NamesDeps, config: NamesConfig): Names {
     identityLabels: labelsOf,
     identityByIp: (ip) => rowOf(ip)?.identity,
     serviceByAddress(ip, port) {
-      const [frontend] = deps.frontends.by("ip", ip).filter(({ address }) => port === 0 || address.port === port);
+      const named = deps.frontends.by("ip", ip).filter(({ type }) => type !== "HostPort" && type !== "LocalRedirect");
+      const frontend = named.find(({ address }) => port === 0 || address.port === port);
       return frontend?.service;
     },
     dnsNames: () => [],

@@ -22,8 +22,8 @@ export interface PolicyController extends Step {
   auditedPolicyOf(endpoint: Pick<Endpoint, "identity" | "namedPorts">): EndpointPolicy | undefined;
   /** Enforce where rules select an endpoint, everywhere, or nowhere; all subjects are computed again. */
   setEnforcement(enforcement: PolicySettings["enforcement"]): void;
-  /** Services for toServices rules; all subjects are computed again. */
-  setServices(services: readonly ServiceView[]): void;
+  /** Services for toServices rules, asked for when there are such rules; then all subjects are computed again. */
+  setServices(views: () => readonly ServiceView[]): void;
   /** From now on policies are computed: everything has been listed once. */
   start(): void;
 }
@@ -59,7 +59,7 @@ export function createPolicyController(deps: PolicyControllerDeps, settings: Pol
   const keyOf = new Map<number, string>();
   const cache = createSelectorCache();
   let repository = createRepository(settings);
-  let services: readonly ServiceView[] | undefined;
+  let services: (() => readonly ServiceView[]) | undefined;
   let started = false;
   let wake = () => {};
 
@@ -103,7 +103,7 @@ export function createPolicyController(deps: PolicyControllerDeps, settings: Pol
     const needed = repository.usesServices();
     const newServices = needed ? services : undefined;
     if (newServices) {
-      repository = repository.withServices([...newServices]);
+      repository = repository.withServices(newServices());
       services = undefined;
     }
     if (changes.length === 0 && !newServices) return;

@@ -32,11 +32,12 @@ export function startReflectors(
   start(kinds.NODES, state.nodes.nodeHandler);
   start(kinds.CILIUM_NODES, state.nodes.ciliumNodeHandler);
   const nodesSynced = Promise.all(synced).then(() => undefined);
-  start(kinds.PODS, state.pods.podHandler, `spec.nodeName=${config.nodeName}`);
+  start(kinds.PODS, both(state.pods.podHandler, state.services.podHandler), `spec.nodeName=${config.nodeName}`);
   start(kinds.NAMESPACES, state.pods.namespaceHandler);
   start(kinds.CILIUM_IDENTITIES, state.identities.handler);
   start(kinds.SERVICES, state.services.serviceHandler);
   start(kinds.ENDPOINT_SLICES, state.services.sliceHandler);
+  start(kinds.CILIUM_LOCAL_REDIRECT_POLICIES, state.services.redirectHandler);
   start(kinds.CILIUM_CIDR_GROUPS, cidrGroupHandler(state));
   start(kinds.CILIUM_NETWORK_POLICIES, state.policies.handler("CiliumNetworkPolicy", "cilium.io/v2"));
   start(kinds.CILIUM_CLUSTERWIDE_NETWORK_POLICIES, state.policies.handler("CiliumClusterwideNetworkPolicy", "cilium.io/v2"));
@@ -50,6 +51,20 @@ export function startReflectors(
     nodesSynced,
     synced: all,
     [Symbol.asyncDispose]: () => scope.disposeAsync(),
+  };
+}
+
+function both<T>(...handlers: readonly ReflectorHandler<T>[]): ReflectorHandler<T> {
+  return {
+    replace(objects) {
+      for (const handler of handlers) handler.replace(objects);
+    },
+    upsert(object) {
+      for (const handler of handlers) handler.upsert(object);
+    },
+    remove(object) {
+      for (const handler of handlers) handler.remove(object);
+    },
   };
 }
 

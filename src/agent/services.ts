@@ -1,23 +1,29 @@
-import { podKey } from "#endpoint/endpoint.ts";
 import type { ReflectorHandler } from "#k8s/reflector.ts";
-import type { EndpointSlice, KubeObject, Service } from "#k8s/types.ts";
+import type { CiliumLocalRedirectPolicy, EndpointSlice, KubeObject, Pod, Service } from "#k8s/types.ts";
 import { label } from "#labels/label.ts";
 import { labelSetOf } from "#labels/label-set.ts";
-import { frontendsWithBackends } from "#loadbalancer/select.ts";
-import { type Frontend, formatL4Address } from "#loadbalancer/types.ts";
+import type { Place } from "#loadbalancer/select.ts";
+import type { LoadBalancerTables } from "#loadbalancer/tables.ts";
+import { createLoadBalancer } from "#loadbalancer/writer.ts";
 import type { ServiceView } from "#policy/repository.ts";
 import type { Step } from "#reconciler/pipeline.ts";
+import type { Logger } from "#runtime/logger.ts";
 import type { Database } from "#statedb/database.ts";
-import type { Table } from "#statedb/table.ts";
 import { parseProtocol } from "#types/proto.ts";
+import type { ClusterNodes } from "./cluster-nodes.ts";
 
 export interface Services {
-  /** By address; index `ip`. */
-  readonly frontends: Table<Frontend>;
+  readonly tables: LoadBalancerTables;
   readonly serviceHandler: ReflectorHandler<Service>;
   readonly sliceHandler: ReflectorHandler<EndpointSlice>;
-  /** Recomputes what changed. Before the reconciler of the frontends. */
+  readonly podHandler: ReflectorHandler<Pod>;
+  readonly redirectHandler: ReflectorHandler<CiliumLocalRedirectPolicy>;
+  /** Recomputes what changed. Before the reconcilers of the tables. */
   readonly step: Step;
+  /** The node's addresses that node ports are reached at. */
+  setNodeAddresses(addresses: readonly string[]): void;
+  /** Where this node is, as backends are chosen. */
+  place(): Place;
   /** All services with a selector or backends, as toServices rules see them. */
   views(): ServiceView[];
   expect(source: string): () => void;
@@ -25,113 +31,96 @@ export interface Services {
 
 export interface ServicesDeps {
   readonly db: Database;
-  readonly onApiServers: (slices: readonly EndpointSlice[]) => void;
+  readonly log: Logger;
+  readonly nodes: Pick<ClusterNodes, "self" | "setApiServers">;
   readonly onChange: () => void;
 }
 
-const SERVICE_LABEL = "kubernetes.io/service-name";
+const ZONE_LABEL = "topology.kubernetes.io/zone";
+const API_SERVER = "default/kubernetes";
 
-/** Services and slices → frontends. */
-export function createServices({ db, onApiServers, onChange }: ServicesDeps): Services {
-  const frontends = db.createTable<Frontend>({
-    name: "frontends",
-    key: (row) => formatL4Address(row.address),
-    indexes: { ip: (row) => row.address.ip, service: (row) => podKey(row.service) },
-    columns: {
-      ADDRESS: (row) => formatL4Address(row.address),
-      SERVICE: (row) => podKey(row.service),
-      TYPE: (row) => row.type,
-      BACKENDS: (row) => row.backends.map(({ address, state }) => `${formatL4Address(address)} (${state})`),
-    },
-  });
-  const services = new Map<string, Service>();
-  const slices = new Map<string, Map<string, EndpointSlice>>();
-  const stale = new Set<string>();
+/** Services, slices, pods and redirect policies of the API server → the load balancer's tables. */
+export function createServices({ db, log, nodes, onChange }: ServicesDeps, config: ServicesConfig): Services {
+  let addresses: readonly string[] = [];
+  const nodeLabels = () => nodes.self().node?.metadata.labels ?? {};
+  const balancer = createLoadBalancer(db, { nodeName: config.nodeName, nodeLabels, nodeAddresses: () => addresses });
+  const { tables } = balancer;
   let wake = () => {};
-
-  const refresh = (key: string) => {
-    const service = services.get(key);
-    const own = [...(slices.get(key)?.values() ?? [])];
-    const rows = service ? frontendsWithBackends(service, own) : [];
-    const kept = new Set(rows.map(({ address }) => formatL4Address(address)));
-    for (const row of frontends.by("service", key))
-      if (!kept.has(formatL4Address(row.address))) frontends.delete(formatL4Address(row.address));
-    for (const row of rows) {
-      const old = frontends.get(formatL4Address(row.address));
-      if (JSON.stringify(old) !== JSON.stringify(row)) frontends.set(row);
-    }
-    if (key === "default/kubernetes") onApiServers(own);
-  };
-  const touch = (key: string) => {
-    stale.add(key);
-    wake();
-  };
-  const putSlice = (slice: EndpointSlice) => {
-    const key = serviceKeyOf(slice);
-    const bucket = slices.get(key) ?? new Map<string, EndpointSlice>();
-    slices.set(key, bucket.set(slice.metadata.name, slice));
-    touch(key);
-  };
-  const removeSlice = (slice: EndpointSlice) => {
-    const key = serviceKeyOf(slice);
-    slices.get(key)?.delete(slice.metadata.name);
-    if (slices.get(key)?.size === 0) slices.delete(key);
-    touch(key);
-  };
+  const problems = createProblemLog(log, tables);
   return {
-    frontends,
-    expect: (source) => frontends.expect(source),
-    serviceHandler: {
-      replace(objects) {
-        for (const key of services.keys()) touch(key);
-        services.clear();
-        for (const service of objects) putService(service);
-      },
-      upsert: (service) => putService(service),
-      remove(service) {
-        services.delete(objectKey(service));
-        touch(objectKey(service));
-      },
+    tables,
+    serviceHandler: trimmed(balancer.services),
+    sliceHandler: trimmed(balancer.slices),
+    podHandler: trimmed(balancer.pods),
+    redirectHandler: balancer.redirects,
+    setNodeAddresses(next) {
+      if (next.join() === addresses.join()) return;
+      addresses = next;
+      balancer.touchAll();
     },
-    sliceHandler: {
-      replace(objects) {
-        for (const key of slices.keys()) touch(key);
-        slices.clear();
-        for (const slice of objects) putSlice(slice);
-      },
-      upsert: putSlice,
-      remove: removeSlice,
+    place: () => ({ nodeName: config.nodeName, zone: config.topology ? nodeLabels()[ZONE_LABEL] : undefined }),
+    expect(source) {
+      const listed = Object.values(tables).map((table) => table.expect(source));
+      return () => {
+        for (const done of listed) done();
+        wake();
+      };
     },
     step: {
       name: "services",
       onWork(fn) {
         wake = fn;
-        if (stale.size > 0) fn();
+        balancer.onStale(fn);
       },
       run() {
-        if (stale.size === 0) return;
-        db.write(() => {
-          for (const key of stale) refresh(key);
-        });
-        stale.clear();
-        onChange();
+        // Services without their endpoints would refuse everybody: a restart would be an outage.
+        if (!tables.frontends.isInitialized) return;
+        const touched = balancer.refresh();
+        if (touched.has(API_SERVER)) nodes.setApiServers(balancer.slicesOf(API_SERVER) as EndpointSlice[]);
+        problems.tell();
+        if (touched.size > 0) onChange();
       },
     },
-    views: () => [...services].map(([key, service]) => serviceView(service, [...(slices.get(key)?.values() ?? [])])),
+    views: () =>
+      [...balancer.services.objects].map(([key, service]) => serviceView(service as Service, balancer.slicesOf(key) as EndpointSlice[])),
   };
-
-  function putService(service: Service) {
-    services.set(objectKey(service), service);
-    touch(objectKey(service));
-  }
 }
 
-function objectKey({ metadata }: KubeObject): string {
-  return podKey({ namespace: metadata.namespace ?? "default", name: metadata.name });
+export interface ServicesConfig {
+  readonly nodeName: string;
+  /** Whether hints of slices count. */
+  readonly topology: boolean;
 }
 
-function serviceKeyOf({ metadata }: EndpointSlice): string {
-  return podKey({ namespace: metadata.namespace ?? "default", name: metadata.labels?.[SERVICE_LABEL] ?? "" });
+/** Without what only the API server needs: it is most of an object's size. */
+function trimmed<T extends KubeObject>(source: ReflectorHandler<T>): ReflectorHandler<T> {
+  const trim = (object: T): T => {
+    const { name, namespace, labels, annotations, creationTimestamp, deletionTimestamp } = object.metadata;
+    const { "kubectl.kubernetes.io/last-applied-configuration": _, ...kept } = annotations ?? {};
+    const metadata = { name, namespace, labels, annotations: kept, creationTimestamp, deletionTimestamp };
+    return { ...object, metadata };
+  };
+  return {
+    replace: (objects) => source.replace(objects.map(trim)),
+    upsert: (object) => source.upsert(trim(object)),
+    remove: (object) => source.remove(object),
+  };
+}
+
+/** Says once what of a service or redirect could not be used, and again when that changes. */
+function createProblemLog(log: Logger, tables: LoadBalancerTables) {
+  const services = tables.services.observe();
+  const redirects = tables.redirects.observe();
+  return {
+    tell() {
+      for (const { key, row, previous } of services.take())
+        if (row && row.problems.length > 0 && row.problems.join() !== previous?.problems.join())
+          log.warn("service is not fully usable", { service: key, problems: row.problems });
+      for (const { key, row, previous } of redirects.take())
+        if (row && row.problem !== "" && row.problem !== previous?.problem)
+          log.warn("local redirect policy has no effect", { policy: key, problem: row.problem });
+    },
+  };
 }
 
 function serviceView(service: Service, slices: readonly EndpointSlice[]): ServiceView {

@@ -45,11 +45,10 @@ export function createState({ cluster, log }: { readonly cluster: Cluster; reado
     },
     settings,
   );
-  const services = createServices({
-    db,
-    onApiServers: (slices) => nodes.setApiServers(slices),
-    onChange: () => controller.setServices(services.views()),
-  });
+  const services = createServices(
+    { db, log: log.child("services"), nodes, onChange: () => controller.setServices(services.views) },
+    { nodeName, topology: config["enable-service-topology"] },
+  );
   /** CiliumEndpoints that say they are of this node, ours or left over. */
   const ownObjects = new Map<string, CiliumEndpoint>();
   const audit = {

@@ -47,6 +47,19 @@ export const CILIUM_ENDPOINTS = resource<k8s.CiliumEndpoint>("cilium.io/v2", "ci
 export const CILIUM_NODES = resource<k8s.CiliumNode>("cilium.io/v2", "ciliumnodes", "CiliumNode", false);
 export const CILIUM_CIDR_GROUPS = resource<k8s.CiliumCIDRGroup>("cilium.io/v2", "ciliumcidrgroups", "CiliumCIDRGroup", false);
 
+export const CILIUM_LOCAL_REDIRECT_POLICIES = resource<k8s.CiliumLocalRedirectPolicy>(
+  "cilium.io/v2",
+  "ciliumlocalredirectpolicies",
+  "CiliumLocalRedirectPolicy",
+  true,
+);
+export const CILIUM_LOAD_BALANCER_IP_POOLS = resource<k8s.CiliumLoadBalancerIPPool>(
+  "cilium.io/v2",
+  "ciliumloadbalancerippools",
+  "CiliumLoadBalancerIPPool",
+  false,
+);
+
 /** `v1` or `group/version`. */
 export function apiVersionOf(of: Resource<k8s.KubeObject>): string {
   return of.group === "" ? of.version : `${of.group}/${of.version}`;

@@ -112,8 +112,11 @@ export interface Service extends KubeObject {
     loadBalancerSourceRanges?: string[];
     healthCheckNodePort?: number;
     trafficDistribution?: string;
+    loadBalancerClass?: string;
+    ipFamilies?: string[];
+    ipFamilyPolicy?: string;
   };
-  status?: { loadBalancer?: { ingress?: { ip?: string; hostname?: string }[] } };
+  status?: { loadBalancer?: { ingress?: { ip?: string; hostname?: string; ipMode?: string }[] }; conditions?: Condition[] };
 }
 
 export interface EndpointSlice extends KubeObject {
@@ -124,7 +127,7 @@ export interface EndpointSlice extends KubeObject {
     nodeName?: string;
     zone?: string;
     targetRef?: { kind?: string; namespace?: string; name?: string };
-    hints?: { forZones?: { name: string }[] };
+    hints?: { forZones?: { name: string }[]; forNodes?: { name: string }[] };
   }[];
   ports?: { name?: string; port?: number; protocol?: string }[];
 }
@@ -190,6 +193,42 @@ export interface CiliumNode extends KubeObject {
     encryption?: { key?: number };
     bootid?: string;
   };
+}
+
+interface RedirectPort {
+  port: string;
+  protocol?: string;
+  name?: string;
+}
+
+export interface CiliumLocalRedirectPolicy extends KubeObject {
+  spec?: {
+    redirectFrontend?: {
+      addressMatcher?: { ip: string; toPorts?: RedirectPort[] };
+      serviceMatcher?: { serviceName: string; namespace: string; toPorts?: RedirectPort[] };
+    };
+    redirectBackend?: {
+      localEndpointSelector?: { matchLabels?: Record<string, string>; matchExpressions?: LabelRequirement[] };
+      toPorts?: RedirectPort[];
+    };
+    skipRedirectFromBackend?: boolean;
+  };
+}
+
+interface LabelRequirement {
+  key: string;
+  operator: string;
+  values?: string[];
+}
+
+export interface CiliumLoadBalancerIPPool extends KubeObject {
+  spec?: {
+    blocks?: { cidr?: string; start?: string; stop?: string }[];
+    serviceSelector?: { matchLabels?: Record<string, string>; matchExpressions?: LabelRequirement[] };
+    disabled?: boolean;
+    allowFirstLastIPs?: string;
+  };
+  status?: { conditions?: Condition[] };
 }
 
 export interface CiliumCIDRGroup extends KubeObject {

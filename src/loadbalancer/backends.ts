@@ -1,4 +1,12 @@
+import { parseAddress } from "#types/addr.ts";
+import { isPort, parseL4Protocol } from "./service.ts";
 import type { Backend, BackendState, L4Protocol } from "./types.ts";
+
+interface Conditions {
+  readonly ready?: boolean | null;
+  readonly serving?: boolean | null;
+  readonly terminating?: boolean | null;
+}
 
 /** What we read of an EndpointSlice. */
 export interface SliceInput {
@@ -7,9 +15,13 @@ export interface SliceInput {
   readonly endpoints?:
     | readonly {
         readonly addresses: readonly string[];
-        readonly conditions?: { readonly ready?: boolean | null; readonly serving?: boolean | null; readonly terminating?: boolean | null };
+        readonly conditions?: Conditions;
         readonly nodeName?: string;
         readonly zone?: string;
+        readonly hints?: {
+          readonly forZones?: readonly { readonly name: string }[];
+          readonly forNodes?: readonly { readonly name: string }[];
+        };
       }[]
     | null;
   readonly ports?: readonly { readonly name?: string | null; readonly port?: number | null; readonly protocol?: string | null }[] | null;
@@ -18,40 +30,82 @@ export interface SliceInput {
 /** The label that says whose slice it is. */
 export const SERVICE_NAME_LABEL = "kubernetes.io/service-name";
 
+export type Family = "IPv4" | "IPv6";
+
+/** All backends that slices have, by port and family. */
+export interface BackendSet {
+  /** The backends of one port; target ports are already resolved in slices. */
+  of(portName: string, protocol: L4Protocol, family: Family): readonly Backend[];
+  readonly problems: readonly string[];
+}
+
+type EndpointInput = NonNullable<SliceInput["endpoints"]>[number];
+
 /**
- * The backends of one port of a service in one address family, from all its slices; an address that stands in two slices counts
- * once, in its best state. Target ports are already resolved in slices.
+ * Reads a service's slices. An address that stands in two of them counts once, in its best state. What is no address is left out
+ * and told; the others are not affected.
  */
-export function backendsOf(slices: readonly SliceInput[], portName: string, protocol: L4Protocol, family: "IPv4" | "IPv6"): Backend[] {
-  const found = new Map<string, Backend>();
-  for (const backend of slices
-    .filter(({ addressType }) => addressType === family)
-    .flatMap((slice) => backendsOfSlice(slice, portName, protocol))) {
-    const key = `${backend.address.ip}:${backend.address.port}`;
-    const before = found.get(key);
-    if (!before || RANK[backend.state] < RANK[before.state]) found.set(key, backend);
+export function readSlices(slices: readonly SliceInput[]): BackendSet {
+  const ports = new Map<string, Map<string, Backend>>();
+  const problems: string[] = [];
+  for (const slice of slices) {
+    if (slice.addressType !== "IPv4" && slice.addressType !== "IPv6") continue;
+    for (const { name, port, protocol: text } of slice.ports ?? []) {
+      const protocol = parseL4Protocol(text ?? undefined);
+      if (protocol === undefined || !isPort(port)) {
+        // A slice without a port number stands for all ports: for services without a selector, which are not balanced.
+        if (port !== null && port !== undefined) problems.push(`EndpointSlice ${slice.metadata.name}: port ${port}/${text} cannot be used`);
+        continue;
+      }
+      const key = portKey(name ?? "", protocol, slice.addressType);
+      const found = ports.get(key) ?? new Map<string, Backend>();
+      ports.set(key, found);
+      for (const endpoint of slice.endpoints ?? []) addEndpoint(found, slice, endpoint, { port, protocol }, problems);
+    }
   }
-  return [...found.values()];
+  const lists = new Map([...ports].map(([key, found]) => [key, [...found.values()]]));
+  return { of: (name, protocol, family) => lists.get(portKey(name, protocol, family)) ?? [], problems };
 }
 
-function backendsOfSlice(slice: SliceInput, portName: string, protocol: L4Protocol): Backend[] {
-  const ports = (slice.ports ?? []).filter((port) => (port.name ?? "") === portName && (port.protocol ?? "TCP") === protocol);
-  return ports.flatMap(({ port }) =>
-    (slice.endpoints ?? []).flatMap(({ addresses, conditions, nodeName, zone }) => {
-      const state = stateOf(conditions ?? {});
-      return port ? addresses.map((ip) => ({ address: { ip, port, protocol }, state, nodeName, zone })) : [];
-    }),
-  );
+function portKey(name: string, protocol: L4Protocol, family: Family): string {
+  return `${name} ${protocol} ${family}`;
 }
 
-const RANK: Readonly<Record<BackendState, number>> = { active: 0, terminating: 1, "not-ready": 2 };
+function addEndpoint(
+  found: Map<string, Backend>,
+  slice: SliceInput,
+  { addresses, conditions, nodeName, zone, hints }: EndpointInput,
+  { port, protocol }: { readonly port: number; readonly protocol: L4Protocol },
+  problems: string[],
+): void {
+  const state = stateOf(conditions ?? {});
+  if (state === undefined) return;
+  const [zones, nodes] = [(hints?.forZones ?? []).map(({ name }) => name), (hints?.forNodes ?? []).map(({ name }) => name)];
+  const wanted = zones.length + nodes.length > 0 ? { zones, nodes } : undefined;
+  for (const text of addresses ?? []) {
+    const ip = usableAddress(text, slice.addressType);
+    if (ip === undefined) {
+      problems.push(`EndpointSlice ${slice.metadata.name}: "${text}" is no ${slice.addressType} address of a backend`);
+      continue;
+    }
+    const key = `${ip} ${port}`;
+    const before = found.get(key);
+    if (before === undefined || RANK[state] < RANK[before.state])
+      found.set(key, { address: { ip, port, protocol }, state, nodeName, zone, hints: wanted });
+  }
+}
 
-/** `ready` absent means ready; a terminating endpoint that still serves finishes its connections (KEP-1669). */
-function stateOf(conditions: {
-  readonly ready?: boolean | null;
-  readonly serving?: boolean | null;
-  readonly terminating?: boolean | null;
-}): BackendState {
-  if (conditions.terminating) return (conditions.serving ?? conditions.ready ?? true) ? "terminating" : "not-ready";
-  return (conditions.ready ?? true) ? "active" : "not-ready";
+/** A slice may be anybody's: loopback and the like must never become a way into nodes. */
+function usableAddress(text: string, family: string | undefined): string | undefined {
+  const ip = typeof text === "string" ? parseAddress(text) : undefined;
+  if (ip === undefined || ip.includes(":") !== (family === "IPv6")) return undefined;
+  return /^(0\.|127\.|169\.254\.|22[4-9]\.|23\d\.|255\.255\.255\.255$|::1?$|fe[89ab][0-9a-f]:|ff[0-9a-f]{2}:)/.test(ip) ? undefined : ip;
+}
+
+const RANK: Readonly<Record<BackendState, number>> = { active: 0, terminating: 1, quarantined: 2 };
+
+/** `ready` absent means ready; a terminating endpoint that still serves finishes its connections (KEP-1669), others are gone. */
+function stateOf({ ready, serving, terminating }: Conditions): BackendState | undefined {
+  if (terminating) return (serving ?? ready ?? true) ? "terminating" : undefined;
+  return (ready ?? true) ? "active" : "quarantined";
 }

@@ -1,103 +1,61 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { SERVICE_NAME_LABEL, type SliceInput } from "./backends.ts";
-import { serviceIndex } from "./names.ts";
-import { backendsFor, loadBalance } from "./select.ts";
-import type { ServiceInput } from "./service.ts";
-import { formatL4Address } from "./types.ts";
+import { createMaglev, MAGLEV_TABLE_SIZES } from "./maglev.ts";
+import { type Backend, formatL4Address, parseL4Address } from "./types.ts";
 
-const web: ServiceInput = {
-  metadata: { namespace: "demo", name: "web" },
-  spec: { clusterIPs: ["10.96.7.7"], ports: [{ name: "http", port: 80, protocol: "TCP" }] },
-};
+const backends = (count: number): Backend[] =>
+  Array.from({ length: count }, (_, i) => ({
+    address: { ip: `10.244.${i >> 8}.${i & 255}`, port: 8080, protocol: "TCP" },
+    state: "active",
+  }));
 
-function slice(name: string, endpoints: SliceInput["endpoints"], port = 8080, service = "web"): SliceInput {
-  const metadata = { namespace: "demo", name, labels: { [SERVICE_NAME_LABEL]: service } };
-  return { metadata, addressType: "IPv4", endpoints: endpoints ?? [], ports: [{ name: "http", port, protocol: "TCP" }] };
+/** Part of the places whose backend is another one, times the number of backends: 1 when only those of the one that left moved. */
+function movedShare(size: number, count: number, leaving: number): number {
+  const maglev = createMaglev(size);
+  const all = backends(count);
+  const left = all.filter((_, i) => i !== leaving);
+  const [before, after] = [maglev.table(all), maglev.table(left)];
+  let moved = 0;
+  for (let place = 0; place < size; place++) if (all[before[place] ?? -1] !== left[after[place] ?? -1]) moved += 1;
+  return (moved * count) / size;
 }
 
-function shown(services: ServiceInput[], slices: SliceInput[]): string[] {
-  return loadBalance(services, slices).map(
-    ({ type, address, backends }) =>
-      `${type} ${formatL4Address(address)} => ${backends.map((b) => `${b.address.ip}:${b.address.port} ${b.state}`).join(", ")}`,
-  );
-}
-
-describe("loadBalance", () => {
-  it("joins a service with the endpoints of its slices, at their target port", () => {
-    assert.deepEqual(shown([web], [slice("a", [{ addresses: ["10.244.1.5"] }])]), ["ClusterIP 10.96.7.7:80/TCP => 10.244.1.5:8080 active"]);
+describe("createMaglev", () => {
+  it("gives every backend its share: the ideal one, to a place", () => {
+    for (const count of [1, 3, 10, 100]) {
+      const table = createMaglev(16_381).table(backends(count));
+      const shares = Array.from({ length: count }, (_, i) => table.filter((position) => position === i).length);
+      assert.ok(Math.max(...shares) - Math.min(...shares) <= 1, `${count} backends: ${Math.min(...shares)} to ${Math.max(...shares)}`);
+    }
   });
-  it("counts an address once, in its best state, when slices overlap", () => {
-    const draining = slice("a", [{ addresses: ["10.244.1.5"], conditions: { ready: false, serving: true, terminating: true } }]);
-    const ready = slice("b", [{ addresses: ["10.244.1.5"], conditions: { ready: true } }]);
-    assert.deepEqual(shown([web], [draining, ready]), ["ClusterIP 10.96.7.7:80/TCP => 10.244.1.5:8080 active"]);
+  it("moves little more than the places of the backend that leaves", () => {
+    for (const count of [2, 3, 5, 10, 20]) {
+      const share = movedShare(16_381, count, count >> 1);
+      assert.ok(share >= 0.99 && share <= 1.2, `${count} backends: ${share}`);
+    }
   });
-  it("keeps a frontend without backends, so that connections are refused and not lost", () => {
-    assert.deepEqual(shown([web], []), ["ClusterIP 10.96.7.7:80/TCP => "]);
+  it("makes the same table of the same backends in any order", () => {
+    const maglev = createMaglev(1021);
+    const [all, turned] = [backends(7), backends(7).reverse()];
+    const names = (list: Backend[]) => Array.from(maglev.table(list), (position) => list[position]?.address.ip);
+    assert.deepEqual(names(turned), names(all));
   });
-  it("ignores headless services, other services' slices and other address families", () => {
-    const headless: ServiceInput = {
-      metadata: { namespace: "demo", name: "db" },
-      spec: { clusterIP: "None", clusterIPs: ["None"], ports: [{ port: 5432 }] },
-    };
-    const v6: SliceInput = { ...slice("six", [{ addresses: ["fd00::5"] }]), addressType: "IPv6" };
-    assert.deepEqual(shown([headless, web], [v6, slice("x", [{ addresses: ["10.244.9.9"] }], 1, "other")]), [
-      "ClusterIP 10.96.7.7:80/TCP => ",
-    ]);
+  it("has nothing to say without backends, and refuses sizes whose tables would have holes", () => {
+    assert.equal(createMaglev(251).table([]).length, 0);
+    assert.throws(() => createMaglev(16_384), /bpf-lb-maglev-table-size: found 16384, allowed are 251, 509/);
   });
-  it("knows all addresses of a load balancer service", () => {
-    const service: ServiceInput = {
-      ...web,
-      spec: { ...web.spec, type: "LoadBalancer", externalIPs: ["198.51.100.7"], ports: [{ name: "http", port: 80, nodePort: 31080 }] },
-      status: { loadBalancer: { ingress: [{ ip: "198.51.100.9" }] } },
-    };
-    assert.deepEqual(shown([service], []), [
-      "ClusterIP 10.96.7.7:80/TCP => ",
-      "NodePort 0.0.0.0:31080/TCP => ",
-      "LoadBalancer 198.51.100.9:80/TCP => ",
-      "ExternalIPs 198.51.100.7:80/TCP => ",
-    ]);
+  it("is made for primes only", () => {
+    for (const size of MAGLEV_TABLE_SIZES) {
+      for (let divisor = 2; divisor * divisor <= size; divisor++)
+        assert.notEqual(size % divisor, 0, `${size} is ${divisor} times something`);
+    }
   });
 });
 
-describe("backendsFor", () => {
-  const draining = { addresses: ["10.244.1.5"], nodeName: "a", conditions: { ready: false, serving: true, terminating: true } };
-  it("uses terminating backends only when there is no active one", () => {
-    const [alone] = loadBalance([web], [slice("a", [draining])]);
-    const [both] = loadBalance([web], [slice("a", [draining, { addresses: ["10.244.1.6"], nodeName: "b" }])]);
-    assert.ok(alone && both);
-    assert.deepEqual(
-      backendsFor(alone, "a").map((b) => b.address.ip),
-      ["10.244.1.5"],
-    );
-    assert.deepEqual(
-      backendsFor(both, "a").map((b) => b.address.ip),
-      ["10.244.1.6"],
-    );
-  });
-  it("stays on the node with traffic policy Local", () => {
-    const local = { ...web, spec: { ...web.spec, internalTrafficPolicy: "Local" } };
-    const [frontend] = loadBalance(
-      [local],
-      [
-        slice("a", [
-          { addresses: ["10.244.1.5"], nodeName: "a" },
-          { addresses: ["10.244.2.5"], nodeName: "b" },
-        ]),
-      ],
-    );
-    assert.ok(frontend);
-    assert.deepEqual(
-      backendsFor(frontend, "b").map((b) => b.address.ip),
-      ["10.244.2.5"],
-    );
-  });
-});
-
-describe("serviceIndex", () => {
-  it("finds the service of an address", () => {
-    const index = serviceIndex(loadBalance([web], []));
-    assert.deepEqual(index.byAddress({ ip: "10.96.7.7", port: 80, protocol: "TCP" }), { namespace: "demo", name: "web" });
-    assert.equal(index.byAddress({ ip: "10.96.7.7", port: 81, protocol: "TCP" }), undefined);
+describe("L4 addresses", () => {
+  it("are read as they are written", () => {
+    for (const text of ["10.96.0.1:443/TCP", "[fd00::1]:53/UDP", "0.0.0.0:31080/SCTP"])
+      assert.equal(formatL4Address(parseL4Address(text)), text);
+    assert.throws(() => parseL4Address("10.96.0.1"), RangeError);
   });
 });

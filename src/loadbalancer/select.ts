@@ -1,34 +1,41 @@
-import { backendsOf, SERVICE_NAME_LABEL, type SliceInput } from "./backends.ts";
-import { frontendsOf, type ServiceInput } from "./service.ts";
-import type { Backend, Frontend } from "./types.ts";
+import type { Backend, Frontend, Scope } from "./types.ts";
 
-/** All frontends of one service with their backends. */
-export function frontendsWithBackends(service: ServiceInput, slices: readonly SliceInput[]): Frontend[] {
-  return frontendsOf(service).map((frontend) => {
-    const family = frontend.address.ip.includes(":") ? "IPv6" : "IPv4";
-    return { ...frontend, backends: backendsOf(slices, frontend.portName, frontend.address.protocol, family) };
-  });
-}
-
-/** All frontends of all services. Slices without a service, and services without slices, do no harm. */
-export function loadBalance(services: Iterable<ServiceInput>, slices: Iterable<SliceInput>): Frontend[] {
-  const byService = Map.groupBy(
-    slices,
-    (slice) => `${slice.metadata.namespace ?? "default"}/${slice.metadata.labels?.[SERVICE_NAME_LABEL] ?? ""}`,
-  );
-  return [...services].flatMap((service) => {
-    const key = `${service.metadata.namespace ?? "default"}/${service.metadata.name}`;
-    return frontendsWithBackends(service, byService.get(key) ?? []);
-  });
+/** The node that chooses. */
+export interface Place {
+  readonly nodeName: string;
+  readonly zone?: string | undefined;
 }
 
 /**
- * The backends that get new connections at a node: active ones; when there are none, terminating ones that still serve. With traffic
- * policy `Local` only those of this node.
+ * The backends that get new connections at a node: active ones; when there are none, terminating ones that still serve. With
+ * traffic policy `Local` only those of this node; else those that are meant for this node or zone, if there are any.
  */
-export function backendsFor(frontend: Frontend, nodeName: string): readonly Backend[] {
-  const eligible =
-    frontend.trafficPolicy === "Local" ? frontend.backends.filter((backend) => backend.nodeName === nodeName) : frontend.backends;
-  const active = eligible.filter(({ state }) => state === "active");
-  return active.length > 0 ? active : eligible.filter(({ state }) => state === "terminating");
+export function backendsFor(frontend: Frontend, scope: Scope, place: Place): readonly Backend[] {
+  const { backends } = frontend;
+  const policy = scope === "external" ? frontend.externalPolicy : frontend.internalPolicy;
+  if (policy === "Local") return usable(backends.filter(({ nodeName }) => nodeName === place.nodeName));
+  return near(usable(backends), place);
+}
+
+/** Whether clients outside the cluster get other backends than those inside. */
+export function hasTwoScopes({ internalPolicy, externalPolicy }: Frontend): boolean {
+  return internalPolicy !== externalPolicy;
+}
+
+function usable(backends: readonly Backend[]): readonly Backend[] {
+  if (backends.every(({ state }) => state === "active")) return backends;
+  const active = backends.filter(({ state }) => state === "active");
+  return active.length > 0 ? active : backends.filter(({ state }) => state === "terminating");
+}
+
+/**
+ * Hints count only when every backend has some and one of them is for us: half of them would overload a few (as kube-proxy). Hints
+ * for nodes are narrower than hints for zones.
+ */
+function near(backends: readonly Backend[], { nodeName, zone }: Place): readonly Backend[] {
+  if (backends.length === 0 || backends.some(({ hints }) => hints === undefined)) return backends;
+  const ofNode = backends.filter(({ hints }) => hints?.nodes.includes(nodeName));
+  if (ofNode.length > 0) return ofNode;
+  const ofZone = zone === undefined ? [] : backends.filter(({ hints }) => hints?.zones.includes(zone));
+  return ofZone.length > 0 ? ofZone : backends;
 }

@@ -1,8 +1,16 @@
-import type { Frontend, FrontendType, L4Protocol } from "./types.ts";
+import { parseAddress } from "#types/addr.ts";
+import { type Prefix, parsePrefix } from "#types/prefix.ts";
+import { parseAnnotations, type ServiceAnnotations } from "./annotations.ts";
+import type { Frontend, FrontendType, L4Protocol, ServiceName } from "./types.ts";
 
 /** What we read of a Kubernetes Service. */
 export interface ServiceInput {
-  readonly metadata: { readonly name: string; readonly namespace?: string };
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace?: string;
+    readonly annotations?: Readonly<Record<string, string>>;
+    readonly creationTimestamp?: string;
+  };
   readonly spec?: {
     readonly type?: string;
     readonly clusterIP?: string;
@@ -19,61 +27,138 @@ export interface ServiceInput {
     readonly externalTrafficPolicy?: string;
     readonly internalTrafficPolicy?: string;
     readonly loadBalancerSourceRanges?: readonly string[];
-    readonly publishNotReadyAddresses?: boolean;
+    readonly healthCheckNodePort?: number;
   };
-  readonly status?: { readonly loadBalancer?: { readonly ingress?: readonly { readonly ip?: string }[] } };
+  readonly status?: { readonly loadBalancer?: { readonly ingress?: readonly { readonly ip?: string; readonly ipMode?: string }[] } };
+}
+
+/** A Service as the datapath needs it. */
+export interface ParsedService {
+  readonly name: ServiceName;
+  /** Every address it is reached at, without backends. Empty for headless services and ExternalName. */
+  readonly frontends: readonly Frontend[];
+  /** Where load balancers ask whether this node has backends; absent unless external traffic stays on the node. */
+  readonly healthCheckNodePort?: number | undefined;
+  readonly annotations: ServiceAnnotations;
+  /** What of the object could not be used and why; the rest is. */
+  readonly problems: readonly string[];
 }
 
 /** Kubernetes' default of `sessionAffinityConfig.clientIP.timeoutSeconds`. */
 const DEFAULT_AFFINITY_SECONDS = 10_800;
 
-/**
- * Every address that the Service is reached at, without backends. A headless Service and an ExternalName have none; ports with a
- * protocol that cannot be balanced are left out.
- */
-export function frontendsOf(service: ServiceInput): Frontend[] {
-  const spec = service.spec;
-  if (!spec || spec.type === "ExternalName") return [];
-  const addresses = addressesOf(service);
-  const affinitySeconds =
-    spec.sessionAffinity === "ClientIP" ? (spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? DEFAULT_AFFINITY_SECONDS) : undefined;
-  return (spec.ports ?? []).flatMap((port) => {
-    const protocol = parseProtocol(port.protocol);
-    if (protocol === undefined) return [];
-    return addresses.flatMap(({ type, ip }): Frontend[] => {
-      const number = type === "NodePort" ? port.nodePort : port.port;
-      if (!number) return [];
-      const policy = type === "ClusterIP" ? spec.internalTrafficPolicy : spec.externalTrafficPolicy;
+type PortInput = NonNullable<NonNullable<ServiceInput["spec"]>["ports"]>[number];
+
+/** Reads a Service. Never throws: what cannot be used is left out and named in `problems`. */
+export function parseService(service: ServiceInput): ParsedService {
+  const spec = service.spec ?? {};
+  const name = { namespace: service.metadata.namespace ?? "default", name: service.metadata.name };
+  const annotations = parseAnnotations(service.metadata.annotations);
+  const problems = [...annotations.problems];
+  if (spec.type === "ExternalName") return { name, frontends: [], annotations, problems };
+  const addresses = addressesOf(service, problems).filter(
+    ({ type }) => annotations.onlyType === undefined || type === annotations.onlyType,
+  );
+  const common = {
+    service: name,
+    backends: [],
+    affinitySeconds: affinityOf(spec, problems),
+    internalPolicy: policyOf(spec.internalTrafficPolicy),
+    denySourceRanges: annotations.denySourceRanges,
+    algorithm: annotations.algorithm,
+    forwarding: annotations.forwarding,
+  } as const;
+  const sourceRanges = rangesOf(spec.loadBalancerSourceRanges ?? [], problems);
+  const external = policyOf(spec.externalTrafficPolicy);
+  const ports = portsOf(spec.ports ?? [], problems);
+  const frontends = ports.flatMap(({ input, protocol }) =>
+    addresses.flatMap(({ type, ip }): Frontend[] => {
+      const port = type === "NodePort" ? input.nodePort : input.port;
+      if (port === undefined || port === 0) return [];
+      if (!isPort(port)) {
+        problems.push(`spec.ports: nodePort ${port} of port ${input.port} is not from 1 to 65535`);
+        return [];
+      }
       return [
         {
-          service: { namespace: service.metadata.namespace ?? "default", name: service.metadata.name },
-          portName: port.name ?? "",
+          ...common,
+          portName: input.name ?? "",
           type,
-          address: { ip, port: number, protocol },
-          backends: [],
-          affinitySeconds,
-          trafficPolicy: policy === "Local" ? "Local" : "Cluster",
-          sourceRanges: type === "LoadBalancer" ? (spec.loadBalancerSourceRanges ?? []) : [],
+          address: { ip, port, protocol },
+          externalPolicy: type === "ClusterIP" ? common.internalPolicy : external,
+          sourceRanges: type === "LoadBalancer" ? sourceRanges : [],
         },
       ];
-    });
-  });
+    }),
+  );
+  const asksHealth = spec.type === "LoadBalancer" && external === "Local" && isPort(spec.healthCheckNodePort);
+  return { name, frontends, annotations, problems, healthCheckNodePort: asksHealth ? spec.healthCheckNodePort : undefined };
 }
 
-function parseProtocol(text = "TCP"): L4Protocol | undefined {
+function policyOf(text: string | undefined): "Local" | "Cluster" {
+  return text === "Local" ? "Local" : "Cluster";
+}
+
+export function isPort(port: unknown): port is number {
+  return Number.isInteger(port) && Number(port) > 0 && Number(port) < 65_536;
+}
+
+export function parseL4Protocol(text = "TCP"): L4Protocol | undefined {
   return text === "TCP" || text === "UDP" || text === "SCTP" ? text : undefined;
 }
 
-function addressesOf({ spec, status }: ServiceInput): { type: FrontendType; ip: string }[] {
-  const clusterIps = spec?.clusterIPs ?? (spec?.clusterIP ? [spec.clusterIP] : []);
-  const real = clusterIps.filter((ip) => ip !== "" && ip !== "None");
-  const hasNodePort = spec?.type === "NodePort" || spec?.type === "LoadBalancer";
-  const families = new Set(real.map((ip) => (ip.includes(":") ? "::" : "0.0.0.0")));
-  const ingress = status?.loadBalancer?.ingress?.flatMap(({ ip }) => (ip ? [ip] : [])) ?? [];
+function affinityOf(spec: NonNullable<ServiceInput["spec"]>, problems: string[]): number | undefined {
+  if (spec.sessionAffinity !== "ClientIP") return undefined;
+  const seconds = spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? DEFAULT_AFFINITY_SECONDS;
+  if (Number.isInteger(seconds) && seconds > 0 && seconds <= 86_400) return seconds;
+  problems.push(`spec.sessionAffinityConfig.clientIP.timeoutSeconds: found ${seconds}, used ${DEFAULT_AFFINITY_SECONDS}`);
+  return DEFAULT_AFFINITY_SECONDS;
+}
+
+function portsOf(ports: readonly PortInput[], problems: string[]): { input: PortInput; protocol: L4Protocol }[] {
+  return ports.flatMap((input) => {
+    const protocol = parseL4Protocol(input.protocol);
+    if (protocol === undefined) problems.push(`spec.ports: protocol "${input.protocol}" of port ${input.port} cannot be balanced`);
+    else if (!isPort(input.port)) problems.push(`spec.ports: port ${input.port} is not from 1 to 65535`);
+    else return [{ input, protocol }];
+    return [];
+  });
+}
+
+function rangesOf(ranges: readonly string[], problems: string[]): Prefix[] {
+  return ranges.flatMap((text) => {
+    const prefix = parsePrefix(text.trim());
+    if (prefix === undefined) problems.push(`spec.loadBalancerSourceRanges: "${text}" is no address block such as 10.0.0.0/8`);
+    return prefix ?? [];
+  });
+}
+
+function addressesOf({ spec = {}, status }: ServiceInput, problems: string[]): { type: FrontendType; ip: string }[] {
+  const clusterIps = (spec.clusterIPs?.length ? spec.clusterIPs : [spec.clusterIP ?? ""]).filter((ip) => ip !== "");
+  // Headless: its name leads to the pods themselves.
+  if (clusterIps.includes("None")) return [];
+  const read = (type: FrontendType, field: string, texts: readonly string[]) =>
+    texts.flatMap((text) => {
+      const ip = parseAddress(text);
+      if (ip === undefined || ip === "0.0.0.0" || ip === "::") {
+        problems.push(`${field}: "${text}" is no IP address that a service can have`);
+        return [];
+      }
+      return [{ type, ip }];
+    });
+  const cluster = read("ClusterIP", "spec.clusterIPs", clusterIps);
+  const hasNodePort = spec.type === "NodePort" || spec.type === "LoadBalancer";
+  const families = new Set(cluster.map(({ ip }) => (ip.includes(":") ? "::" : "0.0.0.0")));
+  // A load balancer of mode Proxy forwards by itself: packets to its address are not ours.
+  const ingress = (spec.type === "LoadBalancer" ? (status?.loadBalancer?.ingress ?? []) : []).filter(({ ipMode }) => ipMode !== "Proxy");
   return [
-    ...real.map((ip) => ({ type: "ClusterIP" as const, ip })),
+    ...cluster,
     ...(hasNodePort ? [...families].map((ip) => ({ type: "NodePort" as const, ip })) : []),
-    ...ingress.map((ip) => ({ type: "LoadBalancer" as const, ip })),
-    ...(spec?.externalIPs ?? []).map((ip) => ({ type: "ExternalIPs" as const, ip })),
+    ...read(
+      "LoadBalancer",
+      "status.loadBalancer.ingress",
+      ingress.flatMap(({ ip }) => (ip ? [ip] : [])),
+    ),
+    ...read("ExternalIPs", "spec.externalIPs", spec.externalIPs ?? []),
   ];
 }

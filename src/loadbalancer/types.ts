@@ -1,3 +1,5 @@
+import type { Prefix } from "#types/prefix.ts";
+
 /** `namespace/name` of a Kubernetes Service. */
 export interface ServiceName {
   readonly namespace: string;
@@ -14,16 +16,34 @@ export interface L4Address {
 }
 
 /** Which of a Service's addresses this is; Cilium's names, as `cilium service list` prints them. */
-export type FrontendType = "ClusterIP" | "NodePort" | "LoadBalancer" | "ExternalIPs";
+export type FrontendType = "ClusterIP" | "NodePort" | "LoadBalancer" | "ExternalIPs" | "HostPort" | "LocalRedirect";
 
-export type BackendState = "active" | "terminating" | "not-ready";
+/**
+ * `active` takes connections. `terminating` finishes those it has and takes new ones only when nobody else does. `quarantined`
+ * (not ready) finishes those it has and takes none.
+ */
+export type BackendState = "active" | "terminating" | "quarantined";
 
 export interface Backend {
   readonly address: L4Address;
   readonly state: BackendState;
   readonly nodeName?: string | undefined;
   readonly zone?: string | undefined;
+  /** Zones and nodes whose clients it is meant for; empty: no preference was given. */
+  readonly hints?: { readonly zones: readonly string[]; readonly nodes: readonly string[] } | undefined;
 }
+
+/** `Local`: only backends on the node that got the connection. */
+export type TrafficPolicy = "Cluster" | "Local";
+
+/** How a frontend's backends are chosen; the node's default when a service does not say. */
+export type Algorithm = "random" | "maglev";
+
+/** What is done to packets from outside: `snat` answers through the node that got them, `dsr` from the backend's node directly. */
+export type Forwarding = "snat" | "dsr";
+
+/** Who asks: programs and pods of the cluster, or clients outside of it. */
+export type Scope = "internal" | "external";
 
 /** One address of a service and everything behind it. */
 export interface Frontend {
@@ -35,12 +55,36 @@ export interface Frontend {
   readonly backends: readonly Backend[];
   /** Seconds for which a client keeps its backend; absent without session affinity. */
   readonly affinitySeconds?: number | undefined;
-  /** `Local`: only backends on the node that got the connection. */
-  readonly trafficPolicy: "Cluster" | "Local";
-  readonly sourceRanges: readonly string[];
+  readonly internalPolicy: TrafficPolicy;
+  /** Same as `internalPolicy` where clients outside have no other way in. */
+  readonly externalPolicy: TrafficPolicy;
+  /** Who may connect from outside; everybody when empty. */
+  readonly sourceRanges: readonly Prefix[];
+  /** The ranges name who may not. */
+  readonly denySourceRanges: boolean;
+  readonly algorithm?: Algorithm | undefined;
+  readonly forwarding?: Forwarding | undefined;
 }
 
 /** `10.96.0.1:443/TCP`, IPv6 in brackets. */
 export function formatL4Address({ ip, port, protocol }: L4Address): string {
   return `${ip.includes(":") ? `[${ip}]` : ip}:${port}/${protocol}`;
+}
+
+/** Reads what `formatL4Address` wrote; throws RangeError for anything else. */
+export function parseL4Address(text: string): L4Address {
+  const found = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d+)\/(TCP|UDP|SCTP)$/.exec(text);
+  if (!found) throw new RangeError(`"${text}" is no address such as 10.96.0.1:443/TCP`);
+  const [, six, four, port, protocol] = found;
+  return { ip: six ?? four ?? "", port: Number(port), protocol: protocol as L4Protocol };
+}
+
+/** `namespace/name`. */
+export function formatServiceName({ namespace, name }: ServiceName): string {
+  return `${namespace}/${name}`;
+}
+
+/** Whether the frontend is a port of every node's own addresses. */
+export function isWildcard({ address: { ip } }: Pick<Frontend, "address">): boolean {
+  return ip === "0.0.0.0" || ip === "::";
 }

@@ -24,10 +24,16 @@ export interface SyncTarget<T> extends Target<T> {
   prune?(rows: Iterable<T>): void;
 }
 
+/** A target that can take many rows at once. */
+export interface BatchTarget<T> extends Target<T> {
+  /** As `update` of each. When it throws, any of them may be realized; all are tried again one by one. */
+  updateMany(rows: readonly T[]): void | Promise<void>;
+}
+
 export interface ReconcilerOptions<T> {
   readonly name: string;
   readonly table: Table<T>;
-  readonly target: Target<T>;
+  readonly target: Target<T> | BatchTarget<T>;
   /** Waiting time before a failed row is tried again, milliseconds. */
   readonly retry?: { readonly initial: number; readonly max: number };
   /** Prunes and writes all rows again this often, milliseconds, to repair what others changed; 0 (default): prunes once. */
@@ -51,6 +57,8 @@ export interface Reconciler extends Step, AsyncDisposable {
   rowReconciled(key: Key, signal?: AbortSignal): Promise<void>;
   /** Resolves after the first successful prune. */
   readonly pruned: Promise<void>;
+  /** Prunes and writes all rows again now, as is done every `pruneIntervalMs`. Resolves when that is done; failed rows are tried again. */
+  audit(): Promise<void>;
   /** Rows that failed and wait for their next try. */
   readonly failing: number;
 }
@@ -85,6 +93,7 @@ class TableReconciler<T> implements Reconciler {
   readonly #waiters = createWaiters();
   readonly #afterRun = createWaiters();
   readonly #pruned = Promise.withResolvers<void>();
+  readonly #audits: (() => void)[] = [];
   #runs = 0;
   #wake = () => {};
   #prunes = 0;
@@ -122,8 +131,7 @@ class TableReconciler<T> implements Reconciler {
   async run(): Promise<void> {
     if (this.#disposed) return;
     this.#take();
-    const now = performance.now();
-    for (const [key, item] of [...this.#outstanding]) if (item.retryAt <= now) await this.#attempt(key, item);
+    await this.#attemptDue();
     if (this.#outstanding.size === 0) this.#deps.health?.set(`reconciler-${this.name}`, "ok");
     if (this.#pruneDue) await this.#prune();
     this.#scheduleRetry();
@@ -141,6 +149,13 @@ class TableReconciler<T> implements Reconciler {
     while (this.#observer.hasChanges || this.#outstanding.has(key)) await this.#afterRun.wait(this.#runs, signal);
   }
 
+  audit(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#audits.push(resolve);
+    this.#requestPrune();
+    return promise;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#disposed = true;
     clearTimeout(this.#retryTimer);
@@ -154,6 +169,36 @@ class TableReconciler<T> implements Reconciler {
       // What was to be removed and failed is still there, also when the key has a new row by now.
       const previous = change.previous ?? this.#outstanding.get(change.key)?.change.previous;
       this.#outstanding.set(change.key, { change: { ...change, previous }, backoff: undefined, attempts: 0, retryAt: 0 });
+    }
+  }
+
+  async #attemptDue(): Promise<void> {
+    await this.#attemptMany();
+    const now = performance.now();
+    for (const [key, item] of [...this.#outstanding]) if (item.retryAt <= now) await this.#attempt(key, item);
+  }
+
+  /** New rows together, when there are many and the target can. What fails is left to be tried one by one. */
+  async #attemptMany(): Promise<void> {
+    const { table, target } = this.#options;
+    const fresh = [...this.#outstanding].flatMap(([key, { change, attempts }]) =>
+      change.row !== undefined && attempts === 0 ? [{ key, row: change.row, revision: change.revision }] : [],
+    );
+    if (!("updateMany" in target) || fresh.length < 2) return;
+    for (let at = 0; at < fresh.length; at += BATCH) {
+      const rows = fresh.slice(at, at + BATCH);
+      try {
+        const result = target.updateMany(rows.map(({ row }) => row));
+        if (result) await result;
+      } catch {
+        continue;
+      }
+      for (const { key, revision } of rows) {
+        this.#deps.onAttempt?.(this.name, "update", true);
+        this.#outstanding.delete(key);
+        table.setStatus(key, revision, DONE);
+      }
+      if (at + BATCH < fresh.length) await breathe();
     }
   }
 
@@ -197,8 +242,9 @@ class TableReconciler<T> implements Reconciler {
       if (result) await result;
       this.#deps.onAttempt?.(this.name, "prune", true);
       this.#prunes += 1;
-      if (this.#prunes > 1) await this.#rewrite();
+      if (this.#prunes > 1 || this.#audits.length > 0) await this.#rewrite();
       this.#pruned.resolve();
+      for (const resolve of this.#audits.splice(0)) resolve();
       if (pruneIntervalMs > 0) this.#pruneTimer = setTimeout(() => this.#requestPrune(), pruneIntervalMs).unref();
     } catch (thrown) {
       this.#deps.onAttempt?.(this.name, "prune", false);
@@ -208,11 +254,20 @@ class TableReconciler<T> implements Reconciler {
     }
   }
 
-  /** Writes every row that is realized once more: somebody else may have changed the target. */
+  /** Writes every row once more: somebody else may have changed the target. Rows that fail are tried like changed ones. */
   async #rewrite(): Promise<void> {
-    for (const row of [...this.#options.table.list()]) {
-      const result = this.#options.target.update(row, row);
-      if (result) await result;
+    const { table, target } = this.#options;
+    const keys = [...table.keys()];
+    for (let at = 0; at < keys.length; at += BATCH) {
+      // A row is looked up when its turn comes: it may have changed or gone while others were written.
+      for (const key of keys.slice(at, at + BATCH)) {
+        const row = table.get(key);
+        if (row === undefined || this.#outstanding.has(key)) continue;
+        const change = { key, row, previous: row, revision: table.revisionOf(key) ?? 0 };
+        this.#outstanding.set(key, { change, backoff: undefined, attempts: 0, retryAt: 0 });
+      }
+      await this.#attemptDue();
+      if ("updateMany" in target) await breathe();
     }
   }
 
@@ -226,6 +281,13 @@ class TableReconciler<T> implements Reconciler {
   #lowest(): number {
     return lowestOf(this.#outstanding.values(), ({ change }) => change.revision);
   }
+}
+
+/** Rows of one call of `updateMany`: enough to save system calls, few enough that others get their turn. */
+const BATCH = 1000;
+
+function breathe(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 /** Infinity for no items. */

@@ -22,6 +22,7 @@ export interface Table<T> {
   readonly revision: number;
   get(key: Key): T | undefined;
   list(): IterableIterator<T>;
+  keys(): IterableIterator<Key>;
   /** The rows an index has under a value, in the order of their keys' first write. Throws for an unknown index. */
   by(index: string, value: Key): readonly T[];
   revisionOf(key: Key): number | undefined;
@@ -112,6 +113,7 @@ export function createTable<T extends object>(spec: TableSpec<T>, transactions: 
     *list() {
       for (const entry of entries.values()) yield entry.row;
     },
+    keys: () => entries.keys(),
     by(index, value) {
       const found = indexes.get(index);
       if (!found) throw new Error(`table ${spec.name} has no index ${index}`);

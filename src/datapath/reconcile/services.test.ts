@@ -1,95 +1,157 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import fc from "fast-check";
 import { maps as specs } from "#datapath/gen/maps.ts";
+import { dumpServices } from "#datapath/service-dump.ts";
 import { createFakeBpf } from "#ebpf/fake.ts";
-import type { Backend, Frontend } from "#loadbalancer/types.ts";
-import { addr16Text } from "../addr16.ts";
-import { createServiceTarget, type ServiceKernel } from "./services.ts";
+import type { Backend, BackendState, Frontend } from "#loadbalancer/types.ts";
+import { createMaglevTables } from "./maglev.ts";
+import { createServiceTarget } from "./services.ts";
 
-const backend = (ip: string, state: Backend["state"] = "active"): Backend => ({ address: { ip, port: 8080, protocol: "TCP" }, state });
-
-const frontend = (ip: string, ...backends: Backend[]): Frontend => ({
-  service: { namespace: "default", name: "web" },
+const frontend = (ip: string, backends: readonly Backend[], change: Partial<Frontend> = {}): Frontend => ({
+  service: { namespace: "demo", name: "web" },
   portName: "http",
-  type: "ClusterIP",
+  type: "LoadBalancer",
   address: { ip, port: 80, protocol: "TCP" },
   backends,
-  trafficPolicy: "Cluster",
+  internalPolicy: "Cluster",
+  externalPolicy: "Cluster",
   sourceRanges: [],
+  denySourceRanges: false,
+  ...change,
 });
 
-function createKernel(): ServiceKernel {
-  const bpf = createFakeBpf();
-  return {
+const backend = (host: number, state: BackendState = "active"): Backend => ({
+  address: { ip: `10.244.1.${host}`, port: 8080, protocol: "TCP" },
+  state,
+  nodeName: host % 2 === 0 ? "n1" : "n2",
+});
+
+/** Maps in memory; `watch` is called before each operation on them. */
+function createKernel() {
+  let watch = () => {};
+  let watching = false;
+  const fail = () => {
+    if (watching) return;
+    watching = true;
+    watch();
+    watching = false;
+  };
+  const bpf = createFakeBpf({ fail });
+  const maps = {
     services: bpf.createMap(specs.ciliumLbServices),
     backends: bpf.createMap(specs.ciliumLbBackends),
+    reverseNat: bpf.createMap(specs.ciliumLbReverseNat),
+    sourceRanges: bpf.createMap(specs.ciliumLbSourceRange),
     affinityMatch: bpf.createMap(specs.ciliumLbAffinityMatch),
+    maglev: bpf.createMapOfMaps(specs.ciliumLbMaglev),
   };
+  const settings = {
+    algorithm: "random",
+    mode: "snat",
+    externalClusterIp: false,
+    maglevSize: 251,
+    place: () => ({ nodeName: "n1" }),
+  } as const;
+  const start = () => createServiceTarget(maps, createMaglevTables({ map: maps.maglev, expedite: (work) => work() }, 251), settings);
+  const onWrite = (fn: () => void) => {
+    watch = fn;
+  };
+  return { maps, start, onWrite };
 }
 
-/** `10.96.0.1 → 10.0.0.1, 10.0.0.2`, as a socket hook would find it. */
-function show({ services, backends }: ServiceKernel): string[] {
-  const heads = [...services.entries()].filter(([{ slot }]) => slot === 0);
-  return heads
-    .map(([key, { count }]) => {
-      const chosen = Array.from({ length: count }, (_, i) => {
-        const id = services.get({ ...key, slot: i + 1 })?.backendId ?? 0;
-        const address = backends.get(id)?.address;
-        return address ? addr16Text(address) : "missing";
-      });
-      return `${addr16Text(key.address)} → ${chosen.sort().join(", ")}`;
-    })
-    .sort();
-}
+const states = fc.constantFrom<BackendState>("active", "active", "terminating", "quarantined");
+const backendLists = fc
+  .uniqueArray(fc.tuple(fc.integer({ min: 1, max: 6 }), states), { selector: ([host]) => host, maxLength: 4 })
+  .map((list) => list.map(([host, state]) => backend(host, state)));
+const changes = fc.array(
+  fc.record({
+    ip: fc.constantFrom("198.51.100.1", "198.51.100.2"),
+    backends: fc.option(backendLists, { nil: undefined }),
+    local: fc.boolean(),
+    affinity: fc.boolean(),
+    maglev: fc.boolean(),
+  }),
+  { minLength: 1, maxLength: 12 },
+);
 
 describe("createServiceTarget", () => {
-  it("writes a service with the backends that get new connections", () => {
-    const kernel = createKernel();
-    const target = createServiceTarget(kernel, { nodeName: "n1" });
-    target.update(
-      frontend("10.96.0.1", backend("10.0.0.1"), backend("10.0.0.2", "terminating"), backend("10.0.0.3", "not-ready")),
-      undefined,
+  it("shows a reader a whole service at every moment, and leaves nothing behind", () => {
+    fc.assert(
+      fc.property(changes, (steps) => {
+        const { maps, start, onWrite } = createKernel();
+        const target = start();
+        onWrite(() => assertWhole(dumpServices(maps)));
+        const present = new Map<string, Frontend>();
+        for (const { ip, backends, local, affinity, maglev } of steps) {
+          const row = frontend(ip, backends ?? [], {
+            externalPolicy: local ? "Local" : "Cluster",
+            affinitySeconds: affinity ? 60 : undefined,
+            algorithm: maglev ? "maglev" : undefined,
+          });
+          if (backends) present.set(ip, row);
+          else present.delete(ip);
+          if (backends) target.update(row);
+          else target.remove(row);
+        }
+        const fresh = createKernel();
+        fresh.start().updateMany([...present.values()]);
+        assert.deepEqual(withoutNumbers(dumpServices(maps)), withoutNumbers(dumpServices(fresh.maps)));
+      }),
+      { numRuns: 100 },
     );
-    assert.deepEqual(show(kernel), ["10.96.0.1 → 10.0.0.1"]);
-    target.update(frontend("10.96.0.1"), undefined);
-    assert.deepEqual(show(kernel), ["10.96.0.1 → "]);
   });
-  it("leaves no slot and no backend behind when a service shrinks or goes", () => {
-    const kernel = createKernel();
-    const target = createServiceTarget(kernel, { nodeName: "n1" });
-    target.update(frontend("10.96.0.1", backend("10.0.0.1"), backend("10.0.0.2")), undefined);
-    target.update(frontend("10.96.0.2", backend("10.0.0.2")), undefined);
-    target.update(frontend("10.96.0.1", backend("10.0.0.1")), undefined);
-    assert.deepEqual(show(kernel), ["10.96.0.1 → 10.0.0.1", "10.96.0.2 → 10.0.0.2"]);
-    assert.equal([...kernel.services.keys()].length, 4);
-    target.remove(frontend("10.96.0.2"));
-    target.remove(frontend("10.96.0.1"));
-    assert.deepEqual([[...kernel.services.keys()].length, [...kernel.backends.keys()].length], [0, 0]);
-  });
-  it("keeps numbers over a restart, so that living connections keep their backend", () => {
-    const kernel = createKernel();
-    const web = frontend("10.96.0.1", backend("10.0.0.1"), backend("10.0.0.2"));
-    createServiceTarget(kernel, { nodeName: "n1" }).update(web, undefined);
-    const before = [...kernel.backends.entries()].map(([id, { address }]) => [id, addr16Text(address)]);
-    const restarted = createServiceTarget(kernel, { nodeName: "n1" });
-    restarted.update(frontend("10.96.0.9", backend("10.0.0.9")), undefined);
-    restarted.update(web, undefined);
+
+  it("keeps numbers over a restart, so that living connections keep their backend", async () => {
+    const { maps, start } = createKernel();
+    start().update(frontend("198.51.100.1", [backend(1), backend(2)]));
+    const before = dumpServices(maps);
+    const restarted = start();
+    restarted.update(frontend("198.51.100.9", [backend(9)]));
+    restarted.update(frontend("198.51.100.1", [backend(2), backend(1)]));
+    const after = dumpServices(maps);
+    assert.deepEqual(after.backends.slice(0, 2), before.backends);
+    assert.deepEqual(after.reverseNat.slice(0, 1), before.reverseNat);
+    await restarted.prune([frontend("198.51.100.9", [backend(9)])]);
     assert.deepEqual(
-      [...kernel.backends.entries()].slice(0, 2).map(([id, { address }]) => [id, addr16Text(address)]),
-      before,
+      dumpServices(maps).backends.map(({ address }) => address),
+      ["10.244.1.9:8080/TCP"],
     );
-    restarted.update(frontend("10.96.0.1", backend("10.0.0.2")), undefined);
-    assert.deepEqual(show(kernel), ["10.96.0.1 → 10.0.0.2", "10.96.0.9 → 10.0.0.9"]);
-    assert.equal([...kernel.backends.keys()].length, 2);
-  });
-  it("prunes services that went while the agent was away", () => {
-    const kernel = createKernel();
-    createServiceTarget(kernel, { nodeName: "n1" }).update(frontend("10.96.0.1", backend("10.0.0.1")), undefined);
-    const restarted = createServiceTarget(kernel, { nodeName: "n1" });
-    const present = frontend("10.96.0.2", backend("10.0.0.2"));
-    restarted.update(present, undefined);
-    restarted.prune?.([present]);
-    assert.deepEqual(show(kernel), ["10.96.0.2 → 10.0.0.2"]);
-    assert.equal([...kernel.backends.keys()].length, 1);
   });
 });
+
+type Dump = ReturnType<typeof dumpServices>;
+
+/** What the datapath relies on. */
+function assertWhole({ slots, backends, maglev, affinity }: Dump): void {
+  for (const head of slots.filter(({ slot }) => slot === 0)) {
+    const behind = slots.filter(({ frontend, scope, slot }) => frontend === head.frontend && scope === head.scope && slot > 0);
+    for (let slot = 1; slot <= head.count; slot++) {
+      const found = behind.find((one) => one.slot === slot);
+      assert.ok(found?.backend, `slot ${slot} of ${head.frontend} ${head.scope} has no backend`);
+    }
+    if (head.flags.includes("two-scopes") && head.scope === "external") {
+      assert.ok(slots.some(({ frontend, scope, slot }) => frontend === head.frontend && scope === "internal" && slot === 0));
+    }
+    if (head.flags.includes("maglev") && head.scope === "external") assert.ok(maglev.some(({ id }) => id === head.serviceId));
+  }
+  for (const { backendId } of affinity)
+    assert.ok(
+      backends.some(({ id }) => id === backendId),
+      "affinity names a backend that is gone",
+    );
+}
+
+/** Numbers say only which entries belong together. */
+function withoutNumbers(dump: Dump): unknown {
+  const address = new Map(dump.backends.map(({ id, address }) => [id, address]));
+  const service = new Map(dump.slots.map(({ serviceId, frontend }) => [serviceId, frontend]));
+  return {
+    slots: dump.slots.map(({ serviceId: _, backendId: __, ...rest }) => rest),
+    // The state is for people; of two services that disagree the last one counts.
+    backends: dump.backends.map(({ address }) => address).sort(),
+    reverseNat: dump.reverseNat.map(({ id, address }) => `${service.get(id)} ${address}`).sort(),
+    affinity: dump.affinity.map(({ id, backendId }) => `${service.get(id)} ${address.get(backendId)}`).sort(),
+    maglev: dump.maglev.map(({ id, size, places }) => [service.get(id), size, Object.entries(places).sort()]).sort(),
+  };
+}

@@ -1,181 +1,266 @@
-import type { LbAffinityMatchKey, LbBackend, LbService, LbServiceKey } from "#datapath/gen/structs.ts";
+import type { LbAffinityMatchKey, LbBackend, LbReverseNat, LbService, LbServiceKey, LbSourceRangeKey } from "#datapath/gen/structs.ts";
 import type { BpfMap } from "#ebpf/bpf.ts";
-import { backendsFor } from "#loadbalancer/select.ts";
-import { type Frontend, formatL4Address, type L4Address } from "#loadbalancer/types.ts";
-import type { SyncTarget } from "#reconciler/reconciler.ts";
-import { addressToBytes, IpAddress } from "#types/addr.ts";
-import { parseProtocol } from "#types/proto.ts";
-import { addr16, addr16Text } from "../addr16.ts";
+import { type Backend, type Frontend, formatL4Address, type L4Address, parseL4Address } from "#loadbalancer/types.ts";
+import type { BatchTarget } from "#reconciler/reconciler.ts";
+import { createNumbers } from "../numbers.ts";
+import type { MaglevTables } from "./maglev.ts";
+import { backendEntry, l4Address, type ServiceEntries, type ServiceSettings, serviceEntries, serviceKey } from "./service-entries.ts";
 
 export interface ServiceKernel {
   readonly services: BpfMap<LbServiceKey, LbService>;
   readonly backends: BpfMap<number, LbBackend>;
+  readonly reverseNat: BpfMap<number, LbReverseNat>;
+  readonly sourceRanges: BpfMap<LbSourceRangeKey, number>;
   readonly affinityMatch: BpfMap<LbAffinityMatchKey, number>;
 }
 
-const AFFINITY = 1;
+/** What a frontend may have in the maps, from before it is written until it is known to be gone. */
+interface Realized {
+  readonly backends: Set<string>;
+  /** Entries of each scope: slot 0 and those behind it. */
+  slots: readonly [external: number, internal: number];
+  /** By their text. */
+  ranges: ReadonlyMap<string, LbSourceRangeKey>;
+  affinity: ReadonlyMap<string, LbAffinityMatchKey>;
+}
+
+const NOTHING: ReadonlyMap<string, never> = new Map<string, never>();
+
+interface Plan {
+  readonly frontend: Frontend;
+  readonly serviceId: number;
+  readonly realized: Realized;
+  readonly backends: ReadonlyMap<string, Backend>;
+  readonly entries: ServiceEntries;
+}
+
+/** The service maps as a target of the frontends. */
+export interface ServiceMaps extends BatchTarget<Frontend> {
+  /** The frontend's number in the kernel, while it is there. */
+  idOf(frontend: Frontend): number | undefined;
+  update(frontend: Frontend): void;
+  updateMany(frontends: readonly Frontend[]): void;
+  remove(frontend: Frontend): void;
+  prune(frontends: Iterable<Frontend>): Promise<void>;
+}
 
 /**
- * Frontends in the service maps. Backends are written before slots name them and slots before slot 0 counts them; numbers
- * are taken over from the maps at start, so that a restart changes nothing for living connections.
+ * Frontends in the service maps. What a reader finds is always whole: backends are written before slots name them and slots before
+ * slot 0 counts them. Numbers are taken over from the maps at start, so that a restart changes nothing for living connections.
  */
-export function createServiceTarget(kernel: ServiceKernel, config: { readonly nodeName: string }): SyncTarget<Frontend> {
-  const backendIds = createNumbers(1, 0xffff_ffff);
-  const serviceIds = createNumbers(1, 0xffff);
-  const realized = new Map<string, { readonly slots: number; readonly backends: readonly string[] }>();
-  restore(kernel, backendIds, serviceIds, realized);
+export function createServiceTarget(kernel: ServiceKernel, maglev: MaglevTables, settings: ServiceSettings): ServiceMaps {
+  return new ServiceTarget(kernel, maglev, settings);
+}
 
-  const write = (frontend: Frontend) => {
+class ServiceTarget implements ServiceMaps {
+  readonly #kernel: ServiceKernel;
+  readonly #maglev: MaglevTables;
+  readonly #settings: ServiceSettings;
+  readonly #backendIds = createNumbers(1, 0xffff_ffff);
+  readonly #serviceIds = createNumbers(1, 0xffff_ffff);
+  readonly #realized = new Map<string, Realized>();
+
+  constructor(kernel: ServiceKernel, maglev: MaglevTables, settings: ServiceSettings) {
+    this.#kernel = kernel;
+    this.#maglev = maglev;
+    this.#settings = settings;
+    this.#restore();
+  }
+
+  idOf(frontend: Frontend): number | undefined {
+    return this.#serviceIds.get(formatL4Address(frontend.address));
+  }
+
+  update(frontend: Frontend): void {
+    this.updateMany([frontend]);
+  }
+
+  updateMany(frontends: readonly Frontend[]): void {
+    const { services, backends, reverseNat, sourceRanges, affinityMatch } = this.#kernel;
+    const plans = frontends.map((frontend) => this.#plan(frontend));
+    const all = new Map(plans.flatMap((plan) => [...plan.backends]));
+    backends.setMany([...all].map(([name, backend]) => [this.#backendIds.get(name) ?? 0, backendEntry(backend)] as const));
+    services.setMany(plans.flatMap(({ entries }) => entries.slots));
+    reverseNat.setMany(plans.map(({ serviceId, entries }) => [serviceId, entries.reverseNat] as const));
+    const idOf = (backend: Backend) => this.#backendId(backend);
+    this.#maglev.write(plans.flatMap(({ serviceId, entries: { maglev } }) => (maglev ? [{ serviceId, backends: maglev, idOf }] : [])));
+    for (const { entries } of plans) for (const key of entries.ranges) sourceRanges.set(key, 1);
+    affinityMatch.setMany(plans.flatMap(({ entries }) => entries.affinity.map((key) => [key, 1] as const)));
+    // The scope for those inside is there before the other one says so; a batch keeps its order.
+    services.setMany(plans.flatMap(({ entries }) => entries.heads));
+    for (const plan of plans) this.#tidy(plan);
+  }
+
+  remove(frontend: Frontend): void {
+    this.#removeNamed(formatL4Address(frontend.address));
+  }
+
+  async prune(frontends: Iterable<Frontend>): Promise<void> {
+    const keep = new Set([...frontends].map(({ address }) => formatL4Address(address)));
+    for (const name of [...this.#realized.keys()]) if (!keep.has(name)) this.#removeNamed(name);
+    this.#freeBackends(this.#backendIds.unused());
+    const { services, backends, reverseNat, sourceRanges, affinityMatch } = this.#kernel;
+    const ranges = new Set([...this.#realized.values()].flatMap((realized) => [...realized.ranges.keys()]));
+    const affinity = new Set([...this.#realized.values()].flatMap((realized) => [...realized.affinity.keys()]));
+    await sweep(services, (key) => !this.#hasSlot(key));
+    await sweep(backends, (id) => !this.#backendIds.has(id));
+    await sweep(reverseNat, (id) => !this.#serviceIds.has(id));
+    await sweep(sourceRanges, (key) => !ranges.has(rangeText(key)));
+    await sweep(affinityMatch, (key) => !affinity.has(affinityText(key)));
+    this.#maglev.prune();
+  }
+
+  #hasSlot(key: LbServiceKey): boolean {
+    const realized = this.#realized.get(formatL4Address(l4Address(key)));
+    return realized !== undefined && key.slot < (realized.slots[key.scope] ?? 0);
+  }
+
+  #backendId(backend: Backend): number {
+    return this.#backendIds.get(formatL4Address(backend.address)) ?? 0;
+  }
+
+  /** Numbers for all that the frontend needs, noted before anything is written: what fails half-way is cleaned up all the same. */
+  #plan(frontend: Frontend): Plan {
     const name = formatL4Address(frontend.address);
-    const old = realized.get(name) ?? { slots: 0, backends: [] };
-    const chosen = backendsFor(frontend, config.nodeName).map(({ address }) => address);
-    const names = chosen.map(formatL4Address);
-    const ids = chosen.map((address, position) => {
-      const id = backendIds.acquire(names[position] ?? "");
-      kernel.backends.set(id, {
-        address: addr16(addressToBytes(IpAddress(address.ip))),
-        port: address.port,
-        protocol: protocolOf(address),
-        state: 0,
-      });
-      return id;
-    });
-    const serviceId = serviceIds.get(name) ?? serviceIds.acquire(name);
-    const slot = (number: number): LbServiceKey => keyOf(frontend.address, number);
-    const affinityTimeout = frontend.affinitySeconds ?? 0;
-    const empty = { affinityTimeout: 0, maglevSize: 0, count: 0, quarantined: 0, serviceId, flags: 0 };
-    if (affinityTimeout > 0) for (const backendId of ids) kernel.affinityMatch.set({ serviceId, backendId }, 1);
-    // Slots that a smaller count hides go after the count, new ones come before it.
-    for (const [position, backendId] of ids.entries()) kernel.services.set(slot(position + 1), { ...empty, backendId });
-    kernel.services.set(slot(0), {
-      ...empty,
-      backendId: 0,
-      affinityTimeout,
-      count: ids.length,
-      flags: affinityTimeout > 0 ? AFFINITY : 0,
-    });
-    for (let number = ids.length + 1; number <= old.slots; number++) kernel.services.delete(slot(number));
-    realized.set(name, { slots: ids.length, backends: names });
-    releaseBackends(old.backends);
-  };
-  const releaseBackends = (names: readonly string[]) => {
+    const realized = this.#realized.get(name) ?? nothingRealized();
+    const serviceId = this.#serviceIds.get(name) ?? this.#serviceIds.acquire(name);
+    this.#realized.set(name, realized);
+    const backends = new Map(frontend.backends.map((backend) => [formatL4Address(backend.address), backend]));
+    for (const backend of backends.keys()) {
+      if (realized.backends.has(backend)) continue;
+      this.#backendIds.acquire(backend);
+      realized.backends.add(backend);
+    }
+    const entries = serviceEntries(frontend, serviceId, (backend) => this.#backendId(backend), this.#settings);
+    const slots = slotsOf(entries);
+    realized.slots = [Math.max(realized.slots[0], slots[0]), Math.max(realized.slots[1], slots[1])];
+    realized.ranges = union(realized.ranges, entries.ranges, rangeText);
+    realized.affinity = union(realized.affinity, entries.affinity, affinityText);
+    return { frontend, serviceId, realized, backends, entries };
+  }
+
+  /** Deletes what the frontend had and has no more. */
+  #tidy({ frontend, serviceId, realized, backends, entries }: Plan): void {
+    const { sourceRanges, affinityMatch } = this.#kernel;
+    const slots = slotsOf(entries);
+    for (const scope of [0, 1] as const) this.#deleteSlots(frontend.address, scope, slots[scope], realized.slots[scope]);
+    realized.slots = slots;
+    const ranges = union(NOTHING, entries.ranges, rangeText);
+    for (const key of missing(realized.ranges, ranges)) sourceRanges.delete(key);
+    realized.ranges = ranges;
+    const affinity = union(NOTHING, entries.affinity, affinityText);
+    if (realized.affinity.size > 0) affinityMatch.deleteMany(missing(realized.affinity, affinity));
+    realized.affinity = affinity;
+    if (entries.maglev === undefined) this.#maglev.remove(serviceId);
+    if (realized.backends.size > backends.size)
+      this.#letGo(
+        realized,
+        [...realized.backends].filter((name) => !backends.has(name)),
+      );
+  }
+
+  #deleteSlots(address: L4Address, scope: number, from: number, to: number): void {
+    if (from >= to) return;
+    const slots = Array.from({ length: to - from }, (_, i) => from + i);
+    this.#kernel.services.deleteMany(slots.map((slot) => serviceKey(address, scope, slot)));
+  }
+
+  #removeNamed(name: string): void {
+    const realized = this.#realized.get(name);
+    const serviceId = this.#serviceIds.get(name);
+    if (realized === undefined || serviceId === undefined) return;
+    const { reverseNat, sourceRanges, affinityMatch } = this.#kernel;
+    const address = parseL4Address(name);
+    // Slot 0 goes first, and the external one, which points at the other, before that.
+    for (const scope of [0, 1] as const) this.#deleteSlots(address, scope, 0, realized.slots[scope]);
+    this.#maglev.remove(serviceId);
+    reverseNat.delete(serviceId);
+    for (const key of realized.ranges.values()) sourceRanges.delete(key);
+    affinityMatch.deleteMany(realized.affinity.values());
+    this.#letGo(realized, [...realized.backends]);
+    this.#realized.delete(name);
+    this.#serviceIds.release(name);
+    this.#serviceIds.free(name);
+  }
+
+  /** A backend's last user deletes it; what fails is still the frontend's and is tried again. */
+  #letGo(realized: Realized, names: readonly string[]): void {
+    const last = names.filter((name) => this.#backendIds.users(name) === 1);
+    if (last.length > 0) this.#kernel.backends.deleteMany(last.flatMap((name) => this.#backendIds.get(name) ?? []));
     for (const name of names) {
-      const gone = backendIds.release(name);
-      if (gone !== undefined) kernel.backends.delete(gone);
+      realized.backends.delete(name);
+      this.#backendIds.release(name);
     }
-  };
-  const remove = (address: L4Address) => {
-    const name = formatL4Address(address);
-    const old = realized.get(name);
-    for (let number = 0; number <= (old?.slots ?? 0); number++) kernel.services.delete(keyOf(address, number));
-    realized.delete(name);
-    serviceIds.release(name);
-    releaseBackends(old?.backends ?? []);
-  };
-  return {
-    update(frontend) {
-      if (isTranslated(frontend)) write(frontend);
-      else if (realized.has(formatL4Address(frontend.address))) remove(frontend.address);
-    },
-    remove: (frontend) => remove(frontend.address),
-    prune(frontends) {
-      const keep = new Set([...frontends].filter(isTranslated).map(({ address }) => formatL4Address(address)));
-      for (const key of [...kernel.services.keys()]) {
-        const address = addressOf(key);
-        if (!keep.has(formatL4Address(address))) {
-          remove(address);
-          kernel.services.delete(key);
-        }
-      }
-      for (const id of [...kernel.backends.keys()]) if (!backendIds.has(id)) kernel.backends.delete(id);
-    },
-  };
-}
-
-/** Socket hooks translate addresses that are the service's own; node ports have none. */
-function isTranslated({ address }: Frontend): boolean {
-  return address.ip !== "0.0.0.0" && address.ip !== "::" && address.ip !== "";
-}
-
-function protocolOf({ protocol }: L4Address): number {
-  return parseProtocol(protocol) ?? 0;
-}
-
-function keyOf(address: L4Address, slot: number): LbServiceKey {
-  return { address: addr16(addressToBytes(IpAddress(address.ip))), port: address.port, slot, protocol: protocolOf(address), scope: 0 };
-}
-
-function addressOf({ address, port, protocol }: { address: { bytes: Uint8Array }; port: number; protocol: number }): L4Address {
-  return { ip: addr16Text(address), port, protocol: protocol === 17 ? "UDP" : protocol === 132 ? "SCTP" : "TCP" };
-}
-
-function restore(
-  kernel: ServiceKernel,
-  backendIds: Numbers,
-  serviceIds: Numbers,
-  realized: Map<string, { readonly slots: number; readonly backends: readonly string[] }>,
-): void {
-  const names = new Map([...kernel.backends.entries()].map(([id, backend]) => [id, formatL4Address(addressOf(backend))]));
-  const slots = [...kernel.services.entries()];
-  for (const [key, { serviceId, count }] of slots) {
-    if (key.slot !== 0) continue;
-    const name = formatL4Address(addressOf(key));
-    serviceIds.restore(serviceId, name);
-    realized.set(name, { slots: count, backends: [] });
+    for (const name of last) this.#backendIds.free(name);
   }
-  const held = new Map<string, string[]>();
-  for (const [key, { backendId }] of slots) {
-    const backend = names.get(backendId);
-    if (key.slot === 0 || backend === undefined) continue;
-    const name = formatL4Address(addressOf(key));
-    backendIds.restore(backendId, backend);
-    held.set(name, [...(held.get(name) ?? []), backend]);
+
+  #freeBackends(names: readonly string[]): void {
+    if (names.length === 0) return;
+    this.#kernel.backends.deleteMany(names.flatMap((name) => this.#backendIds.get(name) ?? []));
+    for (const name of names) this.#backendIds.free(name);
   }
-  for (const [name, backends] of held) realized.set(name, { slots: realized.get(name)?.slots ?? backends.length, backends });
-}
 
-interface Numbers {
-  get(name: string): number | undefined;
-  has(id: number): boolean;
-  acquire(name: string): number;
-  /** The number when nobody uses it any more. */
-  release(name: string): number | undefined;
-  restore(id: number, name: string): void;
-}
-
-/** Small numbers for names, counted by use. Throws when all are taken. */
-function createNumbers(first: number, last: number): Numbers {
-  const byName = new Map<string, { readonly id: number; users: number }>();
-  const taken = new Set<number>();
-  let next = first;
-  const free = () => {
-    for (let tried = first; tried <= last; tried++) {
-      const id = next;
-      next = next === last ? first : next + 1;
-      if (!taken.has(id)) return id;
+  /** What is in the maps already. Of two entries that say they are the same thing the first counts, the other one is pruned. */
+  #restore(): void {
+    const backendNames = new Map<number, string>();
+    for (const [id, backend] of this.#kernel.backends.entries()) {
+      const name = formatL4Address(l4Address(backend));
+      if (this.#backendIds.restore(id, name)) backendNames.set(id, name);
     }
-    throw new Error(`all numbers up to ${last} are taken`);
-  };
-  const use = (name: string, id: number | undefined) => {
-    const item = byName.get(name) ?? { id: id ?? free(), users: 0 };
-    item.users += 1;
-    byName.set(name, item);
-    taken.add(item.id);
-    return item.id;
-  };
-  return {
-    get: (name) => byName.get(name)?.id,
-    has: (id) => taken.has(id),
-    acquire: (name) => use(name, undefined),
-    restore: (id, name) => void use(name, id),
-    release(name) {
-      const item = byName.get(name);
-      if (!item) return undefined;
-      item.users -= 1;
-      if (item.users > 0) return undefined;
-      byName.delete(name);
-      taken.delete(item.id);
-      return item.id;
-    },
-  };
+    for (const [key, { serviceId, backendId }] of this.#kernel.services.entries()) {
+      const name = formatL4Address(l4Address(key));
+      const realized = this.#realized.get(name) ?? nothingRealized();
+      this.#realized.set(name, realized);
+      const slots: [number, number] = [...realized.slots];
+      slots[key.scope === 1 ? 1 : 0] = Math.max(slots[key.scope === 1 ? 1 : 0], key.slot + 1);
+      realized.slots = slots;
+      if (key.slot === 0) this.#serviceIds.restore(serviceId, name);
+      const backend = key.slot > 0 ? backendNames.get(backendId) : undefined;
+      if (backend === undefined || realized.backends.has(backend)) continue;
+      this.#backendIds.acquire(backend);
+      realized.backends.add(backend);
+    }
+    for (const name of this.#realized.keys()) this.#serviceIds.acquire(name);
+  }
+}
+
+function nothingRealized(): Realized {
+  return { backends: new Set(), slots: [0, 0], ranges: NOTHING, affinity: NOTHING };
+}
+
+/** Number of entries of each scope. */
+function slotsOf({ slots, heads }: ServiceEntries): [external: number, internal: number] {
+  const counts: [number, number] = [0, 0];
+  for (const [{ scope }] of [...slots, ...heads]) counts[scope === 1 ? 1 : 0] += 1;
+  return counts;
+}
+
+/** Deletes the entries whose key is doomed, others' work in between. */
+async function sweep<K>(map: BpfMap<K, unknown>, isDoomed: (key: K) => boolean): Promise<void> {
+  const doomed: K[] = [];
+  let seen = 0;
+  for (const key of map.keys()) {
+    if (isDoomed(key)) doomed.push(key);
+    if (++seen % SWEPT_AT_ONCE === 0) await new Promise<void>((resolve) => setImmediate(resolve));
+  }
+  map.deleteMany(doomed);
+}
+
+const SWEPT_AT_ONCE = 2048;
+
+function union<V>(had: ReadonlyMap<string, V>, more: readonly V[], text: (value: V) => string): ReadonlyMap<string, V> {
+  return more.length === 0 ? had : new Map([...had, ...more.map((value) => [text(value), value] as const)]);
+}
+
+/** Values whose key is not in `present`. */
+function missing<V>(had: ReadonlyMap<string, V>, present: ReadonlyMap<string, unknown>): V[] {
+  return [...had].filter(([key]) => !present.has(key)).map(([, value]) => value);
+}
+
+function rangeText({ prefixlen, serviceId, address }: LbSourceRangeKey): string {
+  return `${serviceId} ${prefixlen} ${Buffer.from(address.bytes).toString("hex")}`;
+}
+
+function affinityText({ serviceId, backendId }: LbAffinityMatchKey): string {
+  return `${serviceId} ${backendId}`;
 }

@@ -1,0 +1,45 @@
+import type { Datapath } from "#datapath/loader.ts";
+import { createMaglevTables } from "#datapath/reconcile/maglev.ts";
+import { createServiceTarget, type ServiceMaps } from "#datapath/reconcile/services.ts";
+import { type Reconciler, type ReconcilerDeps, startReconciler } from "#reconciler/reconciler.ts";
+import { createHealthChecks } from "./health-checks.ts";
+import type { LbSettings } from "./lb-settings.ts";
+import type { Services } from "./services.ts";
+import type { StaleConnections } from "./stale-connections.ts";
+
+/** From the load balancer's tables to the kernel and to those who ask after our health. */
+export interface ServiceLoops extends AsyncDisposable {
+  readonly maps: ServiceMaps;
+  readonly frontends: Reconciler;
+}
+
+export interface ServiceLoopsDeps extends ReconcilerDeps {
+  readonly services: Services;
+  readonly datapath: Pick<Datapath, "maps" | "expedite">;
+  readonly stale: StaleConnections;
+}
+
+/** Others may change our maps; this often they are compared with the tables. */
+const AUDIT_INTERVAL_MS = 30_000;
+
+/** They run by themselves: a pod's birth does not wait for thousands of services. */
+export function startServiceLoops(deps: ServiceLoopsDeps, settings: LbSettings, config: { readonly healthChecks: boolean }): ServiceLoops {
+  const { datapath, services } = deps;
+  const scope = new AsyncDisposableStack();
+  const { services: slots, backends, reverseNat, sourceRanges, affinityMatch, maglev: map } = datapath.maps;
+  const { algorithm, mode, externalClusterIp, maglevSize } = settings;
+  const maps = createServiceTarget(
+    { services: slots, backends, reverseNat, sourceRanges, affinityMatch },
+    createMaglevTables({ map, expedite: datapath.expedite }, maglevSize),
+    { algorithm, mode, externalClusterIp, maglevSize, place: services.place },
+  );
+  const frontends = scope.use(
+    startReconciler(deps, { name: "services", table: services.tables.frontends, target: maps, pruneIntervalMs: AUDIT_INTERVAL_MS }),
+  );
+  scope.use(startReconciler(deps, { name: "backends", table: services.tables.backends, target: deps.stale }));
+  if (config.healthChecks) {
+    const checks = scope.use(createHealthChecks());
+    scope.use(startReconciler(deps, { name: "health-checks", table: services.tables.services, target: checks }));
+  }
+  return { maps, frontends, [Symbol.asyncDispose]: () => scope.disposeAsync() };
+}

@@ -1,0 +1,143 @@
+import { LbServiceFlags as FLAG, LbBackendState, LbScope } from "#datapath/gen/enums.ts";
+import type { LbAffinityMatchKey, LbBackend, LbReverseNat, LbService, LbServiceKey, LbSourceRangeKey } from "#datapath/gen/structs.ts";
+import { backendsFor, hasTwoScopes, type Place } from "#loadbalancer/select.ts";
+import type { Algorithm, Backend, BackendState, Frontend, FrontendType, L4Address, Scope } from "#loadbalancer/types.ts";
+import { addressToBytes, IpAddress } from "#types/addr.ts";
+import { prefixToBytes } from "#types/prefix.ts";
+import { parseProtocol } from "#types/proto.ts";
+import { type Addr16, addr16, addr16Text } from "../addr16.ts";
+
+/** How this node balances where a service does not say. */
+export interface ServiceSettings {
+  readonly algorithm: Algorithm;
+  /** `hybrid`: `dsr` for TCP, `snat` for the rest. */
+  readonly mode: "snat" | "dsr" | "hybrid";
+  /** Whether clients outside may use cluster addresses. */
+  readonly externalClusterIp: boolean;
+  readonly maglevSize: number;
+  readonly place: () => Place;
+}
+
+/** What of a frontend belongs in which map. */
+export interface ServiceEntries {
+  readonly reverseNat: LbReverseNat;
+  readonly ranges: readonly LbSourceRangeKey[];
+  readonly affinity: readonly LbAffinityMatchKey[];
+  /** The backends of the Maglev table; absent without one. */
+  readonly maglev?: readonly Backend[] | undefined;
+  /** Slots 1 and above. */
+  readonly slots: readonly (readonly [LbServiceKey, LbService])[];
+  /** Slot 0 of each scope, the internal one first: it must be there before the other says so. */
+  readonly heads: readonly (readonly [LbServiceKey, LbService])[];
+}
+
+/** The entries of a frontend whose service and backends have these numbers. */
+export function serviceEntries(
+  frontend: Frontend,
+  serviceId: number,
+  backendId: (backend: Backend) => number,
+  settings: ServiceSettings,
+): ServiceEntries {
+  const address = addr16(addressToBytes(IpAddress(frontend.address.ip)));
+  const { port, protocol: name } = frontend.address;
+  const protocol = protocolOf(name);
+  const place = settings.place();
+  const two = hasTwoScopes(frontend);
+  const isMaglev = usesMaglev(frontend, settings);
+  const empty = { backendId: 0, serviceId, affinityTimeout: 0, maglevSize: 0, count: 0, quarantined: 0, flags: 0 };
+  const quarantined = frontend.backends.filter(({ state }) => state === "quarantined");
+  const scopes = (two ? (["internal", "external"] as const) : (["external"] as const)).map((scope) => {
+    const chosen = backendsFor(frontend, scope, place);
+    const key = (slot: number): LbServiceKey => ({ address, port, slot, protocol, scope: SCOPES[scope] });
+    const head = {
+      ...empty,
+      affinityTimeout: frontend.affinitySeconds ?? 0,
+      maglevSize: isMaglev && chosen.length > 0 ? settings.maglevSize : 0,
+      count: chosen.length,
+      quarantined: quarantined.length,
+      flags: flagsOf(frontend, settings, two, isMaglev && chosen.length > 0),
+    };
+    const slots = [...chosen, ...quarantined].map((backend, i) => [key(i + 1), { ...empty, backendId: backendId(backend) }] as const);
+    return { chosen, slots, head: [key(0), head] as const };
+  });
+  const external = scopes.at(-1)?.chosen ?? [];
+  const matched = frontend.affinitySeconds === undefined ? [] : [...new Set(scopes.flatMap(({ chosen }) => chosen))];
+  return {
+    reverseNat: { address, port },
+    ranges: frontend.sourceRanges.map((prefix) => {
+      const { bytes, bits } = prefixToBytes(prefix);
+      return { prefixlen: 32 + bits, serviceId, address: addr16(bytes) };
+    }),
+    affinity: matched.map((backend) => ({ serviceId, backendId: backendId(backend) })),
+    maglev: isMaglev && external.length > 0 ? external : undefined,
+    slots: scopes.flatMap(({ slots }) => slots),
+    heads: scopes.map(({ head }) => head),
+  };
+}
+
+const SCOPES: Readonly<Record<Scope, number>> = { external: LbScope.EXTERNAL, internal: LbScope.INTERNAL };
+
+/** A table of its own for each cluster address would cost much and give nothing: it is for clients that come by several nodes. */
+function usesMaglev({ algorithm, type }: Frontend, settings: ServiceSettings): boolean {
+  return algorithm === undefined ? settings.algorithm === "maglev" && type !== "ClusterIP" : algorithm === "maglev";
+}
+
+const TYPE_FLAGS: Readonly<Record<FrontendType, number>> = {
+  ClusterIP: 0,
+  NodePort: FLAG.NODE_PORT,
+  LoadBalancer: FLAG.LOAD_BALANCER,
+  ExternalIPs: FLAG.EXTERNAL_IP,
+  HostPort: FLAG.HOST_PORT,
+  LocalRedirect: FLAG.LOCAL_REDIRECT,
+};
+
+function flagsOf(frontend: Frontend, settings: ServiceSettings, two: boolean, maglev: boolean): number {
+  const { type, sourceRanges, denySourceRanges, internalPolicy, externalPolicy, affinitySeconds } = frontend;
+  const isOutside = type !== "ClusterIP" && type !== "LocalRedirect";
+  const isRoutable = isOutside || (type === "ClusterIP" && settings.externalClusterIp);
+  return (
+    TYPE_FLAGS[type] |
+    (affinitySeconds === undefined ? 0 : FLAG.AFFINITY) |
+    (two ? FLAG.TWO_SCOPES : 0) |
+    (isRoutable ? FLAG.ROUTABLE : 0) |
+    (sourceRanges.length > 0 ? FLAG.SOURCE_RANGES | (denySourceRanges ? FLAG.SOURCE_RANGES_DENY : 0) : 0) |
+    (maglev ? FLAG.MAGLEV : 0) |
+    (isOutside && isDsr(frontend, settings) ? FLAG.DSR : 0) |
+    (isOutside && externalPolicy === "Local" ? FLAG.EXTERNAL_LOCAL : 0) |
+    (internalPolicy === "Local" ? FLAG.INTERNAL_LOCAL : 0)
+  );
+}
+
+function isDsr({ forwarding, address }: Frontend, { mode }: ServiceSettings): boolean {
+  if (forwarding !== undefined) return forwarding === "dsr";
+  return mode === "dsr" || (mode === "hybrid" && address.protocol === "TCP");
+}
+
+const STATES: Readonly<Record<BackendState, number>> = {
+  active: LbBackendState.ACTIVE,
+  terminating: LbBackendState.TERMINATING,
+  quarantined: LbBackendState.QUARANTINED,
+};
+
+export function backendEntry({ address, state }: Backend): LbBackend {
+  return {
+    address: addr16(addressToBytes(IpAddress(address.ip))),
+    port: address.port,
+    protocol: protocolOf(address.protocol),
+    state: STATES[state],
+  };
+}
+
+function protocolOf(name: L4Address["protocol"]): number {
+  return parseProtocol(name) ?? 0;
+}
+
+/** The key of a frontend's entry. */
+export function serviceKey({ ip, port, protocol }: L4Address, scope: number, slot: number): LbServiceKey {
+  return { address: addr16(addressToBytes(IpAddress(ip))), port, slot, protocol: protocolOf(protocol), scope };
+}
+
+/** The address of an entry. */
+export function l4Address({ address, port, protocol }: { address: Addr16; port: number; protocol: number }): L4Address {
+  return { ip: addr16Text(address), port, protocol: protocol === 17 ? "UDP" : protocol === 132 ? "SCTP" : "TCP" };
+}

@@ -1,0 +1,95 @@
+import { type Frontend, type FrontendType, formatL4Address } from "./types.ts";
+
+/** What brought a frontend: a Service, a Pod's host ports or a CiliumLocalRedirectPolicy. */
+export interface Owner {
+  readonly kind: "Service" | "Pod" | "CiliumLocalRedirectPolicy";
+  readonly namespace: string;
+  readonly name: string;
+  /** Of two that want the same address the older one has it. */
+  readonly created: string;
+}
+
+/** `Service demo/web`; the key of an owner. */
+export function formatOwner({ kind, namespace, name }: Owner): string {
+  return `${kind} ${namespace}/${name}`;
+}
+
+/** Who wants which address, and who has it. */
+export interface Claims {
+  /** Replaces all that an owner wants; an empty list releases it. Answers the addresses whose frontend may be another one now. */
+  set(owner: Owner, frontends: readonly Frontend[]): ReadonlySet<string>;
+  /** The frontend that has the address, as `formatL4Address` writes it. */
+  winner(address: string): Frontend | undefined;
+  /** What the owner wants and does not get: `10.96.0.1:80/TCP is taken by Service demo/other`. */
+  conflicts(owner: Owner): string[];
+  /** Owners who want the address. */
+  owners(address: string): readonly Owner[];
+}
+
+/** An address that several have is given to the kind that cannot do without it, so that nobody takes over another's cluster address. */
+const RANK: Readonly<Record<FrontendType, number>> = {
+  LocalRedirect: 0,
+  ClusterIP: 1,
+  LoadBalancer: 2,
+  ExternalIPs: 3,
+  NodePort: 4,
+  HostPort: 5,
+};
+
+interface Claim {
+  readonly owner: Owner;
+  readonly frontend: Frontend;
+}
+
+export function createClaims(): Claims {
+  const byAddress = new Map<string, readonly Claim[]>();
+  const byOwner = new Map<string, readonly string[]>();
+
+  const release = (address: string, owner: string) => {
+    const left = (byAddress.get(address) ?? []).filter((claim) => formatOwner(claim.owner) !== owner);
+    if (left.length > 0) byAddress.set(address, left);
+    else byAddress.delete(address);
+  };
+  return {
+    set(owner, frontends) {
+      const key = formatOwner(owner);
+      const touched = new Set(byOwner.get(key));
+      for (const address of touched) release(address, key);
+      for (const frontend of frontends) {
+        const address = formatL4Address(frontend.address);
+        touched.add(address);
+        const others = (byAddress.get(address) ?? []).filter((claim) => formatOwner(claim.owner) !== key);
+        byAddress.set(address, others.length === 0 ? [{ owner, frontend }] : [...others, { owner, frontend }].sort(compare));
+      }
+      if (frontends.length > 0) byOwner.set(key, [...new Set(frontends.map(({ address }) => formatL4Address(address)))]);
+      else byOwner.delete(key);
+      return touched;
+    },
+    winner: (address) => winnerOf(byAddress.get(address) ?? [])?.frontend,
+    conflicts: (owner) => {
+      const key = formatOwner(owner);
+      return (byOwner.get(key) ?? []).flatMap((address) => {
+        const winner = winnerOf(byAddress.get(address) ?? []);
+        if (winner === undefined || formatOwner(winner.owner) === key || winner.frontend.type === "LocalRedirect") return [];
+        return [`${address} is taken by ${formatOwner(winner.owner)}`];
+      });
+    },
+    owners: (address) => (byAddress.get(address) ?? []).map(({ owner }) => owner),
+  };
+}
+
+/** A redirect never takes an address that a Service of another namespace has. */
+function winnerOf(claims: readonly Claim[]): Claim | undefined {
+  return claims.find(
+    ({ owner, frontend }) =>
+      frontend.type !== "LocalRedirect" ||
+      claims.every((other) => other.owner.kind !== "Service" || other.owner.namespace === owner.namespace),
+  );
+}
+
+function compare(a: Claim, b: Claim): number {
+  const rank = RANK[a.frontend.type] - RANK[b.frontend.type];
+  if (rank !== 0) return rank;
+  if (a.owner.created !== b.owner.created) return a.owner.created < b.owner.created ? -1 : 1;
+  return formatOwner(a.owner) < formatOwner(b.owner) ? -1 : 1;
+}

@@ -1,0 +1,155 @@
+import { labelSetFromRecord } from "#labels/label-set.ts";
+import { type LabelSelectorObject, matches, requirementsOf, selectorOf } from "#labels/selector.ts";
+import { parseAddress } from "#types/addr.ts";
+import { type PodInput, podAddresses } from "./host-port.ts";
+import { isPort, parseL4Protocol } from "./service.ts";
+import type { Backend, Frontend, L4Protocol, ServiceName } from "./types.ts";
+
+interface PortInput {
+  readonly port: string;
+  readonly protocol?: string;
+  readonly name?: string;
+}
+
+/** What we read of a CiliumLocalRedirectPolicy. */
+export interface RedirectInput {
+  readonly metadata: { readonly name: string; readonly namespace?: string; readonly creationTimestamp?: string };
+  readonly spec?: {
+    readonly redirectFrontend?: {
+      readonly addressMatcher?: { readonly ip: string; readonly toPorts?: readonly PortInput[] };
+      readonly serviceMatcher?: { readonly serviceName: string; readonly namespace: string; readonly toPorts?: readonly PortInput[] };
+    };
+    readonly redirectBackend?: { readonly localEndpointSelector?: LabelSelectorObject; readonly toPorts?: readonly PortInput[] };
+    readonly skipRedirectFromBackend?: boolean;
+  };
+}
+
+interface Port {
+  readonly port: number;
+  readonly protocol: L4Protocol;
+  readonly name: string;
+}
+
+/** A policy that sends an address or a service to pods of the same node. */
+export interface Redirect {
+  readonly name: ServiceName;
+  readonly from:
+    | { readonly kind: "address"; readonly ip: string; readonly ports: readonly Port[] }
+    | { readonly kind: "service"; readonly service: ServiceName; readonly ports: readonly Port[] };
+  readonly selects: (pod: PodInput) => boolean;
+  readonly toPorts: readonly Port[];
+}
+
+/** Reads a policy; what is wrong with it otherwise. */
+export function parseRedirect(object: RedirectInput): Redirect | { readonly problem: string } {
+  const name = { namespace: object.metadata.namespace ?? "default", name: object.metadata.name };
+  const { redirectFrontend = {}, redirectBackend, skipRedirectFromBackend } = object.spec ?? {};
+  const { addressMatcher, serviceMatcher } = redirectFrontend;
+  if ((addressMatcher === undefined) === (serviceMatcher === undefined))
+    return { problem: "spec.redirectFrontend: give one of addressMatcher and serviceMatcher" };
+  if (skipRedirectFromBackend)
+    return {
+      problem: "spec.skipRedirectFromBackend: not supported; let the backend ask a service of another name, as node-local DNS does",
+    };
+  const toPorts = readPorts(redirectBackend?.toPorts ?? [], "spec.redirectBackend.toPorts");
+  const fromPorts = readPorts((addressMatcher ?? serviceMatcher)?.toPorts ?? [], "spec.redirectFrontend.toPorts");
+  if ("problem" in toPorts) return toPorts;
+  if ("problem" in fromPorts) return fromPorts;
+  const selector = selectorOf(requirementsOf(redirectBackend?.localEndpointSelector ?? {}));
+  const from = addressMatcher ? fromAddress(addressMatcher.ip, fromPorts) : fromService(name, serviceMatcher, fromPorts);
+  if ("problem" in from) return from;
+  return {
+    name,
+    from,
+    toPorts,
+    selects: (pod) =>
+      (pod.metadata.namespace ?? "default") === name.namespace &&
+      matches(selector, labelSetFromRecord(Object.fromEntries(Object.entries(pod.metadata.labels ?? {}).map(([k, v]) => [`k8s:${k}`, v])))),
+  };
+}
+
+function fromAddress(text: string, ports: readonly Port[]): Redirect["from"] | { readonly problem: string } {
+  const ip = parseAddress(text);
+  if (ip === undefined) return { problem: `spec.redirectFrontend.addressMatcher.ip: "${text}" is no IP address` };
+  if (ports.length === 0) return { problem: "spec.redirectFrontend.addressMatcher.toPorts: name at least one port" };
+  return { kind: "address", ip, ports };
+}
+
+function fromService(
+  name: ServiceName,
+  matcher: { readonly serviceName: string; readonly namespace: string } | undefined,
+  ports: readonly Port[],
+): Redirect["from"] | { readonly problem: string } {
+  const namespace = matcher?.namespace || name.namespace;
+  // Else one namespace could take over another's service.
+  if (namespace !== name.namespace)
+    return { problem: `spec.redirectFrontend.serviceMatcher.namespace: found ${namespace}, must be the policy's own, ${name.namespace}` };
+  return { kind: "service", service: { namespace, name: matcher?.serviceName ?? "" }, ports };
+}
+
+function readPorts(ports: readonly PortInput[], field: string): Port[] | { readonly problem: string } {
+  const read: Port[] = [];
+  for (const { port: text, protocol: name, name: portName } of ports) {
+    const [port, protocol] = [Number(text), parseL4Protocol(name?.toUpperCase())];
+    if (!isPort(port) || protocol === undefined) return { problem: `${field}: "${text}/${name ?? "TCP"}" is no port` };
+    read.push({ port, protocol, name: portName ?? "" });
+  }
+  return read;
+}
+
+/**
+ * The frontends that a policy takes over: of `services`, the present frontends of its service, or its address. None while no ready
+ * pod of this node is selected: then the traffic goes where it went before.
+ */
+export function redirectsOf(redirect: Redirect, services: readonly Frontend[], pods: Iterable<PodInput>): Frontend[] {
+  const selected = [...pods].filter((pod) => redirect.selects(pod) && isReady(pod));
+  const { from, toPorts } = redirect;
+  const taken = (frontend: Pick<Frontend, "address" | "portName">): Frontend[] => {
+    const target = targetOf(toPorts, from.ports, frontend);
+    const backends = target === undefined ? [] : backendsOf(selected, target, frontend.address.ip);
+    if (backends.length === 0) return [];
+    return [{ ...PLAIN, service: redirect.name, portName: frontend.portName, address: frontend.address, backends }];
+  };
+  if (from.kind === "address") {
+    return from.ports.flatMap(({ port, protocol, name }) => taken({ portName: name, address: { ip: from.ip, port, protocol } }));
+  }
+  const wanted = ({ address, portName, type }: Frontend) =>
+    type === "ClusterIP" &&
+    (from.ports.length === 0 ||
+      from.ports.some(
+        ({ port, protocol, name }) => port === address.port && protocol === address.protocol && (name === "" || name === portName),
+      ));
+  return services.filter(wanted).flatMap(taken);
+}
+
+const PLAIN = {
+  type: "LocalRedirect",
+  internalPolicy: "Cluster",
+  externalPolicy: "Cluster",
+  sourceRanges: [],
+  denySourceRanges: false,
+} as const;
+
+/** The one port there is; of several the one of the same name, else the one at the same place. */
+function targetOf(toPorts: readonly Port[], fromPorts: readonly Port[], { address, portName }: Pick<Frontend, "address" | "portName">) {
+  const fitting = toPorts.filter(({ protocol }) => protocol === address.protocol);
+  if (fitting.length <= 1) return fitting[0];
+  const named = fitting.find(({ name }) => name !== "" && name === portName);
+  const place = fromPorts.findIndex(({ port, protocol }) => port === address.port && protocol === address.protocol);
+  return named ?? toPorts[place];
+}
+
+function backendsOf(pods: readonly PodInput[], { port, protocol }: Port, frontendIp: string): Backend[] {
+  return pods.flatMap((pod) =>
+    podAddresses(pod)
+      .filter((ip) => ip.includes(":") === frontendIp.includes(":"))
+      .map((ip) => ({ address: { ip, port, protocol }, state: "active", nodeName: pod.spec?.nodeName })),
+  );
+}
+
+function isReady({ metadata, status }: PodInput): boolean {
+  return (
+    metadata.deletionTimestamp === undefined &&
+    (status?.conditions?.some(({ type, status: is }) => type === "Ready" && is === "True") ?? false)
+  );
+}

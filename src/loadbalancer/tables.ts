@@ -1,0 +1,103 @@
+import type { Database } from "#statedb/database.ts";
+import type { WritableTable } from "#statedb/table.ts";
+import { type BackendState, type Frontend, formatL4Address, formatServiceName, type L4Address, type ServiceName } from "./types.ts";
+
+/** One Service as this node sees it. */
+export interface ServiceRow {
+  readonly name: ServiceName;
+  readonly frontends: number;
+  /** Ready backends on this node. */
+  readonly localBackends: number;
+  /** Where load balancers ask for them. */
+  readonly healthCheckNodePort?: number | undefined;
+  /** What of the objects could not be used and why. */
+  readonly problems: readonly string[];
+}
+
+/** One address that services lead to. */
+export interface BackendRow {
+  readonly address: L4Address;
+  readonly state: BackendState;
+  readonly nodeName?: string | undefined;
+  readonly zone?: string | undefined;
+  /** `namespace/name` of all that have it. */
+  readonly services: readonly string[];
+}
+
+/** One CiliumLocalRedirectPolicy as this node sees it. */
+export interface RedirectRow {
+  readonly name: ServiceName;
+  /** The addresses that lead to pods of this node because of it. */
+  readonly frontends: readonly L4Address[];
+  /** Why it does not do what it says; empty when it does. */
+  readonly problem: string;
+}
+
+export interface LoadBalancerTables {
+  readonly services: WritableTable<ServiceRow>;
+  /** By address; indexes `ip` and `service`. */
+  readonly frontends: WritableTable<Frontend>;
+  readonly backends: WritableTable<BackendRow>;
+  readonly redirects: WritableTable<RedirectRow>;
+}
+
+export function createLoadBalancerTables(db: Database): LoadBalancerTables {
+  return {
+    services: db.createTable<ServiceRow>({
+      name: "services",
+      key: (row) => formatServiceName(row.name),
+      columns: {
+        SERVICE: (row) => formatServiceName(row.name),
+        FRONTENDS: (row) => row.frontends,
+        LOCAL: (row) => row.localBackends,
+        HEALTHCHECK: (row) => row.healthCheckNodePort ?? "",
+        PROBLEMS: (row) => row.problems.join("; "),
+      },
+    }),
+    frontends: db.createTable<Frontend>({
+      name: "frontends",
+      key: (row) => formatL4Address(row.address),
+      indexes: { ip: (row) => row.address.ip, service: (row) => formatServiceName(row.service) },
+      columns: {
+        ADDRESS: (row) => formatL4Address(row.address),
+        TYPE: (row) => row.type,
+        SERVICE: (row) => formatServiceName(row.service),
+        PORT: (row) => row.portName,
+        BACKENDS: (row) => row.backends.map(({ address, state }) => `${formatL4Address(address)} (${state})`).join(", "),
+        OPTIONS: (row) => optionsOf(row).join(", "),
+      },
+    }),
+    backends: db.createTable<BackendRow>({
+      name: "backends",
+      key: (row) => formatL4Address(row.address),
+      columns: {
+        ADDRESS: (row) => formatL4Address(row.address),
+        STATE: (row) => row.state,
+        NODE: (row) => row.nodeName ?? "",
+        ZONE: (row) => row.zone ?? "",
+        SERVICES: (row) => row.services.join(", "),
+      },
+    }),
+    redirects: db.createTable<RedirectRow>({
+      name: "localredirects",
+      key: (row) => formatServiceName(row.name),
+      columns: {
+        POLICY: (row) => formatServiceName(row.name),
+        FRONTENDS: (row) => row.frontends.map(formatL4Address).join(", "),
+        PROBLEM: (row) => row.problem,
+      },
+    }),
+  };
+}
+
+/** What a frontend has beside the defaults. */
+function optionsOf(row: Frontend): string[] {
+  return [
+    ...(row.internalPolicy === "Local" ? ["internal=Local"] : []),
+    ...(row.externalPolicy === "Local" ? ["external=Local"] : []),
+    ...(row.affinitySeconds === undefined ? [] : [`affinity=${row.affinitySeconds}s`]),
+    ...(row.sourceRanges.length === 0 ? [] : [`${row.denySourceRanges ? "deny" : "allow"}=${row.sourceRanges.join(" ")}`]),
+    ...(row.algorithm === undefined ? [] : [row.algorithm]),
+    ...(row.forwarding === undefined ? [] : [row.forwarding]),
+  ];
+}

@@ -1,0 +1,243 @@
+import { isDeepStrictEqual } from "node:util";
+import type { Database } from "#statedb/database.ts";
+import { NODE_ANNOTATION } from "./annotations.ts";
+import { type BackendUsers, createBackendUsers } from "./backend-users.ts";
+import { type BackendSet, readSlices, SERVICE_NAME_LABEL, type SliceInput } from "./backends.ts";
+import { type Claims, createClaims, formatOwner, type Owner } from "./claims.ts";
+import { hostPortsOf, type PodInput } from "./host-port.ts";
+import { parseRedirect, type RedirectInput, redirectsOf } from "./redirect.ts";
+import { type ParsedService, parseService, type ServiceInput } from "./service.ts";
+import { createSource, type Named, namespaceOf, objectKey, type Source } from "./source.ts";
+import { createLoadBalancerTables, type LoadBalancerTables } from "./tables.ts";
+import { type Backend, type Frontend, formatServiceName, isWildcard } from "./types.ts";
+
+export interface LoadBalancer {
+  readonly tables: LoadBalancerTables;
+  readonly services: Source<ServiceInput>;
+  readonly slices: Source<SliceInput>;
+  /** Pods of this node. */
+  readonly pods: Source<PodInput>;
+  readonly redirects: Source<RedirectInput>;
+  /** The slices of a service, `namespace/name`. */
+  slicesOf(service: string): readonly SliceInput[];
+  /** Calls `wake` whenever something waits for `refresh`. */
+  onStale(wake: () => void): void;
+  /** All services and pods: the node's labels or addresses are others now. */
+  touchAll(): void;
+  /** Computes again, in one transaction, what the changes since the last call touched. Answers the services that were. */
+  refresh(): ReadonlySet<string>;
+}
+
+export interface LoadBalancerConfig {
+  readonly nodeName: string;
+  readonly nodeLabels: () => Readonly<Record<string, string>>;
+  /** The addresses that node ports and host ports are reached at. */
+  readonly nodeAddresses: () => readonly string[];
+}
+
+/** Services, EndpointSlices, Pods and redirect policies → services, frontends and backends. The one writer of these tables. */
+export function createLoadBalancer(db: Database, config: LoadBalancerConfig): LoadBalancer {
+  return new Writer(db, config);
+}
+
+interface KnownService {
+  readonly service: ParsedService;
+  readonly backends: readonly Backend[];
+  readonly problems: readonly string[];
+}
+
+class Writer implements LoadBalancer {
+  readonly tables: LoadBalancerTables;
+  readonly services = createSource<ServiceInput>((object) => this.#touch("Service", objectKey(object)));
+  readonly slices = createSource<SliceInput>((slice, gone) => this.#placeSlice(slice, gone));
+  readonly pods = createSource<PodInput>((pod) => this.#touchPod(pod));
+  readonly redirects = createSource<RedirectInput>((object) => this.#touch("CiliumLocalRedirectPolicy", objectKey(object)));
+  readonly #db: Database;
+  readonly #config: LoadBalancerConfig;
+  readonly #claims: Claims = createClaims();
+  readonly #users: BackendUsers;
+  readonly #slicesByService = new Map<string, Map<string, SliceInput>>();
+  readonly #known = new Map<string, KnownService>();
+  /** Redirects come last: they stand on services and pods. */
+  readonly #stale = { Service: new Set<string>(), Pod: new Set<string>(), CiliumLocalRedirectPolicy: new Set<string>() };
+  #wake = () => {};
+
+  constructor(db: Database, config: LoadBalancerConfig) {
+    this.#db = db;
+    this.#config = config;
+    this.tables = createLoadBalancerTables(db);
+    this.#users = createBackendUsers(this.tables.backends);
+  }
+
+  slicesOf(service: string): readonly SliceInput[] {
+    return [...(this.#slicesByService.get(service)?.values() ?? [])];
+  }
+
+  onStale(wake: () => void): void {
+    this.#wake = wake;
+    if (this.#isStale()) wake();
+  }
+
+  touchAll(): void {
+    for (const key of this.services.objects.keys()) this.#stale.Service.add(key);
+    for (const key of this.pods.objects.keys()) this.#stale.Pod.add(key);
+    this.#wake();
+  }
+
+  refresh(): ReadonlySet<string> {
+    const services = new Set(this.#stale.Service);
+    if (!this.#isStale()) return services;
+    this.#db.write(() => {
+      for (const key of drain(this.#stale.Service)) this.#refreshService(key);
+      for (const key of drain(this.#stale.Pod)) this.#refreshHostPorts(key);
+      for (const key of drain(this.#stale.CiliumLocalRedirectPolicy)) this.#refreshRedirect(key);
+    });
+    return services;
+  }
+
+  #isStale(): boolean {
+    return Object.values(this.#stale).some(({ size }) => size > 0);
+  }
+
+  #touch(kind: Owner["kind"], key: string): void {
+    this.#stale[kind].add(key);
+    this.#wake();
+  }
+
+  /** A slice may be given to another service: the one that had it is touched too. */
+  #placeSlice(slice: SliceInput, gone: boolean): void {
+    const service = `${namespaceOf(slice)}/${slice.metadata.labels?.[SERVICE_NAME_LABEL] ?? ""}`;
+    const bucket = this.#slicesByService.get(service) ?? new Map<string, SliceInput>();
+    if (gone) bucket.delete(slice.metadata.name);
+    else bucket.set(slice.metadata.name, slice);
+    if (bucket.size > 0) this.#slicesByService.set(service, bucket);
+    else this.#slicesByService.delete(service);
+    this.#touch("Service", service);
+  }
+
+  #touchPod(pod: PodInput): void {
+    this.#touch("Pod", objectKey(pod));
+    for (const redirect of this.redirects.objects.values())
+      if (namespaceOf(redirect) === namespaceOf(pod)) this.#touch("CiliumLocalRedirectPolicy", objectKey(redirect));
+  }
+
+  #refreshService(key: string): void {
+    const input = this.services.objects.get(key);
+    const owner = ownerOf("Service", key, input);
+    if (input === undefined) {
+      this.#known.delete(key);
+      this.#claim(owner, []);
+    } else {
+      const service = exposedHere(parseService(input), this.#config.nodeLabels());
+      const set = readSlices(service.frontends.length > 0 ? this.slicesOf(key) : []);
+      const bare = service.frontends.map((frontend) => ({ ...frontend, backends: backendsOf(set, frontend) }));
+      const frontends = withNodeAddresses(bare, this.#config.nodeAddresses());
+      const backends = [...new Set(frontends.flatMap((frontend) => frontend.backends))];
+      this.#known.set(key, { service, backends, problems: [...service.problems, ...set.problems] });
+      this.#claim(owner, frontends);
+    }
+    this.#describe(owner);
+    for (const redirect of this.redirects.objects.values())
+      if (namespaceOf(redirect) === owner.namespace) this.#touch("CiliumLocalRedirectPolicy", objectKey(redirect));
+  }
+
+  #refreshHostPorts(key: string): void {
+    const pod = this.pods.objects.get(key);
+    const frontends = withNodeAddresses(pod ? hostPortsOf(pod) : [], this.#config.nodeAddresses());
+    this.#claim(ownerOf("Pod", key, pod), frontends);
+  }
+
+  #refreshRedirect(key: string): void {
+    const object = this.redirects.objects.get(key);
+    const owner = ownerOf("CiliumLocalRedirectPolicy", key, object);
+    const redirect = object && parseRedirect(object);
+    if (redirect === undefined || "problem" in redirect) {
+      this.#claim(owner, []);
+      if (redirect) this.tables.redirects.set({ name: owner, frontends: [], problem: redirect.problem });
+      else this.tables.redirects.delete(key);
+      return;
+    }
+    const service = redirect.from.kind === "service" ? this.#known.get(formatServiceName(redirect.from.service)) : undefined;
+    const frontends = redirectsOf(redirect, service?.service.frontends ?? [], this.pods.objects.values());
+    this.#claim(owner, frontends);
+    const conflicts = this.#claims.conflicts(owner);
+    const row = { name: owner, frontends: frontends.map(({ address }) => address), problem: conflicts.join("; ") };
+    if (!isDeepStrictEqual(this.tables.redirects.get(key), row)) this.tables.redirects.set(row);
+  }
+
+  /** Gives an owner its frontends; who has an address now is in the table. */
+  #claim(owner: Owner, frontends: readonly Frontend[]): void {
+    const { frontends: table } = this.tables;
+    for (const address of this.#claims.set(owner, frontends)) {
+      const winner = this.#claims.winner(address);
+      if (winner === undefined) table.delete(address);
+      else if (!isDeepStrictEqual(table.get(address), winner)) table.set(winner);
+      // Whoever lost the address by this, or got it back, has other problems now.
+      for (const other of this.#claims.owners(address))
+        if (other.kind === "Service" && formatOwner(other) !== formatOwner(owner)) this.#describe(other);
+    }
+    this.#users.set(formatOwner(owner), `${owner.namespace}/${owner.name}`, frontends);
+  }
+
+  #describe(owner: Owner): void {
+    const key = `${owner.namespace}/${owner.name}`;
+    const known = this.#known.get(key);
+    if (known === undefined) {
+      this.tables.services.delete(key);
+      return;
+    }
+    const { service, backends, problems } = known;
+    const local = backends.filter(({ nodeName, state }) => nodeName === this.#config.nodeName && state === "active");
+    const row = {
+      name: service.name,
+      frontends: service.frontends.length,
+      localBackends: countPods(local),
+      healthCheckNodePort: service.healthCheckNodePort,
+      problems: [...problems, ...this.#claims.conflicts(owner)],
+    };
+    if (!isDeepStrictEqual(this.tables.services.get(key), row)) this.tables.services.set(row);
+  }
+}
+
+/** The set's content; the set is empty afterwards and may be filled meanwhile. */
+function drain(set: Set<string>): string[] {
+  const keys = [...set];
+  set.clear();
+  return keys;
+}
+
+function ownerOf(kind: Owner["kind"], key: string, object: (Named & { metadata: { creationTimestamp?: string } }) | undefined): Owner {
+  const slash = key.indexOf("/");
+  return { kind, namespace: key.slice(0, slash), name: key.slice(slash + 1), created: object?.metadata.creationTimestamp ?? "" };
+}
+
+function backendsOf(set: BackendSet, { portName, address }: Frontend): readonly Backend[] {
+  return set.of(portName, address.protocol, address.ip.includes(":") ? "IPv6" : "IPv4");
+}
+
+/** A pod has one address of each family. */
+function countPods(backends: readonly Backend[]): number {
+  const addresses = [...new Set(backends.map(({ address }) => address.ip))];
+  const six = addresses.filter((ip) => ip.includes(":")).length;
+  return Math.max(six, addresses.length - six);
+}
+
+/**
+ * A port of the node is a frontend on each of its addresses. A node port is one on the other nodes' too, which the frontend without
+ * an address stands for; a host port is the business of this node alone.
+ */
+function withNodeAddresses(frontends: readonly Frontend[], addresses: readonly string[]): Frontend[] {
+  return frontends.flatMap((frontend) => {
+    if (!isWildcard(frontend)) return [frontend];
+    const own = addresses.filter((ip) => ip.includes(":") === frontend.address.ip.includes(":"));
+    const exact = own.map((ip) => ({ ...frontend, address: { ...frontend.address, ip } }));
+    return frontend.type === "HostPort" ? exact : [frontend, ...exact];
+  });
+}
+
+/** Without the addresses that are not for this node (annotation `service.cilium.io/node`). The cluster's own address is for all. */
+function exposedHere(service: ParsedService, nodeLabels: Readonly<Record<string, string>>): ParsedService {
+  const { node } = service.annotations;
+  if (node === undefined || nodeLabels[NODE_ANNOTATION] === node) return service;
+  return { ...service, frontends: service.frontends.filter(({ type }) => type === "ClusterIP") };
+}
