@@ -66,7 +66,6 @@ export function openKernel({ log }: { readonly log: Logger }, config: AgentConfi
         nodeIfindex: self.device.index,
         enableIpv4: config["enable-ipv4"] ? 1 : 0,
         enableIpv6: config["enable-ipv6"] ? 1 : 0,
-        enableLb: config["kube-proxy-replacement"] === "true" ? 1 : 0,
         monitorAggregation: level,
         enableLb: settings.enabled ? 1 : 0,
         sockHostOnly: settings.sockets === "host" ? 1 : 0,
