@@ -50,14 +50,8 @@ export function readSlices(slices: readonly SliceInput[]): BackendSet {
   const problems: string[] = [];
   for (const slice of slices) {
     if (slice.addressType !== "IPv4" && slice.addressType !== "IPv6") continue;
-    for (const { name, port, protocol: text } of slice.ports ?? []) {
-      const protocol = parseL4Protocol(text ?? undefined);
-      if (protocol === undefined || !isPort(port)) {
-        // A slice without a port number stands for all ports: for services without a selector, which are not balanced.
-        if (port !== null && port !== undefined) problems.push(`EndpointSlice ${slice.metadata.name}: port ${port}/${text} cannot be used`);
-        continue;
-      }
-      const key = portKey(name ?? "", protocol, slice.addressType);
+    for (const { name, port, protocol } of portsOf(slice, problems)) {
+      const key = portKey(name, protocol, slice.addressType);
       const found = ports.get(key) ?? new Map<string, Backend>();
       ports.set(key, found);
       for (const endpoint of slice.endpoints ?? []) addEndpoint(found, slice, endpoint, { port, protocol }, problems);
@@ -65,6 +59,17 @@ export function readSlices(slices: readonly SliceInput[]): BackendSet {
   }
   const lists = new Map([...ports].map(([key, found]) => [key, [...found.values()]]));
   return { of: (name, protocol, family) => lists.get(portKey(name, protocol, family)) ?? [], problems };
+}
+
+function portsOf(slice: SliceInput, problems: string[]): { name: string; port: number; protocol: L4Protocol }[] {
+  return (slice.ports ?? []).flatMap(({ name, port, protocol: text }) => {
+    // Without a number it stands for all ports, which is for services that are not balanced.
+    if (port === null || port === undefined) return [];
+    const protocol = parseL4Protocol(text ?? undefined);
+    if (protocol !== undefined && isPort(port)) return [{ name: name ?? "", port, protocol }];
+    problems.push(`EndpointSlice ${slice.metadata.name}: port ${port}/${text ?? "TCP"} cannot be used`);
+    return [];
+  });
 }
 
 function portKey(name: string, protocol: L4Protocol, family: Family): string {

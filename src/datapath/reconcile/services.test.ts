@@ -6,7 +6,7 @@ import { dumpServices } from "#datapath/service-dump.ts";
 import { createFakeBpf } from "#ebpf/fake.ts";
 import type { Backend, BackendState, Frontend } from "#loadbalancer/types.ts";
 import { createMaglevTables } from "./maglev.ts";
-import { createServiceTarget } from "./services.ts";
+import { createServiceTarget, type ServiceMaps } from "./services.ts";
 
 const frontend = (ip: string, backends: readonly Backend[], change: Partial<Frontend> = {}): Frontend => ({
   service: { namespace: "demo", name: "web" },
@@ -75,6 +75,23 @@ const changes = fc.array(
   { minLength: 1, maxLength: 12 },
 );
 
+type Step = (typeof changes extends fc.Arbitrary<infer List> ? List : never) extends (infer One)[] ? One : never;
+
+function take(target: ServiceMaps, present: Map<string, Frontend>, { ip, backends, local, affinity, maglev }: Step): void {
+  const row = frontend(ip, backends ?? [], {
+    externalPolicy: local ? "Local" : "Cluster",
+    affinitySeconds: affinity ? 60 : undefined,
+    algorithm: maglev ? "maglev" : undefined,
+  });
+  if (backends) {
+    present.set(ip, row);
+    target.update(row);
+  } else {
+    present.delete(ip);
+    target.remove(row);
+  }
+}
+
 describe("createServiceTarget", () => {
   it("shows a reader a whole service at every moment, and leaves nothing behind", () => {
     fc.assert(
@@ -83,17 +100,7 @@ describe("createServiceTarget", () => {
         const target = start();
         onWrite(() => assertWhole(dumpServices(maps)));
         const present = new Map<string, Frontend>();
-        for (const { ip, backends, local, affinity, maglev } of steps) {
-          const row = frontend(ip, backends ?? [], {
-            externalPolicy: local ? "Local" : "Cluster",
-            affinitySeconds: affinity ? 60 : undefined,
-            algorithm: maglev ? "maglev" : undefined,
-          });
-          if (backends) present.set(ip, row);
-          else present.delete(ip);
-          if (backends) target.update(row);
-          else target.remove(row);
-        }
+        for (const step of steps) take(target, present, step);
         const fresh = createKernel();
         fresh.start().updateMany([...present.values()]);
         assert.deepEqual(withoutNumbers(dumpServices(maps)), withoutNumbers(dumpServices(fresh.maps)));
