@@ -151,11 +151,15 @@ function addPolicyCommands(program: Command, global: () => GlobalFlags, output: 
       };
       await showOr2(policyExplain({ ...global(), ...output(flags), ...worldFlags(flags), ...ends, ...http, patch: flags.patch !== false }));
     });
-  withWorldFlags(policy.command("lint [path...]"))
+  withWorldFlags(policy.command("lint [path...]"), "json | yaml | sarif | jsonpath='{…}'")
     .description("what is legal in policies but probably not meant: those in files (as --policies), or the cluster's")
+    .option("--fail-on <severity>", "exit status 1 from this on: error, warning, info or never", "error")
+    .option("--flows <file>", "recorded flows (hubble observe -o json), for what only history shows")
+    .addHelpText("after", "\nExit status: 0 nothing that bad, 1 there is, 2 no answer. docs/howto/policy-lint.md lists what is looked for.")
     .action(async (paths: string[], flags: Flags) => {
-      const { policyLint } = await import("./policy-files.ts");
-      await show(policyLint({ ...global(), ...output(flags), ...worldFlags(flags, paths) }));
+      const { policyLint } = await import("./policy-lint.ts");
+      const flows = typeof flags.flows === "string" ? { flows: flags.flows } : {};
+      await showOr2(policyLint({ ...global(), ...output(flags), ...worldFlags(flags, paths), failOn: String(flags.failOn), ...flows }));
     });
   withWorldFlags(policy.command("diff <before> <after>"))
     .description('what two sets of policies decide differently: files, directories or "cluster"')

@@ -1,0 +1,21 @@
+import type { Finding } from "#policy/lint/finding.ts";
+import { policyKey } from "#policy/rule.ts";
+import { formatPlace, type Place, rulePath } from "#policy/world/objects.ts";
+import type { World } from "#policy/world/world.ts";
+
+/** The path in its object that a finding is about; empty for the whole. */
+export function pathOf(world: World, { path, rule, policy }: Finding): string {
+  const object = world.policy(policyKey(policy))?.from.object;
+  return path ?? (rule === undefined ? "" : rulePath(object, rule));
+}
+
+/** Where a finding stands, in words and as numbers. */
+export function placeOf(
+  world: World,
+  finding: Finding,
+): { readonly file: string; readonly text: string; readonly place: Place | undefined } {
+  const source = world.policy(policyKey(finding.policy))?.from.source;
+  const path = pathOf(world, finding);
+  if (source === undefined) return { file: "", text: path, place: undefined };
+  return { file: source.name, text: formatPlace(source, path), place: source.locate(path) };
+}

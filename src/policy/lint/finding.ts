@@ -1,0 +1,53 @@
+import type { PolicyRef, RuleRef } from "../rule.ts";
+
+/** How sure it is that something is wrong: surely, probably, perhaps. */
+export type Severity = "error" | "warning" | "info";
+
+/** Something that is legal but probably not meant (or, for L00, refused). */
+export type Finding = {
+  /** Stable: the same kind of finding always has the same id. */
+  readonly id: LintId;
+  readonly severity: Severity;
+  readonly policy: PolicyRef;
+  readonly rule?: RuleRef;
+  /** The place in the object, when it is neither the rule nor the whole: `spec.ingress[0].toPorts[0]`. */
+  readonly path?: string;
+  readonly message: string;
+  /** What to do about it. */
+  readonly fix: string;
+};
+
+/** Every kind of finding, in a few words. */
+export const catalogue = {
+  L00: "the policy is refused and has no effect",
+  L01: "default deny by an empty list, which Cilium refuses",
+  L02: "names without a DNS rule",
+  L03: "a service's port where its target port is needed",
+  L04: "an address block that can not match pods or nodes",
+  L05: "a selector that matches nobody now",
+  L06: "a selector that misses pods of other namespaces",
+  L07: "application rules on a port without a protocol",
+  L08: "application rules that a wider allow makes moot",
+  L09: "an allow that a deny covers",
+  L10: "a rule, or a policy, that adds nothing to another",
+  L11: "a pattern of names that is too wide, or misses names that it seems to take",
+  L12: "a default deny by its name that allows everybody",
+  L13: "pods cut off from DNS",
+  L14: "the cluster's DNS cut off from its clients",
+  L15: "kube-apiserver on a port that the API server does not listen on",
+  L16: "a field, source or label that is probably misspelt",
+  L17: "a pattern of requests that does not match what it looks like",
+  L18: "more policy map entries than there is room for",
+  L19: "an allow at one end that the other end denies",
+  L20: "a host policy that locks out SSH or the API server",
+  L21: "something that only Cilia understands",
+  L22: "HTTP rules on a port that carries TLS",
+  L23: "replicas of one workload that policies treat differently",
+  L24: "an empty list, or an empty entry, that means something else than it seems",
+} as const;
+
+/** The id of a kind of finding. */
+export type LintId = keyof typeof catalogue;
+
+/** Position of a severity: the worst first. */
+export const severityOrder: Readonly<Record<Severity, number>> = { error: 0, warning: 1, info: 2 };

@@ -1,0 +1,40 @@
+import { policyKey } from "../rule.ts";
+import type { World } from "../world/world.ts";
+import { lintBlocks } from "./blocks.ts";
+import { lintCapacity } from "./capacity.ts";
+import { lintDns } from "./dns.ts";
+import { lintEmpties } from "./empties.ts";
+import { type Finding, severityOrder } from "./finding.ts";
+import { lintHistory } from "./history.ts";
+import { lintHosts } from "./hosts.ts";
+import { lintOverlaps } from "./overlaps.ts";
+import { lintPatterns } from "./patterns.ts";
+import { lintReplicas } from "./replicas.ts";
+import { lintSelectors } from "./selectors.ts";
+import { lintServices } from "./services.ts";
+import { lintSides } from "./sides.ts";
+import { lintText } from "./static.ts";
+import { podsOf } from "./subjects.ts";
+
+/**
+ * What the policies of a world show to be probably not meant, the worst first. Where the world has no pods each policy is looked at by itself.
+ * `flows` are recorded ones, for what only history tells.
+ */
+export function lintWorld(world: World, flows: readonly unknown[] = []): Finding[] {
+  const pods = podsOf(world);
+  const findings = [
+    ...world.policies.flatMap((policy) => [...lintText(policy.parsed), ...lintEmpties(policy), ...lintPatterns(policy.parsed)]),
+    ...lintSelectors(world, pods),
+    ...lintOverlaps(world, pods),
+    ...lintDns(world, pods),
+    ...lintServices(world, pods),
+    ...lintBlocks(world),
+    ...lintHosts(world),
+    ...lintCapacity(world, pods),
+    ...lintSides(pods),
+    ...lintReplicas(world),
+    ...lintHistory(world, pods, flows),
+  ];
+  const order = (one: Finding) => `${severityOrder[one.severity]} ${policyKey(one.policy)} ${one.id}`;
+  return findings.sort((a, b) => (order(a) < order(b) ? -1 : order(a) > order(b) ? 1 : 0));
+}

@@ -1,0 +1,48 @@
+import type { Issue, ParsedPolicy, Rule } from "../rule.ts";
+import type { Finding, LintId, Severity } from "./finding.ts";
+
+/** What the parser says of a policy by itself, by the words that it uses. */
+const kinds: readonly { readonly words: RegExp; readonly id: LintId; readonly severity: Severity; readonly fix: string }[] = [
+  { words: /an empty list denies by default/, id: "L01", severity: "warning", fix: "write `- {}` as the list's one entry" },
+  { words: /kube-apiserver on 443/, id: "L15", severity: "warning", fix: "name the API server's own port beside it, usually 6443" },
+  { words: /needs protocol: TCP/, id: "L07", severity: "warning", fix: "write `protocol: TCP` on the port" },
+  { words: /not portable/, id: "L21", severity: "info", fix: "`cilium policy export --portable FILE` writes what every Cilium accepts" },
+  { words: /./, id: "L16", severity: "warning", fix: "correct the spelling, or take it out" },
+];
+
+function ofWarning({ ref }: ParsedPolicy, { path, message }: Issue): Finding[] {
+  const kind = kinds.find(({ words }) => words.test(message));
+  return kind === undefined ? [] : [{ id: kind.id, severity: kind.severity, policy: ref, path, message, fix: kind.fix }];
+}
+
+/** Whether a rule has application rules on some port. */
+export function hasL7Rules(rule: Rule): boolean {
+  return rule.ports?.some((one) => one.l7 !== undefined) === true;
+}
+
+/** Whether a rule lets everybody through on every port. */
+function isOpen(rule: Rule): boolean {
+  return rule.action === "allow" && rule.ports === null && rule.peers.some((peer) => peer.any);
+}
+
+/** What a policy's text alone shows. */
+export function* lintText(parsed: ParsedPolicy): Generator<Finding> {
+  for (const { path, message } of parsed.issues)
+    yield {
+      id: "L00",
+      severity: "error",
+      policy: parsed.ref,
+      path,
+      message,
+      fix: "correct it: until then nothing of the policy is enforced",
+    };
+  for (const warning of parsed.warnings) yield* ofWarning(parsed, warning);
+  const open = /deny/i.test(parsed.ref.name) && !/allow/i.test(parsed.ref.name) ? parsed.rules.find(isOpen) : undefined;
+  if (open === undefined || parsed.rules.some((rule) => rule.action === "deny")) return;
+  const message = "the policy is named like a deny, but this rule allows everybody everything";
+  const fix =
+    open.policy.kind === "NetworkPolicy"
+      ? "write the list without entries, `[]`: an empty entry allows all here"
+      : "take the peers out: `- {}`";
+  yield { id: "L12", severity: "warning", policy: parsed.ref, rule: open.origin, message, fix };
+}
