@@ -3,6 +3,9 @@ import type { Brand } from "./brand.ts";
 /** An Ethernet address as lower-case text, `0a:00:00:00:00:01`. */
 export type MacAddress = Brand<string, "MacAddress">;
 
+/** Every byte in two digits: each flow shows two addresses. */
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+
 /** Reads an Ethernet address written with colons or dashes; undefined when it is none. */
 export function parseMac(text: string): MacAddress | undefined {
   const lower = text.toLowerCase().replaceAll("-", ":");
@@ -17,5 +20,6 @@ export function macToBytes(mac: MacAddress): Uint8Array {
 /** The Ethernet address in six bytes; throws RangeError when there are not six. */
 export function macFromBytes(bytes: Uint8Array): MacAddress {
   if (bytes.length !== 6) throw new RangeError(`an Ethernet address has 6 bytes, not ${bytes.length}`);
-  return Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join(":") as MacAddress;
+  const hex = (at: number) => HEX[bytes[at] ?? 0];
+  return `${hex(0)}:${hex(1)}:${hex(2)}:${hex(3)}:${hex(4)}:${hex(5)}` as MacAddress;
 }
