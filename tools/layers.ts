@@ -12,6 +12,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   api: ["types"],
   runtime: [],
   reconciler: ["statedb", "runtime"],
+  pki: [],
   sys: ["types"],
   ebpf: KERNEL,
   netlink: KERNEL,
@@ -34,8 +35,8 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   hubble: ["types", "api", "packet", "labels", "identity", "monitor", "datapath", "policy", "proxy", "statedb", "runtime", "k8s"],
   cni: ["types", "api", "netlink", "runtime", "ipam", "sys"],
 
-  operator: ["types", "api", "labels", "identity", "policy", "ipam", "loadbalancer", "k8s", "statedb", "reconciler", "runtime"],
-  apiserver: ["types", "api", "statedb", "runtime"],
+  operator: ["types", "api", "pki", "labels", "identity", "policy", "ipam", "loadbalancer", "k8s", "statedb", "reconciler", "runtime"],
+  apiserver: ["types", "api", "pki", "statedb", "runtime"],
   lab: ["types", "api", "apiserver", "k8s", "netlink", "sys", "ebpf", "runtime", "hubble"],
   agent: [
     ...LOOP,

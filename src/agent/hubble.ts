@@ -6,7 +6,8 @@ import type { Names } from "#hubble/names.ts";
 import { type Observer, startObserver } from "#hubble/observer/observer.ts";
 import { createRedact, type Redact } from "#hubble/parser/redact.ts";
 import { startHubbleServer } from "#hubble/server/hubble.ts";
-import { createPeerTable } from "#hubble/server/peers.ts";
+import { createPeerTable, hubbleServerName } from "#hubble/server/peers.ts";
+import type { ServerTls } from "#hubble/server/tls.ts";
 import { createBootClock } from "#monitor/decode.ts";
 import { startMonitorStream } from "#monitor/stream.ts";
 import { internalIp } from "#node/node.ts";
@@ -62,11 +63,19 @@ export async function startHubble(deps: EdgeDeps, config: AgentConfig): Promise<
     (address) => address !== "",
   );
   const history = await keepHistory(observer, deps, config, scope);
-  scope.use(await startHubbleServer({ observer, history, peers: followPeers(deps, config, scope), log: log.child("hubble") }, { listen }));
+  const tls = serverTls(config);
+  const peers = followPeers(deps, config, scope);
+  scope.use(await startHubbleServer({ observer, history, peers, log: log.child("hubble") }, { listen, tls }));
   await exportFlows(observer, deps, config, scope);
   await startFlowMetrics(observer, deps, config, scope);
   hub.agent({ kind: "agent-started", time: BigInt(Date.now()) * 1_000_000n });
   return { observer, [Symbol.asyncDispose]: () => scope.disposeAsync() };
+}
+
+function serverTls(config: AgentConfig): ServerTls | undefined {
+  const certFile = config["hubble-tls-cert-file"];
+  if (config["hubble-disable-tls"] || certFile === "") return undefined;
+  return { certFile, keyFile: config["hubble-tls-key-file"], clientCaFiles: config["hubble-tls-client-ca-files"] };
 }
 
 /** Flows on disk, when wanted. A directory that cannot be made costs the history, not the node. */
@@ -171,6 +180,7 @@ function followPeers({ state }: EdgeDeps, config: AgentConfig, scope: AsyncDispo
           {
             name: cluster === "default" ? node.name : `${cluster}/${node.name}`,
             address: ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`,
+            ...(serverTls(config) ? { tlsServerName: hubbleServerName(node.name, cluster) } : {}),
           },
         ];
       }),

@@ -1,5 +1,7 @@
 import { readFileSync } from "node:fs";
+import type { TlsOptions } from "#hubble/client/transport.ts";
 import type { PeerSource } from "#hubble/server/peers.ts";
+import type { ServerTls } from "#hubble/server/tls.ts";
 import { errorMessage } from "#runtime/errors.ts";
 import { defineFlags, type FlagValues, formatHelp, readFlags } from "#runtime/flags.ts";
 import { createLogger, type Logger } from "#runtime/logger.ts";
@@ -26,11 +28,29 @@ const flags = defineFlags({
     help: "How long a flow waits for flows of other nodes that may be older",
   },
   "sort-buffer-len-max": { type: "number", default: 100, help: "Most flows of a node that wait" },
-  "disable-client-tls": { type: "boolean", default: true, help: "Talk to agents in clear text (the only way yet)" },
-  "disable-server-tls": { type: "boolean", default: true, help: "Serve in clear text (the only way yet)" },
+  "disable-client-tls": { type: "boolean", default: false, help: "Talk to agents in clear text" },
+  "tls-relay-client-cert-file": { type: "string", default: "", help: "Certificate that the relay shows to agents; clear text when empty" },
+  "tls-relay-client-key-file": { type: "string", default: "", help: "Private key of that certificate" },
+  "tls-hubble-server-ca-files": { type: "list", default: [], help: "Authorities of the agents' certificates" },
+  "disable-server-tls": { type: "boolean", default: false, help: "Serve in clear text" },
+  "tls-relay-server-cert-file": { type: "string", default: "", help: "Certificate that clients see; clear text when empty" },
+  "tls-relay-server-key-file": { type: "string", default: "", help: "Private key of that certificate" },
+  "tls-relay-client-ca-files": { type: "list", default: [], help: "Authorities of clients' certificates; any client when empty" },
 });
 
 type Flags = FlagValues<typeof flags>;
+
+function clientTls(config: Flags): TlsOptions | undefined {
+  const certFile = config["tls-relay-client-cert-file"];
+  if (config["disable-client-tls"] || certFile === "") return undefined;
+  return { certFile, keyFile: config["tls-relay-client-key-file"], caFiles: config["tls-hubble-server-ca-files"] };
+}
+
+function serverTls(config: Flags): ServerTls | undefined {
+  const certFile = config["tls-relay-server-cert-file"];
+  if (config["disable-server-tls"] || certFile === "") return undefined;
+  return { certFile, keyFile: config["tls-relay-server-key-file"], clientCaFiles: config["tls-relay-client-ca-files"] };
+}
 
 const DEFAULT_PEER_SERVICE = "hubble-peer.kube-system.svc.cluster.local:80";
 
@@ -85,6 +105,8 @@ runProgram("hubble-relay", async (signal) => {
     {
       listen: config["listen-address"],
       healthListen: config["health-listen-address"] === "" ? [] : [config["health-listen-address"]],
+      clientTls: clientTls(config),
+      serverTls: serverTls(config),
       dialTimeoutMs: config["dial-timeout"],
       retryMs: config["retry-timeout"],
       sortBufferDrainMs: config["sort-buffer-drain-timeout"],

@@ -41,6 +41,12 @@ export interface Namespace extends KubeObject {
   status?: { phase?: string };
 }
 
+export interface Secret extends KubeObject {
+  type?: string;
+  /** Base64. */
+  data?: Readonly<Record<string, string>>;
+}
+
 export interface ContainerPort {
   name?: string;
   containerPort: number;

@@ -20,5 +20,8 @@ export const operatorFlags = defineFlags({
   "leader-election-lease-duration": { type: "duration", default: 15_000, help: "How long a silent leader is still believed." },
   "operator-api-serve-addr": { type: "string", default: "127.0.0.1:9234", help: "Address of the health API." },
   "operator-prometheus-serve-addr": { type: "string", default: ":9963", help: "Address of the metrics; empty for none." },
+  "cluster-name": { type: "string", default: "default", help: "Name of the cluster, part of the agents' names in their certificates." },
+  "enable-hubble-tls-auto": { type: "boolean", default: false, help: "Make Hubble's certificates, and again before they end." },
+  "hubble-tls-cert-validity": { type: "number", default: 365, help: "How long Hubble's certificates are valid: days." },
   "skip-crd-creation": { type: "boolean", default: false, help: "Do not create or update CustomResourceDefinitions." },
 });

@@ -20,6 +20,7 @@ import { Prefix, parsePrefix } from "#types/prefix.ts";
 import type { operatorFlags } from "./config.ts";
 import { applyDefinitions, readDefinitions } from "./crds.ts";
 import { collectEndpoints } from "./endpoint-gc.ts";
+import { ensureHubbleCertificates } from "./hubble-certs.ts";
 import { createIdentityGc } from "./identity-gc.ts";
 import { nodesWithReadyAgent, removeTaint } from "./node-taint.ts";
 import { type CidrPool, createPodCidrs, type PodCidrs } from "./pod-cidrs.ts";
@@ -33,6 +34,7 @@ export interface OperatorDeps {
   readonly log: Logger;
 }
 
+const CERTIFICATE_CHECK_MS = 3_600_000;
 const CRD_DIRECTORY = new URL("../../api/crds/", import.meta.url);
 
 /** Creates the CustomResourceDefinitions. Any replica may do it; agents wait for them. */
@@ -91,6 +93,15 @@ export async function runControllers(deps: OperatorDeps, config: OperatorConfig,
       run: async () => void (await identityGc.collect(identities.objects.values(), endpoints.objects.values())),
     }),
   );
+  if (config["enable-hubble-tls-auto"]) {
+    const certificates = {
+      namespace: config["k8s-namespace"],
+      clusterName: config["cluster-name"],
+      validDays: config["hubble-tls-cert-validity"],
+    };
+    const run = () => ensureHubbleCertificates(deps, certificates);
+    scope.use(startInterval(deps, { name: "hubble-certificates", intervalMs: CERTIFICATE_CHECK_MS, run }));
+  }
   let orphans: ReadonlySet<string> = new Set();
   scope.use(
     startInterval(deps, {

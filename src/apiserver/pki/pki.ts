@@ -2,7 +2,7 @@ import { X509Certificate } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { join } from "node:path";
-import { type CertificateRequest, issueCertificate, type KeyPair } from "./certificate.ts";
+import { type CertificateRequest, issueCertificate, type KeyPair } from "#pki/certificate.ts";
 
 const CA_NAME = "kubernetes";
 

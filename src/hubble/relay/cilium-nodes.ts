@@ -4,7 +4,7 @@ import { CILIUM_NODES } from "#k8s/resources.ts";
 import type { CiliumNode } from "#k8s/types.ts";
 import type { Logger } from "#runtime/logger.ts";
 import { formatSocketAddress } from "../server/address.ts";
-import { createPeerTable, type Peer, type PeerSource } from "../server/peers.ts";
+import { createPeerTable, hubbleServerName, type Peer, type PeerSource } from "../server/peers.ts";
 
 const HUBBLE_PORT = 4244;
 
@@ -50,7 +50,7 @@ function peerOf(node: CiliumNode, clusterName: string): Peer | undefined {
   const host = node.spec?.addresses?.find(({ type }) => type === "InternalIP")?.ip;
   if (host === undefined) return undefined;
   const { name } = node.metadata;
-  const tlsServerName = `${name.replaceAll(".", "-")}.${clusterName}.hubble-grpc.cilium.io`;
+  const tlsServerName = hubbleServerName(name, clusterName);
   return {
     name: clusterName === "default" ? name : `${clusterName}/${name}`,
     address: formatSocketAddress({ host, port: HUBBLE_PORT }),

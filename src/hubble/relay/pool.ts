@@ -2,13 +2,15 @@ import type { Transport } from "@connectrpc/connect";
 import { createBackoff, sleep } from "#runtime/backoff.ts";
 import { errorMessage } from "#runtime/errors.ts";
 import type { Logger } from "#runtime/logger.ts";
-import { type GrpcConnection, openConnection } from "../client/transport.ts";
+import { type GrpcConnection, openConnection, type TlsOptions } from "../client/transport.ts";
 import type { Peer, PeerSource } from "../server/peers.ts";
 
 /** A node as the relay sees it. */
 export interface PoolNode {
   readonly peer: Peer;
   readonly connected: boolean;
+  /** Whether we speak TLS with it. */
+  readonly secure: boolean;
   readonly transport: Transport;
 }
 
@@ -22,6 +24,8 @@ export interface PoolConfig {
   readonly dialTimeoutMs: number;
   /** Longest time between two attempts to connect. */
   readonly retryMs: number;
+  /** How to speak TLS with agents; clear text without. Their names come with the peers. */
+  readonly tls?: TlsOptions | undefined;
 }
 
 const CHECK_MS = 2000;
@@ -48,7 +52,13 @@ export function startPeerPool(deps: { readonly peers: PeerSource; readonly log: 
     member?.connection[Symbol.dispose]();
   };
   const add = (peer: Peer) => {
-    const connection = openConnection({ server: peer.address, dialTimeoutMs: config.dialTimeoutMs, keepAlive: true });
+    const tls = config.tls && { ...config.tls, ...(peer.tlsServerName ? { serverName: peer.tlsServerName } : {}) };
+    const connection = openConnection({
+      server: peer.address,
+      dialTimeoutMs: config.dialTimeoutMs,
+      keepAlive: true,
+      ...(tls ? { tls } : {}),
+    });
     const member: Member = { peer, connection, stop: new AbortController(), connected: false };
     members.set(peer.name, member);
     keepConnected(member, deps.log, config, changed).catch((thrown: unknown) =>
@@ -65,7 +75,13 @@ export function startPeerPool(deps: { readonly peers: PeerSource; readonly log: 
   };
   const following = follow().catch((thrown: unknown) => deps.log.error("peer source failed", { error: errorMessage(thrown) }));
   return {
-    nodes: () => [...members.values()].map(({ peer, connected, connection }) => ({ peer, connected, transport: connection.transport })),
+    nodes: () =>
+      [...members.values()].map(({ peer, connected, connection: { transport } }) => ({
+        peer,
+        connected,
+        secure: config.tls !== undefined,
+        transport,
+      })),
     onChange(callback) {
       listeners.add(callback);
       return { [Symbol.dispose]: () => void listeners.delete(callback) };

@@ -1,10 +1,13 @@
+import type { ConnectRouter } from "@connectrpc/connect";
 import { Health } from "#api/gen/grpc/health/v1/health_pb.ts";
 import { Observer } from "#api/gen/observer/observer_pb.ts";
 import type { Logger } from "#runtime/logger.ts";
+import type { TlsOptions } from "../client/transport.ts";
 import { formatSocketAddress, type SocketAddress } from "../server/address.ts";
 import { startGrpcServer } from "../server/grpc.ts";
 import { healthService } from "../server/health.ts";
 import type { PeerSource } from "../server/peers.ts";
+import type { ServerTls } from "../server/tls.ts";
 import { startPeerPool } from "./pool.ts";
 import { relayService } from "./service.ts";
 
@@ -19,6 +22,10 @@ export interface RelayConfig {
   readonly listen: readonly string[];
   /** `:4222`; none when empty. */
   readonly healthListen?: readonly string[];
+  /** TLS towards agents; clear text without. */
+  readonly clientTls?: TlsOptions | undefined;
+  /** TLS towards clients; clear text without. */
+  readonly serverTls?: ServerTls | undefined;
   readonly nodeName?: string;
   readonly dialTimeoutMs?: number;
   readonly retryMs?: number;
@@ -36,7 +43,8 @@ export interface Relay extends AsyncDisposable {
 export async function startRelay(deps: RelayDeps, config: RelayConfig): Promise<Relay> {
   await using scope = new AsyncDisposableStack();
   const { log, peers, version } = deps;
-  const pool = scope.use(startPeerPool({ peers, log }, { dialTimeoutMs: config.dialTimeoutMs ?? 5000, retryMs: config.retryMs ?? 30_000 }));
+  const { dialTimeoutMs = 5000, retryMs = 30_000, clientTls } = config;
+  const pool = scope.use(startPeerPool({ peers, log }, { dialTimeoutMs, retryMs, tls: clientTls }));
   const flows = {
     nodeName: config.nodeName ?? "relay",
     sortBufferDrainMs: config.sortBufferDrainMs ?? 1000,
@@ -44,10 +52,11 @@ export async function startRelay(deps: RelayDeps, config: RelayConfig): Promise<
     errorWindowMs: config.errorWindowMs ?? 10_000,
   };
   const health = healthService([Observer.typeName], () => pool.nodes().some(({ connected }) => connected));
-  const main = await startGrpcServer((router) => {
+  const routes = (router: ConnectRouter) => {
     router.service(Observer, relayService(pool, version, flows));
     router.service(Health, health);
-  }, config.listen);
+  };
+  const main = await startGrpcServer(routes, config.listen, { tls: config.serverTls && { files: config.serverTls, log } });
   scope.use(main);
   const aside = scope.use(await startGrpcServer((router) => void router.service(Health, health), config.healthListen ?? []));
   log.info("hubble relay started", { addresses: main.addresses.map(formatSocketAddress) });

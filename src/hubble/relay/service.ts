@@ -95,7 +95,7 @@ async function askConnected<T>(pool: PeerPool, ask: (node: PoolNode) => Promise<
 async function describeNode(node: PoolNode, signal: AbortSignal): Promise<Node> {
   const { name, address, tlsServerName } = node.peer;
   const blank = { version: "", uptimeNs: 0n, numFlows: 0n, maxFlows: 0n, seenFlows: 0n };
-  const tls = { $typeName: "observer.TLS" as const, enabled: false, serverName: tlsServerName ?? "" };
+  const tls = { $typeName: "observer.TLS" as const, enabled: node.secure, serverName: tlsServerName ?? "" };
   const make = (state: NodeState, numbers: typeof blank): Node => ({ $typeName: "observer.Node", name, address, tls, state, ...numbers });
   if (!node.connected) return make(NodeState.NODE_UNAVAILABLE, blank);
   try {

@@ -1,31 +1,49 @@
 import { chmodSync, mkdirSync, rmSync } from "node:fs";
-import { createServer, type Http2Server, type ServerHttp2Session } from "node:http2";
+import { createSecureServer, createServer, type Http2SecureServer, type Http2Server, type ServerHttp2Session } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { dirname } from "node:path";
 import type { ConnectRouter } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { errorMessage } from "#runtime/errors.ts";
+import type { Logger } from "#runtime/logger.ts";
 import { formatSocketAddress, parseSocketAddress, type SocketAddress } from "./address.ts";
+import { missingFiles, type ServerTls, secureContext, TLS_CHECK_MS, versionOf } from "./tls.ts";
 
 export interface GrpcServer extends AsyncDisposable {
   /** Where it listens, ports resolved. */
   readonly addresses: readonly SocketAddress[];
 }
 
+export interface GrpcServerOptions {
+  /** TLS on the TCP addresses; Unix sockets are protected by their mode. */
+  readonly tls?: { readonly files: ServerTls; readonly log: Logger } | undefined;
+}
+
+type Server = Http2Server | Http2SecureServer;
+
 const SOCKET_MODE = 0o660;
 
 /**
- * Serves gRPC (and Connect, gRPC-Web) over cleartext HTTP/2 on TCP addresses and Unix sockets. A Unix socket left behind is
- * replaced. Rejects when an address is taken. Disposing ends all streams.
+ * Serves gRPC (and Connect, gRPC-Web) over HTTP/2 on TCP addresses and Unix sockets. A Unix socket left behind is replaced. With TLS, TCP
+ * clients are refused until the files are there, and new files count from the next connection on. Rejects when an address is taken.
+ * Disposing ends all streams.
  */
-export async function startGrpcServer(routes: (router: ConnectRouter) => void, listen: readonly string[]): Promise<GrpcServer> {
+export async function startGrpcServer(
+  routes: (router: ConnectRouter) => void,
+  listen: readonly string[],
+  { tls }: GrpcServerOptions = {},
+): Promise<GrpcServer> {
   await using scope = new AsyncDisposableStack();
   const stop = new AbortController();
   const handler = connectNodeAdapter({ routes, shutdownSignal: stop.signal });
   const addresses: SocketAddress[] = [];
   for (const text of listen) {
-    const server = createServer(handler);
+    const address = parseSocketAddress(text);
+    const secure = tls !== undefined && !("path" in address);
+    const server = secure ? createSecureServer(serverOptions(tls.files), handler) : createServer(handler);
+    if (secure) scope.use(followFiles(server as Http2SecureServer, tls.files, tls.log));
     const sessions = trackSessions(server);
-    addresses.push(await bind(server, parseSocketAddress(text)));
+    addresses.push(await bind(server, address));
     scope.defer(() => close(server, sessions));
   }
   scope.defer(() => stop.abort());
@@ -33,7 +51,33 @@ export async function startGrpcServer(routes: (router: ConnectRouter) => void, l
   return { addresses, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
 
-function trackSessions(server: Http2Server): Set<ServerHttp2Session> {
+/** Without a certificate no handshake succeeds: that is the state before the files are there. */
+function serverOptions(files: ServerTls) {
+  const mutual = files.clientCaFiles.length > 0;
+  return { allowHTTP1: false, requestCert: mutual, rejectUnauthorized: mutual };
+}
+
+function followFiles(server: Http2SecureServer, files: ServerTls, log: Logger): Disposable {
+  let used = "";
+  const missing = missingFiles(files);
+  if (missing.length > 0) log.info("waiting for TLS files, clients are refused until then", { missing });
+  const look = () => {
+    const now = versionOf(files);
+    if (now === used || now === "") return;
+    used = now;
+    try {
+      server.setSecureContext(secureContext(files));
+      log.info("TLS files read", { certificate: files.certFile });
+    } catch (thrown) {
+      log.error("TLS files cannot be read, the ones before stay in use", { error: errorMessage(thrown) });
+    }
+  };
+  look();
+  const timer = setInterval(look, TLS_CHECK_MS).unref();
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
+function trackSessions(server: Server): Set<ServerHttp2Session> {
   const sessions = new Set<ServerHttp2Session>();
   server.on("session", (session) => {
     sessions.add(session);
@@ -44,7 +88,7 @@ function trackSessions(server: Http2Server): Set<ServerHttp2Session> {
   return sessions;
 }
 
-async function bind(server: Http2Server, address: SocketAddress): Promise<SocketAddress> {
+async function bind(server: Server, address: SocketAddress): Promise<SocketAddress> {
   if ("path" in address) {
     mkdirSync(dirname(address.path), { recursive: true });
     rmSync(address.path, { force: true });
@@ -62,7 +106,7 @@ async function bind(server: Http2Server, address: SocketAddress): Promise<Socket
 }
 
 /** Ends streams in order first; what does not end within the second is cut. */
-async function close(server: Http2Server, sessions: ReadonlySet<ServerHttp2Session>): Promise<void> {
+async function close(server: Server, sessions: ReadonlySet<ServerHttp2Session>): Promise<void> {
   for (const session of sessions) session.close();
   const cut = setTimeout(() => {
     for (const session of sessions) session.destroy();

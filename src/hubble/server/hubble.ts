@@ -1,3 +1,4 @@
+import type { ConnectRouter } from "@connectrpc/connect";
 import { Health } from "#api/gen/grpc/health/v1/health_pb.ts";
 import { Observer as ObserverService } from "#api/gen/observer/observer_pb.ts";
 import { Peer as PeerServiceType } from "#api/gen/peer/peer_pb.ts";
@@ -9,6 +10,7 @@ import { formatSocketAddress } from "./address.ts";
 import { type GrpcServer, startGrpcServer } from "./grpc.ts";
 import { healthService } from "./health.ts";
 import { type PeerSource, peerService } from "./peers.ts";
+import type { ServerTls } from "./tls.ts";
 
 export interface HubbleServerDeps {
   readonly observer: Observer;
@@ -21,15 +23,19 @@ export interface HubbleServerDeps {
 export interface HubbleServerConfig {
   /** `:4244`, `unix:///var/run/cilium/hubble.sock`. */
   readonly listen: readonly string[];
+  /** TLS on TCP addresses; clear text without. */
+  readonly tls?: ServerTls | undefined;
 }
 
 /** Serves a node's observer, its peers and its health. Rejects when an address is taken. */
 export async function startHubbleServer(deps: HubbleServerDeps, config: HubbleServerConfig): Promise<GrpcServer> {
-  const server = await startGrpcServer((router) => {
+  const routes = (router: ConnectRouter) => {
     router.service(ObserverService, observerService(deps.observer, deps.history));
     router.service(PeerServiceType, peerService(deps.peers));
     router.service(Health, healthService([ObserverService.typeName, PeerServiceType.typeName]));
-  }, config.listen);
+  };
+  const tls = config.tls && { files: config.tls, log: deps.log };
+  const server = await startGrpcServer(routes, config.listen, { tls });
   deps.log.info("hubble server started", { addresses: server.addresses.map(formatSocketAddress) });
   return server;
 }

@@ -11,6 +11,11 @@ export interface Peer {
   readonly tlsServerName?: string;
 }
 
+/** The name of a node's agent in its certificate, as upstream's: `node.cluster.hubble-grpc.cilium.io`, one label a node. */
+export function hubbleServerName(node: string, clusterName: string): string {
+  return `${node.replaceAll(".", "-")}.${clusterName}.hubble-grpc.cilium.io`;
+}
+
 /** A change of the list of peers. */
 export interface PeerChange {
   readonly type: "added" | "deleted" | "updated";
