@@ -54,8 +54,9 @@ function watchNetwork({ host }: PodDeps, onChange: () => void): FSWatcher {
 function watchVolumes(cluster: Cluster, resource: string, workers: ReadonlyMap<string, PodWorker>): Disposable {
   let synced = false;
   return cluster.watch<Pod>(resource, {
-    onEvent: ({ type, object }) => {
-      if (!synced || type === "ADDED") return;
+    onEvent: ({ object }) => {
+      // What was there before is in the volumes; an optional one may come later.
+      if (!synced) return;
       for (const worker of workers.values()) if (mentions(worker.pod, resource, keyOf(object))) worker.refreshVolumes();
     },
     onSynced: () => {
