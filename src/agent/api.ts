@@ -13,7 +13,7 @@ import { ApiError, type ApiRequest, type Routes } from "./http.ts";
 import type { RunningHubble } from "./hubble.ts";
 import { formatIpam } from "./ipam-view.ts";
 import { createRuntimeOptions, isEnabled } from "./options.ts";
-import { serviceToJson } from "./service-view.ts";
+import { serviceRoutes } from "./service-api.ts";
 import { agentStatus } from "./status.ts";
 
 export interface ApiDeps extends EdgeDeps {
@@ -23,7 +23,14 @@ export interface ApiDeps extends EdgeDeps {
 
 /** The local API: paths and shapes of README.md. */
 export function apiRoutes(deps: ApiDeps, config: AgentConfig): Routes {
-  return { ...statusRoutes(deps, config), ...endpointRoutes(deps), ...policyRoutes(deps), ...tableRoutes(deps), ...streamRoutes(deps) };
+  return {
+    ...statusRoutes(deps, config),
+    ...endpointRoutes(deps),
+    ...policyRoutes(deps),
+    ...tableRoutes(deps),
+    ...serviceRoutes(deps),
+    ...streamRoutes(deps),
+  };
 }
 
 function statusRoutes(deps: ApiDeps, config: AgentConfig): Routes {
@@ -216,8 +223,6 @@ function tableRoutes(deps: ApiDeps): Routes {
         metadata: { source, ...pod },
       })),
     "GET /v1/ipam": () => formatIpam(kernel.pools),
-    "GET /v1/service": () =>
-      [...state.services.tables.frontends.list()].map((row) => serviceToJson(row, deps.loops.services.maps.idOf(row) ?? 0)),
     "GET /v1/cluster/nodes": () => ({
       "nodes-added": [...state.nodes.table.list()].map(({ name, internalIps, podCidrs, routerIps }) => ({
         name,

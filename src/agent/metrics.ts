@@ -63,6 +63,19 @@ export async function registerAgentMetrics(registry: Registry, deps: EdgeDeps): 
   gauge("cilium_ipam_capacity", "Addresses that can be given to pods.", ["family"], () =>
     kernel.pools.map((pool): Sample => [{ family: pool.prefixes[0]?.includes(":") ? "ipv6" : "ipv4" }, pool.capacity]),
   );
+  const { tables } = state.services;
+  gauge("cilium_services", "Services known to this node.", [], () => [[{}, tables.services.size]]);
+  gauge("cilium_lb_frontends", "Frontends by type.", ["type"], () => counts(tables.frontends.list(), "type", ({ type }) => type));
+  gauge("cilium_lb_backends", "Backends by state.", ["state"], () => counts(tables.backends.list(), "state", (row) => row.state));
+  gauge("cilium_lb_services_with_problems", "Services of which something could not be used.", [], () => [
+    [{}, [...tables.services.list()].filter(({ problems }) => problems.length > 0).length],
+  ]);
+  counter("cilium_lb_stale_sockets_ended_total", "UDP sockets ended because their backend was gone.", [], () => [
+    [{}, loops.services.stale.ended],
+  ]);
+  counter("cilium_services_events_total", "Changes of services and of what is behind them.", ["action"], () =>
+    [...state.services.events].map(([action, count]): Sample => [{ action }, count]),
+  );
   gauge("cilium_controllers_failing", "Jobs and reconcilers that fail at present.", [], () => [
     [{}, health.list().filter(({ level }) => level === "degraded").length],
   ]);

@@ -10,6 +10,7 @@ import type { StaleConnections } from "./stale-connections.ts";
 /** From the load balancer's tables to the kernel and to those who ask after our health. */
 export interface ServiceLoops extends AsyncDisposable {
   readonly maps: ServiceMaps;
+  readonly stale: StaleConnections;
   readonly frontends: Reconciler;
 }
 
@@ -41,5 +42,5 @@ export function startServiceLoops(deps: ServiceLoopsDeps, settings: LbSettings, 
     const checks = scope.use(createHealthChecks());
     scope.use(startReconciler(deps, { name: "health-checks", table: services.tables.services, target: checks }));
   }
-  return { maps, frontends, [Symbol.asyncDispose]: () => scope.disposeAsync() };
+  return { maps, frontends, stale: deps.stale, [Symbol.asyncDispose]: () => scope.disposeAsync() };
 }

@@ -18,6 +18,8 @@ export interface Services {
   readonly sliceHandler: ReflectorHandler<EndpointSlice>;
   readonly podHandler: ReflectorHandler<Pod>;
   readonly redirectHandler: ReflectorHandler<CiliumLocalRedirectPolicy>;
+  /** Changes of services since the start, by upstream's words: add, update, delete. */
+  readonly events: ReadonlyMap<string, number>;
   /** Recomputes what changed. Before the reconcilers of the tables. */
   readonly step: Step;
   /** The node's addresses that node ports are reached at. */
@@ -47,6 +49,7 @@ export function createServices({ db, log, nodes, onChange }: ServicesDeps, confi
   const { tables } = balancer;
   let wake = () => {};
   const problems = createProblemLog(log, tables);
+  const events = createEventCount(tables);
   return {
     tables,
     serviceHandler: trimmed(balancer.services),
@@ -59,6 +62,7 @@ export function createServices({ db, log, nodes, onChange }: ServicesDeps, confi
       balancer.touchAll();
     },
     place: () => ({ nodeName: config.nodeName, zone: config.topology ? nodeLabels()[ZONE_LABEL] : undefined }),
+    events: events.counts,
     expect(source) {
       const listed = Object.values(tables).map((table) => table.expect(source));
       return () => {
@@ -78,6 +82,7 @@ export function createServices({ db, log, nodes, onChange }: ServicesDeps, confi
         const touched = balancer.refresh();
         if (touched.has(API_SERVER)) nodes.setApiServers(balancer.slicesOf(API_SERVER) as EndpointSlice[]);
         problems.tell();
+        events.take();
         if (touched.size > 0) onChange();
       },
     },
@@ -119,6 +124,25 @@ function createProblemLog(log: Logger, tables: LoadBalancerTables) {
       for (const { key, row, previous } of redirects.take())
         if (row && row.problem !== "" && row.problem !== previous?.problem)
           log.warn("local redirect policy has no effect", { policy: key, problem: row.problem });
+    },
+  };
+}
+
+/** Counts what happens to services: a change of their backends is an update. */
+function createEventCount({ frontends }: LoadBalancerTables) {
+  const counts = new Map<string, number>([
+    ["add", 0],
+    ["update", 0],
+    ["delete", 0],
+  ]);
+  const changes = frontends.observe();
+  return {
+    counts,
+    take() {
+      for (const { row, previous } of changes.take()) {
+        const action = row === undefined ? "delete" : previous === undefined ? "add" : "update";
+        counts.set(action, (counts.get(action) ?? 0) + 1);
+      }
     },
   };
 }

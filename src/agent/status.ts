@@ -4,6 +4,8 @@ import type { AgentConfig } from "./config.ts";
 import type { EdgeDeps } from "./edges.ts";
 import type { RunningHubble } from "./hubble.ts";
 import { formatIpam } from "./ipam-view.ts";
+import { kprStatus } from "./kpr-status.ts";
+import { lbSettings } from "./lb-settings.ts";
 import { redirectsOf } from "./proxy-step.ts";
 
 const VERSION = "0.1.0";
@@ -19,11 +21,11 @@ export function agentStatus(deps: EdgeDeps & { readonly hubble: RunningHubble | 
     version: VERSION,
     node: self.name,
     kubernetes: { state: phase.is === "starting" ? "Warning" : "Ok", msg: deps.kubernetes, "k8s-api-versions": apiVersions },
-    "kube-proxy-replacement": {
-      mode: config["kube-proxy-replacement"] === "true" ? "True" : "False",
-      deviceList: [{ name: self.device.name, ip: [self.ipv4, self.ipv6].filter((ip) => ip !== undefined) }],
-      devices: [self.device.name],
-    },
+    "kube-proxy-replacement": kprStatus(
+      lbSettings(config),
+      self,
+      [self.ipv4, self.ipv6].filter((ip) => ip !== undefined),
+    ),
     "cni-chaining": { mode: "none" },
     "cni-file": {
       state: isReady ? "Ok" : "Disabled",

@@ -1,5 +1,6 @@
-import { LbServiceFlags as FLAG, LbScope, lbBackendStateNames } from "#datapath/gen/enums.ts";
+import { LbServiceFlags as FLAG, LbScope, lbBackendStateNames, NatDirection, natFlagsNames } from "#datapath/gen/enums.ts";
 import { formatL4Address } from "#loadbalancer/types.ts";
+import { formatProtocol } from "#types/proto.ts";
 import { addr16Text } from "./addr16.ts";
 import type { DatapathMaps } from "./loader.ts";
 import { l4Address } from "./reconcile/service-entries.ts";
@@ -122,6 +123,36 @@ function flagWords(flags: number): string[] {
   const words = (list: [number, string][]) => list.flatMap(([flag, word]) => (has(flag) ? [word] : []));
   const type = words(types);
   return [...(type.length > 0 ? type : ["ClusterIP"]), ...(has(FLAG.ROUTABLE) ? [] : ["non-routable"]), ...words(options)];
+}
+
+/** One translation of `cilium_snat`, readable. */
+export interface NatRow {
+  readonly protocol: string;
+  readonly direction: "OUT" | "IN";
+  readonly source: string;
+  readonly destination: string;
+  /** What takes the source's place (OUT) or the destination's (IN). */
+  readonly to: string;
+  readonly flags: readonly string[];
+  /** The frontend whose backend answers; empty for none. */
+  readonly service: string;
+  /** Seconds from now. */
+  readonly expires: number;
+}
+
+/** Translations of connections, as `cilium bpf nat list` shows them. */
+export function dumpNat(maps: Pick<DatapathMaps, "nat" | "reverseNat">, nowSeconds: number): NatRow[] {
+  const services = new Map([...maps.reverseNat.entries()].map(([id, to]) => [id, formatPlain(addr16Text(to.address), to.port)]));
+  return [...maps.nat.entries()].map(([key, entry]) => ({
+    protocol: formatProtocol(key.protocol),
+    direction: key.direction === NatDirection.OUT ? "OUT" : "IN",
+    source: formatPlain(addr16Text(key.source), key.sport),
+    destination: formatPlain(addr16Text(key.destination), key.dport),
+    to: formatPlain(addr16Text(entry.address), entry.port),
+    flags: Object.entries(natFlagsNames).flatMap(([bit, name]) => (entry.flags & Number(bit) ? [name.toLowerCase()] : [])),
+    service: services.get(entry.serviceId) ?? "",
+    expires: entry.lifetime - nowSeconds,
+  }));
 }
 
 function formatPlain(ip: string, port: number): string {

@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { type Flags, type GlobalFlags, OUTPUT, show, showOr2, withWorldFlags, worldFlags } from "./command-flags.ts";
 import type { Layout } from "./endpoint.ts";
+import { addServiceCommands, addServiceMapCommands } from "./service-commands.ts";
 import { addTrafficCommands } from "./traffic-commands.ts";
 
 /** The node commands, which both programs have. */
@@ -59,16 +60,7 @@ export function addNodeCommands(program: Command, layout: Layout, signal: AbortS
   addPolicyCommands(program, global, output);
   addBpfCommands(program, global, output);
 
-  program
-    .command("service")
-    .description("services and their backends")
-    .command("list")
-    .description("frontends and backends")
-    .addOption(OUTPUT())
-    .action(async (flags: Flags) => {
-      const { serviceList } = await import("./service.ts");
-      await show(serviceList({ ...global(), ...output(flags), layout }));
-    });
+  addServiceCommands(program, global, output, layout);
   program
     .command("encrypt")
     .description("transparent encryption")
@@ -220,8 +212,8 @@ function addBpfCommands(program: Command, global: () => GlobalFlags, output: (fl
       const { bpfConntrack } = await import("./bpf.ts");
       await show(bpfConntrack({ ...global(), ...output(flags) }));
     });
+  addServiceMapCommands(bpf, global, output);
   for (const [name, map] of [
-    ["lb", "cilium_lb_services"],
     ["endpoint", "cilium_lxc"],
     ["metrics", "cilium_metrics"],
   ] as const) {

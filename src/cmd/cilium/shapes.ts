@@ -31,7 +31,41 @@ export interface ServiceShape {
     readonly id: number;
     readonly "frontend-address": ServiceAddressShape;
     readonly "backend-addresses"?: readonly ServiceAddressShape[];
-    readonly flags?: { readonly type?: string; readonly name?: string; readonly namespace?: string };
+    readonly flags?: {
+      readonly type?: string;
+      readonly name?: string;
+      readonly namespace?: string;
+      readonly portName?: string;
+      readonly extTrafficPolicy?: string;
+      readonly intTrafficPolicy?: string;
+      readonly sessionAffinityTimeout?: number;
+      readonly sourceRanges?: readonly string[];
+      readonly denySourceRanges?: boolean;
+      readonly algorithm?: string;
+      readonly forwardingMode?: string;
+    };
+  };
+}
+
+interface SwitchShape {
+  readonly enabled?: boolean;
+}
+
+interface KubeProxyFeaturesShape {
+  readonly socketLB?: SwitchShape;
+  readonly bpfSocketLBHostnsOnly?: boolean;
+  readonly sessionAffinity?: SwitchShape;
+  readonly gracefulTermination?: SwitchShape;
+  readonly externalIPs?: SwitchShape;
+  readonly hostPort?: SwitchShape;
+  readonly nodePort?: SwitchShape & {
+    readonly mode?: string;
+    readonly dsrMode?: string;
+    readonly algorithm?: string;
+    readonly lutSize?: number;
+    readonly portMin?: number;
+    readonly portMax?: number;
+    readonly acceleration?: string;
   };
 }
 
@@ -53,6 +87,8 @@ export interface AgentStatusShape {
   readonly "kube-proxy-replacement"?: {
     readonly mode?: string;
     readonly deviceList?: readonly { readonly name: string; readonly ip?: readonly string[] | string }[];
+    readonly devices?: readonly string[];
+    readonly features?: KubeProxyFeaturesShape;
   };
   readonly "cni-chaining"?: { readonly mode?: string };
   readonly "cni-file"?: StateShape;

@@ -1,7 +1,7 @@
 import { askLocalAgent } from "./agents.ts";
 import { formatOutput } from "./output.ts";
 import type { AgentStatusShape } from "./shapes.ts";
-import { formatKubeProxyReplacement } from "./status-print.ts";
+import { formatKubeProxyReplacement, kubeProxyDetails } from "./status-print.ts";
 
 /** `status` in an agent's pod: upstream's lines, those that this agent has something to say about. */
 export async function agentStatusText(options: { readonly output?: string; readonly verbose: boolean }): Promise<string> {
@@ -10,7 +10,7 @@ export async function agentStatusText(options: { readonly output?: string; reado
   const rows = linesOf(status).filter((row): row is [string, string] => row[1] !== undefined);
   const width = Math.max(...rows.map(([name]) => name.length)) + 3;
   const lines = rows.map(([name, text]) => `${name.padEnd(width)}${text}`.trimEnd());
-  const details = options.verbose ? controllerLines(status) : [];
+  const details = options.verbose ? [...kubeProxyDetails(status), ...controllerLines(status)] : [];
   return [...lines, ...details].map((line) => `${line}\n`).join("");
 }
 

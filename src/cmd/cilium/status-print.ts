@@ -81,12 +81,31 @@ export function formatKubeProxyReplacement(status: AgentStatusShape): string {
   return `${replacement?.mode ?? "False"}${devices.length > 0 ? `   [${devices.join(", ")}]` : ""}`;
 }
 
-function kubeProxyDetails(status: AgentStatusShape): string[] {
+/** Upstream's `KubeProxyReplacement Details`. */
+export function kubeProxyDetails(status: AgentStatusShape): string[] {
+  const { mode = "False", devices = [], features } = status["kube-proxy-replacement"] ?? {};
+  const word = (on: boolean | undefined) => (on ? "Enabled" : "Disabled");
+  const { nodePort } = features ?? {};
+  const selection = nodePort?.algorithm === "Maglev" ? `Maglev (Table Size: ${nodePort.lutSize})` : "Random";
   return [
     "KubeProxyReplacement Details:",
-    `  Status:                ${status["kube-proxy-replacement"]?.mode ?? "False"}`,
-    "  Socket LB:             Enabled",
+    `  Status:                ${mode}`,
+    `  Socket LB:             ${word(features?.socketLB?.enabled)}`,
+    "  Socket LB Tracing:     Enabled",
+    `  Socket LB Coverage:    ${features?.bpfSocketLBHostnsOnly ? "Hostns-only" : "Full"}`,
+    `  Devices:               ${devices.join(", ")}`,
+    `  Mode:                  ${nodePort?.mode ?? "SNAT"}`,
+    ...(nodePort?.dsrMode ? [`    DSR Dispatch Mode:   ${nodePort.dsrMode}`] : []),
+    `  Backend Selection:     ${selection}`,
+    `  Session Affinity:      ${word(features?.sessionAffinity?.enabled)}`,
+    `  Graceful Termination:  ${word(features?.gracefulTermination?.enabled)}`,
+    "  NAT46/64 Support:      Disabled",
+    `  XDP Acceleration:      ${nodePort?.acceleration ?? "Disabled"}`,
     "  Services:",
-    "  - ClusterIP:           Enabled",
+    `  - ClusterIP:           ${word(mode === "True")}`,
+    `  - NodePort:            ${word(nodePort?.enabled)} (Range: ${nodePort?.portMin ?? 30_000}-${nodePort?.portMax ?? 32_767})`,
+    `  - LoadBalancer:        ${word(nodePort?.enabled)}`,
+    `  - externalIPs:         ${word(features?.externalIPs?.enabled)}`,
+    `  - HostPort:            ${word(features?.hostPort?.enabled)}`,
   ];
 }
