@@ -152,11 +152,6 @@ export interface ConfigMap extends KubeObject {
   data?: Record<string, string>;
 }
 
-export interface Secret extends KubeObject {
-  /** Base64. */
-  readonly data?: Readonly<Record<string, string>>;
-}
-
 export interface DaemonSet extends KubeObject {
   spec?: { selector?: { matchLabels?: Record<string, string> }; template?: { spec?: Pod["spec"] } };
   status?: { desiredNumberScheduled?: number; numberReady?: number; numberAvailable?: number };
