@@ -11,6 +11,8 @@ export interface RecordScope {
   readonly destination: AccessPeer;
   /** Which headers records carry, by their names in lower case. */
   readonly recorded: HeaderChoice;
+  /** Requests were read inside TLS. */
+  readonly secured?: boolean;
 }
 
 export type HeaderChoice = (name: string) => boolean;
@@ -77,14 +79,14 @@ export function accessRecord(scope: RecordScope, fixed: Fixed, http: AccessHttp,
 
 /** The request as records show it; `response` adds its code and its headers instead of the request's. */
 export function accessHttp(
-  { recorded }: RecordScope,
+  { recorded, secured }: RecordScope,
   request: RequestHead,
   code: number,
   response?: Pick<ResponseHead, "headers">,
 ): AccessHttp {
   return {
     method: request.method,
-    url: `http://${request.host}${redactUrl(request.path)}`,
+    url: `${secured === true ? "https" : "http"}://${request.host}${redactUrl(request.path)}`,
     protocol: request.protocol,
     code,
     headers: recordedHeaders((response ?? request).headers, recorded),

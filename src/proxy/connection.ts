@@ -55,7 +55,7 @@ function httpSession(
   };
   return {
     policy,
-    scope: session.scope,
+    scope: serverName === undefined ? session.scope : () => ({ ...session.scope(), secured: true }),
     connect: (host) => {
       const tls = policy()?.rules.originating;
       return tls === undefined ? session.connect() : originate(() => session.connect(), tls, serverName ?? host);

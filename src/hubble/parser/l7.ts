@@ -173,6 +173,9 @@ function fixOf(miss: NearMiss, access: Access): string | undefined {
     const topic = access.kafka.topic === "" ? "" : ` and topic: "${access.kafka.topic}"`;
     return `add a kafka rule to ${place} with apiKey: "${access.kafka.apiKey}"${topic}`;
   }
+  if (miss.httpIndex !== undefined && wrong.every((field) => field === "header")) {
+    return `send ${miss.mismatches.map(({ wanted }) => wanted).join(" and ")} as http rule ${miss.httpIndex} of ${place} asks`;
+  }
   return `add an http rule to ${place} with method: "${access.http.method}" and path: "${pathOf(access.http.url)}"`;
 }
 
