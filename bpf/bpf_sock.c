@@ -5,6 +5,7 @@
  * IPv4 and IPv6 hooks differ only in where the address is read and written: the verifier lets each see its own fields alone.
  */
 #include "lib/common.h"
+#include "lib/lb_bind.h"
 #include "lib/lb_sock.h"
 
 #define IPPROTO_TCP 6
@@ -156,6 +157,38 @@ SEC("cgroup/getpeername6")
 int cil_sock6_getpeername(struct bpf_sock_addr *ctx)
 {
 	return reverse6(ctx);
+}
+
+static __always_inline int after_bind(struct bpf_sock *ctx, struct lb_target *target)
+{
+	target->port = bpf_htons(ctx->src_port);
+	target->protocol = ctx->type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP;
+	if (may_bind(ctx, target))
+		return VERDICT_PROCEED;
+	bpf_set_retval(-EADDRINUSE);
+	return VERDICT_REJECT;
+}
+
+SEC("cgroup/post_bind4")
+int cil_sock4_post_bind(struct bpf_sock *ctx)
+{
+	struct lb_target target = {};
+
+	addr_from_ipv4(&target.address, ctx->src_ip4);
+	return after_bind(ctx, &target);
+}
+
+SEC("cgroup/post_bind6")
+int cil_sock6_post_bind(struct bpf_sock *ctx)
+{
+	struct lb_target target = {};
+	__u32 *words = (__u32 *)target.address.bytes;
+
+	words[0] = ctx->src_ip6[0];
+	words[1] = ctx->src_ip6[1];
+	words[2] = ctx->src_ip6[2];
+	words[3] = ctx->src_ip6[3];
+	return after_bind(ctx, &target);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

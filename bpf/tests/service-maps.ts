@@ -40,6 +40,7 @@ export class ServiceMaps implements Disposable {
   readonly ct: TestMap<gen.LbCtKey, gen.LbCtEntry>;
   readonly nat: TestMap<gen.NatKey, gen.NatEntry>;
   readonly node: TestMap<number, gen.LbNode>;
+  readonly #skip: TestMap<gen.LbSkipKey, number>;
   readonly #maglev: TestMap<number, number>;
   readonly #numbers = new Map<string, number>();
   readonly #inner: number[] = [];
@@ -56,6 +57,7 @@ export class ServiceMaps implements Disposable {
     this.ct = new TestMap(fd("cilium_lb_ct"), gen.lbCtKey, gen.lbCtEntry);
     this.nat = new TestMap(fd("cilium_snat"), gen.natKey, gen.natEntry);
     this.node = new TestMap(fd("cilium_lb_node"), u32, gen.lbNode);
+    this.#skip = new TestMap(fd("cilium_skip_lb"), gen.lbSkipKey, u8);
     this.#maglev = new TestMap(fd("cilium_lb_maglev"), u32, u32);
   }
 
@@ -132,6 +134,11 @@ export class ServiceMaps implements Disposable {
       map.set(piece, { bytes: new Uint8Array(ids.buffer) });
     }
     this.#maglev.set(serviceId, inner);
+  }
+
+  /** A pod of that namespace reaches the address itself. */
+  skip(cookie: bigint, { ip, port }: End): void {
+    this.#skip.set({ netnsCookie: cookie, address: address(ip), port }, 1);
   }
 
   /** A backend is gone: nobody keeps it. */

@@ -38,6 +38,8 @@ const SOCKET_HOOKS: Readonly<Record<string, CgroupHook>> = {
   cil_sock6_sendmsg: "sendmsg6",
   cil_sock6_recvmsg: "recvmsg6",
   cil_sock6_getpeername: "getpeername6",
+  cil_sock4_post_bind: "post_bind4",
+  cil_sock6_post_bind: "post_bind6",
 };
 
 /**

@@ -6,16 +6,17 @@ import { createServer, type Server } from "node:net";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { encodeConfig } from "#datapath/gen/config.ts";
-import { maps as specs } from "#datapath/gen/maps.ts";
-import type { LbAffinityMatchKey, LbBackend, LbService, LbServiceKey } from "#datapath/gen/structs.ts";
-import type { BpfMap, CgroupHook, LoadedObject } from "#ebpf/bpf.ts";
+import type { CgroupHook, LoadedObject } from "#ebpf/bpf.ts";
 import { openBpf } from "#ebpf/kernel.ts";
 import { findCgroup2 } from "#sys/mount.ts";
-import { createNetnsAt, deleteNetnsAt, type Netns, openNetns } from "#sys/netns.ts";
+import { createNetnsAt, deleteNetnsAt, type Netns, netnsCookie, openNetns } from "#sys/netns.ts";
 import { datagram, listener } from "#sys/socket.ts";
-import { addressToBytes, type IpAddress } from "#types/addr.ts";
+import type { IpAddress } from "#types/addr.ts";
+import { NodeMaps } from "../../bpf/tests/maps.ts";
+import { ServiceMaps, type ServiceSpec } from "../../bpf/tests/service-maps.ts";
 
 const [TCP, UDP] = [6, 17];
+const REMOTE_NODE = 6;
 const CLIENT = new URL("socket-client.pl", import.meta.url).pathname;
 const HOOKS: Readonly<Record<string, CgroupHook>> = {
   cil_sock4_connect: "connect4",
@@ -26,13 +27,13 @@ const HOOKS: Readonly<Record<string, CgroupHook>> = {
   cil_sock6_recvmsg: "recvmsg6",
   cil_sock4_getpeername: "getpeername4",
   cil_sock6_getpeername: "getpeername6",
+  cil_sock4_post_bind: "post_bind4",
+  cil_sock6_post_bind: "post_bind6",
 };
 const families = [
   { name: "ipv4", service: "10.96.0.1" as IpAddress, backend: "127.0.0.1" as IpAddress },
   { name: "ipv6", service: "fd00:10:96::1" as IpAddress, backend: "::1" as IpAddress },
 ];
-const AFFINITY = 1;
-const empty: LbService = { backendId: 0, serviceId: 0, affinityTimeout: 0, maglevSize: 0, count: 0, quarantined: 0, flags: 0 };
 
 describe("services at the socket", () => {
   const name = `cbpfsvc${process.pid}`;
@@ -40,11 +41,9 @@ describe("services at the socket", () => {
   let netns: Netns;
   let cgroup: string;
   let object: LoadedObject;
-  let services: BpfMap<LbServiceKey, LbService>;
-  let backends: BpfMap<number, LbBackend>;
-  let affinityMatch: BpfMap<LbAffinityMatchKey, number>;
+  let services: ServiceMaps;
+  let maps: NodeMaps;
   const servers: (Server | Datagram)[] = [];
-  let nextId = 1;
 
   before(async () => {
     createNetnsAt(path);
@@ -59,14 +58,17 @@ describe("services at the socket", () => {
       config: { ".rodata.config": encodeConfig("bpf_sock", {}) },
     });
     for (const [program, hook] of Object.entries(HOOKS)) bpf.attachCgroup(object.program(program), cgroup, hook);
-    services = object.map(specs.ciliumLbServices);
-    backends = object.map(specs.ciliumLbBackends);
-    affinityMatch = object.map(specs.ciliumLbAffinityMatch);
+    // ringMap() is the one accessor that opens a map of any kind without a spec.
+    const fds = Object.fromEntries(object.mapNames.map((map) => [map, object.ringMap(map).fd]));
+    services = new ServiceMaps(fds);
+    maps = new NodeMaps(fds);
     for (const { backend } of families) for (const port of [8001, 8002]) await serve(backend, port);
   });
 
   after(() => {
     for (const server of servers) server.close();
+    services[Symbol.dispose]();
+    maps[Symbol.dispose]();
     object.close();
     rmdirSync(cgroup);
     netns.close();
@@ -86,18 +88,15 @@ describe("services at the socket", () => {
   }
 
   /** Defines a service; its backends are the ports of this machine. */
-  function define(address: IpAddress, port: number, protocol: number, backend: IpAddress, ports: readonly number[], flags = 0): void {
-    const key = { address: { bytes: addressToBytes(address) }, port, protocol, scope: 0 };
-    const backendId = (to: number): number => to * 10 + (backend.includes(":") ? 6 : 4);
-    const id = services.get({ ...key, slot: 0 })?.serviceId ?? nextId++;
-    ports.forEach((to, i) => {
-      backends.set(backendId(to), { address: { bytes: addressToBytes(backend) }, port: to, protocol, state: 0 });
-      services.set({ ...key, slot: i + 1 }, { ...empty, backendId: backendId(to) });
-    });
-    services.set({ ...key, slot: 0 }, { ...empty, affinityTimeout: 60, count: ports.length, serviceId: id, flags });
-    for (const { backendId: member } of [...affinityMatch.keys()].filter(({ serviceId }) => serviceId === id))
-      affinityMatch.delete({ serviceId: id, backendId: member });
-    for (const to of ports) affinityMatch.set({ serviceId: id, backendId: backendId(to) }, 1);
+  function define(
+    address: IpAddress,
+    port: number,
+    protocol: number,
+    backend: IpAddress,
+    ports: readonly number[],
+    more: Partial<ServiceSpec> = {},
+  ): void {
+    services.set({ ip: address, port, protocol, backends: ports.map((to) => ({ ip: backend, port: to })), ...more });
   }
 
   /** Runs the client in the namespace and the cgroup; its lines. */
@@ -155,17 +154,53 @@ describe("services at the socket", () => {
     });
 
     it(`a service that keeps its clients: ${family}`, async () => {
-      define(service, 92, TCP, backend, [8001, 8002], AFFINITY);
+      define(service, 92, TCP, backend, [8001, 8002], { affinitySeconds: 60 });
       assert.equal(new Set(await client("tcp", service, "92", "20")).size, 1);
     });
 
     it(`a client does not keep a backend that has left the service: ${family}`, async () => {
-      define(service, 93, TCP, backend, [8001, 8002], AFFINITY);
+      define(service, 93, TCP, backend, [8001, 8002], { affinitySeconds: 60 });
       const [first] = await client("tcp", service, "93");
       const lost = first?.startsWith("tcp8001") ? 8001 : 8002;
       const left = lost === 8001 ? 8002 : 8001;
-      define(service, 93, TCP, backend, [left], AFFINITY);
+      define(service, 93, TCP, backend, [left], { affinitySeconds: 60 });
       assert.deepEqual(await client("tcp", service, "93"), [`tcp${left} from ${service} 93`]);
+    });
+
+    it(`a node port is there at every address of every node, loopback too: ${family}`, async () => {
+      const any = (family === "ipv4" ? "0.0.0.0" : "::") as IpAddress;
+      const other = (family === "ipv4" ? "172.18.0.9" : "fd00:172:18::9") as IpAddress;
+      define(any, 30080, TCP, backend, [8001], { flags: ["ROUTABLE", "NODE_PORT"] });
+      define(any, 30081, TCP, backend, [8001], { flags: ["ROUTABLE", "NODE_PORT", "EXTERNAL_LOCAL"] });
+      define(any, 8880, TCP, backend, [8001], { flags: ["ROUTABLE", "HOST_PORT"] });
+      maps.know(other, REMOTE_NODE);
+      assert.deepEqual(await client("tcp", backend, "30080"), [`tcp8001 from ${backend} 30080`]);
+      assert.deepEqual(await client("tcp", other, "30080"), [`tcp8001 from ${other} 30080`]);
+      // These are only where their backends are: another node's stay to that node, which is not there.
+      for (const port of ["30081", "8880"]) {
+        assert.deepEqual(await client("tcp", backend, port), [`tcp8001 from ${backend} ${port}`]);
+        assert.match((await client("tcp", other, port))[0] ?? "", /^error: (Network is unreachable|No route)/);
+      }
+    });
+
+    it(`a process of the node cannot take a node port, a pod can: ${family}`, async () => {
+      const any = (family === "ipv4" ? "0.0.0.0" : "::") as IpAddress;
+      define(any, 30090, TCP, backend, [8001], { flags: ["ROUTABLE", "NODE_PORT"] });
+      const bind = (port: number) => client("bind", backend, String(port));
+      const bindAny = (port: number) => client("bind", any, String(port));
+      assert.deepEqual(await bindAny(30090), ["bound"]);
+      services.setNode({ ipv4: "172.18.0.2" as IpAddress, ipv6: "fd00:172:18::2" as IpAddress, netnsCookie: netnsCookie(netns) });
+      assert.deepEqual(await bindAny(30090), ["error: Address already in use"]);
+      assert.deepEqual(await bindAny(30091), ["bound"]);
+      assert.deepEqual(await bind(30090), ["bound"]);
+      services.setNode({ ipv4: "172.18.0.2" as IpAddress, ipv6: "fd00:172:18::2" as IpAddress });
+    });
+
+    it(`the backend of a local redirect reaches the address itself: ${family}`, async () => {
+      define(service, 94, TCP, backend, [8001], { flags: ["LOCAL_REDIRECT"] });
+      assert.deepEqual(await client("tcp", service, "94"), [`tcp8001 from ${service} 94`]);
+      services.skip(netnsCookie(netns), { ip: service, port: 94 });
+      assert.match((await client("tcp", service, "94"))[0] ?? "", /^error: (Network is unreachable|No route)/);
     });
 
     it(`what is no service goes where it was sent: ${family}`, async () => {

@@ -1,4 +1,5 @@
-# A client whose socket calls the tests watch: `perl socket-client.pl MODE ADDRESS PORT [TIMES]`. Modes: tcp, udp (connected), udp-unconnected.
+# A client whose socket calls the tests watch: `perl socket-client.pl MODE ADDRESS PORT [TIMES]`. Modes: tcp, udp (connected), udp-unconnected,
+# bind (takes the TCP port).
 # Prints a line a time: the answer, the address it believes to talk to, and its own family. Errors are printed, not died of.
 use strict;
 use warnings;
@@ -15,9 +16,13 @@ sub text {
 }
 
 sub one {
-    my $stream = $mode eq 'tcp';
+    my $stream = $mode eq 'tcp' || $mode eq 'bind';
     socket(my $socket, $family, $stream ? SOCK_STREAM : SOCK_DGRAM, 0) or return "error: $!";
     setsockopt($socket, SOL_SOCKET, SO_RCVTIMEO, pack('l!l!', 1, 0));
+    if ($mode eq 'bind') {
+        setsockopt($socket, SOL_SOCKET, SO_REUSEADDR, 1);
+        return bind($socket, $to) ? 'bound' : "error: $!";
+    }
     my $peer;
     if ($mode eq 'udp-unconnected') {
         send($socket, 'hello', 0, $to) or return "error: $!";
