@@ -218,7 +218,8 @@ static __always_inline int flow_continue(struct __sk_buff *ctx, struct packet *p
 		flow->reply_of = entry->rev_nat;
 	if (place->related)
 		return 0;
-	if (unlikely(flow->rev_nat != entry->rev_nat) && !reply)
+	/* With DSR only the first packet of a TCP connection says it. */
+	if (unlikely(flow->rev_nat && flow->rev_nat != entry->rev_nat) && !reply)
 		entry->rev_nat = flow->rev_nat;
 	if (ct_update(ctx, packet, entry, place, reply)) {
 		flow->report = 1;

@@ -50,6 +50,7 @@ describe("direct server return", () => {
         const call = packet(caller, server, family, [50000, TARGET]);
         const out = await datapath.fromNetwork({ ...call, ip: { ...call.ip, ...option(family, remoteNode, NODE_PORT, protocol) } });
         assert.equal(told(out), `redirect ${line(end(caller, family, 50000), end(server, family, TARGET))}`);
+        if (protocol === TCP) await datapath.fromNetwork(tcp(caller, server, family, [50000, TARGET], ACK));
         const back = await datapath.fromPod(server, packet(server, caller, family, [TARGET, 50000], SYN_ACK));
         assert.equal(told(back), `redirect ${line(end(remoteNode, family, NODE_PORT), end(caller, family, 50000))}`);
       });

@@ -81,7 +81,7 @@ export class ServiceMaps implements Disposable {
       ipv4: address(node.ipv4),
       ipv6: address(node.ipv6),
       loopbackIpv4: address("169.254.42.1" as IpAddress),
-      loopbackIpv6: address("fe80::1" as IpAddress),
+      loopbackIpv6: address("fd00:169:254:42::1" as IpAddress),
       netnsCookie: node.netnsCookie ?? 0n,
     });
   }

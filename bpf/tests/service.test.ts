@@ -60,7 +60,7 @@ describe("a pod's packets to a service", () => {
         reset();
         datapath.services.set(clusterIp(family, protocol, [client]));
         datapath.maps.setPolicy(client, { ingress: [], egress: [] });
-        const loopback = { ipv4: "169.254.42.1", ipv6: "fe80::1" }[family] as typeof client.ipv4;
+        const loopback = { ipv4: "169.254.42.1", ipv6: "fd00:169:254:42::1" }[family] as typeof client.ipv4;
         const out = await datapath.fromPod(client, packet(client, vip, family, [40000, PORT]));
         assert.equal(told(out), `redirect ${line({ ip: loopback, port: 40000 }, end(client, family, TARGET))}`);
         assert.equal(out.packet.ethernet?.destination, client.mac);

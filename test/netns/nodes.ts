@@ -1,14 +1,15 @@
 import { execFileSync } from "node:child_process";
 import { createSocket, type Socket as Datagram } from "node:dgram";
 import { createServer, type Server, Socket } from "node:net";
-import { encodeConfig } from "#datapath/gen/config.ts";
+import { type DatapathConfig, encodeConfig } from "#datapath/gen/config.ts";
 import type { LoadedObject } from "#ebpf/bpf.ts";
 import { openBpf } from "#ebpf/kernel.ts";
-import { createNetnsAt, deleteNetnsAt, inNetns, type Netns, openNetns } from "#sys/netns.ts";
+import { createNetnsAt, deleteNetnsAt, inNetns, type Netns, netnsCookie, openNetns } from "#sys/netns.ts";
 import { datagram, listener, spoofedStream, stream, transparentDatagram, transparentListener } from "#sys/socket.ts";
 import type { IpAddress } from "#types/addr.ts";
 import { parseMac } from "#types/mac.ts";
 import { NodeMaps, type Pod, type PolicyOfPod } from "../../bpf/tests/maps.ts";
+import { ServiceMaps } from "../../bpf/tests/service-maps.ts";
 
 const HOST_IDENTITY = 1;
 const REMOTE_NODE_IDENTITY = 6;
@@ -30,7 +31,7 @@ export interface RealPod extends Pod {
   readonly node: RealNode;
 }
 
-function ip(netns: string, ...lines: readonly string[]): void {
+export function ip(netns: string, ...lines: readonly string[]): void {
   execFileSync("nsenter", [`--net=${netns}`, "ip", "-force", "-batch", "-"], {
     input: `${lines.join("\n")}\n`,
     stdio: ["pipe", "ignore", "pipe"],
@@ -61,6 +62,7 @@ export class RealNode implements Disposable {
   readonly #paths: string[] = [];
   #objects: LoadedObject[] = [];
   #maps: NodeMaps | undefined;
+  #services: ServiceMaps | undefined;
   readonly #prefix: string;
 
   constructor(prefix: string, number: number) {
@@ -84,37 +86,45 @@ export class RealNode implements Disposable {
     return this.#maps;
   }
 
+  get services(): ServiceMaps {
+    if (!this.#services) throw new Error("the node has not started");
+    return this.#services;
+  }
+
   /** Joins eth0 of two nodes. */
   static connect(a: RealNode, b: RealNode): void {
     ip(a.path, `link add eth0 type veth peer name eth0 netns ${b.path}`);
-    for (const [node, peer] of [
-      [a, b],
-      [b, a],
-    ] as const) {
-      execFileSync("nsenter", [`--net=${node.path}`, "sysctl", "-qw", ...SYSCTLS]);
-      execFileSync("nsenter", [`--net=${node.path}`, "ip", "-6", "rule", "add", "fwmark", "0x200/0xf00", "lookup", "2004", "pref", "9"]);
-      ip(
-        node.path,
-        "link set lo up",
-        "link set eth0 up",
-        `addr add ${node.ipv4}/24 dev eth0`,
-        `addr add ${node.ipv6}/64 dev eth0 nodad`,
-        "rule add fwmark 0x200/0xf00 lookup 2004 pref 9",
-        "route add local 0.0.0.0/0 dev lo table 2004",
-        "route add local ::/0 dev lo table 2004",
+    a.configure([b]);
+    b.configure([a]);
+  }
+
+  /** Sets the node's stack up, once eth0 is there. */
+  configure(peers: readonly RealNode[]): void {
+    execFileSync("nsenter", [`--net=${this.path}`, "sysctl", "-qw", ...SYSCTLS]);
+    execFileSync("nsenter", [`--net=${this.path}`, "ip", "-6", "rule", "add", "fwmark", "0x200/0xf00", "lookup", "2004", "pref", "9"]);
+    ip(
+      this.path,
+      "link set lo up",
+      "link set eth0 up",
+      `addr add ${this.ipv4}/24 dev eth0`,
+      `addr add ${this.ipv6}/64 dev eth0 nodad`,
+      "rule add fwmark 0x200/0xf00 lookup 2004 pref 9",
+      "route add local 0.0.0.0/0 dev lo table 2004",
+      "route add local ::/0 dev lo table 2004",
+      ...peers.flatMap((peer) => [
         `route add 10.244.${peer.number}.0/24 via ${peer.ipv4}`,
         `route add fd00:10:244:${peer.number}::/64 via ${peer.ipv6}`,
-      );
-    }
+      ]),
+    );
   }
 
   /** Loads the programs and attaches the device's. */
-  start(): void {
+  start(constants: Partial<DatapathConfig> = {}): void {
     const bpf = openBpf();
     const node = ifindexOf(this.path, "eth0");
     const load = (object: string, reuse?: LoadedObject): LoadedObject =>
       bpf.load(new URL(`../../bpf/${object}.o`, import.meta.url).pathname, {
-        config: { ".rodata.config": encodeConfig(object, { nodeIfindex: node, monitorAggregation: 3 }) },
+        config: { ".rodata.config": encodeConfig(object, { nodeIfindex: node, monitorAggregation: 3, ...constants }) },
         ...(reuse
           ? {
               reuse: Object.fromEntries(
@@ -126,8 +136,14 @@ export class RealNode implements Disposable {
     const lxc = load("bpf_lxc");
     const host = load("bpf_host", lxc);
     this.#objects = [lxc, host];
-    this.#maps = new NodeMaps(Object.fromEntries(lxc.mapNames.map((name) => [name, fdOf(lxc, name).fd])));
-    inNetns(this.netns, () => bpf.attachTcx(host.program("cil_from_netdev"), node, "ingress"));
+    const fds = Object.fromEntries(lxc.mapNames.map((name) => [name, fdOf(lxc, name).fd]));
+    this.#maps = new NodeMaps(fds);
+    this.#services = new ServiceMaps(fds);
+    this.#services.setNode({ ipv4: this.ipv4, ipv6: this.ipv6, netnsCookie: netnsCookie(this.netns) });
+    inNetns(this.netns, () => {
+      bpf.attachTcx(host.program("cil_from_netdev"), node, "ingress");
+      bpf.attachTcx(host.program("cil_to_netdev"), node, "egress");
+    });
   }
 
   /** Makes the pod's namespace and veth and attaches its programs. */
@@ -199,6 +215,7 @@ export class RealNode implements Disposable {
     for (const path of this.#paths.reverse()) deleteNetnsAt(path);
     this.netns.close();
     this.#maps?.[Symbol.dispose]();
+    this.#services?.[Symbol.dispose]();
     for (const object of this.#objects) object.close();
   }
 }
