@@ -45,7 +45,11 @@ export const agentFlags = defineFlags({
   },
   "enable-health-check-nodeport": { type: "boolean", default: true, help: "Tell load balancers which nodes have backends." },
   "ipv4-service-loopback-address": { type: "string", default: "169.254.42.1", help: "Source of a pod that reaches itself by a service." },
-  "ipv6-service-loopback-address": { type: "string", default: "fe80::1", help: "The same for IPv6." },
+  "ipv6-service-loopback-address": {
+    type: "string",
+    default: "fd00:169:254:42::1",
+    help: "The same for IPv6; not a link-local one, which servers could not answer without naming the interface.",
+  },
   "bpf-root": { type: "string", default: "/sys/fs/bpf", help: "BPF file system of this node." },
   "bpf-lib-dir": { type: "string", default: "", help: "Directory of the compiled datapath; the one of this checkout when empty." },
   "bpf-policy-map-max": { type: "number", default: 16384, help: "Entries of a policy map." },
