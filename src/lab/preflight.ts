@@ -1,13 +1,18 @@
 import { spawnSync } from "node:child_process";
 import { accessSync, constants, existsSync, readFileSync, statfsSync } from "node:fs";
 import { release } from "node:os";
+import { type Feature, probeFeatures } from "#ebpf/features.ts";
 import { findCgroup2 } from "#sys/mount.ts";
 import { LabError } from "./errors.ts";
+import { formatColumns } from "./format.ts";
 import { PROJECT, paths } from "./paths.ts";
 
-interface Need {
+/** Something that the lab needs of the machine. */
+export interface Need {
   readonly what: string;
-  readonly why: string;
+  /** What does not work without it. */
+  readonly without: string;
+  /** What to do about it. */
   readonly fix: string;
   present(): boolean;
 }
@@ -16,27 +21,57 @@ const OLDEST_KERNEL = [6, 6] as const; // TCX links
 const LEAST_FREE_BYTES = 200 * 1024 * 1024;
 
 const NEEDS: readonly Need[] = [
-  { what: "kernel 6.6 or newer", why: "TCX programs", fix: `this is ${release()}: boot a newer kernel`, present: hasKernel },
+  {
+    what: "kernel 6.6 or newer",
+    without: "the datapath does not load",
+    fix: `this is ${release()}: boot a newer kernel`,
+    present: hasKernel,
+  },
   {
     what: "cgroup v2",
-    why: "pods and their socket programs",
+    without: "no pods, no services by socket load balancing",
     fix: "mount -t cgroup2 none /sys/fs/cgroup",
     present: () => findCgroup2() !== undefined,
   },
-  { what: "overlayfs", why: "root file systems of nodes and pods", fix: "modprobe overlay", present: () => hasFileSystem("overlay") },
-  { what: "BPF file system", why: "pinned maps", fix: "a kernel with CONFIG_BPF_SYSCALL", present: () => hasFileSystem("bpf") },
+  {
+    what: "overlayfs",
+    without: "nodes and pods have no files of their own",
+    fix: "modprobe overlay",
+    present: () => hasFileSystem("overlay"),
+  },
+  {
+    what: "BPF file system",
+    without: "policy ends with the agent: nothing can be pinned",
+    fix: "a kernel with CONFIG_BPF_SYSCALL",
+    present: () => hasFileSystem("bpf"),
+  },
   {
     what: "kernel BTF",
-    why: "the datapath's types",
+    without: "the datapath does not load",
     fix: "a kernel with CONFIG_DEBUG_INFO_BTF",
     present: () => existsSync("/sys/kernel/btf/vmlinux"),
   },
-  { what: "network namespaces", why: "nodes and pods", fix: "a kernel with CONFIG_NET_NS", present: () => existsSync("/proc/self/ns/net") },
-  { what: "ip", why: "the links between the nodes", fix: "apt-get install iproute2", present: () => hasProgram("ip") },
-  { what: "build/cilia-sandbox", why: "starting containers", fix: "npm run setup", present: () => isExecutable(paths.sandbox) },
-  { what: "build/kernel.node", why: "system calls", fix: "npm run setup", present: () => existsSync(`${PROJECT}/build/kernel.node`) },
-  { what: "build/cilium-cni", why: "connecting pods", fix: "npm run setup", present: () => isExecutable(`${PROJECT}/build/cilium-cni`) },
-  { what: "200 MB free in /var/lib", why: "logs and state", fix: "free some space", present: () => hasSpace("/var/lib") },
+  {
+    what: "network namespaces",
+    without: "no nodes, no pods",
+    fix: "a kernel with CONFIG_NET_NS",
+    present: () => existsSync("/proc/self/ns/net"),
+  },
+  { what: "ip", without: "nodes cannot be connected", fix: "apt-get install iproute2", present: () => hasProgram("ip") },
+  { what: "build/cilia-sandbox", without: "no container starts", fix: "npm run setup", present: () => isExecutable(paths.sandbox) },
+  {
+    what: "build/kernel.node",
+    without: "no system call of the agent works",
+    fix: "npm run setup",
+    present: () => existsSync(`${PROJECT}/build/kernel.node`),
+  },
+  {
+    what: "build/cilium-cni",
+    without: "no pod is connected",
+    fix: "npm run setup",
+    present: () => isExecutable(`${PROJECT}/build/cilium-cni`),
+  },
+  { what: "200 MB free in /var/lib", without: "no logs, no state", fix: "free some space", present: () => hasSpace("/var/lib") },
 ];
 
 /** Checks that this machine can run a lab. Throws `LabError` with one line when we are not root, or a table of what is missing. */
@@ -44,12 +79,29 @@ export function checkMachine(): void {
   if (process.getuid?.() !== 0)
     throw new LabError("no-root", "the lab needs root: it makes network namespaces and loads eBPF programs. Run it with sudo");
   const missing = NEEDS.filter((need) => !need.present());
-  if (missing.length === 0) return;
-  const rows = missing.map(({ what, why, fix }) => `  ${what.padEnd(24)}  ${why.padEnd(36)}  ${fix}`);
-  throw new LabError(
-    "preflight",
-    `this machine lacks what the lab needs:\n  ${"missing".padEnd(24)}  ${"for".padEnd(36)}  do\n${rows.join("\n")}`,
+  // eBPF is only asked when there is something to ask with.
+  const all = missing.length > 0 ? missing : missingFeatures(probeFeatures());
+  if (all.length > 0) throw new LabError("preflight", formatMissing(all));
+}
+
+/** What the datapath needs of the kernel's eBPF and does not find. */
+export function missingFeatures(features: readonly Feature[]): Need[] {
+  const absent = features.filter(({ available }) => !available);
+  return absent.map(({ name }) => ({
+    what: `eBPF ${name}`,
+    without: name === "link tcx" ? "no policy can be enforced: programs cannot be attached" : "the datapath does not load",
+    fix: name === "link tcx" ? "a kernel with CONFIG_NET_XGRESS" : `this is ${release()}: boot a newer kernel`,
+    present: () => false,
+  }));
+}
+
+/** The table of what is missing. */
+export function formatMissing(missing: readonly Need[]): string {
+  const table = formatColumns(
+    ["MISSING", "WITHOUT IT", "DO"],
+    missing.map(({ what, without, fix }) => [what, without, fix]),
   );
+  return `this machine lacks what the lab needs:\n${table.replaceAll(/^/gm, "  ")}`;
 }
 
 function hasKernel(): boolean {

@@ -1,16 +1,18 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { startApiServer } from "#apiserver/apiserver.ts";
 import { silentLogger } from "#runtime/logger.ts";
+import { MS, mount, unmount } from "#sys/mount.ts";
 import { KUBECTLS } from "./api-server.ts";
 import { run } from "./lab.ts";
 
 const deps = { log: silentLogger };
+const notRoot = process.getuid?.() === 0 ? false : "needs root";
 const WRITER = join(import.meta.dirname, "api-writer.ts");
 
 describe("the API server under faults", () => {
@@ -53,6 +55,32 @@ describe("the API server under faults", () => {
     assert.match(refused.stderr, /database or disk is full; nothing was changed, free some space and try again/);
     assert.match((await kubectl("get", "ns")).stdout, /kube-system +Active/);
     assert.match((await kubectl("delete", "configmap", "kube-root-ca.crt")).stdout, /deleted/);
+  });
+
+  it("loses nothing on a disk that fills up under it, and goes on when there is space again", { skip: notRoot }, async () => {
+    const disk = join(directory, "disk");
+    mkdirSync(disk);
+    mount({ type: "tmpfs", source: "none", target: disk, data: "size=8m" });
+    try {
+      const api = await startApiServer(deps, { directory: join(disk, "state"), listeners: [] });
+      const create = (name: string) =>
+        api.client.create("configmaps", { metadata: { name, namespace: "default" }, data: { a: "x".repeat(50_000) } });
+      const stored: string[] = [];
+      assert.throws(() => {
+        for (let count = 0; count < 1000; count++) {
+          create(`c${count}`);
+          stored.push(`c${count}`);
+        }
+      }, /disk is full; nothing was changed, free some space and try again/);
+      assert.ok(stored.length > 20);
+      mount({ type: "tmpfs", source: "none", target: disk, flags: MS.REMOUNT, data: "size=64m" });
+      create("after");
+      await api[Symbol.asyncDispose]();
+      await using again = await startApiServer(deps, { directory: join(disk, "state"), listeners: [] });
+      for (const name of [...stored, "after"]) assert.ok(again.client.get("configmaps", name, "default"), name);
+    } finally {
+      unmount(disk);
+    }
   });
 
   it("keeps kubeconfigs, tokens, versions and watches' numbers over a restart, in less than 400 ms", async () => {
