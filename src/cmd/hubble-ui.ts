@@ -12,6 +12,11 @@ const flags = defineFlags({
     default: process.env.FLOWS_API_ADDR ?? "hubble-relay:80",
     help: "Hubble Relay; environment FLOWS_API_ADDR.",
   },
+  "backend-addr": {
+    type: "string",
+    default: "",
+    help: "host:port of another hubble-ui that asks Hubble Relay; this one then serves the page only.",
+  },
 });
 
 runProgram("hubble-ui", async (signal) => {
@@ -24,7 +29,7 @@ runProgram("hubble-ui", async (signal) => {
   const directory = new URL("../../build/ui/", import.meta.url);
   await using _ui = await startUi(
     { log },
-    { host: config["listen-address"], port: config.port, relay: config["flows-api-addr"], directory },
+    { host: config["listen-address"], port: config.port, relay: config["flows-api-addr"], backend: config["backend-addr"], directory },
   );
   log.info("serving the Hubble page", { port: config.port, relay: config["flows-api-addr"] });
   await aborted(signal);

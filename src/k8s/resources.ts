@@ -22,6 +22,7 @@ export const NAMESPACES = resource<k8s.Namespace>("v1", "namespaces", "Namespace
 export const PODS = resource<k8s.Pod>("v1", "pods", "Pod", true);
 export const NODES = resource<k8s.Node>("v1", "nodes", "Node", false);
 export const SERVICES = resource<k8s.Service>("v1", "services", "Service", true);
+export const SERVICE_ACCOUNTS = resource<k8s.KubeObject>("v1", "serviceaccounts", "ServiceAccount", true);
 export const CONFIG_MAPS = resource<k8s.ConfigMap>("v1", "configmaps", "ConfigMap", true);
 export const SECRETS = resource<k8s.Secret>("v1", "secrets", "Secret", true);
 export const ENDPOINT_SLICES = resource<k8s.EndpointSlice>("discovery.k8s.io/v1", "endpointslices", "EndpointSlice", true);

@@ -14,7 +14,7 @@ const RESOURCES: Readonly<Record<string, string>> = {
 };
 
 /** The objects of a manifest of `manifests/`, with `@NAME@` replaced. */
-export function readManifest(file: "cilium.yaml" | "dns.yaml", values: Readonly<Record<string, string>>): AnyObject[] {
+export function readManifest(file: "cilium.yaml" | "hubble.yaml" | "dns.yaml", values: Readonly<Record<string, string>> = {}): AnyObject[] {
   const text = readFileSync(new URL(`manifests/${file}`, import.meta.url), "utf8");
   const filled = text.replace(/@([A-Z0-9_]+)@/g, (whole, name: string) => values[name] ?? whole);
   return parseAllDocuments(filled).map((document) => document.toJSON() as AnyObject);
@@ -23,7 +23,7 @@ export function readManifest(file: "cilium.yaml" | "dns.yaml", values: Readonly<
 /** Creates what the cluster needs to work: DNS and, unless the lab is to be bare, Cilium. */
 export function applySystemManifests(cluster: Cluster, config: LabConfig): void {
   const values = { API_HOST: config.nodes[0]?.ipv4 ?? "", API_PORT: "6443", IPV6: String(config.ipv6) };
-  const files = config.bare ? (["dns.yaml"] as const) : (["cilium.yaml", "dns.yaml"] as const);
+  const files = config.bare ? (["dns.yaml"] as const) : (["cilium.yaml", "hubble.yaml", "dns.yaml"] as const);
   for (const file of files) {
     for (const object of readManifest(file, values)) cluster.create(RESOURCES[object.kind] ?? object.kind, object);
   }

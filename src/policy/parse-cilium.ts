@@ -183,7 +183,7 @@ function emptyRules(reading: Reading, spec: Fields, path: string, scope: RuleSco
     return [];
   }
   for (const section of present)
-    warnPortability(reading, `${path}.${section}`, "an empty list denies by default here, Cilium refuses the policy; write `- {}`");
+    warnPortability(reading, `${path}.${section}`, "an empty list means default deny here, Cilium refuses the policy; write `- {}`");
   return [...new Set(present.map(directionOf))].map((direction) => readEntry(reading, {}, `${path}.${direction}`, direction, 0, scope));
 }
 

@@ -49,11 +49,6 @@ const LACKING: readonly (readonly [what: string, hide: string, row: RegExp])[] =
     "mount -t tmpfs none /sys/kernel/btf",
     /^ {2}kernel BTF +the datapath does not load +a kernel with CONFIG_DEBUG_INFO_BTF$/m,
   ],
-  [
-    "cgroup v2",
-    'for at in $(awk \'$3 == "cgroup2" { print $2 }\' /proc/mounts); do umount -l "$at" || exit; done',
-    /^ {2}cgroup v2 +no pods, no services.* +mount -t cgroup2 none/m,
-  ],
   ["space on the disk", "mount -t tmpfs -o size=1m none /var/lib", /^ {2}200 MB free in \/var\/lib +no logs, no state +free some space$/m],
 ];
 

@@ -32,7 +32,22 @@ export function addClusterCommands(program: Command, signal: AbortSignal): void 
       const { configView } = await import("./config.ts");
       process.stdout.write(await configView({ ...global(), ...(typeof flags.output === "string" ? { output: flags.output } : {}) }));
     });
-  const hubble = program.command("hubble").description("reach Hubble from this machine");
+  const hubble = program.command("hubble").description("Hubble of the cluster, from this machine");
+  hubble
+    .command("enable")
+    .description("Hubble Relay, and with --ui its page, on a cluster that has Cilium; waits until they are ready")
+    .option("--ui", "Hubble UI too")
+    .action(async (flags: Flags) => {
+      const { hubbleEnable } = await import("./hubble-enable.ts");
+      await hubbleEnable({ ...global(), ui: flags.ui === true }, signal);
+    });
+  hubble
+    .command("disable")
+    .description("takes Hubble Relay and Hubble UI away")
+    .action(async () => {
+      const { hubbleDisable } = await import("./hubble-enable.ts");
+      await hubbleDisable(global());
+    });
   hubble
     .command("port-forward")
     .description("Hubble Relay on a local port, until interrupted")

@@ -35,6 +35,17 @@ describe("startUi", () => {
   it("ends the stream when there is no relay, so that the page tries again", async () => {
     assert.match(await (await get("/api/flows")).text(), /^: flows\n\nevent: failure\ndata: ".*"\n\n$/);
   });
+  it("asks a backend when it has one, and says that there is none", async () => {
+    const front = (backend: string) =>
+      startUi({ log: silentLogger }, { host: "127.0.0.1", port: 0, relay: "", backend, directory: pathToFileURL(`${directory}/`) });
+    await using page = await front(`127.0.0.1:${ui.port}`);
+    const passed = await fetch(`http://127.0.0.1:${page.port}/api/flows`);
+    assert.equal(passed.headers.get("content-type"), "text/event-stream");
+    assert.match(await passed.text(), /^: flows\n\nevent: failure/);
+    assert.equal(await (await fetch(`http://127.0.0.1:${page.port}/`)).text(), "<html>index.html");
+    await using alone = await front("127.0.0.1:1");
+    assert.equal((await fetch(`http://127.0.0.1:${alone.port}/api/flows`)).status, 502);
+  });
   it("refuses a time that is none", async () => {
     const refused = await get("/api/flows?since=yesterday");
     assert.deepEqual([refused.status, await refused.text()], [400, "since and until are milliseconds since 1970\n"]);

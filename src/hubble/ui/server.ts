@@ -1,6 +1,8 @@
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, request as openRequest, type ServerResponse } from "node:http";
+import { pipeline } from "node:stream/promises";
+import { errorMessage } from "#runtime/errors.ts";
 import type { Logger } from "#runtime/logger.ts";
 import { pageRequests, streamFlows } from "./flows.ts";
 
@@ -9,6 +11,8 @@ export interface UiConfig {
   readonly port: number;
   /** Hubble Relay: `host:port` or `unix:///path`. */
   readonly relay: string;
+  /** `host:port` of a server like this one that is asked for flows instead of the relay. */
+  readonly backend?: string;
   /** The bundled page: index.html, main.js, style.css, icon.svg. */
   readonly directory: URL;
 }
@@ -50,6 +54,7 @@ function answer(
   const file = files.get(pathname === "/" ? "/index.html" : pathname);
   if (request.method !== "GET" && request.method !== "HEAD") response.writeHead(405, SECURITY_HEADERS).end();
   else if (pathname === "/healthz") response.writeHead(200, SECURITY_HEADERS).end("ok");
+  else if (pathname === "/api/flows" && config.backend) passOn(config.backend, request, response, log);
   else if (pathname === "/api/flows") {
     const wanted = pageRequests(searchParams);
     if (wanted === undefined) response.writeHead(400, SECURITY_HEADERS).end("since and until are milliseconds since 1970\n");
@@ -62,4 +67,20 @@ function answer(
     const type = TYPES[pathname.split(".").at(-1) ?? ""] ?? TYPES.html;
     response.writeHead(200, { ...SECURITY_HEADERS, "content-type": `${type}; charset=utf-8` }).end(file);
   }
+}
+
+/** Hands a request to the backend; the stream ends when either side goes. */
+function passOn(backend: string, request: IncomingMessage, response: ServerResponse, log: Logger): void {
+  const outgoing = openRequest(`http://${backend}${request.url}`, (answer) => {
+    response.writeHead(answer.statusCode ?? 502, answer.headers);
+    pipeline(answer, response).catch(() => outgoing.destroy()); // one of them has gone
+  });
+  outgoing.on("error", (thrown) => {
+    if (response.destroyed) return;
+    log.warn("cannot reach the backend", { backend, error: errorMessage(thrown) });
+    if (response.headersSent) response.destroy();
+    else response.writeHead(502, SECURITY_HEADERS).end("the backend does not answer\n");
+  });
+  response.on("close", () => outgoing.destroy());
+  outgoing.end();
 }

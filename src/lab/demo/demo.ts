@@ -1,15 +1,16 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { WriteStream } from "node:tty";
+import { applyAll, deleteAll, isComplete, type Manifest } from "#k8s/apply.ts";
 import { type Cluster, openCluster } from "#k8s/client.ts";
 import { loadClusterConfig } from "#k8s/config.ts";
 import { execInPod } from "#k8s/exec.ts";
-import { DEPLOYMENTS, PODS } from "#k8s/resources.ts";
+import { PODS } from "#k8s/resources.ts";
 import { LabError } from "../errors.ts";
 import { paths } from "../paths.ts";
 import { createProgress, type Progress } from "../progress.ts";
 import { type WantedPolicy, waitEnforced } from "./agents.ts";
 import { explainDenials } from "./denials.ts";
-import { applyAll, deleteAll, type Manifest, readExample } from "./manifests.ts";
+import { readExample } from "./manifests.ts";
 import { type DemoStep, judge, PROBES, type Probe, type Seen, STEPS } from "./steps.ts";
 import { formatHeading, formatReasons, formatRow, isAsExpected, painter, type Reasons, type Row } from "./table.ts";
 
@@ -53,6 +54,8 @@ The cluster stays up, with the policies of the last step:
   bin/cilium lab down                ends it
 `;
 
+const MANAGER = "cilium-lab-demo";
+
 interface Walk {
   readonly cluster: Cluster;
   readonly progress: Progress;
@@ -65,7 +68,7 @@ async function prepare(walk: Walk): Promise<void> {
   progress.step("deploying demo/frontend, demo/backend and attacker/attacker");
   const policies = STEPS.flatMap(({ file }) => (file ? readExample(file) : []));
   await deleteAll(cluster, policies);
-  await applyAll(cluster, readExample("apps.yaml"));
+  await applyAll(cluster, readExample("apps.yaml"), MANAGER);
   await waitDeployments(cluster, ["demo/frontend", "demo/backend", "attacker/attacker"], progress);
   await waitEnforced([], policies.map(identify));
   const places = new Set<string>();
@@ -97,7 +100,12 @@ const DEPLOYED_MS = 60_000;
 async function waitDeployments(cluster: Cluster, keys: readonly string[], progress: Progress): Promise<void> {
   const deadline = Date.now() + DEPLOYED_MS;
   for (;;) {
-    const states = await Promise.all(keys.map((key) => isComplete(cluster, key)));
+    const states = await Promise.all(
+      keys.map((key) => {
+        const [namespace = "", name = ""] = key.split("/");
+        return isComplete(cluster, { namespace, name });
+      }),
+    );
     const ready = states.filter(Boolean).length;
     if (ready === keys.length) return;
     progress.detail(`${ready}/${keys.length} ready`);
@@ -105,19 +113,6 @@ async function waitDeployments(cluster: Cluster, keys: readonly string[], progre
       throw new LabError("boot", `the demo's pods are not ready after ${DEPLOYED_MS / 1000} s: kubectl get pods -A`);
     await delay(100);
   }
-}
-
-async function isComplete(cluster: Cluster, key: string): Promise<boolean> {
-  const [namespace = "", name = ""] = key.split("/");
-  const { metadata, spec, status } = (await cluster.get(DEPLOYMENTS, { namespace, name })) as {
-    metadata: { generation?: number };
-    spec?: { replicas?: number };
-    status?: { observedGeneration?: number; readyReplicas?: number; updatedReplicas?: number };
-  };
-  const wanted = spec?.replicas ?? 1;
-  return (
-    (status?.observedGeneration ?? 0) >= (metadata.generation ?? 1) && status?.readyReplicas === wanted && status.updatedReplicas === wanted
-  );
 }
 
 async function podOf(cluster: Cluster, { namespace, app }: Probe["from"]): Promise<{ readonly name: string; readonly node: string }> {
@@ -133,7 +128,7 @@ function identify(object: Manifest): Omit<WantedPolicy, "generation"> {
 
 async function runStep(walk: Walk, step: DemoStep): Promise<{ row: Row; reasons: Reasons }> {
   if (step.file) {
-    const applied = await applyAll(walk.cluster, readExample(step.file));
+    const applied = await applyAll(walk.cluster, readExample(step.file), MANAGER);
     await waitEnforced(applied.map((object) => ({ ...identify(object), generation: object.metadata.generation ?? 1 })));
   }
   const since = new Date();

@@ -65,6 +65,7 @@ const IMAGES: ReadonlyMap<string, Image> = new Map([
   ["cilium/operator-generic", program("cilium-operator")],
   ["cilium/hubble-relay", program("hubble-relay")],
   ["cilium/hubble-ui", program("hubble-ui")],
+  ["cilium/hubble-ui-backend", program("hubble-ui")],
   ["coredns/coredns", program("coredns")],
   ["coredns", program("coredns")],
 ]);
