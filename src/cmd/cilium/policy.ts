@@ -1,5 +1,5 @@
 import { type AskOptions, askAgents } from "./agents.ts";
-import { readText } from "./object-files.ts";
+import { filesUnder, readText } from "./object-files.ts";
 import { formatOutput } from "./output.ts";
 import type { PolicyShape } from "./shapes.ts";
 
@@ -33,22 +33,23 @@ export interface ValidationResult {
 }
 
 /**
- * `policy validate FILE…`: every error and warning of every policy in the files, with line and column. Needs no cluster. `-` reads
- * standard input.
+ * `policy validate`: every error and warning of every policy in the files and directories, with line and column. Needs no cluster. `-` reads
+ * standard input. A file that is named and has no policy in it is an error: its kind may be misspelt.
  */
-export async function policyValidate(files: readonly string[], output: string | undefined): Promise<ValidationResult> {
-  const { validateDocuments } = await import("./validate.ts");
-  const results = files.flatMap((file) => {
-    const found = validateDocuments(file, readText(file));
-    const nothing = { object: file, errors: ["no network policy in it: is the kind spelt right?"], warnings: [] };
-    return found.length > 0 ? found : [nothing];
+export async function policyValidate(paths: readonly string[], output: string | undefined): Promise<ValidationResult> {
+  const { formatProblem, validateDocuments } = await import("./validate.ts");
+  const results = paths.flatMap((path) => {
+    const files = filesUnder(path);
+    const found = files.flatMap((file) => validateDocuments(file, readText(file)));
+    const message = files[0] === path ? "no network policy in it: is the kind spelt right?" : "no network policy in any file below it";
+    return found.length > 0 ? found : [{ object: path, errors: [{ file: path, path: "", message }], warnings: [] }];
   });
   const valid = results.every(({ errors }) => errors.length === 0);
   if (output) return { text: await formatOutput(output, results), valid };
   const lines = results.flatMap(({ object, errors, warnings }) => [
     `${object}: ${errors.length === 0 ? "valid" : `invalid, ${errors.length} error${errors.length > 1 ? "s" : ""}`}`,
-    ...errors.map((issue) => `  error: ${issue}`),
-    ...warnings.map((issue) => `  warning: ${issue}`),
+    ...errors.map((problem) => `  error: ${formatProblem(problem)}`),
+    ...warnings.map((problem) => `  warning: ${formatProblem(problem)}`),
   ]);
   return { text: lines.map((line) => `${line}\n`).join(""), valid };
 }

@@ -109,14 +109,13 @@ function addPolicyCommands(program: Command, global: () => GlobalFlags, output: 
       await show(policySelectors({ ...global(), ...output(flags) }));
     });
   policy
-    .command("validate <file...>")
-    .description("check policy files without a cluster; - reads standard input. Exit status 1 when one is invalid")
+    .command("validate <path...>")
+    .description("check policies in files and directories without a cluster; - reads standard input")
     .addOption(OUTPUT())
-    .action(async (files: string[], flags: Flags) => {
+    .addHelpText("after", "\nExit status: 0 all are valid, 1 one is not, 2 a file cannot be read.")
+    .action(async (paths: string[], flags: Flags) => {
       const { policyValidate } = await import("./policy.ts");
-      const { text, valid } = await policyValidate(files, output(flags).output);
-      process.stdout.write(text);
-      if (!valid) process.exitCode = 1;
+      await showOr2(policyValidate(paths, output(flags).output).then(({ text, valid }) => ({ text, ok: valid })));
     });
   withWorldFlags(policy.command("explain"))
     .description(

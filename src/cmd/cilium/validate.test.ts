@@ -1,16 +1,33 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { validateDocuments } from "./validate.ts";
+import fc from "fast-check";
+import { ObjectFileError, objectsIn } from "./object-files.ts";
+import { formatProblem, validateDocuments } from "./validate.ts";
 
 const policy = (spec: string, head = "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy") =>
   `${head}\nmetadata: { name: p, namespace: n }\nspec:\n${spec}`;
 const GOOD = "  endpointSelector: {}\n  ingress: [{}]\n";
 const BAD = "  endpointSelector: {}\n  egress:\n    - toCIDR: [10.0.0/8]\n";
 
+const firstError = (text: string, index = 0) => {
+  const error = validateDocuments("f.yaml", text)[index]?.errors[0];
+  return error === undefined ? "" : formatProblem(error);
+};
+
 describe("validateDocuments", () => {
   it("names file, line and column", () => {
-    const [result] = validateDocuments("f.yaml", policy(BAD));
-    assert.match(result?.errors[0] ?? "", /^f\.yaml:7:16: spec\.egress\[0\]\.toCIDR\[0\]: /);
+    assert.match(firstError(policy(BAD)), /^f\.yaml:7:16: spec\.egress\[0\]\.toCIDR\[0\]: /);
+  });
+  it("names every error at once, with what is allowed and what is near", () => {
+    const spec =
+      "  endpointSelector: {}\n  egress:\n    - toEntities: [wrld]\n      toPorts: [{ ports: [{ port: 99999, protocol: TPC }] }]\n";
+    const errors = validateDocuments("f.yaml", policy(spec))[0]?.errors.map(formatProblem) ?? [];
+    assert.ok(errors.length >= 2, errors.join("\n"));
+    assert.match(
+      errors.join("\n"),
+      /f\.yaml:7:20: spec\.egress\[0\]\.toEntities\[0\]: "wrld" is not an entity; allowed are all, .*did you mean "world"/,
+    );
+    assert.match(errors.join("\n"), /:8:\d+: spec\.egress\[0\]\.toPorts\[0\]\.ports\[0\]/);
   });
   it("looks at every document and into Lists", () => {
     const list = `apiVersion: v1\nkind: List\nitems:\n- ${policy(BAD).replaceAll("\n", "\n  ").trimEnd()}\n`;
@@ -19,17 +36,71 @@ describe("validateDocuments", () => {
       results.map(({ errors }) => errors.length),
       [0, 1],
     );
-    assert.match(results[1]?.errors[0] ?? "", /^f\.yaml:1\d:\d+: spec\.egress/);
+    assert.match(firstError(`${policy(GOOD)}---\n${list}`, 1), /^f\.yaml:1\d:\d+: items\[0\]\.spec\.egress/);
   });
   it("refuses a misspelt kind and another version of ours, and passes over what is no policy", () => {
-    assert.match(
-      validateDocuments("f", policy(GOOD, "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolcy"))[0]?.errors[0] ?? "",
-      /kind: found "CiliumNetworkPolcy"/,
-    );
-    assert.match(
-      validateDocuments("f", policy(GOOD, "apiVersion: cilium.io/v9\nkind: CiliumNetworkPolicy"))[0]?.errors[0] ?? "",
-      /cilium\.io\/v2 is needed/,
-    );
+    const misspelt = firstError(policy(GOOD, "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolcy"));
+    assert.match(misspelt, /kind: found "CiliumNetworkPolcy".*did you mean "CiliumNetworkPolicy"/);
+    assert.match(firstError(policy(GOOD, "apiVersion: cilium.io/v9\nkind: CiliumNetworkPolicy")), /cilium\.io\/v2 is needed/);
+    assert.deepEqual(validateDocuments("f", "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: { name: s }\n"), []);
     assert.deepEqual(validateDocuments("f", "apiVersion: v1\nkind: Service\nmetadata: { name: s }\n"), []);
+  });
+});
+
+describe("bad input", () => {
+  const whole = policy(
+    `${GOOD}  egress:\n    - toFQDNs: [{ matchPattern: "*.example.com" }]\n      toPorts: [{ ports: [{ port: "443", protocol: TCP }] }]\n`,
+  );
+  // Characters that mean something to YAML, so that many mutants get past the first line.
+  const noise = fc.constantFrom(
+    "&a",
+    "*a",
+    "<<: *a",
+    "{",
+    "}",
+    "[",
+    "]",
+    ": ",
+    "- ",
+    "'",
+    '"',
+    "|",
+    ">",
+    "!",
+    "%",
+    "\t",
+    "\n",
+    "---",
+    "null",
+    "1e999",
+    "0x",
+    "\u0000",
+    "é",
+  );
+  const mutant = fc
+    .array(fc.tuple(fc.nat(whole.length), fc.nat(12), noise), { minLength: 1, maxLength: 4 })
+    .map((edits) => edits.reduce((text, [at, length, put]) => text.slice(0, at) + put + text.slice(at + length), whole));
+
+  it("never throws out of validation, and out of the reader only as an error of its own", (test) => {
+    let [runs, refused] = [0, 0];
+    fc.assert(
+      fc.property(fc.oneof(mutant, fc.string(), fc.json()), (text) => {
+        runs++;
+        validateDocuments("f", text);
+        try {
+          objectsIn("f", text);
+        } catch (thrown) {
+          refused++;
+          assert.ok(thrown instanceof ObjectFileError, String(thrown));
+        }
+      }),
+      { numRuns: 1500 },
+    );
+    test.diagnostic(`${runs} texts, ${refused} refused by the reader, none crashed`);
+  });
+
+  it("survives a bomb of aliases", () => {
+    const bomb = `a: &a [x,x,x,x,x,x,x,x,x]\n${[..."bcdefgh"].map((name, i) => `${name}: &${name} [${Array(9).fill(`*${"abcdefg"[i]}`).join(",")}]`).join("\n")}\n`;
+    assert.match(firstError(bomb), /alias/i);
   });
 });

@@ -1,67 +1,110 @@
 import { type Document, isMap, LineCounter, parseAllDocuments } from "yaml";
+import { listOf, objectOf, textOf } from "#policy/fields.ts";
 import { locate } from "#policy/locate.ts";
-import { parsePolicy } from "#policy/parse.ts";
+import { parsePolicy, policyKinds } from "#policy/parse.ts";
+import { didYouMean } from "#policy/reading.ts";
 import type { Issue } from "#policy/rule.ts";
+
+/** Something wrong, or worth saying, and where: `path` as in the object, line and column from 1 where they are known. */
+export interface Problem {
+  readonly file: string;
+  readonly line?: number;
+  readonly column?: number;
+  readonly path: string;
+  readonly message: string;
+}
 
 export interface DocumentResult {
   /** `file: Kind namespace/name`. */
   readonly object: string;
-  readonly errors: readonly string[];
-  readonly warnings: readonly string[];
+  readonly errors: readonly Problem[];
+  readonly warnings: readonly Problem[];
 }
 
-const POLICY_KINDS = ["CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy", "NetworkPolicy", "ClusterNetworkPolicy"];
+/** The API versions that a kind is served at. */
+const versions: Readonly<Record<string, readonly string[]>> = {
+  CiliumNetworkPolicy: ["cilium.io/v2"],
+  CiliumClusterwideNetworkPolicy: ["cilium.io/v2"],
+  NetworkPolicy: ["networking.k8s.io/v1"],
+};
 
-interface PolicyLike {
-  readonly apiVersion?: string;
-  readonly kind?: string;
-  readonly metadata?: { readonly name?: string; readonly namespace?: string };
-  readonly items?: readonly PolicyLike[];
-}
-
-/** Checks every policy of a file of YAML documents (JSON is YAML) and of the Lists in it; objects of other kinds are passed over. */
+/**
+ * Checks every policy of a file of YAML documents (JSON is YAML) and of the Lists in it; objects of other kinds are passed over. Never throws,
+ * whatever the text is.
+ */
 export function validateDocuments(file: string, text: string): DocumentResult[] {
   const lines = new LineCounter();
-  const parsed = parseAllDocuments(text, { lineCounter: lines });
-  const documents: Document[] = Array.isArray(parsed) ? parsed : [];
-  return documents.flatMap((document): DocumentResult[] => {
-    const syntax = document.errors.map((error) => `${file}:${place(error.linePos?.[0])} ${error.message.split("\n")[0]}`);
+  return documentsIn(text, lines).flatMap((document): DocumentResult[] => {
+    const syntax = document.errors.map(({ message, linePos }): Problem => {
+      const [start] = linePos ?? [];
+      return {
+        file,
+        ...(start === undefined ? {} : { line: start.line, column: start.col }),
+        path: "",
+        message: message.split("\n")[0] ?? "",
+      };
+    });
     if (syntax.length > 0) return [{ object: file, errors: syntax, warnings: [] }];
-    const object = document.toJS() as PolicyLike | null;
-    if (object === null) return [];
-    if (!isMap(document.contents)) return [{ object: file, errors: [`${file}: a Kubernetes object is needed`], warnings: [] }];
-    const where = (path: string) => `${file}:${place(placeIn(document, path, lines))}`;
-    if (object.items === undefined) return validateObject(file, object, "", where);
-    return object.items.flatMap((item, index) => validateObject(file, item, `items[${index}]`, where));
+    const place: Placer = (path, message) => ({ file, ...(locate(document, path, lines) ?? {}), path, message });
+    const read = toValue(document);
+    if ("problem" in read) return [{ object: file, errors: [place("", read.problem)], warnings: [] }];
+    if (read.value === null) return [];
+    if (!isMap(document.contents)) return [{ object: file, errors: [place("", "a Kubernetes object is needed")], warnings: [] }];
+    return validateItems(file, read.value, "", place);
   });
 }
 
-/** One object; `at` is its path in the document, empty for the document itself. */
-function validateObject(file: string, object: PolicyLike, at: string, where: (path: string) => string): DocumentResult[] {
-  const name = [object.metadata?.namespace, object.metadata?.name ?? "(no name)"].filter(Boolean).join("/");
-  const title = `${file}: ${object.kind} ${name}`;
-  const fromRoot = (path: string) => [at, path].filter(Boolean).join(".");
-  if (!POLICY_KINDS.includes(object.kind ?? "")) {
-    const ours = object.apiVersion?.startsWith("cilium.io/") && /polic|polcy/i.test(object.kind ?? "");
-    const error = `${where(fromRoot("kind"))} kind: found "${object.kind}", allowed are ${POLICY_KINDS.join(", ")}`;
-    return ours ? [{ object: title, errors: [error], warnings: [] }] : [];
+/** Makes a problem of a path in the document. */
+type Placer = (path: string, message: string) => Problem;
+
+function documentsIn(text: string, lineCounter: LineCounter): Document[] {
+  const parsed = parseAllDocuments(text, { lineCounter });
+  return Array.isArray(parsed) ? parsed : [];
+}
+
+/** The document's value. A bomb of aliases, or an alias of nothing, is a problem like any other. */
+function toValue(document: Document): { readonly value: unknown } | { readonly problem: string } {
+  try {
+    return { value: document.toJS() };
+  } catch (thrown) {
+    return { problem: thrown instanceof Error ? thrown.message : String(thrown) };
   }
-  if (object.apiVersion?.startsWith("cilium.io/") && object.apiVersion !== "cilium.io/v2") {
-    const error = `${where(fromRoot("apiVersion"))} apiVersion: found "${object.apiVersion}", cilium.io/v2 is needed`;
-    return [{ object: title, errors: [error], warnings: [] }];
+}
+
+/** An object, or those of a List; `at` is its path in the document, empty for the document itself. */
+function validateItems(file: string, object: unknown, at: string, place: Placer): DocumentResult[] {
+  const { items } = objectOf(object);
+  if (!Array.isArray(items)) return validateObject(file, object, at, place);
+  return listOf(items).flatMap((item, index) => validateItems(file, item, [at, `items[${index}]`].filter(Boolean).join("."), place));
+}
+
+function validateObject(file: string, object: unknown, at: string, place: Placer): DocumentResult[] {
+  const { kind, apiVersion, metadata } = objectOf(object);
+  const { name, namespace } = objectOf(metadata);
+  const [kindText, version] = [textOf(kind), textOf(apiVersion)];
+  const title = `${file}: ${kindText || "(no kind)"} ${[textOf(namespace), textOf(name) || "(no name)"].filter(Boolean).join("/")}`;
+  const fromRoot = (path: string) => [at, path].filter(Boolean).join(".");
+  const refused = (path: string, message: string): DocumentResult[] => [
+    { object: title, errors: [place(fromRoot(path), message)], warnings: [] },
+  ];
+  if (!policyKinds.includes(kindText)) {
+    // Other projects have kinds with names like ours.
+    const ours = /^(cilium\.io|networking\.k8s\.io|policy\.networking\.k8s\.io)\/|^$/.test(version);
+    const near = didYouMean(kindText, policyKinds);
+    const isPolicy = version.startsWith("cilium.io/") && /polic|polcy/i.test(kindText);
+    return isPolicy || (ours && near !== "") ? refused("kind", `found "${kindText}", allowed are ${policyKinds.join(", ")}${near}`) : [];
+  }
+  const served = versions[kindText];
+  if (served !== undefined && version !== "" && !served.includes(version)) {
+    return refused("apiVersion", `found "${version}", ${served.join(" or ")} is needed${didYouMean(version, served)}`);
   }
   const { issues, warnings } = parsePolicy(object);
-  const format = ({ path, message }: Issue) => `${where(fromRoot(path))} ${path ? `${path}: ` : ""}${message}`;
+  const format = ({ path, message }: Issue) => place(fromRoot(path), message);
   return [{ object: title, errors: issues.map(format), warnings: warnings.map(format) }];
 }
 
-type Position = { readonly line: number; readonly col: number };
-
-function placeIn(document: Document, path: string, lines: LineCounter): Position | undefined {
-  const found = locate(document, path, lines);
-  return found && { line: found.line, col: found.column };
-}
-
-function place(position: Position | undefined): string {
-  return position ? `${position.line}:${position.col}:` : "";
+/** `file:line:column: path: message`, as much of it as there is. */
+export function formatProblem({ file, line, column, path, message }: Problem): string {
+  const place = line === undefined ? file : `${file}:${line}:${column}`;
+  return `${place}: ${path === "" ? "" : `${path}: `}${message}`;
 }

@@ -99,7 +99,7 @@ const samples: Readonly<Record<LintId, { readonly bad: Sample; readonly says: Re
   },
   L11: {
     bad: one(select("api", { egress: [dns, { toFQDNs: [{ matchPattern: "*example.com" }] }] })),
-    says: /"badexample.com" too/,
+    says: /takes another's "badexample.com", and not "www.example.com"/,
     good: one(select("api", { egress: [dns, { toFQDNs: [{ matchPattern: "*.example.com" }] }] })),
   },
   L12: {

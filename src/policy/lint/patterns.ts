@@ -30,7 +30,7 @@ function* namePattern(pattern: string): Generator<Said> {
     const rest = pattern.replace(/^\*+/, "");
     yield said(
       "warning",
-      `the pattern "${pattern}" takes every name that ends so: another's "bad${rest}" too`,
+      `the pattern "${pattern}" takes another's "bad${rest}", and not "www.${rest}": a star crosses no dot`,
       `write "*.${rest}" and the name itself`,
     );
   } else if (deepDomains.test(pattern)) {

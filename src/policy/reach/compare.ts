@@ -1,7 +1,6 @@
-import type { Party } from "../world/party.ts";
-import { findSame } from "../world/party.ts";
+import { findSame, type Party } from "../world/party.ts";
 import type { World } from "../world/world.ts";
-import { partiesOf } from "./parties.ts";
+import { isPair, partiesOf } from "./parties.ts";
 import { protocolsOf, reachesOf } from "./reach.ts";
 import { formatReach, formatSpan, l7Changes, type Reach, subtract } from "./span.ts";
 
@@ -37,8 +36,7 @@ export function compareWorlds(before: World, after: World): Change[] {
   const changes: PairChange[] = [];
   for (const from of parties) {
     for (const to of parties) {
-      // Between two that are no pods only the host firewall stands.
-      if (from.party.kind !== "pod" && to.party.kind !== "pod" && !before.settings.hostFirewall) continue;
+      if (!isPair(before, from.party, to.party)) continue;
       const pair = { from: from.party, to: to.party };
       changes.push(...pairChanges(pair, old.between(from.party, to.party), now.between(from.later, to.later), protocols));
     }

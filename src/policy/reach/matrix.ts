@@ -1,6 +1,6 @@
 import type { Party } from "../world/party.ts";
 import type { World } from "../world/world.ts";
-import { partiesOf } from "./parties.ts";
+import { isPair, partiesOf } from "./parties.ts";
 import { protocolsOf, reachesOf } from "./reach.ts";
 import { formatReach, type Reach } from "./span.ts";
 
@@ -20,9 +20,7 @@ export function matrixOf(world: World, wanted: (party: Party) => boolean = () =>
   const parties = partiesOf(world).filter(wanted);
   const known = new Map<Reach, Cell>();
   const cellOf = (from: Party, to: Party): Cell | undefined => {
-    // Names are looked up to send there; what comes from such an address comes from the world.
-    const isName = from.kind === "outside" && from.name !== undefined;
-    if (isName || (from.kind !== "pod" && to.kind !== "pod")) return undefined;
+    if (!isPair(world, from, to)) return undefined;
     const reach = reaches.between(from, to);
     const cell = known.get(reach) ?? { kind: kindOf(reach, protocols), text: formatReach(reach, protocols), reach };
     known.set(reach, cell);

@@ -10,6 +10,13 @@ export function partiesOf(world: World, ...others: readonly World[]): Party[] {
   return [...workloads(world), ...nodes, ...outside(world, worlds)];
 }
 
+/** Whether it makes sense to ask what one may send to the other: policies stand at pods (and nodes), and names are looked up to send there. */
+export function isPair({ settings }: World, from: Party, to: Party): boolean {
+  if (from.kind === "outside" && from.name !== undefined) return false;
+  const guarded = settings.hostFirewall ? ["pod", "node"] : ["pod"];
+  return guarded.includes(from.kind) || guarded.includes(to.kind);
+}
+
 /** A workload is one party; where its pods differ for policies it is as many, told apart by their labels. */
 function workloads(world: World): Party[] {
   const parties = podParties(world.endpoints);

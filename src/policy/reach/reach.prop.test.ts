@@ -6,7 +6,7 @@ import { memorySource } from "../world/objects.ts";
 import { findSame, type Party } from "../world/party.ts";
 import { createWorld, type World } from "../world/world.ts";
 import { compareWorlds } from "./compare.ts";
-import { partiesOf } from "./parties.ts";
+import { isPair, partiesOf } from "./parties.ts";
 import { protocolsOf, reachesOf } from "./reach.ts";
 import { otherProtocols, type Reach } from "./span.ts";
 
@@ -61,8 +61,6 @@ const flows: readonly (readonly [protocol: number, port: number])[] = [
 const has = (reach: Reach, [protocol, number]: readonly [number, number]) =>
   reach.some((one) => one.protocol === protocol && one.first <= number && number <= one.last);
 
-const isJudged = (from: Party, to: Party) => from.kind === "pod" || to.kind === "pod";
-
 describe("reachesOf", () => {
   it("says of every port what a judgement of it says", () => {
     fc.assert(
@@ -71,7 +69,7 @@ describe("reachesOf", () => {
         const reaches = reachesOf(world, protocolsOf(world));
         const parties = partiesOf(world);
         for (const from of parties) {
-          for (const to of parties.filter((one) => isJudged(from, one))) {
+          for (const to of parties.filter((one) => isPair(world, from, one))) {
             const reach = reaches.between(from, to);
             for (const [protocol, number] of flows) {
               const { allowed } = judge(world, { from, to, protocol, port: number });
@@ -100,7 +98,7 @@ describe("compareWorlds", () => {
         const titled = new Map(changes.flatMap(({ from, to }) => [...from, ...to]).map((one) => [one.title, one]));
         const parties = partiesOf(before, after).map((one) => titled.get(one.title) ?? one);
         for (const from of parties) {
-          for (const to of parties.filter((one) => isJudged(from, one))) {
+          for (const to of parties.filter((one) => isPair(before, from, one))) {
             for (const [protocol, number] of flows) {
               const was = judge(before, { from, to, protocol, port: number }).allowed;
               const is = judge(after, { from: findSame(after, from), to: findSame(after, to), protocol, port: number }).allowed;
