@@ -3,7 +3,7 @@ import { auditedKey, createDeltaLog, type SubjectPolicy } from "#endpoint/subjec
 import { createRepository, type Repository, type ServiceView } from "#policy/repository.ts";
 import { applyIdentityChanges, type EndpointPolicy, resolveEndpoint } from "#policy/resolve.ts";
 import { type ParsedPolicy, policyKey } from "#policy/rule.ts";
-import { createSelectorCache, type IdentityChange, type SelectorCache } from "#policy/selector-cache.ts";
+import { createSelectorCache, type IdentityChange, type SelectorCache, type SelectorUser, usersOf } from "#policy/selector-cache.ts";
 import type { PolicySettings } from "#policy/settings.ts";
 import type { Step } from "#reconciler/pipeline.ts";
 import type { Logger } from "#runtime/logger.ts";
@@ -111,12 +111,10 @@ export function createPolicyController(deps: PolicyControllerDeps, settings: Pol
     markStale(touched, newServices !== undefined);
   };
   const markStale = (touched: readonly ParsedPolicy[], all: boolean) => {
-    // A small repository of old and new versions tells which subjects they select.
-    const selecting = touched.map((parsed) => createRepository(settings).with(parsed));
     for (const subject of known.values()) {
       const { labels, identity } = subject.endpoint;
       if (identity === undefined || subject.stale) continue;
-      subject.stale = all || selecting.some((rules) => rules.select(labels, identity).length > 0);
+      subject.stale = all || touched.some((parsed) => repository.concerns(parsed, labels, identity));
       if (subject.stale) continue;
       for (const row of rowsOf(subject)) if (row.revision !== repository.revision) subjects.set({ ...row, revision: repository.revision });
     }
@@ -125,12 +123,14 @@ export function createPolicyController(deps: PolicyControllerDeps, settings: Pol
     const changes = identityChanges.take();
     if (changes.length === 0) return;
     const moved = cache.update(identityUpdate(changes));
-    if (moved.length === 0) return;
-    for (const subject of known.values()) if (!subject.stale) follow(subject, moved);
+    const touched = usersOf(moved);
+    if (touched.size === 0) return;
+    for (const subject of known.values()) if (!subject.stale) follow(subject, moved, touched);
   };
-  const follow = (subject: Subject, moved: IdentityChange[]) => {
+  /** A policy that stays in force because the present rules can not be merged follows the identities, too. */
+  const follow = (subject: Subject, moved: IdentityChange[], touched: ReadonlySet<SelectorUser>) => {
     for (const row of rowsOf(subject)) {
-      if (!row.policy || row.error !== undefined) continue;
+      if (!row.policy || !touched.has(row.policy)) continue;
       const delta = applyIdentityChanges(row.policy, cache, moved);
       const version = row.version + 1;
       row.log.push(version, delta);

@@ -51,6 +51,9 @@ export function createPrefixes(deps: { readonly identities: Identities; readonly
   };
   return {
     setRules(prefixes) {
+      // Most changes of rules name no other blocks than before.
+      const known = new Set(rules);
+      if (prefixes.length === known.size && prefixes.every((one) => known.has(one))) return;
       rules = prefixes;
       reconcile();
     },

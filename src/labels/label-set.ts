@@ -10,6 +10,8 @@ export type LabelSet = {
   readonly key: string;
   /** The label of this source and key; source `any` takes the first of any source. */
   get(source: string, key: string): Label | undefined;
+  /** The labels of this key, of every source. */
+  of(key: string): readonly Label[];
   /** Whether a label of this source is there. */
   has(source: string): boolean;
 };
@@ -45,6 +47,7 @@ export function labelSetOf(labels: Iterable<Label>): LabelSet {
     // A value may hold anything but a line feed (a label's alphabet has none).
     key: sorted.map(({ source, key, value }) => `${source}:${key}=${value};`).join(""),
     get: find,
+    of: (key) => byKey.get(key) ?? [],
     has: (source) => sources.has(source),
   };
 }

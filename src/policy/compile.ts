@@ -97,12 +97,6 @@ class FilterSet {
   }
 }
 
-function byOrigin(a: Rule, b: Rule): number {
-  const left = `${a.policy.kind}/${a.policy.namespace}/${a.policy.name}/${a.origin.spec}/${a.origin.section}`;
-  const right = `${b.policy.kind}/${b.policy.namespace}/${b.policy.name}/${b.origin.spec}/${b.origin.section}`;
-  return left < right ? -1 : left > right ? 1 : a.origin.index - b.origin.index;
-}
-
 /** What is compiled for: a direction of an endpoint. */
 export type Enforcement = {
   readonly direction: Direction;
@@ -135,15 +129,14 @@ function impliedFilters(
   return defaultDeny ? host : [...host, impliedFilter(anyPeer, level, "allow-any")];
 }
 
-/** Turns the rules of one direction into filters. Throws MergeConflict when rules can not stand together. */
-export function compileRules(repo: Repository, rules: readonly Rule[], enforcement: Enforcement): Compiled {
-  // Sorted, so that the order in which policies arrived can not matter.
-  const sorted = enforcement.enforced ? [...rules].sort(byOrigin) : [];
-  const levelOf = levelsOf(sorted);
+/** Turns the rules of one direction, as the repository orders them, into filters. Throws MergeConflict when rules can not stand together. */
+export function compileRules(repo: Repository, given: readonly Rule[], enforcement: Enforcement): Compiled {
+  const rules = enforcement.enforced ? given : [];
+  const levelOf = levelsOf(rules);
   const set = new FilterSet(repo.settings.l7Merge);
   const scope = { namespace: enforcement.namespace, settings: repo.settings };
-  for (const rule of sorted) addRule(set, repo, rule, levelOf(rule), scope);
-  const levels = new Set(sorted.map(levelOf)).size;
+  for (const rule of rules) addRule(set, repo, rule, levelOf(rule), scope);
+  const levels = new Set(rules.map(levelOf)).size;
   const filters = set.values().map((one) => (hasL7(one) && !enforcement.defaultDeny ? withL7Wildcard(one) : one));
-  return { filters: [...filters, ...impliedFilters(enforcement, repo.settings, sorted.length, levels)], levels };
+  return { filters: [...filters, ...impliedFilters(enforcement, repo.settings, rules.length, levels)], levels };
 }

@@ -115,6 +115,7 @@ function nearestAuth(chain: Chain, block: Block, here: boolean, strength: number
  * wider rule for the peer, or from a rule of the other chain when that asks for more.
  */
 function authOf(winners: readonly Filter[], block: Block, strength: number, own: Chain, outer: Chain): Row["auth"] {
+  if (!own.hasAuth && !outer.hasAuth) return undefined;
   const here = (own.filters.get(keyOf(block.protocol, block.port, block.bits)) ?? noFilters).filter((one) => one.action === "allow");
   const explicit = highestAuth([...winners, ...here]);
   if (explicit !== undefined) return { type: explicit, explicit: true };
@@ -132,11 +133,7 @@ function rowOf(block: Block, winners: readonly Filter[], strength: number, own: 
   if (first === undefined) throw new Error("a row needs a filter");
   const auth = first.action === "allow" ? authOf(winners, block, precedenceOf(first), own, outer) : undefined;
   let origins: readonly RuleRef[] = [];
-  const logs = new Set<string>();
-  for (const one of winners) {
-    origins = unionOrigins(origins, one.origins);
-    for (const log of one.logs) logs.add(log);
-  }
+  for (const one of winners) origins = unionOrigins(origins, one.origins);
   return {
     protocol: block.protocol,
     port: block.port,
@@ -146,9 +143,14 @@ function rowOf(block: Block, winners: readonly Filter[], strength: number, own: 
     redirect: first.redirect,
     auth,
     origins,
-    logs: [...logs],
+    logs: logsOf(winners),
     reason: winners.find((one) => one.reason === "policy")?.reason ?? first.reason,
   };
+}
+
+function logsOf(filters: readonly Filter[]): readonly string[] {
+  const logs = filters.flatMap((one) => one.logs);
+  return logs.length < 2 ? logs : [...new Set(logs)];
 }
 
 /** The strongest filters that cover a block, the nearest ones of equals: those for the peer before those for everybody. */

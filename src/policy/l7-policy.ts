@@ -50,9 +50,9 @@ function spanOf(filter: Filter, port: number, name: string): Span {
 
 function selected(filter: Filter, cache: SelectorCache): readonly NumericIdentity[] | null {
   if (filter.peer.any) return null;
-  const cached = cache.acquire(filter.peer);
+  const cached = cache.acquire(filter.peer, filter);
   const ids = [...cached.identities].sort((a, b) => a - b);
-  cache.release(filter.peer);
+  cache.release(filter.peer, filter);
   return ids;
 }
 

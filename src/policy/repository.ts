@@ -7,9 +7,19 @@ import { parseAddress } from "#types/addr.ts";
 import { type NumericIdentity, reservedIdentity } from "#types/identity.ts";
 import { hostPrefix, type Prefix } from "#types/prefix.ts";
 import { cidrPeer, dnsPeer, entityPeers, labelPeer } from "./peer.ts";
-import { type ParsedPolicy, type PeerSelector, type PortRule, type PortSpec, policyKey, type Rule, type ServiceReference } from "./rule.ts";
+import {
+  byOrigin,
+  type ParsedPolicy,
+  type PeerSelector,
+  type PortRule,
+  type PortSpec,
+  policyKey,
+  type Rule,
+  type ServiceReference,
+} from "./rule.ts";
 import { selects } from "./selector-cache.ts";
 import { defaultSettings, type PolicySettings } from "./settings.ts";
+import { candidateRules, changeSubjects, emptySubjects, type SubjectIndex } from "./subject-index.ts";
 
 /** A service as `toServices` sees it: pods by its selector, or the addresses of one without. */
 export type ServiceView = {
@@ -37,8 +47,10 @@ export type Repository = {
   withSettings(settings: PolicySettings): Repository;
   /** Without the policies in audit mode: what is enforced. The same repository when there are none. */
   enforced(): Repository;
-  /** The rules that select an endpoint with these labels. */
+  /** The rules that select an endpoint with these labels, policy by policy. */
   select(labels: LabelSet, identity: NumericIdentity): readonly Rule[];
+  /** Whether an endpoint's policy may be another one because this policy came, went or changed. */
+  concerns(policy: ParsedPolicy, labels: LabelSet, identity: NumericIdentity): boolean;
   /** The peers of a rule, with the services that it names resolved. */
   peersOf(rule: Rule): readonly PeerSelector[];
   /** The ports of a rule; one for `kube-apiserver` covers the API server's own ports too. */
@@ -53,27 +65,7 @@ export type Repository = {
 
 /** An empty repository. */
 export function createRepository(settings: PolicySettings = defaultSettings): Repository {
-  return build(1, settings, new Map(), []);
-}
-
-type Subjects = { readonly byLabel: ReadonlyMap<string, readonly Rule[]>; readonly others: readonly Rule[] };
-
-/** Rules by one label that their subjects must have, so that only few have to be tried. */
-function indexSubjects(policies: Iterable<ParsedPolicy>): Subjects {
-  const byLabel = new Map<string, Rule[]>();
-  const others: Rule[] = [];
-  for (const { rules } of policies) {
-    for (const rule of rules) {
-      const anchor = rule.subject.requirements.find(
-        (one) => one.operator === "In" && one.values.length === 1 && one.key !== labelKey.cluster,
-      );
-      const key = anchor === undefined ? undefined : `${anchor.key}=${anchor.values[0]}`;
-      const bucket = key === undefined ? others : byLabel.get(key);
-      if (bucket !== undefined) bucket.push(rule);
-      else if (key !== undefined) byLabel.set(key, [rule]);
-    }
-  }
-  return { byLabel, others };
+  return build({ revision: 1, settings, policies: new Map(), services: [], subjects: emptySubjects });
 }
 
 function resolveService(reference: ServiceReference, service: ServiceView, settings: PolicySettings): PeerSelector[] {
@@ -106,25 +98,22 @@ function serviceMatches(reference: ServiceReference, service: ServiceView): bool
   return reference.selector !== undefined && matches(selectorOf(reference.selector.requirements), service.labels);
 }
 
-function build(
-  revision: number,
-  settings: PolicySettings,
-  policies: ReadonlyMap<string, ParsedPolicy>,
-  services: readonly ServiceView[],
-): Repository {
-  let subjects: Subjects | undefined;
+/** A rule that lets its subjects use the cluster's DNS pods: these then accept it. */
+function usesDns(rule: Rule): boolean {
+  return rule.entity === "dns" && rule.direction === "egress" && rule.action === "allow" && !rule.onNode;
+}
+
+type State = Pick<Repository, "revision" | "settings" | "policies" | "services"> & { readonly subjects: SubjectIndex };
+
+function build(state: State): Repository {
+  const { settings, policies, services, subjects } = state;
+  const next = (changes: Partial<State>) => build({ ...state, revision: state.revision + 1, ...changes });
   let enforced: Repository | undefined;
 
-  function select(labels: LabelSet, identity: NumericIdentity): readonly Rule[] {
-    subjects ??= indexSubjects(policies.values());
+  function selecting(rules: readonly Rule[], labels: LabelSet, identity: NumericIdentity): Rule[] {
     const isHost = identity === reservedIdentity.host;
-    const fits = (rule: Rule) => rule.onNode === isHost && matches(rule.subject, labels);
     if (isHost && !settings.hostFirewall) return [];
-    const found = new Set(subjects.others.filter(fits));
-    for (const { key, value } of labels.labels) {
-      for (const rule of subjects.byLabel.get(`${key}=${value}`) ?? []) if (fits(rule)) found.add(rule);
-    }
-    return [...found];
+    return rules.filter((rule) => rule.onNode === isHost && matches(rule.subject, labels));
   }
 
   /** What the DNS pods may reach by the entity: the resolvers upstream of them as well. */
@@ -136,9 +125,7 @@ function build(
   /** DNS pods that something isolates accept DNS from the endpoints that may use it. */
   function clientRules(own: readonly Rule[]): Rule[] {
     if (!own.some((rule) => rule.direction === "ingress" && rule.defaultDeny)) return [];
-    const clients = [...policies.values()].flatMap(({ rules }) =>
-      rules.filter((rule) => rule.entity === "dns" && rule.direction === "egress" && rule.action === "allow" && !rule.onNode),
-    );
+    const clients = [...policies.values()].flatMap(({ rules }) => rules.filter(usesDns));
     return clients.map((rule) => ({
       ...rule,
       direction: "ingress",
@@ -167,32 +154,40 @@ function build(
   }
 
   return {
-    revision,
+    revision: state.revision,
     settings,
     policies,
     services,
     with(...parsed) {
-      const next = new Map(policies);
-      for (const one of parsed) next.set(policyKey(one.ref), one);
-      return build(revision + 1, settings, next, services);
+      const all = new Map(policies);
+      const replaced = parsed.flatMap((one) => all.get(policyKey(one.ref)) ?? []);
+      for (const one of parsed) all.set(policyKey(one.ref), one);
+      const added = new Set(parsed.map((one) => all.get(policyKey(one.ref)) ?? one));
+      return next({ policies: all, subjects: changeSubjects(subjects, replaced, [...added]) });
     },
     without(...keys) {
-      const next = new Map(policies);
-      for (const key of keys) next.delete(key);
-      return build(revision + 1, settings, next, services);
+      const all = new Map(policies);
+      const removed = keys.flatMap((key) => all.get(key) ?? []);
+      for (const key of keys) all.delete(key);
+      return next({ policies: all, subjects: changeSubjects(subjects, removed, []) });
     },
-    withServices: (next) => build(revision + 1, settings, policies, next),
-    withSettings: (next) => build(revision + 1, next, policies, services),
+    withServices: (views) => next({ services: views }),
+    withSettings: (other) => next({ settings: other }),
     enforced() {
       if (enforced !== undefined) return enforced;
-      const kept = [...policies].filter(([, { audit }]) => !audit);
-      enforced = kept.length === policies.size ? this : build(revision, settings, new Map(kept), services);
+      const audited = [...policies.values()].filter(({ audit }) => audit);
+      const kept = () => new Map([...policies].filter(([, { audit }]) => !audit));
+      enforced = audited.length === 0 ? this : build({ ...state, policies: kept(), subjects: changeSubjects(subjects, audited, []) });
       return enforced;
     },
     select: (labels, identity) => {
-      const rules = select(labels, identity);
-      return selects(dnsPeer(settings), labels, undefined) ? [...rules.map(withResolvers), ...clientRules(rules)] : rules;
+      const rules = selecting(candidateRules(subjects, labels), labels, identity);
+      const all = selects(dnsPeer(settings), labels, undefined) ? [...rules.map(withResolvers), ...clientRules(rules)] : rules;
+      // In the order of their names, so that the order in which policies arrived can not matter.
+      return all.sort(byOrigin);
     },
+    concerns: ({ rules }, labels, identity) =>
+      selecting(rules, labels, identity).length > 0 || (rules.some(usesDns) && selects(dnsPeer(settings), labels, undefined)),
     peersOf,
     portsOf,
     usesServices() {

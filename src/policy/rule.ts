@@ -26,9 +26,37 @@ export function policyKey(ref: { readonly kind: string; readonly namespace: stri
   return `${ref.kind}/${ref.namespace}/${ref.name}`;
 }
 
+/** Keys of references that were asked for before; they go with their reference. */
+const keysOfRules = new WeakMap<RuleRef, string>();
+const keysOfPolicies = new WeakMap<PolicyRef, string>();
+
 /** The one name of a policy's entry. */
 export function ruleKey(ref: RuleRef): string {
-  return `${policyKey(ref)}#${ref.spec}.${ref.section}.${ref.index}`;
+  const known = keysOfRules.get(ref);
+  if (known !== undefined) return known;
+  const key = `${policyKey(ref)}#${ref.spec}.${ref.section}.${ref.index}`;
+  keysOfRules.set(ref, key);
+  return key;
+}
+
+function keyOfPolicy(ref: PolicyRef): string {
+  const known = keysOfPolicies.get(ref);
+  if (known !== undefined) return known;
+  const key = policyKey(ref);
+  keysOfPolicies.set(ref, key);
+  return key;
+}
+
+const sectionOrder: readonly Section[] = ["ingress", "ingressDeny", "egress", "egressDeny"];
+
+/** Orders rules by their policies' names, then as their authors wrote them. */
+export function byOrigin(a: Rule, b: Rule): number {
+  if (a.policy !== b.policy) {
+    const [left, right] = [keyOfPolicy(a.policy), keyOfPolicy(b.policy)];
+    if (left !== right) return left < right ? -1 : 1;
+  }
+  const bySection = sectionOrder.indexOf(a.origin.section) - sectionOrder.indexOf(b.origin.section);
+  return a.origin.spec - b.origin.spec || bySection || a.origin.index - b.origin.index;
 }
 
 /** Writes an entry for people: `namespace/name (ingress) rule 0`. */

@@ -1,11 +1,12 @@
 import { prefixOfLabel } from "#identity/cidr.ts";
 import { reservedIdentities } from "#identity/reserved.ts";
-import { labelKey } from "#labels/label.ts";
 import type { LabelSet } from "#labels/label-set.ts";
 import { holds, type Requirement } from "#labels/selector.ts";
 import type { NumericIdentity } from "#types/identity.ts";
 import { type Prefix, prefixParts } from "#types/prefix.ts";
+import { AnchorIndex } from "./anchor-index.ts";
 import { type Block, blockOf, fitsBlocks } from "./block.ts";
+import { IdentityIndex } from "./identity-index.ts";
 import type { PeerSelector } from "./rule.ts";
 
 /** A container port with a name. */
@@ -14,14 +15,34 @@ export type NamedPort = { readonly name: string; readonly protocol: number; read
 /** An identity that peers may have. */
 export type IdentityEntry = { readonly id: NumericIdentity; readonly labels: LabelSet; readonly namedPorts?: readonly NamedPort[] };
 
-/** What a change of identities did: which one came or went. A replaced one does both. */
-export type IdentityChange = { readonly id: NumericIdentity; readonly kind: "added" | "removed" };
+/** What a change of identities did: which one came or went, and the selectors that took it or lost it. A replaced one does both. */
+export type IdentityChange = {
+  readonly id: NumericIdentity;
+  readonly kind: "added" | "removed";
+  /** Absent when nobody knows: then all have to be asked. */
+  readonly selectors?: readonly CachedSelector[];
+};
+
+/** Who uses a selector. */
+export type SelectorUser = object;
 
 /** A peer selector in use, with the identities that it selects now. */
-export type CachedSelector = { readonly peer: PeerSelector; readonly identities: ReadonlySet<NumericIdentity>; readonly users: number };
+export type CachedSelector = {
+  readonly peer: PeerSelector;
+  readonly identities: ReadonlySet<NumericIdentity>;
+  readonly users: ReadonlySet<SelectorUser>;
+};
 
+/** What every identity that a selector takes has: a label, an address block, or nothing in particular. */
+type Anchor = Requirement | "block" | "nothing";
 type Known = { readonly entry: IdentityEntry; readonly prefix: Prefix | undefined; readonly block: Block | undefined };
-type Live = { readonly peer: PeerSelector; readonly identities: Set<NumericIdentity>; users: number };
+type Live = {
+  readonly peer: PeerSelector;
+  readonly identities: Set<NumericIdentity>;
+  readonly users: Set<SelectorUser>;
+  /** What identities that come must have at least. */
+  readonly anchor: Anchor;
+};
 
 /** Whether an identity with these labels, standing for this address block, is among the peers. `any` covers it too. */
 export function selects(peer: PeerSelector, labels: LabelSet, prefix: Prefix | undefined): boolean {
@@ -59,26 +80,14 @@ function anchorsOf(peer: PeerSelector): Requirement[] {
   return peer.requirements.filter((one) => one.operator === "Exists" || (one.operator === "In" && one.values.length === 1));
 }
 
-/** The anchor under which a selector waits for identities to come: the narrowest by its looks. */
-function anchorOf(peer: PeerSelector): Requirement | undefined {
-  // The cluster's own label is on everything, and a namespace is on more than a user's label.
-  const breadth = ({ key }: Requirement) => (key === labelKey.cluster ? 2 : key === labelKey.namespace ? 1 : 0);
-  const score = (one: Requirement) => breadth(one) + (one.operator === "In" ? 0 : 3);
-  return anchorsOf(peer).sort((a, b) => score(a) - score(b))[0];
-}
-
-function anchorKey({ key, operator, values }: Requirement): string {
-  return operator === "In" ? `${key}=${values[0]}` : key;
-}
-
 /** The live sets of identities behind peer selectors. Not persistent: it is one node's view, changed by `update`. */
 export interface SelectorCache {
   /** Adds and removes identities; adding a known number replaces it. Gives what changed, in order. */
   update(change: { readonly add?: readonly IdentityEntry[]; readonly remove?: readonly NumericIdentity[] }): IdentityChange[];
-  /** Takes a selector into use (counted) and gives its live set. */
-  acquire(peer: PeerSelector): CachedSelector;
-  /** One use less; an unused selector is forgotten. */
-  release(peer: PeerSelector): void;
+  /** Takes a selector into use and gives its live set. */
+  acquire(peer: PeerSelector, user: SelectorUser): CachedSelector;
+  /** That user needs it no longer; a selector that nobody uses is forgotten. */
+  release(peer: PeerSelector, user: SelectorUser): void;
   entry(id: NumericIdentity): IdentityEntry | undefined;
   labels(id: NumericIdentity): LabelSet | undefined;
   prefix(id: NumericIdentity): Prefix | undefined;
@@ -87,89 +96,92 @@ export interface SelectorCache {
   selectors(): { readonly text: string; readonly identities: NumericIdentity[]; readonly users: number }[];
 }
 
-/** An index from labels (`key` and `key=value`) to things. */
-class LabelIndex<T> {
-  readonly #buckets = new Map<string, Set<T>>();
+function optional<T>(value: T | undefined): T[] {
+  return value === undefined ? [] : [value];
+}
 
-  add(key: string, value: T): void {
-    const bucket = this.#buckets.get(key);
-    if (bucket === undefined) this.#buckets.set(key, new Set([value]));
-    else bucket.add(value);
-  }
-
-  delete(key: string, value: T): void {
-    const bucket = this.#buckets.get(key);
-    if (bucket?.delete(value) === true && bucket.size === 0) this.#buckets.delete(key);
-  }
-
-  get(key: string): ReadonlySet<T> | undefined {
-    return this.#buckets.get(key);
-  }
+/** Those who use a selector that some of the changes are about: nobody else has to look at them. */
+export function usersOf(changes: readonly IdentityChange[]): ReadonlySet<SelectorUser> {
+  const users = new Set<SelectorUser>();
+  for (const { selectors = [] } of changes) for (const one of selectors) for (const user of one.users) users.add(user);
+  return users;
 }
 
 /** Starts a cache that holds the reserved identities. */
 export function createSelectorCache(): SelectorCache {
   const known = new Map<NumericIdentity, Known>();
   const live = new Map<string, Live>();
-  const identityIndex = new LabelIndex<NumericIdentity>();
-  const selectorIndex = new LabelIndex<Live>();
-  const unanchored = new Set<Live>();
+  const identityIndex = new IdentityIndex(() => Array.from(known.values(), ({ entry }) => entry));
+  const byLabel = new AnchorIndex<Live>();
+  const elsewhere = { block: new Set<Live>(), nothing: new Set<Live>() };
   const withPrefix = new Set<NumericIdentity>();
 
-  function* candidates(labels: LabelSet): Generator<Live> {
-    for (const { key, value } of labels.labels) {
-      yield* selectorIndex.get(key) ?? [];
-      yield* selectorIndex.get(`${key}=${value}`) ?? [];
-    }
-    yield* unanchored;
+  /** Calls back with all selectors that an identity may meet. */
+  function forEachCandidate(labels: LabelSet, block: Block | undefined, visit: (selector: Live) => void): void {
+    byLabel.forEach(labels.labels, visit);
+    if (block !== undefined) elsewhere.block.forEach(visit);
+    elsewhere.nothing.forEach(visit);
   }
 
-  function forget(id: NumericIdentity): boolean {
+  function forget(id: NumericIdentity): IdentityChange | undefined {
     const one = known.get(id);
-    if (one === undefined) return false;
+    if (one === undefined) return undefined;
     known.delete(id);
     withPrefix.delete(id);
-    for (const { key, value } of one.entry.labels.labels) {
-      identityIndex.delete(key, id);
-      identityIndex.delete(`${key}=${value}`, id);
-    }
-    for (const selector of candidates(one.entry.labels)) selector.identities.delete(id);
-    return true;
+    identityIndex.delete(one.entry);
+    const selectors: Live[] = [];
+    forEachCandidate(one.entry.labels, one.block, (selector) => {
+      if (selector.identities.delete(id) || selector.peer.any) selectors.push(selector);
+    });
+    return { id, kind: "removed", selectors };
   }
 
-  function learn(entry: IdentityEntry): void {
+  function learn(entry: IdentityEntry): IdentityChange {
     const prefix = prefixOfLabels(entry.labels);
     const block = prefix === undefined ? undefined : blockOf(prefix);
     known.set(entry.id, { entry, prefix, block });
     if (prefix !== undefined) withPrefix.add(entry.id);
-    for (const { key, value } of entry.labels.labels) {
-      identityIndex.add(key, entry.id);
-      identityIndex.add(`${key}=${value}`, entry.id);
-    }
-    for (const selector of candidates(entry.labels))
-      if (selectsBlock(selector.peer, entry.labels, block)) selector.identities.add(entry.id);
+    identityIndex.add(entry);
+    const selectors: Live[] = [];
+    forEachCandidate(entry.labels, block, (selector) => {
+      if (!selectsBlock(selector.peer, entry.labels, block)) return;
+      // Everybody is not listed.
+      if (!selector.peer.any) selector.identities.add(entry.id);
+      selectors.push(selector);
+    });
+    return { id: entry.id, kind: "added", selectors };
   }
 
-  /** The known identities that a selector may select: the smallest set that is at hand. */
-  function scanned(peer: PeerSelector): Iterable<NumericIdentity> {
-    if (peer.within !== undefined) return withPrefix;
-    let best: ReadonlySet<NumericIdentity> | undefined;
+  /** The label by which the fewest identities may meet a selector, and these. */
+  function narrowest(peer: PeerSelector): { readonly anchor: Anchor; readonly ids: Iterable<NumericIdentity> } {
+    if (peer.any || peer.none) return { anchor: "nothing", ids: [] };
+    if (peer.within !== undefined) return { anchor: "block", ids: withPrefix };
+    let best: { readonly anchor: Requirement; readonly count: number; readonly find: () => Iterable<NumericIdentity> } | undefined;
     for (const one of anchorsOf(peer)) {
-      const bucket = identityIndex.get(anchorKey(one));
-      if (bucket === undefined) return [];
-      if (best === undefined || bucket.size < best.size) best = bucket;
+      const found = identityIndex.of(one);
+      if (best === undefined || found.count < best.count) best = { anchor: one, ...found };
     }
-    return best ?? known.keys();
+    return best === undefined ? { anchor: "nothing", ids: known.keys() } : { anchor: best.anchor, ids: best.find() };
   }
 
-  function fill(selector: Live): void {
-    for (const id of scanned(selector.peer)) {
+  function create(peer: PeerSelector): Live {
+    const { anchor, ids } = narrowest(peer);
+    const selector: Live = { peer, identities: new Set(), users: new Set(), anchor };
+    for (const id of ids) {
       const one = known.get(id);
-      if (one !== undefined && selectsBlock(selector.peer, one.entry.labels, one.block)) selector.identities.add(id);
+      if (one !== undefined && selectsBlock(peer, one.entry.labels, one.block)) selector.identities.add(id);
     }
-    const anchor = anchorOf(selector.peer);
-    if (anchor === undefined) unanchored.add(selector);
-    else selectorIndex.add(anchorKey(anchor), selector);
+    if (typeof anchor === "string") elsewhere[anchor].add(selector);
+    else byLabel.add(anchor, selector);
+    live.set(peer.text, selector);
+    return selector;
+  }
+
+  function destroy(selector: Live): void {
+    const { anchor, peer } = selector;
+    live.delete(peer.text);
+    if (typeof anchor === "string") elsewhere[anchor].delete(selector);
+    else byLabel.delete(anchor, selector);
   }
 
   function update({
@@ -180,12 +192,8 @@ export function createSelectorCache(): SelectorCache {
     readonly remove?: readonly NumericIdentity[];
   }): IdentityChange[] {
     const changes: IdentityChange[] = [];
-    for (const id of remove) if (forget(id)) changes.push({ id, kind: "removed" });
-    for (const entry of add) {
-      if (forget(entry.id)) changes.push({ id: entry.id, kind: "removed" });
-      learn(entry);
-      changes.push({ id: entry.id, kind: "added" });
-    }
+    for (const id of remove) changes.push(...optional(forget(id)));
+    for (const entry of add) changes.push(...optional(forget(entry.id)), learn(entry));
     return changes;
   }
 
@@ -193,26 +201,14 @@ export function createSelectorCache(): SelectorCache {
 
   return {
     update,
-    acquire(peer) {
-      const present = live.get(peer.text);
-      if (present !== undefined) {
-        present.users++;
-        return present;
-      }
-      const selector: Live = { peer, identities: new Set(), users: 1 };
-      live.set(peer.text, selector);
-      if (!peer.any && !peer.none) fill(selector);
+    acquire(peer, user) {
+      const selector = live.get(peer.text) ?? create(peer);
+      selector.users.add(user);
       return selector;
     },
-    release(peer) {
+    release(peer, user) {
       const selector = live.get(peer.text);
-      if (selector === undefined) return;
-      selector.users--;
-      if (selector.users > 0) return;
-      live.delete(peer.text);
-      unanchored.delete(selector);
-      const anchor = anchorOf(peer);
-      if (anchor !== undefined) selectorIndex.delete(anchorKey(anchor), selector);
+      if (selector?.users.delete(user) === true && selector.users.size === 0) destroy(selector);
     },
     entry: (id) => known.get(id)?.entry,
     labels: (id) => known.get(id)?.entry.labels,
@@ -222,7 +218,7 @@ export function createSelectorCache(): SelectorCache {
       [...live.values()].map(({ peer, identities, users }) => ({
         text: peer.text,
         identities: [...identities].sort((a, b) => a - b),
-        users,
+        users: users.size,
       })),
   };
 }
