@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { cilium, root, run } from "./lab.ts";
@@ -10,17 +11,31 @@ const ADDRESS = "http://localhost:12000";
 /** A browser that neither leaves the machine nor needs one with a screen. */
 const FLAGS =
   "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync";
+const PROMETHEUS = "build/prometheus/usr/bin/prometheus";
+const RULES = "examples/monitoring/hubble-alerts.yaml";
+/** Metrics that are there when something was counted, which the demo gives no reason for, or when they are enabled. */
+const NOT_IN_THE_DEMO = new Set([
+  "hubble_lost_events_total",
+  "hubble_policy_verdicts_total",
+  "hubble_http_responses_total",
+  "hubble_icmp_total",
+]);
 const POLICY_FILE = "build/allow-this.yaml";
+
+before(async () => {
+  const { code, stdout, stderr } = await cilium("lab", "demo");
+  assert.equal(code, 0, `${stdout}\n${stderr}`);
+});
+after(() => cilium("lab", "down"));
+
+const inLab = (command: string, timeoutMs = 30_000) => run("bash", ["-c", `eval "$(bin/cilium lab env)"; ${command}`], { timeoutMs });
 
 describe("the Hubble page", { skip: existsSync(CHROMIUM) ? false : "chromium is not installed" }, () => {
   let forward: ChildProcess | undefined;
   let browser: Browser | undefined;
   const failures: string[] = [];
-  const inLab = (command: string, timeoutMs = 30_000) => run("bash", ["-c", `eval "$(bin/cilium lab env)"; ${command}`], { timeoutMs });
 
   before(async () => {
-    const { code, stdout, stderr } = await cilium("lab", "demo");
-    assert.equal(code, 0, `${stdout}\n${stderr}`);
     forward = spawn("bash", ["-c", 'eval "$(bin/cilium lab env)"; exec cilium hubble ui --port-forward 12000'], {
       cwd: root,
       stdio: "ignore",
@@ -31,7 +46,6 @@ describe("the Hubble page", { skip: existsSync(CHROMIUM) ? false : "chromium is 
   after(async () => {
     await browser?.close();
     forward?.kill();
-    await cilium("lab", "down");
   });
 
   async function open(query: string): Promise<Page> {
@@ -91,6 +105,58 @@ describe("the Hubble page", { skip: existsSync(CHROMIUM) ? false : "chromium is 
   });
 
   it("broke no rule of its own security policy, and threw nothing", () => assert.deepEqual(failures, []));
+});
+
+describe("the metrics", { skip: existsSync(`${root}${PROMETHEUS}`) ? false : "Debian's prometheus is not unpacked" }, () => {
+  // The agents' pods are in their nodes' network, where a Prometheus of the cluster would reach them from.
+  const inNode = (command: string) => inLab(`kubectl -n kube-system exec ds/cilium -- sh -c ${JSON.stringify(command)}`);
+  const query = async (path: string): Promise<unknown> => {
+    const { stdout } = await inNode(`curl -s -m 5 http://127.0.0.1:9090/api/v1/${path}`);
+    return (JSON.parse(stdout || "{}") as { data?: unknown }).data;
+  };
+  let server: ChildProcess | undefined;
+  let directory: string;
+
+  before(async () => {
+    // Pods see the checkout, but have a /tmp of their own.
+    directory = mkdtempSync(`${root}build/prometheus-`);
+    const targets = (port: number) => [2, 3, 4].map((host) => `172.18.0.${host}:${port}`);
+    const job = (name: string, port: number) => ({ job_name: name, static_configs: [{ targets: targets(port) }] });
+    const config = { global: { scrape_interval: "1s" }, scrape_configs: [job("cilium-agent", 9962), job("hubble", 9965)] };
+    writeFileSync(join(directory, "prometheus.yaml"), JSON.stringify({ ...config, rule_files: [`${root}${RULES}`] }));
+    const command = `${root}${PROMETHEUS} --config.file=${directory}/prometheus.yaml --storage.tsdb.path=/tmp/prometheus --web.listen-address=127.0.0.1:9090`;
+    const script = `eval "$(bin/cilium lab env)"; exec kubectl -n kube-system exec ds/cilium -- ${command}`;
+    server = spawn("bash", ["-c", script], { cwd: root, stdio: "ignore" });
+  });
+  after(() => {
+    server?.kill();
+    rmSync(directory, { recursive: true });
+  });
+
+  it("are scraped by Prometheus from every node", async () => {
+    const up = async () =>
+      ((await query("query?query=sum%28up%29")) as { result?: { value?: [number, string] }[] } | undefined)?.result?.[0]?.value?.[1];
+    for (let attempt = 0; attempt < 40 && (await up()) !== "6"; attempt++) await new Promise((resolve) => setTimeout(resolve, 250));
+    assert.equal(await up(), "6");
+  });
+
+  it("are all there that our alerts and dashboards ask for", async () => {
+    const names = new Set((await query("label/__name__/values")) as string[]);
+    const files = ["hubble-alerts.yaml", "hubble-dashboard.json", "cilium-agent-dashboard.json"].map((name) =>
+      readFileSync(`${root}examples/monitoring/${name}`, "utf8"),
+    );
+    const asked = new Set(files.flatMap((text) => text.match(/\b(hubble|cilium)_[a-z0-9_]+/g) ?? []));
+    assert(asked.size > 15, `${asked.size} metrics are asked for`);
+    assert.deepEqual(
+      [...asked].filter((name) => !names.has(name) && !NOT_IN_THE_DEMO.has(name)),
+      [],
+    );
+  });
+
+  it("are what promtool takes our alerts for", async () => {
+    const { code, stdout, stderr } = await run(`build/prometheus/usr/bin/promtool`, ["check", "rules", RULES]);
+    assert.equal(code, 0, stdout + stderr);
+  });
 });
 
 async function serves(): Promise<void> {
