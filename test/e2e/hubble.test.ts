@@ -20,6 +20,21 @@ const NOT_IN_THE_DEMO = new Set([
   "hubble_http_responses_total",
   "hubble_icmp_total",
 ]);
+/** What the commands of docs/howto/observe.md must print, in their order. */
+const OBSERVE = [
+  /DROPPED/,
+  /Policy: (demo\/|deny-backend-to-world)/,
+  /^SOURCE +DESTINATION +PORT +VERDICT +FLOWS[\s\S]*demo\/frontend +demo\/backend +80\/TCP/,
+  /"drop_reason":"POLICY_DENIED"/,
+  /^\d+ flows in 2 s/,
+  /demo\/backend +198\.51\.100\.10 +80\/TCP/,
+  /^source,destination,port,flows,dropped\n/,
+  /demo\/backend/,
+  /^\w+ +\d+ \d\d:/,
+  /http:\/\/localhost:12000/,
+  /Connected .*Enabled/,
+  /Connected Nodes: 3\/3/,
+];
 const POLICY_FILE = "build/allow-this.yaml";
 
 before(async () => {
@@ -157,6 +172,21 @@ describe("the metrics", { skip: existsSync(`${root}${PROMETHEUS}`) ? false : "De
     const { code, stdout, stderr } = await run(`build/prometheus/usr/bin/promtool`, ["check", "rules", RULES]);
     assert.equal(code, 0, stdout + stderr);
   });
+});
+
+describe("docs/howto/observe.md", () => {
+  const page = readFileSync(`${root}docs/howto/observe.md`, "utf8");
+  const commands = [...page.matchAll(/```\n([\s\S]*?)```/g)].flatMap(([, block = ""]) => block.split("\n").filter((line) => line !== ""));
+
+  it("shows as many commands as are looked at here", () => assert.equal(commands.length, OBSERVE.length));
+
+  for (const [index, command] of commands.entries()) {
+    it(command, async () => {
+      const { code, stdout, stderr } = await inLab(command);
+      assert.equal(code, command.startsWith("timeout") ? 124 : 0, stderr);
+      assert.match(stdout, OBSERVE[index] ?? /never/);
+    });
+  }
 });
 
 async function serves(): Promise<void> {
