@@ -20,6 +20,7 @@ import { createMonitorHub } from "./monitor-hub.ts";
 import { createPhase } from "./phase.ts";
 import { startProxyClient } from "./proxy-client.ts";
 import { publishNode } from "./publish-node.ts";
+import { createUsagePublisher } from "./publish-usage.ts";
 import { startReflectors } from "./reflectors.ts";
 import { waitForSelf } from "./self.ts";
 import { createState } from "./state.ts";
@@ -124,6 +125,9 @@ async function admitPods(agent: Agent, config: AgentConfig, scope: AsyncDisposab
   const intervalMs = config["conntrack-gc-interval"];
   scope.use(startInterval({ log, health }, { name: "conntrack-gc", intervalMs, run: usage.collect }));
   scope.use(startInterval({ log, health }, { name: "nat-gc", intervalMs, run: kernel.collectTranslations }));
+  const everyUsage = config["policy-usage-interval"];
+  const publish = createUsagePublisher({ cluster, usage, nodeName: self.name, node: () => state.nodes.self().node });
+  if (everyUsage > 0) scope.use(startInterval({ log, health }, { name: "ciliumpolicyusage", intervalMs: everyUsage, run: publish }));
   scope.use(
     startInterval({ log, health }, { name: "endpoint-gc", intervalMs: config["endpoint-gc-interval"], run: () => control.collectDead() }),
   );

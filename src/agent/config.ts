@@ -12,6 +12,7 @@ export const agentFlags = defineFlags({
   "enable-ipv6": { type: "boolean", default: false, help: "Give pods IPv6 addresses." },
   "enable-policy": { type: "string", default: "default", help: "Policy enforcement: default, always or never." },
   "policy-audit-mode": { type: "boolean", default: false, help: "Let pass what policy denies, and report it." },
+  "policy-usage-interval": { type: "duration", default: 30_000, help: "Time between two reports of what policies have decided; 0: none." },
   "monitor-aggregation": {
     type: "string",
     default: "medium",

@@ -46,6 +46,7 @@ export const CILIUM_CLUSTERWIDE_NETWORK_POLICIES = resource<k8s.PolicyObject>(
 export const CILIUM_IDENTITIES = resource<k8s.CiliumIdentity>("cilium.io/v2", "ciliumidentities", "CiliumIdentity", false);
 export const CILIUM_ENDPOINTS = resource<k8s.CiliumEndpoint>("cilium.io/v2", "ciliumendpoints", "CiliumEndpoint", true);
 export const CILIUM_NODES = resource<k8s.CiliumNode>("cilium.io/v2", "ciliumnodes", "CiliumNode", false);
+export const CILIUM_POLICY_USAGES = resource<k8s.CiliumPolicyUsage>("cilium.io/v2", "ciliumpolicyusages", "CiliumPolicyUsage", false);
 export const CILIUM_CIDR_GROUPS = resource<k8s.CiliumCIDRGroup>("cilium.io/v2", "ciliumcidrgroups", "CiliumCIDRGroup", false);
 
 export const CILIUM_LOCAL_REDIRECT_POLICIES = resource<k8s.CiliumLocalRedirectPolicy>(

@@ -166,7 +166,24 @@ export interface Deployment extends KubeObject {
 export interface PolicyObject extends KubeObject {
   spec?: unknown;
   specs?: unknown;
-  status?: { conditions?: Condition[] };
+  status?: { conditions?: Condition[]; usage?: PolicyUsage & { nodes?: number } };
+}
+
+/** What a policy has decided. */
+export interface PolicyUsage {
+  /** Pods that it selects. */
+  readonly endpoints?: number;
+  readonly packets?: number;
+  /** Packets that audit mode let pass. */
+  readonly audited?: number;
+  /** RFC 3339, to the second. */
+  readonly lastHit?: string;
+}
+
+/** What the policies of one node have decided; named as the node. */
+export interface CiliumPolicyUsage extends KubeObject {
+  /** By `policyKey`. */
+  policies?: Readonly<Record<string, PolicyUsage>>;
 }
 
 export interface CiliumIdentity extends KubeObject {

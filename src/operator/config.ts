@@ -17,6 +17,7 @@ export const operatorFlags = defineFlags({
   "identity-gc-interval": { type: "duration", default: 60_000, help: "Time between two collections of unused identities." },
   "identity-heartbeat-timeout": { type: "duration", default: 900_000, help: "How long an identity must be unused before it is deleted." },
   "cilium-endpoint-gc-interval": { type: "duration", default: 300_000, help: "Time between two collections of orphaned CiliumEndpoints." },
+  "policy-usage-interval": { type: "duration", default: 30_000, help: "Time between two updates of what policies have decided; 0: none." },
   "leader-election-lease-duration": { type: "duration", default: 15_000, help: "How long a silent leader is still believed." },
   "operator-api-serve-addr": { type: "string", default: "127.0.0.1:9234", help: "Address of the health API." },
   "operator-prometheus-serve-addr": { type: "string", default: ":9963", help: "Address of the metrics; empty for none." },

@@ -6,12 +6,13 @@ import {
   CILIUM_IDENTITIES,
   CILIUM_NETWORK_POLICIES,
   CILIUM_NODES,
+  CILIUM_POLICY_USAGES,
   NODES,
   PODS,
   type Resource,
 } from "#k8s/resources.ts";
 import { createStore, type ObjectStore, objectKey } from "#k8s/store.ts";
-import type { CiliumNode, KubeObject, Node, Pod, PolicyObject } from "#k8s/types.ts";
+import type { CiliumNode, CiliumPolicyUsage, KubeObject, Node, Pod, PolicyObject } from "#k8s/types.ts";
 import type { FlagValues } from "#runtime/flags.ts";
 import { startInterval } from "#runtime/job.ts";
 import type { Logger } from "#runtime/logger.ts";
@@ -25,6 +26,7 @@ import { createIdentityGc } from "./identity-gc.ts";
 import { nodesWithReadyAgent, removeTaint } from "./node-taint.ts";
 import { type CidrPool, createPodCidrs, type PodCidrs } from "./pod-cidrs.ts";
 import { updateValidCondition } from "./policy-status.ts";
+import { type PolicyStore, updatePolicyUsage } from "./policy-usage.ts";
 import { startQueue } from "./queue.ts";
 
 export type OperatorConfig = FlagValues<typeof operatorFlags>;
@@ -72,6 +74,7 @@ export async function runControllers(deps: OperatorDeps, config: OperatorConfig,
   const pods = reflect<Pod>(PODS, (pod) => {
     if (pod.metadata.labels?.["k8s-app"] === "cilium" && pod.spec?.nodeName) taintQueue.add(pod.spec.nodeName);
   });
+  const policyStores: PolicyStore[] = [];
   for (const resource of [CILIUM_NETWORK_POLICIES, CILIUM_CLUSTERWIDE_NETWORK_POLICIES]) {
     const status = queue(`${resource.plural}-status`, async (key) => {
       const policy = policies.objects.get(key);
@@ -80,6 +83,14 @@ export async function runControllers(deps: OperatorDeps, config: OperatorConfig,
     const policies = reflect<PolicyObject>(resource, (policy, gone) => {
       if (!gone) status.add(objectKey(policy));
     });
+    policyStores.push({ resource, objects: policies.objects });
+  }
+  if (config["policy-usage-interval"] > 0) {
+    const usages = reflect<CiliumPolicyUsage>(CILIUM_POLICY_USAGES);
+    const run = async () => {
+      await updatePolicyUsage(cluster, policyStores, usages.objects.values());
+    };
+    scope.use(startInterval(deps, { name: "policy-usage", intervalMs: config["policy-usage-interval"], run }));
   }
   const identities = reflect(CILIUM_IDENTITIES);
   const endpoints = reflect(CILIUM_ENDPOINTS);

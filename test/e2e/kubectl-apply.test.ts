@@ -82,7 +82,7 @@ for (const kubectl of KUBECTLS) {
       assert.equal((await ok(`apply -f ${join(root, "api/crds")}`)).match(/ created/g)?.length, count);
       await ok("wait crd --all --for=condition=Established --timeout=5s");
       await ok("apply -f -", POLICY);
-      assert.match(await ok("get cnp"), /NAME +AGE +VALID\np +\d+s/);
+      assert.match(await ok("get cnp"), /NAME +AGE +VALID +NODES +HITS\np +\d+s/);
       assert.match(await ok("get ciliumpolicy"), /ciliumnetworkpolicy.cilium.io\/p|^NAME/);
       assert.match(await ok("explain cnp.spec.ingress.toPorts.rules"), /http\t<\[\]Object>/);
       assert.match(await ok("describe cnp p"), /Method: +GET/);

@@ -1,7 +1,7 @@
 import type { JsonObject } from "../object.ts";
 import type { Schema } from "../schema/schema.ts";
 import { policySchema } from "./policy.ts";
-import { cidrGroupSchema, endpointSchema, identitySchema, nodeSchema, poolSchema, redirectSchema } from "./state.ts";
+import { cidrGroupSchema, endpointSchema, identitySchema, nodeSchema, poolSchema, redirectSchema, usageSchema } from "./state.ts";
 
 interface Definition {
   readonly kind: string;
@@ -24,6 +24,11 @@ const column = (name: string, jsonPath: string, description: string, more: JsonO
 const AGE = column("Age", ".metadata.creationTimestamp", "Time since it was created.", { type: "date" });
 const VALID = column("Valid", ".status.conditions[?(@.type=='Valid')].status", "Whether the policy can be enforced.");
 const wide = { priority: 1 };
+const USAGE = [
+  column("Nodes", ".status.usage.nodes", "How many nodes enforce it on a pod.", { type: "integer" }),
+  column("Hits", ".status.usage.packets", "Packets that its rules have decided about.", { type: "integer" }),
+  column("Last Hit", ".status.usage.lastHit", "When they last did.", { type: "date", ...wide }),
+];
 
 export const DEFINITIONS: readonly Definition[] = [
   {
@@ -34,7 +39,7 @@ export const DEFINITIONS: readonly Definition[] = [
     policy: true,
     status: true,
     schema: policySchema(false),
-    columns: [AGE, VALID],
+    columns: [AGE, VALID, ...USAGE],
   },
   {
     kind: "CiliumClusterwideNetworkPolicy",
@@ -44,7 +49,7 @@ export const DEFINITIONS: readonly Definition[] = [
     policy: true,
     status: true,
     schema: policySchema(true),
-    columns: [VALID],
+    columns: [VALID, ...USAGE],
   },
   {
     kind: "CiliumEndpoint",
@@ -85,6 +90,14 @@ export const DEFINITIONS: readonly Definition[] = [
       column("InternalIP", '.spec.addresses[?(@.type=="InternalIP")].ip', "The node's address."),
       AGE,
     ],
+  },
+  {
+    kind: "CiliumPolicyUsage",
+    plural: "ciliumpolicyusages",
+    short: [],
+    namespaced: false,
+    schema: usageSchema,
+    columns: [AGE],
   },
   { kind: "CiliumCIDRGroup", plural: "ciliumcidrgroups", short: ["ccg"], namespaced: false, schema: cidrGroupSchema, columns: [AGE] },
   {

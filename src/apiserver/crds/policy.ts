@@ -62,6 +62,13 @@ export function policySchema(clusterwide: boolean): Schema {
       conditions,
       derivativePolicies: { type: "object", description: "Policies made from this one.", "x-kubernetes-preserve-unknown-fields": true },
       observedGeneration: whole("The generation that the status is about."),
+      usage: record("What its rules have decided, as far as the nodes have told.", {
+        nodes: whole("Nodes that have pods it selects."),
+        endpoints: whole("Pods that it selects."),
+        packets: { type: "integer", format: "int64", description: "Packets allowed or denied by its rules, or by its default deny." },
+        audited: { type: "integer", format: "int64", description: "Packets that audit mode let pass." },
+        lastHit: { type: "string", format: "date-time", description: "When it last decided something." },
+      }),
       nodes: { type: "object", description: "By node; no longer written.", "x-kubernetes-preserve-unknown-fields": true },
     }),
   };

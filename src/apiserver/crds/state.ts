@@ -165,3 +165,11 @@ export const redirectSchema: Schema = record(
   },
   { required: ["spec"] },
 );
+
+export const usageSchema: Schema = record("What one node's policies have decided; its name is the node's.", {
+  policies: map("By kind/namespace/name of the policy.", {
+    type: "object",
+    description: "endpoints, packets, audited and lastHit.",
+    "x-kubernetes-preserve-unknown-fields": true,
+  }),
+});
