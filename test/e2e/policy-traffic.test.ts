@@ -1,0 +1,139 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { after, before, describe, it } from "node:test";
+import { cilium, type Lab, root, run, startLab } from "./lab.ts";
+
+interface Step {
+  readonly command: RegExp;
+  readonly code?: number;
+  readonly output?: RegExp;
+  /** What takes a moment to be seen is tried again. */
+  readonly retry?: true;
+}
+
+/** What each command of docs/howto/policies-from-traffic.md must do. A command that is not listed fails the test. */
+const STEPS: readonly Step[] = [
+  { command: /^eval / },
+  { command: /^kubectl apply -f examples\/christmas\/apps.yaml$/, output: /redis created/ },
+  { command: /^kubectl -n production wait/, output: /postgres-\S+ condition met/ },
+  { command: /^kubectl -n production exec deploy\/backend -- nc/, retry: true },
+  { command: /^kubectl -n production exec deploy\/backend -- curl/, retry: true },
+  { command: /^kubectl -n production exec deploy\/redis -- nc/, retry: true },
+  {
+    command: /^cilium policy what-if .* --since 1h$/,
+    code: 1,
+    output: /Newly denied:\n +production\/redis +→ +production\/postgres +5432\/TCP/,
+    retry: true,
+  },
+  { command: /^hubble observe .*flows.json$/ },
+  { command: /^cilium policy what-if .* --flows/, code: 1, output: /production\/redis +→ +production\/postgres[\s\S]*1 would break/ },
+  { command: /^kubectl annotate --local/, output: /database-security created/ },
+  { command: /^kubectl -n production exec deploy\/redis -- nc/ },
+  { command: /^hubble observe --verdict AUDIT/, output: /production\/redis\S+ .*-> production\/postgres\S+:5432 .*AUDITED/, retry: true },
+  {
+    command: /^cilium policy usage production\/database-security$/,
+    output: /default deny .*audit: [1-9]\d* packets would be denied/,
+    retry: true,
+  },
+  { command: /^cilium policy promote .*--dry-run$/, output: /stays in audit mode; it would have denied[\s\S]*ingress default deny: [1-9]/ },
+  { command: /^cilium policy learn --namespace production/ },
+  { command: /^kubectl apply -f \/tmp\/learned.yaml$/, output: /learned-redis created/ },
+  { command: /^cilium policy promote production\/database-security$/, output: /is enforced now/ },
+  { command: /^kubectl -n production exec deploy\/backend -- nc/, retry: true },
+  { command: /^kubectl -n production exec deploy\/redis -- nc/, retry: true },
+  { command: /^kubectl -n production exec deploy\/redis -- curl/, code: 28 },
+  { command: /^cilium policy usage production\/database-security$/, output: /cnp\/production\/database-security/ },
+  { command: /^cilium policy usage --unused-for 30d$/, output: /has had a hit/ },
+  { command: /^kubectl get cnp -n production$/, output: /database-security +\S+ +True +1 +\d+/, retry: true },
+];
+
+function commandsOf(file: string): string[] {
+  const text = readFileSync(`${root}${file}`, "utf8");
+  const blocks = [...text.matchAll(/^```(\w*)\n([\s\S]*?)^```$/gm)].filter(([, language]) => language === "");
+  return blocks.flatMap(([, , block = ""]) =>
+    block
+      .split("\n")
+      .map((line) => line.replace(/\s{2,}#.*$/, "").trim())
+      .filter((line) => line !== ""),
+  );
+}
+
+const sh = (command: string) => run("bash", ["-c", `eval "$(bin/cilium lab env)"; ${command}`], { timeoutMs: 60_000 });
+
+/** Runs the command until it does what it must, ten seconds at the most when it may be tried again. */
+async function must(command: string, { code = 0, output = /^/, retry }: Omit<Step, "command">): Promise<string> {
+  const isRight = (outcome: { code: number; stdout: string }) => outcome.code === code && output.test(outcome.stdout);
+  let outcome = await sh(command);
+  for (const end = Date.now() + 10_000; retry && !isRight(outcome) && Date.now() < end; ) outcome = await sh(command);
+  assert.equal(outcome.code, code, `${command}: ${outcome.stdout}${outcome.stderr}`);
+  assert.match(outcome.stdout, output, `${command}: ${outcome.stderr}`);
+  return outcome.stdout;
+}
+
+interface UsageRow {
+  readonly name: string;
+  readonly section: string;
+  readonly packets: number;
+  readonly requests: { readonly allowed: number; readonly denied: number };
+}
+
+describe("policies and their traffic", () => {
+  let lab: Lab;
+  before(async () => {
+    lab = await startLab();
+  });
+  after(() => lab?.[Symbol.asyncDispose]());
+
+  it("docs/howto/policies-from-traffic.md does what it says, command by command", async () => {
+    const commands = commandsOf("docs/howto/policies-from-traffic.md");
+    assert.equal(commands.length, STEPS.length, "the page and this table have the same commands");
+    for (const [index, command] of commands.entries()) {
+      const step = STEPS[index] ?? assert.fail();
+      assert.match(command, step.command);
+      await must(command, step);
+    }
+    const learned = readFileSync("/tmp/learned.yaml", "utf8");
+    assert.match(learned, /The proof holds/);
+    assert.match(learned, /toFQDNs:\n +- matchName: api.stripe.com/);
+    assert.doesNotMatch(learned, /pod-template-hash|10\.244\./);
+  });
+
+  it("learns requests by method and path: what was asked goes on, the rest is refused", async () => {
+    const demo = `${root}examples/policy-progression`;
+    const get = (path: string, more = "") =>
+      `kubectl -n demo exec deploy/frontend -- curl -s -m 2 -o /dev/null -w '%{http_code}' ${more} http://backend${path}`;
+    await must(`kubectl apply -f ${demo}/apps.yaml && kubectl -n demo wait --for=condition=Ready pod --all --timeout=60s`, {});
+    // Requests are recorded where an HTTP rule makes the proxy look.
+    const [dns, l7] = [`${demo}/02-allow-dns.yaml`, `${demo}/04-allow-frontend-to-backend-l7.yaml`];
+    await must(`kubectl apply -f ${dns} -f ${demo}/03-allow-frontend-to-backend.yaml -f ${l7}`, {});
+    await must(get("/get?id=7"), { output: /^200$/, retry: true });
+    await must(get("/headers"), { output: /^200$/ });
+    const asked = "cilium policy learn --namespace demo -o yaml > /tmp/demo.yaml; cat /tmp/demo.yaml";
+    await must(asked, { output: /The proof holds[\s\S]*path: \/get\(\\+\?\.\*\)\?[\s\S]*path: \/headers/, retry: true });
+    await must("kubectl delete cnp -n demo --all && kubectl apply -f /tmp/demo.yaml", { output: /learned-backend created/ });
+    await must(get("/get?id=8"), { output: /^200$/, retry: true });
+    await must(get("/headers"), { output: /^200$/ });
+    await must(get("/ip"), { output: /^403$/, retry: true });
+    await must(get("/get", "-X POST"), { output: /^403$/ });
+    await must("kubectl -n attacker exec deploy/attacker -- curl -s -m 2 http://backend.demo/get", { code: 28, output: /^$/ });
+  });
+
+  it("counts requests for the rules that judged them, and keeps all counts when agents are killed", async () => {
+    const usage = async (policy: string) => {
+      const rows = JSON.parse(await must(`cilium policy usage ${policy} -o json`, { retry: true })) as UsageRow[];
+      return rows.filter(({ section }) => section === "ingress");
+    };
+    const [backend] = await usage("demo/learned-backend");
+    assert.ok(backend && backend.requests.allowed >= 2 && backend.requests.denied >= 2, JSON.stringify(backend));
+    // Nobody talks to the database unless we do.
+    const packets = async () => (await usage("production/learned-postgres")).reduce((sum, row) => sum + row.packets, 0);
+    const before_ = await packets();
+    assert.ok(before_ > 0);
+    const { nodes } = JSON.parse((await cilium("lab", "status", "-o", "json")).stdout) as { nodes: { agent?: { pid?: number } }[] };
+    for (const { agent } of nodes) if (agent?.pid) process.kill(agent.pid, "SIGKILL");
+    await must("cilium status", { output: /Cilium: +OK/, retry: true });
+    assert.equal(await packets(), before_);
+    await must("kubectl -n production exec deploy/backend -- nc -zv -w 2 postgres 5432", { retry: true });
+    assert.ok((await packets()) > before_);
+  });
+});
