@@ -103,7 +103,7 @@ function warnApiserver(reading: Reading, path: string, ports: readonly PortRule[
   }
 }
 
-function readEntry(reading: Reading, entry: Fields, path: string, section: Section, index: number, scope: RuleScope): Rule {
+function readEntry(reading: Reading, entry: Fields, path: string, section: Section, index: number, scope: RuleScope): Rule[] {
   const direction = directionOf(section);
   const deny = section.endsWith("Deny");
   const { kind, namespace, name } = scope.policy;
@@ -115,7 +115,7 @@ function readEntry(reading: Reading, entry: Fields, path: string, section: Secti
     entryFields[direction].filter((field) => !deny || !allowFields.includes(field)),
   );
   const selectorScope = { namespace, clusterName: reading.settings.clusterName, forInit: scope.forInit };
-  const { peers, services, named, entity } = readPeers(
+  const { peers, services, named, dns, entity } = readPeers(
     reading,
     entry,
     path,
@@ -132,7 +132,7 @@ function readEntry(reading: Reading, entry: Fields, path: string, section: Secti
   const bare = portRules === null && !named;
   const allowsEgress = direction === "egress" && !deny;
   if (entity === "kube-apiserver" && allowsEgress) warnApiserver(reading, path, portRules);
-  return {
+  const rule: Rule = {
     policy: scope.policy,
     origin: { kind, namespace, name, section, index, spec: scope.spec },
     direction,
@@ -146,11 +146,15 @@ function readEntry(reading: Reading, entry: Fields, path: string, section: Secti
     // An entry without peers means everybody, but an entry without anything means nobody.
     peers: named || bare ? peers : [anyPeer],
     services,
-    ports: entity === "dns" && portRules === null ? dnsPorts(allowsEgress) : portRules,
+    ports: portRules,
     entity,
     auth,
     log: scope.log || undefined,
   };
+  if (dns.length === 0) return [rule];
+  // The entity has ports of its own, which those beside it do not have.
+  const ofDns: Rule = { ...rule, peers: dns, services: [], ports: portRules ?? dnsPorts(allowsEgress), entity: "dns" };
+  return peers.length > 0 || services.length > 0 ? [rule, ofDns] : [ofDns];
 }
 
 function readDefaultDeny(reading: Reading, value: unknown, path: string): Record<Direction, boolean> {
@@ -184,7 +188,7 @@ function emptyRules(reading: Reading, spec: Fields, path: string, scope: RuleSco
   }
   for (const section of present)
     warnPortability(reading, `${path}.${section}`, "an empty list means default deny here, Cilium refuses the policy; write `- {}`");
-  return [...new Set(present.map(directionOf))].map((direction) => readEntry(reading, {}, `${path}.${direction}`, direction, 0, scope));
+  return [...new Set(present.map(directionOf))].flatMap((direction) => readEntry(reading, {}, `${path}.${direction}`, direction, 0, scope));
 }
 
 /** Reads one rule object: `spec` or an element of `specs`. */
@@ -218,7 +222,7 @@ export function readSpec(reading: Reading, spec: Fields, path: string, policy: P
     log,
   };
   const rules = sections.flatMap((section) =>
-    (readObjects(reading, spec[section], `${path}.${section}`) ?? []).map((entry, i) =>
+    (readObjects(reading, spec[section], `${path}.${section}`) ?? []).flatMap((entry, i) =>
       readEntry(reading, entry, `${path}.${section}[${i}]`, section, i, scope),
     ),
   );

@@ -24,6 +24,8 @@ export type Peers = {
   readonly peers: readonly PeerSelector[];
   readonly services: readonly ServiceReference[];
   readonly named: boolean;
+  /** The peers of the entity `dns`, which is not among `peers`: it brings its own ports. */
+  readonly dns: readonly PeerSelector[];
   readonly entity: Rule["entity"];
 };
 
@@ -140,19 +142,20 @@ function readServices(reading: Reading, value: unknown, path: string): ServiceRe
   });
 }
 
-function readEntities(reading: Reading, value: unknown, path: string): { peers: PeerSelector[]; entity: Rule["entity"] } {
+function readEntities(reading: Reading, value: unknown, path: string): Pick<Peers, "dns" | "entity"> & { peers: PeerSelector[] } {
   let special: Rule["entity"];
+  const dns: PeerSelector[] = [];
   const peers = (readStrings(reading, value, path) ?? []).flatMap((entity, i) => {
     if (entity === "dns" && reading.settings.extensions) {
-      special = "dns";
+      dns.push(dnsPeer(reading.settings));
       warnPortability(
         reading,
         `${path}[${i}]`,
         'the entity "dns" is Cilia\'s own; `cilium policy export --portable` writes what Cilium accepts',
       );
-      return [dnsPeer(reading.settings)];
+      return [];
     }
-    if (entity === "kube-apiserver") special ??= "kube-apiserver";
+    if (entity === "kube-apiserver") special = "kube-apiserver";
     if ((entities as readonly string[]).includes(entity)) return entityPeers(entity, reading.settings);
     const allowed = reading.settings.extensions ? [...entities, "dns"] : entities;
     refuse(
@@ -162,7 +165,7 @@ function readEntities(reading: Reading, value: unknown, path: string): { peers: 
     );
     return [];
   });
-  return { peers, entity: special };
+  return { peers, dns, entity: special };
 }
 
 /** Reads the peers of one entry of `ingress` (prefix `from`) or `egress` (prefix `to`); a denial has no names. */
@@ -175,6 +178,7 @@ export function readPeers(
 ): Peers {
   const { settings } = reading;
   let entity: Rule["entity"];
+  let dns: readonly PeerSelector[] = [];
   const readers: PeerReader[] = [
     {
       field: "Endpoints",
@@ -199,7 +203,7 @@ export function readPeers(
       field: "Entities",
       read: (value, at) => {
         const read = readEntities(reading, value, at);
-        entity = read.entity;
+        ({ entity, dns } = read);
         return read.peers;
       },
     },
@@ -226,7 +230,7 @@ export function readPeers(
   if (used.length > 1) refuse(reading, path, `${used.join(" and ")} can not stand in one rule; write one rule for each`);
   // Requirements were removed from Cilium; what is left of them is a list of texts that nobody reads.
   readStrings(reading, entry[`${prefix}Requires`], `${path}.${prefix}Requires`);
-  return { peers, services, named, entity };
+  return { peers, services, named, dns, entity };
 }
 
 /** Remote nodes by their labels; the local cluster's unless the selector names one. */

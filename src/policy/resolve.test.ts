@@ -165,6 +165,15 @@ describe("resolveEndpoint", () => {
   });
 });
 
+describe("the dns entity beside others", () => {
+  it("brings its ports to the DNS pods only", () => {
+    const { policy } = resolve([toWeb({ egress: [{ toEntities: ["kube-apiserver", "dns"] }] })]);
+    assert.equal(judge(policy, "egress", 7, "TCP/6443"), "allowed");
+    assert.equal(judge(policy, "egress", 1004, "UDP/53"), "redirected");
+    assert.equal(judge(policy, "egress", 1004, "TCP/80"), "denied");
+  });
+});
+
 describe("applyIdentityChanges", () => {
   it("gives exactly the rows that came and went", () => {
     const { policy, cache } = resolve([toWeb({ ingress: [{ fromEndpoints: [{ matchLabels: { app: "api" } }], toPorts: port(80) }] })]);

@@ -3,7 +3,7 @@ import type { Finding, LintId, Severity } from "./finding.ts";
 
 /** What the parser says of a policy by itself, by the words that it uses. */
 const kinds: readonly { readonly words: RegExp; readonly id: LintId; readonly severity: Severity; readonly fix: string }[] = [
-  { words: /an empty list denies by default/, id: "L01", severity: "warning", fix: "write `- {}` as the list's one entry" },
+  { words: /an empty list means default deny/, id: "L01", severity: "warning", fix: "write `- {}` as the list's one entry" },
   { words: /kube-apiserver on 443/, id: "L15", severity: "warning", fix: "name the API server's own port beside it, usually 6443" },
   { words: /needs protocol: TCP/, id: "L07", severity: "warning", fix: "write `protocol: TCP` on the port" },
   { words: /not portable/, id: "L21", severity: "info", fix: "`cilium policy export --portable FILE` writes what every Cilium accepts" },
