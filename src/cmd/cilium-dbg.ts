@@ -15,7 +15,10 @@ async function api(args: readonly string[]): Promise<number> {
 runProgram("cilium-dbg", async (signal) => {
   const [command, ...args] = process.argv.slice(2);
   if (command === "api") return api(args);
-  const { addNodeCommands, createProgram } = await import("./cilium/program.ts");
+  const [{ addNodeCommands, createProgram }, { withPlainBooleans }] = await Promise.all([
+    import("./cilium/program.ts"),
+    import("./cilium/boolean-flags.ts"),
+  ]);
   const program = createProgram(
     "cilium-dbg",
     "The node commands of Cilium, in upstream's layouts. Runs in an agent's pod or on a workstation.",
@@ -31,6 +34,6 @@ runProgram("cilium-dbg", async (signal) => {
       const output = flags.output === undefined ? {} : { output: flags.output };
       process.stdout.write(await agentStatusText({ ...output, verbose: flags.verbose === true }));
     });
-  await program.parseAsync();
+  await program.parseAsync(withPlainBooleans(process.argv.slice(2), program), { from: "user" });
   return Number(process.exitCode ?? 0);
 });

@@ -8,7 +8,10 @@ function version(): string {
 }
 
 runProgram("cilium", async (signal) => {
-  const { addNodeCommands, createProgram } = await import("./cilium/program.ts");
+  const [{ addNodeCommands, createProgram }, { withPlainBooleans }] = await Promise.all([
+    import("./cilium/program.ts"),
+    import("./cilium/boolean-flags.ts"),
+  ]);
   const { addClusterCommands } = await import("./cilium/cluster.ts");
   const program = createProgram(
     "cilium",
@@ -25,6 +28,6 @@ runProgram("cilium", async (signal) => {
     });
   const { labCommand } = await import("./lab.ts");
   program.addCommand(labCommand(signal));
-  await program.parseAsync();
+  await program.parseAsync(withPlainBooleans(process.argv.slice(2), program), { from: "user" });
   return Number(process.exitCode ?? 0);
 });
