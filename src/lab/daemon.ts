@@ -13,6 +13,7 @@ import { startDeployments } from "./controllers/deployment.ts";
 import { startEndpoints } from "./controllers/endpoints.ts";
 import { startGarbageCollection } from "./controllers/garbage.ts";
 import { startJobs } from "./controllers/job.ts";
+import { startLoadBalancerRoutes } from "./controllers/load-balancer.ts";
 import { startNodes } from "./controllers/nodes.ts";
 import { startReplicaSets } from "./controllers/replica-set.ts";
 import { startScheduler } from "./controllers/scheduler.ts";
@@ -149,6 +150,7 @@ function startControllers(deps: ControllerDeps, config: LabConfig): Disposable[]
     startStatefulSets(deps),
     startJobs(deps),
     startEndpoints(deps),
+    startLoadBalancerRoutes(deps, config.nodes),
     startScheduler(deps),
   ];
 }

@@ -111,6 +111,8 @@ const RANK: Readonly<Record<BackendState, number>> = { active: 0, terminating: 1
 
 /** `ready` absent means ready; a terminating endpoint that still serves finishes its connections (KEP-1669), others are gone. */
 function stateOf({ ready, serving, terminating }: Conditions): BackendState | undefined {
+  // Said of ending pods only where the service publishes what is not ready.
+  if (terminating && ready === true) return "active";
   if (terminating) return (serving ?? ready ?? true) ? "terminating" : undefined;
   return (ready ?? true) ? "active" : "quarantined";
 }

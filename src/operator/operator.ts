@@ -4,15 +4,17 @@ import {
   CILIUM_CLUSTERWIDE_NETWORK_POLICIES,
   CILIUM_ENDPOINTS,
   CILIUM_IDENTITIES,
+  CILIUM_LOAD_BALANCER_IP_POOLS,
   CILIUM_NETWORK_POLICIES,
   CILIUM_NODES,
   CILIUM_POLICY_USAGES,
   NODES,
   PODS,
   type Resource,
+  SERVICES,
 } from "#k8s/resources.ts";
 import { createStore, type ObjectStore, objectKey } from "#k8s/store.ts";
-import type { CiliumNode, CiliumPolicyUsage, KubeObject, Node, Pod, PolicyObject } from "#k8s/types.ts";
+import type { CiliumLoadBalancerIPPool, CiliumNode, CiliumPolicyUsage, KubeObject, Node, Pod, PolicyObject, Service } from "#k8s/types.ts";
 import type { FlagValues } from "#runtime/flags.ts";
 import { startInterval } from "#runtime/job.ts";
 import type { Logger } from "#runtime/logger.ts";
@@ -23,6 +25,7 @@ import { applyDefinitions, readDefinitions } from "./crds.ts";
 import { collectEndpoints } from "./endpoint-gc.ts";
 import { ensureHubbleCertificates } from "./hubble-certs.ts";
 import { createIdentityGc } from "./identity-gc.ts";
+import { publishAddresses } from "./lb-ipam-status.ts";
 import { nodesWithReadyAgent, removeTaint } from "./node-taint.ts";
 import { type CidrPool, createPodCidrs, type PodCidrs } from "./pod-cidrs.ts";
 import { updateValidCondition } from "./policy-status.ts";
@@ -92,6 +95,12 @@ export async function runControllers(deps: OperatorDeps, config: OperatorConfig,
     };
     scope.use(startInterval(deps, { name: "policy-usage", intervalMs: config["policy-usage-interval"], run }));
   }
+  const lbIpam = queue("lb-ipam", async () => {
+    await Promise.all([lbPools.synced, services.synced]);
+    await publishAddresses(cluster, lbPools.objects, services.objects, new Date());
+  });
+  const lbPools = reflect<CiliumLoadBalancerIPPool>(CILIUM_LOAD_BALANCER_IP_POOLS, () => lbIpam.add("all"));
+  const services = reflect<Service>(SERVICES, () => lbIpam.add("all"));
   const identities = reflect(CILIUM_IDENTITIES);
   const endpoints = reflect(CILIUM_ENDPOINTS);
   await Promise.all([nodes, pods, identities, endpoints].map(({ synced }) => synced));

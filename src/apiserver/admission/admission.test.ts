@@ -49,6 +49,42 @@ describe("service admission", () => {
       assert.match(String(at(dual, "clusterIPs", "1") ?? (dual.clusterIPs as string[])[1]), /^fd00:10:96::/);
     }));
 
+  it("gives a port for health checks where external traffic stays on the node", () =>
+    withClient((client) => {
+      const local = { type: "LoadBalancer", externalTrafficPolicy: "Local" };
+      const given = spec(client.create("services", service("lb", local))).healthCheckNodePort;
+      assert.ok(Number(given) >= 30_000 && Number(given) <= 32_767);
+      assert.equal(spec(client.update("services", service("lb", { ...local, sessionAffinity: "ClientIP" }))).healthCheckNodePort, given);
+      refuses(() => client.create("services", service("two", { ...local, healthCheckNodePort: given })), 422, /already allocated/);
+      refuses(
+        () => client.create("services", service("two", { type: "NodePort", ports: [{ port: 1, nodePort: given }] })),
+        422,
+        /already allocated/,
+      );
+      refuses(() => client.create("services", service("two", { healthCheckNodePort: 30_999 })), 422, /may only be set when/);
+      assert.equal(spec(client.update("services", service("lb", { type: "LoadBalancer" }))).healthCheckNodePort, undefined);
+    }));
+
+  it("gives one node port number to TCP and UDP", () =>
+    withClient((client) => {
+      const ports = [
+        { name: "udp", port: 53, protocol: "UDP" },
+        { name: "tcp", port: 53, protocol: "TCP" },
+      ];
+      const given = spec(client.create("services", service("dns", { type: "NodePort", ports }))).ports as { nodePort: number }[];
+      assert.equal(given[0]?.nodePort, given[1]?.nodePort);
+    }));
+
+  it("refuses policies, addresses and ranges that are none", () =>
+    withClient((client) => {
+      const refused = (field: object, message: RegExp) => refuses(() => client.create("services", service("x", field)), 422, message);
+      refused({ internalTrafficPolicy: "Sometimes" }, /spec.internalTrafficPolicy: Unsupported value/);
+      refused({ externalIPs: ["somewhere"] }, /spec.externalIPs\[0\]: Invalid value/);
+      refused({ type: "LoadBalancer", loadBalancerSourceRanges: ["all"] }, /spec.loadBalancerSourceRanges\[0\]: Invalid value/);
+      const affinity = { sessionAffinity: "ClientIP", sessionAffinityConfig: { clientIP: { timeoutSeconds: 90_000 } } };
+      refused(affinity, /must be greater than 0 and less than 86400/);
+    }));
+
   it("gives node ports and takes them back", () =>
     withClient((client) => {
       const port = (object: KubeObject) => (spec(object).ports as { nodePort?: number }[])[0]?.nodePort;

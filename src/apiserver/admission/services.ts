@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import { type Cause, cause } from "../errors.ts";
 import { asArray, asObject, at, child, type JsonObject, type KubeObject } from "../object.ts";
 import type { Core } from "../operations/core.ts";
@@ -30,7 +31,11 @@ export const serviceRules: Rules = {
   validate: (service) => checkService(asObject(service.spec)),
   prepare(service, before, core) {
     const spec = specOf(service);
-    return [...allocateAddresses(spec, service, before, core), ...allocateNodePorts(spec, service, before, core)];
+    return [
+      ...allocateAddresses(spec, service, before, core),
+      ...allocateNodePorts(spec, service, before, core),
+      ...allocateHealthCheckPort(spec, service, before, core),
+    ];
   },
 };
 
@@ -38,6 +43,7 @@ function checkService(spec: JsonObject): Cause[] {
   const causes: Cause[] = [];
   if (!TYPES.includes(String(spec.type))) causes.push(cause.unsupported("spec.type", spec.type, TYPES));
   if (spec.type === "ExternalName" && !spec.externalName) causes.push(cause.required("spec.externalName"));
+  causes.push(...checkTraffic(spec));
   const ports = items(spec, "ports");
   if (ports.length === 0 && spec.type !== "ExternalName" && spec.clusterIP !== "None") causes.push(cause.required("spec.ports"));
   const seen = new Set<string>();
@@ -54,6 +60,44 @@ function checkService(spec: JsonObject): Cause[] {
     seen.add(identity);
   });
   return causes;
+}
+
+const POLICIES = ["Cluster", "Local"];
+const LONGEST_AFFINITY_SECONDS = 86_400;
+
+/** Who reaches the service from where, and for how long. */
+function checkTraffic(spec: JsonObject): Cause[] {
+  const oneOf = (path: string, value: unknown, allowed: readonly string[]) =>
+    value === undefined || allowed.includes(String(value)) ? [] : [cause.unsupported(`spec.${path}`, value, allowed)];
+  const timeout = at(spec, "sessionAffinityConfig", "clientIP", "timeoutSeconds");
+  const isTimeout = timeout === undefined || (Number(timeout) >= 1 && Number(timeout) <= LONGEST_AFFINITY_SECONDS);
+  const wrong = (path: string, test: (text: string) => boolean, words: string) =>
+    asArray(spec[path]).flatMap((value, index) => (test(String(value)) ? [] : [cause.invalid(`spec.${path}[${index}]`, value, words)]));
+  return [
+    ...oneOf("sessionAffinity", spec.sessionAffinity, ["ClientIP", "None"]),
+    ...oneOf("externalTrafficPolicy", spec.externalTrafficPolicy, POLICIES),
+    ...oneOf("internalTrafficPolicy", spec.internalTrafficPolicy, POLICIES),
+    ...(isTimeout
+      ? []
+      : [
+          cause.invalid(
+            "spec.sessionAffinityConfig.clientIP.timeoutSeconds",
+            timeout,
+            `must be greater than 0 and less than ${LONGEST_AFFINITY_SECONDS}`,
+          ),
+        ]),
+    ...wrong("externalIPs", (text) => isIP(text) > 0, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"),
+    ...wrong("loadBalancerSourceRanges", isRange, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"),
+  ];
+}
+
+function isRange(text: string): boolean {
+  try {
+    parseRange(text.trim());
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 const ADDRESS_FIELDS = ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"];
@@ -146,32 +190,71 @@ function allocateNodePorts(spec: JsonObject, service: KubeObject, before: KubeOb
   }
   const [low, high] = core.settings.nodePorts;
   const others = core.store.list("services").filter((other) => other.metadata.uid !== service.metadata.uid);
-  const taken = new Set(others.flatMap((other) => items(other.spec, "ports").map((port) => port.nodePort)));
+  const taken = takenPorts(others);
   const causes: Cause[] = [];
   ports.forEach((port, index) => {
     const kept = items(before?.spec, "ports").find((old) => old.port === port.port && old.protocol === port.protocol)?.nodePort;
-    port.nodePort = port.nodePort || kept || freePort(low, high, taken);
+    const sibling = ports.slice(0, index).find((other) => other.port === port.port && other.protocol !== port.protocol)?.nodePort;
+    const free = sibling && !taken.has(portKey(sibling, port.protocol)) ? sibling : undefined;
+    port.nodePort = port.nodePort || kept || free || freePort(low, high, taken, port.protocol);
     const value = Number(port.nodePort);
-    if (value < low || value > high)
-      causes.push(
-        cause.invalid(
-          `spec.ports[${index}].nodePort`,
-          value,
-          `provided port is not in the valid range. The range of valid ports is ${low}-${high}`,
-        ),
-      );
-    if (taken.has(value)) causes.push(cause.invalid(`spec.ports[${index}].nodePort`, value, "provided port is already allocated"));
-    taken.add(value);
+    causes.push(...checkNodePort(`spec.ports[${index}].nodePort`, value, port.protocol, [low, high], taken));
+    taken.add(portKey(value, port.protocol));
   });
   return causes;
 }
 
-function freePort(low: number, high: number, taken: ReadonlySet<unknown>): number {
+/** Node ports in use, `31080/TCP`: one number may serve one service by each protocol. Health checks take their number for TCP. */
+function takenPorts(services: readonly KubeObject[]): Set<string> {
+  const ports = services.flatMap(({ spec }) => items(spec, "ports").map(({ nodePort, protocol }) => portKey(nodePort, protocol)));
+  return new Set([...ports, ...services.map(({ spec }) => portKey(asObject(spec).healthCheckNodePort, "TCP"))]);
+}
+
+function portKey(port: unknown, protocol: unknown): string {
+  return `${String(port)}/${String(protocol ?? "TCP")}`;
+}
+
+/** A load balancer service whose traffic stays on the node has a port where load balancers ask each node for endpoints. */
+function allocateHealthCheckPort(spec: JsonObject, service: KubeObject, before: KubeObject | undefined, core: Core): Cause[] {
+  const path = "spec.healthCheckNodePort";
+  if (spec.type !== "LoadBalancer" || spec.externalTrafficPolicy !== "Local") {
+    if (!spec.healthCheckNodePort || before !== undefined) {
+      delete spec.healthCheckNodePort;
+      return [];
+    }
+    const needs = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
+    return [cause.invalid(path, spec.healthCheckNodePort, needs)];
+  }
+  const [low, high] = core.settings.nodePorts;
+  const others = core.store.list("services").filter((other) => other.metadata.uid !== service.metadata.uid);
+  const own = items(spec, "ports").map(({ nodePort, protocol }) => portKey(nodePort, protocol));
+  const taken = new Set([...takenPorts(others), ...own]);
+  const kept = asObject(before?.spec).healthCheckNodePort;
+  if (kept && spec.healthCheckNodePort && kept !== spec.healthCheckNodePort)
+    return [cause.invalid(path, spec.healthCheckNodePort, "field is immutable")];
+  spec.healthCheckNodePort = spec.healthCheckNodePort || kept || freePort(low, high, taken, "TCP");
+  return checkNodePort(path, Number(spec.healthCheckNodePort), "TCP", [low, high], taken);
+}
+
+function checkNodePort(
+  path: string,
+  value: number,
+  protocol: unknown,
+  [low, high]: readonly [number, number],
+  taken: ReadonlySet<string>,
+): Cause[] {
+  if (value < low || value > high) {
+    return [cause.invalid(path, value, `provided port is not in the valid range. The range of valid ports is ${low}-${high}`)];
+  }
+  return taken.has(portKey(value, protocol)) ? [cause.invalid(path, value, "provided port is already allocated")] : [];
+}
+
+function freePort(low: number, high: number, taken: ReadonlySet<string>, protocol: unknown): number {
   const size = high - low + 1;
   const start = Math.floor(Math.random() * size);
   for (let step = 0; step < size; step++) {
     const port = low + ((start + step) % size);
-    if (!taken.has(port)) return port;
+    if (!taken.has(portKey(port, protocol))) return port;
   }
   throw new Error("all node ports are in use");
 }

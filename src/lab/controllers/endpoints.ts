@@ -2,12 +2,14 @@ import { isDeepStrictEqual } from "node:util";
 import type { Endpoints, ServicePort } from "kubernetes-types/core/v1.js";
 import type { Endpoint, EndpointPort, EndpointSlice } from "kubernetes-types/discovery/v1.js";
 import { type Cluster, unlessGone } from "../cluster.ts";
-import { isFinished, isReady, keyOf, type Meta, type Pod, type Service, splitKey } from "../objects.ts";
+import { isFinished, isReady, keyOf, type Meta, type Node, type Pod, type Service, splitKey } from "../objects.ts";
 import { type ControllerDeps, startController } from "./controller.ts";
 import { controllerReference, hashOf, itself } from "./owned.ts";
 
 const SERVICE_NAME = "kubernetes.io/service-name";
 const MANAGED_BY = "endpointslice.kubernetes.io/managed-by";
+const ZONE = "topology.kubernetes.io/zone";
+const TOPOLOGY_MODE = "service.kubernetes.io/topology-mode";
 const MANAGER = "endpointslice-controller.k8s.io";
 
 type StoredSlice = Omit<EndpointSlice, "metadata"> & { metadata: Meta };
@@ -36,7 +38,9 @@ function reconcile(cluster: Cluster, key: string): undefined {
   const service = cluster.get<Service>("services", name, namespace);
   if (!service?.spec.selector || service.spec.type === "ExternalName") return;
   const pods = selectedPods(cluster, service);
-  const wanted = (service.spec.ipFamilies ?? ["IPv4"]).flatMap((family) => slicesOf(service, pods, family));
+  const zones = zonesOf(cluster);
+  const bare = (service.spec.ipFamilies ?? ["IPv4"]).flatMap((family) => slicesOf(service, pods, family, zones));
+  const wanted = withHints(service, bare);
   const existing = cluster.list<StoredSlice>("endpointslices.discovery.k8s.io", {
     namespace,
     labelSelector: `${SERVICE_NAME}=${name},${MANAGED_BY}=${MANAGER}`,
@@ -75,7 +79,7 @@ interface NewSlice {
 }
 
 // Pods whose named ports have other numbers go to slices of their own.
-function slicesOf(service: Service, pods: readonly Pod[], family: string): NewSlice[] {
+function slicesOf(service: Service, pods: readonly Pod[], family: string, zones: ReadonlyMap<string, string>): NewSlice[] {
   const groups = new Map<string, { ports: EndpointPort[]; endpoints: Endpoint[] }>();
   const add = (ports: EndpointPort[], endpoint?: Endpoint) => {
     const key = JSON.stringify(ports);
@@ -85,7 +89,7 @@ function slicesOf(service: Service, pods: readonly Pod[], family: string): NewSl
   };
   for (const pod of pods) {
     const address = pod.status?.podIPs?.find(({ ip = "" }) => ip.includes(":") === (family === "IPv6"))?.ip;
-    if (address) add(portsOf(service, pod), endpointOf(service, pod, address));
+    if (address) add(portsOf(service, pod), endpointOf(service, pod, address, zones));
   }
   if (groups.size === 0) add([]);
   return [...groups].map(([key, group]) => ({
@@ -105,6 +109,28 @@ function slicesOf(service: Service, pods: readonly Pod[], family: string): NewSl
     addressType: family,
     ...group,
   }));
+}
+
+/** Node → zone, of nodes that have one. */
+function zonesOf(cluster: Cluster): Map<string, string> {
+  const nodes = cluster.list<Node>("nodes", {}).items;
+  return new Map(nodes.flatMap(({ metadata }) => (metadata.labels?.[ZONE] ? [[metadata.name, metadata.labels[ZONE]]] : [])));
+}
+
+type Distributed = Service["spec"] & { trafficDistribution?: string };
+
+/** Whom each endpoint is for, where the service asks for it: its own zone, or its own node. Not ready ones are for nobody. */
+function withHints(service: Service, slices: readonly NewSlice[]): NewSlice[] {
+  const { trafficDistribution } = service.spec as Distributed;
+  const byZone = trafficDistribution?.startsWith("Prefer") || service.metadata.annotations?.[TOPOLOGY_MODE]?.toLowerCase() === "auto";
+  if (!byZone) return [...slices];
+  const hinted = (endpoint: Endpoint): Endpoint => {
+    const { zone, nodeName, conditions } = endpoint;
+    const forNodes = trafficDistribution === "PreferSameNode" && nodeName ? { forNodes: [{ name: nodeName }] } : {};
+    const forZones = zone ? { forZones: [{ name: zone }] } : {};
+    return conditions?.ready && (zone || nodeName) ? { ...endpoint, hints: { ...forZones, ...forNodes } } : endpoint;
+  };
+  return slices.map((slice) => ({ ...slice, endpoints: slice.endpoints.map(hinted) }));
 }
 
 function portsOf(service: Service, pod: Pod): EndpointPort[] {
@@ -130,14 +156,16 @@ function targetPort(port: ServicePort, pod: Pod): number | undefined {
   return declared.find((one) => one.name === target && (one.protocol ?? "TCP") === (port.protocol ?? "TCP"))?.containerPort;
 }
 
-function endpointOf(service: Service, pod: Pod, address: string): Endpoint {
+function endpointOf(service: Service, pod: Pod, address: string, zones: ReadonlyMap<string, string>): Endpoint {
   const serving = isReady(pod);
   const terminating = pod.metadata.deletionTimestamp !== undefined;
   const { hostname, subdomain, nodeName } = pod.spec;
+  const zone = zones.get(nodeName ?? "");
   return {
     addresses: [address],
     conditions: { ready: service.spec.publishNotReadyAddresses === true || (serving && !terminating), serving, terminating },
     ...(nodeName ? { nodeName } : {}),
+    ...(zone ? { zone } : {}),
     ...(hostname && subdomain === service.metadata.name ? { hostname } : {}),
     targetRef: { kind: "Pod", namespace: pod.metadata.namespace, name: pod.metadata.name, uid: pod.metadata.uid },
   };
