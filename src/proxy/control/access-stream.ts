@@ -1,4 +1,5 @@
-import type { AccessRecord, LostMessage } from "../protocol.ts";
+import type { AccessRecord } from "../protocol.ts";
+import { accessLine } from "./access-line.ts";
 
 /** Where records go: an agent's connection. `false` from write: no more until `drain`. */
 export interface RecordSink {
@@ -37,9 +38,10 @@ export function createAccessStream(capacity: number, schedule: (flush: () => voi
       const batch = ring.slice(head, head + BATCH);
       head += batch.length;
       if (head >= ring.length) [ring, head] = [[], 0];
-      const lines: (LostMessage | AccessRecord | undefined)[] = unreported > 0 ? [{ type: "lost", count: unreported }, ...batch] : batch;
+      let lines = unreported > 0 ? accessLine({ type: "lost", count: unreported }) : "";
       unreported = 0;
-      blocked = !sink.write(lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
+      for (const record of batch) if (record !== undefined) lines += accessLine(record);
+      blocked = !sink.write(lines);
     }
   };
   const wake = () => {

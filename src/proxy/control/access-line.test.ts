@@ -1,0 +1,41 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import fc from "fast-check";
+import type { AccessMessage, AccessRecord } from "../protocol.ts";
+import { accessLine } from "./access-line.ts";
+
+const peer = { ip: "10.0.0.1", port: 1, identity: 2 };
+const record: AccessMessage = {
+  ...({ type: "access", time: 1.5, kind: "request", verdict: "FORWARDED", direction: "ingress", endpointId: 3 } as const),
+  ...{ source: peer, destination: peer, policyRevision: 4, latencyNs: 5 },
+  http: { method: "GET", url: "http://a/", protocol: "HTTP/1.1", code: 200, headers: [] },
+};
+const origins = [{ kind: "CiliumNetworkPolicy", namespace: "d", name: "n", section: "ingress", index: 0 }];
+
+describe("access line", () => {
+  const tricky = fc.string({ unit: "binary" });
+  it("is the record's JSON, whatever is in its texts", () => {
+    const arbitrary = fc.record({
+      url: tricky,
+      headers: fc.array(fc.record({ key: fc.constantFrom("accept", "x-a"), value: tricky }), { maxLength: 3 }),
+    });
+    fc.assert(
+      fc.property(arbitrary, fc.boolean(), (http, wide) => {
+        const given: AccessMessage = { ...record, http: { ...record.http, ...http }, ...(wide ? { origins, missingHeaders: ["x"] } : {}) };
+        assert.deepEqual(JSON.parse(accessLine(given)), JSON.parse(JSON.stringify(given)));
+        assert.equal(accessLine(given).split("\n").length, 2);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  for (const [name, given] of [
+    ["a denial", { ...record, verdict: "DROPPED", denied: { origins, nearest: [], reason: "policy" } }],
+    ["an error", { ...record, verdict: "ERROR", error: "so" }],
+    ["a TLS record", { ...record, type: "tls-access", tls: { serverName: "a", terminated: false } }],
+  ] as const satisfies readonly (readonly [string, unknown])[]) {
+    it(`writes ${name}`, () => {
+      assert.deepEqual(JSON.parse(accessLine(given as AccessRecord)), JSON.parse(JSON.stringify(given)));
+    });
+  }
+});
