@@ -1,13 +1,11 @@
 import { type Cluster, isConflict, isNotFound } from "#k8s/client.ts";
 import { CILIUM_POLICY_USAGES } from "#k8s/resources.ts";
-import type { CiliumPolicyUsage, Node, PolicyUsage } from "#k8s/types.ts";
-import { policyKey } from "#policy/rule.ts";
+import type { CiliumPolicyUsage, Node } from "#k8s/types.ts";
 import type { Usage } from "./usage.ts";
-import type { RuleUsage } from "./usage-view.ts";
 
 export interface UsagePublisherDeps {
   readonly cluster: Cluster;
-  readonly usage: Pick<Usage, "rows">;
+  readonly usage: Pick<Usage, "summary">;
   readonly nodeName: string;
   readonly node: () => Node | undefined;
 }
@@ -19,7 +17,7 @@ export interface UsagePublisherDeps {
 export function createUsagePublisher({ cluster, usage, nodeName, node }: UsagePublisherDeps): () => Promise<void> {
   let written: string | undefined;
   return async () => {
-    const policies = summarize(await usage.rows());
+    const policies = usage.summary();
     const text = JSON.stringify(policies);
     if (text === written) return;
     const uid = node()?.metadata.uid;
@@ -51,23 +49,4 @@ async function put(cluster: Cluster, object: CiliumPolicyUsage): Promise<void> {
       metadata: { ...object.metadata, resourceVersion: old.metadata.resourceVersion ?? "" },
     });
   else await cluster.create(CILIUM_POLICY_USAGES, object);
-}
-
-/** One entry a policy that selects a pod here, or did and decided something. */
-function summarize(rows: readonly RuleUsage[]): Record<string, PolicyUsage> {
-  const byPolicy = Map.groupBy(rows, policyKey);
-  const entries = [...byPolicy].flatMap(([key, rules]): [string, PolicyUsage][] => {
-    const endpoints = Math.max(...rules.map((rule) => rule.endpoints));
-    const packets = rules.reduce((sum, rule) => sum + rule.packets, 0);
-    const audited = rules.reduce((sum, rule) => sum + rule.audited, 0);
-    if (endpoints === 0 && packets === 0 && audited === 0) return [];
-    const lastHit =
-      rules
-        .map((rule) => rule.lastHit)
-        .sort()
-        .at(-1) ?? "";
-    const hit = lastHit === "" ? {} : { lastHit: `${lastHit.slice(0, 19)}Z` };
-    return [[key, { endpoints, packets, ...(audited > 0 ? { audited } : {}), ...hit }]];
-  });
-  return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
 }

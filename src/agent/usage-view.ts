@@ -1,6 +1,7 @@
 import type { CookieOrigin } from "#datapath/cookies.ts";
 import { UsageOutcome } from "#datapath/gen/enums.ts";
 import type { Decided } from "#datapath/usage.ts";
+import type { PolicyUsage } from "#k8s/types.ts";
 import type { Repository } from "#policy/repository.ts";
 import type { EndpointPolicy } from "#policy/resolve.ts";
 import { type ParsedPolicy, type PeerSelector, policyKey, type Rule, type RuleRef, ruleKey } from "#policy/rule.ts";
@@ -37,16 +38,48 @@ export interface RuleUsage {
   readonly lastHit: string;
 }
 
-export interface UsageInput {
+export interface SummaryInput {
   readonly repository: Repository;
-  readonly cache: SelectorCache;
   /** One an endpoint: all policies that it has, the one beside for audited policies too. */
   readonly endpoints: readonly (readonly EndpointPolicy[])[];
-  readonly created: (policyKey: string) => string;
   readonly origins: (cookie: number) => readonly CookieOrigin[];
   readonly decided: Iterable<Decided>;
   /** Monotonic nanoseconds → RFC 3339. */
   readonly toTime: (monotonic: bigint) => string;
+}
+
+export interface UsageInput extends SummaryInput {
+  readonly cache: SelectorCache;
+  readonly created: (policyKey: string) => string;
+}
+
+/** What each policy that selects an endpoint of this node, or did and decided something, has decided. Looks at no policy map: it is cheap. */
+export function usageSummary({ repository, endpoints, origins, decided, toTime }: SummaryInput): Record<string, PolicyUsage> {
+  const selected = new Map<string, number>();
+  for (const [first] of endpoints) {
+    const { subject } = first ?? {};
+    const rules = subject === undefined ? [] : repository.select(subject.labels, subject.identity);
+    increase(selected, new Set(rules.map(({ policy }) => policyKey(policy))));
+  }
+  const sums = new Map<string, Sum>();
+  for (const one of decided) {
+    for (const key of new Set(origins(one.cookie).map(policyKey))) {
+      const sum = sums.get(key) ?? nothing();
+      sums.set(key, sum);
+      add(sum, one);
+    }
+  }
+  const keys = [...new Set([...selected.keys(), ...sums.keys()])].filter((key) => repository.policies.has(key)).sort();
+  return Object.fromEntries(
+    keys.map((key) => {
+      const { packets, audited, last } = sums.get(key) ?? nothing();
+      const hit = last === 0n ? {} : { lastHit: `${toTime(last).slice(0, 19)}Z` };
+      return [
+        key,
+        { endpoints: selected.get(key) ?? 0, packets: Number(packets), ...(audited > 0n ? { audited: Number(audited) } : {}), ...hit },
+      ];
+    }),
+  );
 }
 
 interface Sum {

@@ -4,13 +4,14 @@ import { UsageOutcome } from "#datapath/gen/enums.ts";
 import type { CtEntry } from "#datapath/gen/structs.ts";
 import type { DatapathMaps } from "#datapath/loader.ts";
 import { type Decided, forgetUsage, settledUsage, settleUsage, unsettledUsage } from "#datapath/usage.ts";
+import type { PolicyUsage } from "#k8s/types.ts";
 import { policyKey, type RuleRef } from "#policy/rule.ts";
 import type { AccessRecord, RuleOrigin } from "#proxy/protocol.ts";
 import type { Logger } from "#runtime/logger.ts";
 import { monotonicNs } from "#sys/clock.ts";
 import type { IpAddress } from "#types/addr.ts";
 import type { AgentState } from "./state.ts";
-import { type RuleUsage, usageRows } from "./usage-view.ts";
+import { type RuleUsage, usageRows, usageSummary } from "./usage-view.ts";
 
 /** How long a number of rules is kept after its last use: events that name it may still be read. */
 const GRACE_MS = 5 * 60_000;
@@ -18,6 +19,8 @@ const GRACE_MS = 5 * 60_000;
 export interface Usage {
   /** What each rule has decided on this node, live connections included. */
   rows(): Promise<RuleUsage[]>;
+  /** What each policy has decided; without what live connections have carried since they were last reported on. */
+  summary(): Record<string, PolicyUsage>;
   /** Deletes the connections that ended, keeps their counts, and forgets numbers of rules that are gone. */
   collect(): Promise<void>;
   /** Deletes all connections of an address. */
@@ -56,6 +59,17 @@ export function createUsage({ log, maps, state, inUse }: UsageDeps): Usage {
     const policy = controller.repository.policies.get(policyKey(origin));
     return policy !== undefined && (!("section" in origin) || policy.rules.some((rule) => isSameRule(rule.origin, origin)));
   };
+  const view = () => {
+    const [now, wall] = [monotonicNs(), Date.now()];
+    return {
+      repository: controller.repository,
+      endpoints: [...state.endpoints.list()].map((row) =>
+        [controller.policyOf(row), controller.auditedPolicyOf(row)].filter((policy) => policy !== undefined),
+      ),
+      origins: (cookie: number) => cookies.origins(cookie),
+      toTime: (at: bigint) => new Date(wall - Number((now - at) / 1_000_000n)).toISOString(),
+    };
+  };
   return {
     flush,
     async rows() {
@@ -65,18 +79,12 @@ export function createUsage({ log, maps, state, inUse }: UsageDeps): Usage {
         for (const one of unsettledUsage(entry)) decided.push({ ...one, last: lastReport(entry) });
       });
       decided.push(...settledUsage(maps));
-      const [now, wall] = [monotonicNs(), Date.now()];
-      return usageRows({
-        repository: controller.repository,
-        cache: controller.cache,
-        endpoints: [...state.endpoints.list()].map((row) =>
-          [controller.policyOf(row), controller.auditedPolicyOf(row)].filter((policy) => policy !== undefined),
-        ),
-        created: (key) => state.policies.table.get(key)?.object.metadata.creationTimestamp ?? "",
-        origins: (cookie) => cookies.origins(cookie),
-        decided,
-        toTime: (at) => new Date(wall - Number((now - at) / 1_000_000n)).toISOString(),
-      });
+      const created = (key: string) => state.policies.table.get(key)?.object.metadata.creationTimestamp ?? "";
+      return usageRows({ ...view(), cache: controller.cache, created, decided });
+    },
+    summary() {
+      flush();
+      return usageSummary({ ...view(), decided: settledUsage(maps) });
     },
     async collect() {
       const live = new Set<number>();

@@ -59,7 +59,7 @@ function explainAll(world: World, options: ExplainOptions): Answers {
   if (asked === undefined)
     throw new ExplainError("bad-port", `--port: found "${options.port}", needed is one such as 80, 53/udp, http or 8/icmp`);
   const pairs = from.parties.flatMap((source) => to.parties.map((target) => [source, target] as const));
-  const notes = [...from.notes, ...to.notes, ...refusedPolicies(world)];
+  const notes = [...from.notes, ...to.notes, ...policiesWithoutEffect(world)];
   if (pairs.length > MOST_PAIRS) notes.push(`${pairs.length} pairs of pods differ for policies; the first ${MOST_PAIRS} are shown`);
   const shown = pairs.slice(0, MOST_PAIRS).map(([source, target]): Answer => {
     const end = targetOf(asked, target, to.service);
@@ -83,10 +83,11 @@ function requestOf({ method, path, host, headers = [] }: ExplainOptions, to: Par
   return { method: method ?? "GET", path: path ?? "/", host: host ?? to.title.split("/").at(-1) ?? "", headers: pairs };
 }
 
-/** Policies that are refused have no effect, which may be the very reason somebody asks. */
-function refusedPolicies({ policies }: World): string[] {
+/** Policies that are refused, or in audit mode, have no effect, which may be the very reason somebody asks. */
+function policiesWithoutEffect({ policies }: World): string[] {
   return policies.flatMap(({ parsed, from, key }) => {
     const [issue] = parsed.issues;
+    if (parsed.audit && issue === undefined) return [`${key} is in audit mode: it denies nothing, and is left out here`];
     return issue === undefined
       ? []
       : [`${key} is refused and has no effect: ${formatPlace(from.source, issue.path)} ${issue.path}: ${issue.message}`];
