@@ -26,6 +26,13 @@ runProgram("cilium", async (signal) => {
     .action(() => {
       process.stdout.write(`cilium v${version()}\n`);
     });
+  program
+    .command("completion <shell>")
+    .description("completion for bash, zsh or fish: source <(cilium completion bash)")
+    .action(async (shell: string) => {
+      const { completionScript } = await import("./cilium/completion.ts");
+      process.stdout.write(completionScript(program, shell));
+    });
   const { labCommand } = await import("./lab.ts");
   program.addCommand(labCommand(signal));
   await program.parseAsync(withPlainBooleans(process.argv.slice(2), program), { from: "user" });

@@ -11,10 +11,13 @@ const TOUR: readonly { readonly command: RegExp; readonly code: number; readonly
   { command: /^cilium endpoint list$/, code: 0, output: /k8s:app=backend/ },
   { command: /^kubectl -n attacker exec .*curl/, code: 28, output: /^/, retry: true },
   { command: /^hubble observe --verdict DROPPED/, code: 0, output: /attacker[\s\S]*DROPPED[\s\S]*Policy: demo\// },
+  { command: /^cilium policy explain/, code: 1, output: /DENIED[\s\S]*apply this \(tried/ },
   { command: /^kubectl apply -f examples\/tour/, code: 0, output: /allow-attacker created/ },
   { command: /^kubectl -n attacker exec .*curl/, code: 0, output: /"url"/, retry: true },
   { command: /^kubectl delete -f examples\/tour/, code: 0, output: /deleted/ },
   { command: /^cilium policy validate/, code: 0, output: /valid/ },
+  { command: /^cilium policy lint/, code: 0, output: /L03/ },
+  { command: /^cilium policy diff/, code: 1, output: /Newly denied/ },
   { command: /^cilium lab down$/, code: 0, output: /gone/ },
 ];
 
