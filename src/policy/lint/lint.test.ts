@@ -55,7 +55,7 @@ const one = (spec: object, name = "p", kind?: string): Sample => ({ policies: [p
 /** For each id something that it finds, and what it must say; and something near that is right. */
 const samples: Readonly<Record<LintId, { readonly bad: Sample; readonly says: RegExp; readonly good: Sample }>> = {
   L00: { bad: one(select("api", { egress: [{ toCIDR: ["10.0.0/8"] }] })), says: /is not an address block/, good: one(good) },
-  L01: { bad: one(select("api", { ingress: [] })), says: /empty list denies/, good: one(select("api", { ingress: [{}] })) },
+  L01: { bad: one(select("api", { ingress: [] })), says: /an empty list .*default deny/, good: one(select("api", { ingress: [{}] })) },
   L02: {
     bad: one(select("api", { egress: [{ toFQDNs: [{ matchName: "a.com" }] }] })),
     says: /no name will ever be known/,
