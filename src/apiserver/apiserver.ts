@@ -14,7 +14,7 @@ import { handle, type Page } from "./http/handler.ts";
 import { sendError } from "./http/respond.ts";
 import { type Address, type Listener, listen } from "./http/server.ts";
 import { openApiPage } from "./openapi/pages.ts";
-import type { Core } from "./operations/core.ts";
+import type { Core, Review } from "./operations/core.ts";
 import { type KubeconfigOptions, writeKubeconfig } from "./pki/kubeconfig.ts";
 import { openPki } from "./pki/pki.ts";
 import { createTokens, ISSUER, type Tokens } from "./pki/token.ts";
@@ -30,6 +30,8 @@ export interface ApiServerDeps {
   /** How to reach processes in pods; may be set later with `setPodStreams`. */
   readonly streams?: PodStreams;
   readonly now?: () => Date;
+  /** What authors of objects are told in `Warning` headers. */
+  readonly review?: Review | undefined;
 }
 
 export interface ApiServerConfig {
@@ -71,6 +73,7 @@ export async function startApiServer(deps: ApiServerDeps, config: ApiServerConfi
     registry: createRegistry(),
     log: deps.log,
     now,
+    review: deps.review,
     settings: { serviceCidr, serviceCidrV6: config.serviceCidrV6, nodePorts: [30_000, 32_767] },
   };
   const serviceAddress = firstAddress(serviceCidr);

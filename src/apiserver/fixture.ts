@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { silentLogger } from "#runtime/logger.ts";
-import { type ApiServer, type ApiServerConfig, startApiServer } from "./apiserver.ts";
+import { type ApiServer, type ApiServerConfig, type ApiServerDeps, startApiServer } from "./apiserver.ts";
 
 /** An API server of a test, with a directory of its own that goes with it. */
 export interface TestServer extends AsyncDisposable {
@@ -11,10 +11,10 @@ export interface TestServer extends AsyncDisposable {
 }
 
 /** Starts a server for one test; without listeners unless they are given. */
-export async function startTestServer(config: Partial<ApiServerConfig> = {}): Promise<TestServer> {
+export async function startTestServer(config: Partial<ApiServerConfig> = {}, deps: Partial<ApiServerDeps> = {}): Promise<TestServer> {
   const directory = mkdtempSync(join(tmpdir(), "cilia-apiserver-"));
   const remove = () => rmSync(directory, { recursive: true, force: true });
-  const api = await startApiServer({ log: silentLogger }, { directory, listeners: [], ...config }).catch((thrown: unknown) => {
+  const api = await startApiServer({ log: silentLogger, ...deps }, { directory, listeners: [], ...config }).catch((thrown: unknown) => {
     remove();
     throw thrown;
   });

@@ -1,6 +1,8 @@
 import type { LabConfig } from "#lab/config.ts";
 import { startLab } from "#lab/daemon.ts";
 import { checkMachine } from "#lab/preflight.ts";
+import { reviewPolicy } from "#policy/lint/review.ts";
+import { policyKinds } from "#policy/parse.ts";
 import { errorMessage } from "#runtime/errors.ts";
 import { createLogger } from "#runtime/logger.ts";
 import { runProgram } from "#runtime/program.ts";
@@ -12,12 +14,19 @@ const say = (message: { readonly step?: string; readonly up?: true; readonly err
   process.stdout.write(`${JSON.stringify(message)}\n`);
 };
 
+/** Authors of policies hear from the engine what the API server's schema can not know. */
+function review(object: { readonly kind?: string | undefined }): readonly string[] {
+  if (!policyKinds.includes(object.kind ?? "")) return [];
+  const { errors, warnings } = reviewPolicy(object);
+  return [...errors.map((text) => `this policy has no effect: ${text}`), ...warnings];
+}
+
 runProgram("cilia-lab", async (signal) => {
   const plan = JSON.parse(process.argv[2] ?? "{}") as LabConfig;
   const log = createLogger("lab");
   try {
     checkMachine();
-    await using _lab = await startLab(log, plan, (step) => say({ step }));
+    await using _lab = await startLab({ log, report: (step) => say({ step }), review }, plan);
     say({ up: true });
     await aborted(signal);
     log.info("ending");

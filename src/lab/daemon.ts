@@ -1,6 +1,6 @@
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { startApiServer } from "#apiserver/apiserver.ts";
+import { type ApiServerDeps, startApiServer } from "#apiserver/apiserver.ts";
 import type { Logger } from "#runtime/logger.ts";
 import { MS, mount } from "#sys/mount.ts";
 import { openNetns } from "#sys/netns.ts";
@@ -36,13 +36,20 @@ import { killCgroup } from "./process/cgroup.ts";
 /** Told what is being done and when it is done. */
 export type Report = (step: string) => void;
 
+export interface LabDeps {
+  readonly log: Logger;
+  readonly report: Report;
+  /** What authors of objects are told beyond what the API server refuses. */
+  readonly review?: ApiServerDeps["review"];
+}
+
 export const API_PORT_IN_CLUSTER = 6443;
 
 /**
  * Builds the lab in this process: network, nodes, API server, controllers, kubelets, then Cilium and DNS as pods. Resolves when the
  * API server serves and the pods are on their way. Disposing ends everything and removes every trace. Rejects with `LabError`.
  */
-export async function startLab(log: Logger, config: LabConfig, report: Report): Promise<AsyncDisposable> {
+export async function startLab({ log, review, report }: LabDeps, config: LabConfig): Promise<AsyncDisposable> {
   await using stack = new AsyncDisposableStack();
   const netns = [BRIDGE_NETNS, WORLD_NETNS, ...config.nodes.map((node) => node.name)];
   stack.use(await claimMachine(netns));
@@ -51,7 +58,7 @@ export async function startLab(log: Logger, config: LabConfig, report: Report): 
   report("network and nodes");
   const hosts = await makeMachines(config, images);
   report("API server");
-  const api = stack.use(await startApi(log, config, hosts));
+  const api = stack.use(await startApi({ log: log.child("apiserver"), review }, config, hosts));
   const deps: ControllerDeps = { cluster: api.client, log };
   for (const controller of startControllers(deps, config)) stack.use(controller);
   const kubelets = hosts.map((host) => stack.use(startKubelet({ ...deps, host, identities: api, log: log.child(host.config.name) })));
@@ -120,24 +127,21 @@ async function makeMachines(config: LabConfig, images: Images): Promise<NodeHost
   return hosts;
 }
 
-async function startApi(log: Logger, config: LabConfig, hosts: readonly NodeHost[]) {
+async function startApi(deps: ApiServerDeps, config: LabConfig, hosts: readonly NodeHost[]) {
   const [first] = hosts;
   if (!first) throw new LabError("boot", "a lab needs a node");
   using netns = openNetns(first.netns);
   const address = first.config.ipv4;
   const fd = listener({ host: address, port: API_PORT_IN_CLUSTER, netns });
-  return startApiServer(
-    { log: log.child("apiserver") },
-    {
-      directory: paths.api,
-      listeners: [
-        { host: config.apiAddress, port: config.apiPort },
-        { fd, address, port: API_PORT_IN_CLUSTER },
-      ],
-      serviceCidr: config.serviceCidr,
-      ...(config.serviceCidrV6 ? { serviceCidrV6: config.serviceCidrV6 } : {}),
-    },
-  );
+  return startApiServer(deps, {
+    directory: paths.api,
+    listeners: [
+      { host: config.apiAddress, port: config.apiPort },
+      { fd, address, port: API_PORT_IN_CLUSTER },
+    ],
+    serviceCidr: config.serviceCidr,
+    ...(config.serviceCidrV6 ? { serviceCidrV6: config.serviceCidrV6 } : {}),
+  });
 }
 
 function startControllers(deps: ControllerDeps, config: LabConfig): Disposable[] {

@@ -1,7 +1,7 @@
 import { type Cluster, isConflict, isNotFound } from "#k8s/client.ts";
 import type { Resource } from "#k8s/resources.ts";
 import type { Condition, PolicyObject } from "#k8s/types.ts";
-import { parsePolicy } from "#policy/parse.ts";
+import { reviewPolicy } from "#policy/lint/review.ts";
 
 const VALID = "Valid";
 /** A condition's message may have at most this many characters (Kubernetes' own limit is 32768). */
@@ -9,10 +9,7 @@ const MESSAGE_LIMIT = 4096;
 
 /** What the `Valid` condition of this policy has to say: every error, or that it is fine with its warnings. */
 export function validCondition(policy: PolicyObject, now: Date): Condition {
-  const { issues, warnings } = parsePolicy(policy);
-  const texts = (list: typeof issues) => list.map(({ path, message }) => (path ? `${path}: ${message}` : message));
-  const errors = texts(issues);
-  const notes = texts(warnings);
+  const { errors, warnings: notes } = reviewPolicy(policy);
   const message =
     errors.length > 0
       ? `Policy validation failed: ${errors.join("; ")}`

@@ -81,10 +81,10 @@ describe("bad input", () => {
   for (const [what, spec, message] of invalid) {
     it(`says in the condition Valid what is wrong with ${what}, or refuses it`, async () => {
       const { code, stderr } = await apply(HEAD + spec);
-      if (code !== 0) {
-        assert.match(stderr, message);
-        return;
-      }
+      // At once, as a warning, or as what refuses it.
+      assert.match(stderr, message);
+      if (code !== 0) return;
+      assert.match(stderr, /^Warning: this policy has no effect/m);
       const { code: waited } = await lab.kubectl("wait", "--for=condition=Valid=False", "cnp/bad", "--timeout=20s");
       assert.equal(waited, 0);
       const { stdout } = await lab.kubectl("get", "cnp", "bad", "-o", "jsonpath={.status.conditions[0].message}");
@@ -92,6 +92,25 @@ describe("bad input", () => {
       await lab.kubectl("delete", "cnp", "bad");
     });
   }
+
+  it("warns at apply of what is legal but not portable, or probably not meant; the condition says the same", async () => {
+    const http = "{ ports: [{ port: '80' }], rules: { http: [{ path: /a }] } }";
+    const { code, stderr } = await apply(`${HEAD}  endpointSelector: {}\n  ingress:\n  - { fromEndpoints: [], toPorts: [${http}] }\n`);
+    assert.equal(code, 0, stderr);
+    const warnings = [...stderr.matchAll(/^Warning: (.*)$/gm)].map(([, text = ""]) => text);
+    assert.ok(
+      warnings.some((one) => /toPorts\[0\]\.ports\[0\]: not portable: .*needs protocol: TCP/.test(one)),
+      stderr,
+    );
+    assert.ok(
+      warnings.some((one) => /fromEndpoints: fromEndpoints: \[\] selects nobody/.test(one)),
+      stderr,
+    );
+    assert.equal((await lab.kubectl("wait", "--for=condition=Valid", "cnp/bad", "--timeout=20s")).code, 0);
+    const { stdout } = await lab.kubectl("get", "cnp", "bad", "-o", "jsonpath={.status.conditions[0].message}");
+    for (const one of warnings) assert.ok(stdout.includes(one), `${one} is not in ${stdout}`);
+    await lab.kubectl("delete", "cnp", "bad");
+  });
 
   it("cilium policy validate names file, line and column, and exits with 1", async () => {
     const file = join(directory, "policy.yaml");

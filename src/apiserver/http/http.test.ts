@@ -5,7 +5,7 @@ import { request as httpsRequest, type RequestOptions } from "node:https";
 import { text } from "node:stream/consumers";
 import { after, before, describe, it } from "node:test";
 import { podNamed, startTestServer, type TestServer } from "../fixture.ts";
-import type { JsonObject } from "../object.ts";
+import type { JsonObject, KubeObject } from "../object.ts";
 import { parseAccept } from "./accept.ts";
 import { parseRoute } from "./route.ts";
 
@@ -20,7 +20,11 @@ let server: TestServer;
 let token: string;
 
 before(async () => {
-  server = await startTestServer({ listeners: [{ host: "127.0.0.1", port: 0 }], history: 50 });
+  const review = ({ kind, metadata }: KubeObject) => {
+    const note = metadata.annotations?.note;
+    return note === undefined ? [] : [`${kind} ${metadata.name}: ${note}`];
+  };
+  server = await startTestServer({ listeners: [{ host: "127.0.0.1", port: 0 }], history: 50 }, { review });
   token = server.api.serviceAccountToken("default", "default");
 });
 after(() => server[Symbol.asyncDispose]());
@@ -177,6 +181,27 @@ describe("answers", () => {
     assert.equal(answer.headers.warning, '299 - "unknown field \\"sepc\\""');
     const silent = await call("POST", `${MAPS}?fieldValidation=Ignore`, configMap("silent", { sepc: 1 }));
     assert.equal(silent.headers.warning, undefined);
+  });
+  it("warn of what the reviewer of objects says, on creation and change, and not on writes of a subresource", async () => {
+    const noted = (name: string) => ({ ...podNamed(name), metadata: { name, namespace: "default", annotations: { note: "look here" } } });
+    const path = "/api/v1/namespaces/default/pods";
+    const created = await call("POST", path, noted("noted"));
+    assert.equal(created.headers.warning, '299 - "Pod noted: look here"');
+    const patched = await call(
+      "PATCH",
+      `${path}/noted`,
+      { metadata: { labels: { a: "b" } } },
+      { "content-type": "application/merge-patch+json" },
+    );
+    assert.equal(patched.headers.warning, '299 - "Pod noted: look here"');
+    const status = await call(
+      "PATCH",
+      `${path}/noted/status`,
+      { status: { phase: "Running" } },
+      { "content-type": "application/merge-patch+json" },
+    );
+    assert.deepEqual([status.status, status.headers.warning], [200, undefined]);
+    await call("DELETE", `${path}/noted?gracePeriodSeconds=0`);
   });
   it("are tables when that is asked for", async () => {
     const { json } = await call("GET", `${MAPS}/warned`, undefined, {

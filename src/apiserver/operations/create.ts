@@ -3,7 +3,7 @@ import { alreadyExists, type Cause, invalid } from "../errors.ts";
 import { type KubeObject, objectKey } from "../object.ts";
 import { recordUpdate } from "../patch/managed.ts";
 import { fromStorage, hasStatus, type Resource, toStorage } from "../resources/resource.ts";
-import type { Core, WriteOptions } from "./core.ts";
+import { type Core, reviewFor, type WriteOptions } from "./core.ts";
 import { decodeObject } from "./decode.ts";
 import { checkMetadata, checkNamespace, fillMetadata } from "./metadata.ts";
 
@@ -40,6 +40,7 @@ export function insert(
   if (core.store.get(resource.storage, key)) throw alreadyExists(resource, name);
   const prepared = rules.prepare?.(object, undefined, core) ?? [];
   if (prepared.length > 0) throw invalid(resource, name, prepared);
+  reviewFor(core, resource, object, options);
   if (!options.applied) recordUpdate(resource, undefined, object, options.fieldManager ?? "unknown", core.now(), options.subresource);
   if (options.dryRun) return fromStorage(resource, { ...object, apiVersion: resource.storageApiVersion });
   return fromStorage(resource, core.store.put(resource.storage, object));

@@ -3,7 +3,7 @@ import { badRequest, type Cause, cause, conflict, invalid, notFound, staleObject
 import { clone, deepEqual, type KubeObject, objectKey } from "../object.ts";
 import { recordUpdate } from "../patch/managed.ts";
 import { fromStorage, hasStatus, type Resource, toStorage } from "../resources/resource.ts";
-import type { Core, WriteOptions } from "./core.ts";
+import { type Core, reviewFor, type WriteOptions } from "./core.ts";
 import { decodeObject } from "./decode.ts";
 import { checkMetadata, hasGeneration, setNamespace, specification } from "./metadata.ts";
 
@@ -58,6 +58,7 @@ export function replace(
     ...(options.subresource ? [] : (rules.prepare?.(object, before, core) ?? [])),
   ];
   if (problems.length > 0) throw invalid(resource, name, problems);
+  reviewFor(core, resource, object, options);
   bumpGeneration(resource, before, object);
   if (!options.applied)
     recordUpdate(resource, before, object, options.fieldManager ?? "unknown", core.now(), options.recordAs ?? options.subresource);
