@@ -1,35 +1,25 @@
-import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { promisify } from "node:util";
-import type { Benchmark, Row } from "./row.ts";
+import { type Benchmark, quantile, type Row } from "./row.ts";
 
 const SERVER = 18080;
-const PORTS = { haproxy: 18081, ours: 18082, direct: SERVER } as const;
+const PORTS = { haproxy: 18081, ours: 18082, nginx: 18083, node: 18084, direct: SERVER } as const;
 const ROUNDS = 4;
-const SECONDS = 2;
+const [WARM_SECONDS, SECONDS] = [4, 2];
 /** The load on one core, proxies and server on the other: the same for all. */
 const [LOAD_CORE, PROXY_CORE] = ["0", "1"];
+/** `/proc/PID/stat` counts in these. */
+const TICK_US = 10_000;
 
-const HAPROXY = `
-global
-  nbthread 1
-  maxconn 4000
-defaults
-  mode http
-  timeout client 30s
-  timeout server 30s
-  timeout connect 5s
-frontend server
-  bind 127.0.0.1:${SERVER}
-  http-request return status 200 content-type text/plain string "${"x".repeat(100)}"
-`;
+type Name = keyof typeof PORTS;
 
-const HAPROXY_POLICY = `
+const HAPROXY_DEFAULTS = `
 global
   nbthread 1
   maxconn 4000
@@ -39,6 +29,15 @@ defaults
   timeout client 30s
   timeout server 30s
   timeout connect 5s
+`;
+
+const HAPROXY_SERVER = `${HAPROXY_DEFAULTS}
+frontend server
+  bind 127.0.0.1:${SERVER}
+  http-request return status 200 content-type text/plain string "${"x".repeat(100)}"
+`;
+
+const HAPROXY_POLICY = `${HAPROXY_DEFAULTS}
 frontend policy
   bind 127.0.0.1:${PORTS.haproxy}
   acl admin path_reg ^/admin/[a-z]+$
@@ -49,15 +48,54 @@ backend server
   server s 127.0.0.1:${SERVER}
 `;
 
-/** Microseconds a request: one over the rate, so that less is better. */
-async function measure(port: number, connections: number): Promise<number> {
+const nginxPolicy = (directory: string) => `
+daemon off;
+master_process off;
+worker_processes 1;
+error_log /dev/null;
+pid ${directory}/nginx.pid;
+events { worker_connections 4000; }
+http {
+  access_log off;
+  keepalive_requests 100000000;
+  upstream server { server 127.0.0.1:${SERVER}; keepalive 64; }
+  server {
+    listen 127.0.0.1:${PORTS.nginx};
+    proxy_http_version 1.1;
+    proxy_set_header Connection "";
+    location ~ ^/public/v[0-9]+/.*$ { limit_except GET { deny all; } proxy_pass http://server; }
+    location ~ ^/admin/[a-z]+$ { limit_except POST { deny all; } proxy_pass http://server; }
+    location / { return 403; }
+  }
+}
+`;
+
+/** What one round of load told of a proxy. */
+interface Sample {
+  /** One over the rate, so that less is better. */
+  readonly request: number;
+  /** Processor time of the proxy, user and system. */
+  readonly cpu: number;
+  readonly p99: number;
+}
+
+/** User and system time of a process so far, all threads, in microseconds. */
+function cpuOf(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
+  return (Number(fields[11]) + Number(fields[12])) * TICK_US;
+}
+
+async function load(name: Name, pid: number | undefined, connections: number, seconds: number): Promise<Sample> {
+  const before = pid === undefined ? 0 : cpuOf(pid);
   const { stdout } = await promisify(execFile)("taskset", [
-    ...["-c", LOAD_CORE, "wrk", "-t1", `-c${connections}`, `-d${SECONDS}s`],
-    `http://127.0.0.1:${port}/public/v1/thing`,
+    ...["-c", LOAD_CORE, "wrk", "--latency", "-t1", `-c${connections}`, `-d${seconds}s`],
+    `http://127.0.0.1:${PORTS[name]}/public/v1/thing`,
   ]);
-  const rate = Number(/Requests\/sec:\s+([0-9.]+)/.exec(stdout)?.[1]);
-  if (!(rate > 0) || /Non-2xx/.test(stdout)) throw new Error(`wrk: ${stdout}`);
-  return 1e6 / rate;
+  const [rate, count] = [/Requests\/sec:\s+([0-9.]+)/, /([0-9]+) requests in/].map((pattern) => Number(pattern.exec(stdout)?.[1]));
+  const [, p99, unit = ""] = /99%\s+([0-9.]+)(us|ms|s)/.exec(stdout) ?? [];
+  if (rate === undefined || count === undefined || !(rate > 0) || /Non-2xx/.test(stdout)) throw new Error(`wrk: ${stdout}`);
+  const scale = { us: 1, ms: 1e3, s: 1e6 }[unit] ?? Number.NaN;
+  return { request: 1e6 / rate, cpu: pid === undefined ? 0 : (cpuOf(pid) - before) / count, p99: Number(p99) * scale };
 }
 
 async function untilOpen(port: number): Promise<void> {
@@ -74,46 +112,72 @@ async function untilOpen(port: number): Promise<void> {
   throw new Error(`nobody listens on port ${port}`);
 }
 
-/** HTTP policy by method and path through the proxy, against HAProxy with the same rules. Keep-alive, small answers, one core for proxy and server. */
+function isInstalled(program: string): boolean {
+  try {
+    execFileSync("which", [program], { stdio: "ignore" });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** HTTP policy by method and path through the proxy, and the same rules elsewhere. Keep-alive, small answers, one core for proxy and server. */
 export const benchmark: Benchmark = {
   name: "http-proxy",
-  about: "requests through the L7 proxy, against HAProxy with the same rules (needs wrk and haproxy)",
+  about: "requests through the L7 proxy, against HAProxy (and nginx, if there) with the same rules (needs wrk and haproxy)",
   async run(progress): Promise<Row[]> {
     const directory = mkdtempSync(join(tmpdir(), "cilium-bench-"));
-    const children: ChildProcess[] = [];
-    const start = (...command: readonly string[]) => {
-      children.push(spawn("taskset", ["-c", PROXY_CORE, ...command], { stdio: "ignore" }));
+    const children = new Map<string, ChildProcess>();
+    const start = (name: string, ...command: readonly string[]) =>
+      children.set(name, spawn("taskset", ["-c", PROXY_CORE, ...command], { stdio: "ignore" }));
+    const file = (name: string, text: string) => {
+      writeFileSync(join(directory, name), text);
+      return join(directory, name);
     };
+    const probe = (name: string) => new URL(`probe/${name}.ts`, import.meta.url).pathname;
     try {
-      for (const [name, text] of Object.entries({ server: HAPROXY, policy: HAPROXY_POLICY })) {
-        writeFileSync(join(directory, name), text);
-        start("haproxy", "-f", join(directory, name));
-      }
-      const probe = new URL("probe/http-proxy.ts", import.meta.url).pathname;
-      start(process.execPath, probe, String(PORTS.ours), String(SERVER));
-      for (const port of Object.values(PORTS)) await untilOpen(port);
-      return [...(await compare(1, progress)), ...(await compare(32, progress))];
+      start("server", "haproxy", "-f", file("server", HAPROXY_SERVER));
+      start("haproxy", "haproxy", "-f", file("policy", HAPROXY_POLICY));
+      start("ours", process.execPath, probe("http-proxy"), String(PORTS.ours), String(SERVER));
+      start("node", process.execPath, probe("node-http-proxy"), String(PORTS.node), String(SERVER));
+      if (isInstalled("nginx")) start("nginx", "nginx", "-c", file("nginx", nginxPolicy(directory)));
+      const names = (Object.keys(PORTS) as Name[]).filter((name) => name === "direct" || children.has(name));
+      for (const name of names) await untilOpen(PORTS[name]);
+      const pids = new Map(names.map((name) => [name, children.get(name)?.pid]));
+      return [...(await compare(1, pids, progress)), ...(await compare(32, pids, progress))];
     } finally {
-      for (const child of children) child.kill("SIGKILL");
+      for (const child of children.values()) child.kill("SIGKILL");
       rmSync(directory, { recursive: true });
     }
   },
 };
 
-async function compare(connections: number, progress: (text: string) => void): Promise<Row[]> {
-  const best = new Map<string, number>();
+/** Rounds in turn, so that whatever else the machine does meets all of them; the medians are compared. */
+async function compare(connections: number, pids: ReadonlyMap<Name, number | undefined>, progress: (text: string) => void): Promise<Row[]> {
+  const samples = new Map<Name, Sample[]>();
+  // Engines that compile as they go are measured when they have.
+  for (const name of ["ours", "node"] as const) await load(name, pids.get(name), connections, WARM_SECONDS);
   for (let round = 1; round <= ROUNDS; round++) {
     progress(`${connections} connections, round ${round} of ${ROUNDS}`);
-    for (const [name, port] of Object.entries(PORTS)) {
-      best.set(name, Math.min(best.get(name) ?? Number.POSITIVE_INFINITY, await measure(port, connections)));
-    }
+    for (const [name, pid] of pids) samples.set(name, [...(samples.get(name) ?? []), await load(name, pid, connections, SECONDS)]);
   }
-  const figure = (name: keyof typeof PORTS) => best.get(name) ?? Number.NaN;
-  const row = (name: string, ours: number, peer: number, peerName: string): Row => ({
-    ...{ name: `http-proxy/${connections}${name}`, unit: "us/request", ours, peer, peerName },
+  const median = (name: Name, what: keyof Sample) =>
+    quantile(
+      (samples.get(name) ?? []).map((sample) => sample[what]),
+      0.5,
+    );
+  const row = (what: keyof Sample, unit: string, peer: Name, peerName: string): Row => ({
+    name: `http-proxy/${connections}-${what}${peer === "haproxy" ? "" : `-of-${peer}`}`,
+    ...{ unit, ours: median("ours", what), peer: median(peer, what), peerName },
   });
+  const rate = `${Math.round(1e6 / median("ours", "request"))} requests/s`;
   return [
-    { ...row("", figure("ours"), figure("haproxy"), "HAProxy"), goal: 1.25, note: `${Math.round(1e6 / figure("ours"))} requests/s` },
-    row("-of-direct", figure("ours"), figure("direct"), "no proxy"),
+    { ...row("request", "us/request", "haproxy", "HAProxy"), goal: 1, note: rate },
+    { ...row("cpu", "us/request", "haproxy", "HAProxy"), goal: 1, note: "processor time of the proxy" },
+    row("p99", "us", "haproxy", "HAProxy"),
+    ...(pids.has("nginx") ? [row("request", "us/request", "nginx", "nginx"), row("cpu", "us/request", "nginx", "nginx")] : []),
+    row("request", "us/request", "node", "Node's http"),
+    row("cpu", "us/request", "node", "Node's http"),
+    row("request", "us/request", "direct", "no proxy"),
   ];
 }
