@@ -134,12 +134,12 @@ export const benchmark: Benchmark = {
       writeFileSync(join(directory, name), text);
       return join(directory, name);
     };
-    const probe = (name: string) => new URL(`probe/${name}.ts`, import.meta.url).pathname;
+    const probes = { ours: new URL("probe/http-proxy.ts", import.meta.url), node: new URL("probe/node-http-proxy.ts", import.meta.url) };
     try {
       start("server", "haproxy", "-f", file("server", HAPROXY_SERVER));
       start("haproxy", "haproxy", "-f", file("policy", HAPROXY_POLICY));
-      start("ours", process.execPath, probe("http-proxy"), String(PORTS.ours), String(SERVER));
-      start("node", process.execPath, probe("node-http-proxy"), String(PORTS.node), String(SERVER));
+      start("ours", process.execPath, probes.ours.pathname, String(PORTS.ours), String(SERVER));
+      start("node", process.execPath, probes.node.pathname, String(PORTS.node), String(SERVER));
       if (isInstalled("nginx")) start("nginx", "nginx", "-c", file("nginx", nginxPolicy(directory)));
       const names = (Object.keys(PORTS) as Name[]).filter((name) => name === "direct" || children.has(name));
       for (const name of names) await untilOpen(PORTS[name]);
