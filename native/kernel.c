@@ -91,6 +91,14 @@ static napi_value js_bind(napi_env env, napi_callback_info info)
 	return c.failed ? NULL : result(env, bind(fd, address.data, address.len));
 }
 
+static napi_value js_connect(napi_env env, napi_callback_info info)
+{
+	struct call c = read_call(env, info);
+	int fd = int_arg(&c, 0);
+	struct bytes address = bytes_arg(&c, 1);
+	return c.failed ? NULL : result(env, connect(fd, address.data, address.len));
+}
+
 static napi_value js_listen(napi_env env, napi_callback_info info)
 {
 	struct call c = read_call(env, info);
@@ -206,9 +214,11 @@ static const struct {
 	{ "bpf", js_bpf },
 	{ "objectLoad", object_load },
 	{ "ringOpen", ring_open }, { "ringClose", ring_close },
+	{ "datagramsOpen", datagrams_open }, { "datagramsAdd", datagrams_add }, { "datagramsRemove", datagrams_remove },
+	{ "datagramsClose", datagrams_close }, { "udpSendAs", udp_send_as },
 	{ "setns", js_setns }, { "unshare", js_unshare },
 	{ "mount", js_mount }, { "umount", js_umount },
-	{ "socket", js_socket }, { "bind", js_bind }, { "listen", js_listen },
+	{ "socket", js_socket }, { "bind", js_bind }, { "connect", js_connect }, { "listen", js_listen },
 	{ "setsockopt", js_setsockopt }, { "getsockopt", js_getsockopt },
 	{ "send", js_send }, { "sendLater", send_later }, { "recv", js_recv }, { "close", js_close },
 	{ "pipe", js_pipe }, { "flock", js_flock }, { "clockGettime", js_clock_gettime },

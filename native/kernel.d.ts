@@ -35,6 +35,9 @@ export interface LoadOptions {
 /** An open ring reader; keeps the event loop alive until `ringClose`. */
 export type RingHandle = { readonly __ring: unique symbol };
 
+/** A set of UDP sockets that is read; keeps the event loop alive until `datagramsClose`. */
+export type DatagramsHandle = { readonly __datagrams: unique symbol };
+
 export interface Kernel {
   /** bpf(2). Pairs (offset, buffer) are written into `attr` as 64-bit addresses before the call. */
   bpf(command: number, attr: Uint8Array, ...pointers: PointerArguments): number;
@@ -49,6 +52,18 @@ export interface Kernel {
   ringOpen(fd: number, size: number, onBatch: (batch: Buffer) => void): RingHandle | number;
   ringClose(ring: RingHandle): void;
 
+  /**
+   * Reads sockets: what is ready at one wake-up is put into the slots (`slotSize` bytes each, layout in src/sys/datagrams.ts), then `onBatch` is told how
+   * many. The buffer stays referenced until `datagramsClose`.
+   */
+  datagramsOpen(slots: Uint8Array, slotSize: number, onBatch: (count: number) => void): DatagramsHandle | number;
+  /** Closing the descriptor takes the socket out again. */
+  datagramsAdd(set: DatagramsHandle, fd: number, tag: number): number;
+  datagramsRemove(set: DatagramsHandle, fd: number): number;
+  datagramsClose(set: DatagramsHandle): void;
+  /** A UDP datagram from one end (16 bytes of address, port in network order) to another through a raw socket. */
+  udpSendAs(fd: number, data: Uint8Array, source: Uint8Array, destination: Uint8Array): number;
+
   /** Moves the calling thread; sockets and children made afterwards are there. */
   setns(fd: number, type: number): number;
   unshare(flags: number): number;
@@ -58,6 +73,7 @@ export interface Kernel {
   /** Close-on-exec always. With `netns` the socket lives there and the thread stays where it was. */
   socket(domain: number, type: number, protocol: number, netns?: number): number;
   bind(fd: number, address: Uint8Array): number;
+  connect(fd: number, address: Uint8Array): number;
   listen(fd: number, backlog: number): number;
   setsockopt(fd: number, level: number, option: number, value: Uint8Array): number;
   /** Returns the bytes written. */

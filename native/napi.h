@@ -41,3 +41,8 @@ napi_value object_load(napi_env env, napi_callback_info info);
 napi_value ring_open(napi_env env, napi_callback_info info);
 napi_value ring_close(napi_env env, napi_callback_info info);
 napi_value send_later(napi_env env, napi_callback_info info);
+napi_value datagrams_open(napi_env env, napi_callback_info info);
+napi_value datagrams_add(napi_env env, napi_callback_info info);
+napi_value datagrams_remove(napi_env env, napi_callback_info info);
+napi_value datagrams_close(napi_env env, napi_callback_info info);
+napi_value udp_send_as(napi_env env, napi_callback_info info);

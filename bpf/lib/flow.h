@@ -12,54 +12,73 @@
 #include "proxy.h"
 #include "usage.h"
 
-/* One question to one endpoint's policy, with its record. Returns 0 or a drop; a redirect is in answer->verdict. */
-__subprogram int flow_ask(struct __sk_buff *ctx, const struct packet *packet, struct flow *flow,
-				   const struct policy_query *query, struct ct_side *side)
+/* Puts the next question into the scratch space. `address` is the peer's, for what the endpoint knows by name. */
+static __always_inline struct policy_query *flow_query(__u16 lxc_id, int egress, __u32 remote_id, const struct addr16 *address)
 {
-	struct policy_answer answer;
-	int ret = policy_ask(query, &answer);
+	struct policy_scratch *scratch = policy_scratch();
 
-	if (unlikely(answer.ask_audited))
-		policy_ask_audited(query, &answer);
-	side->generation = answer.generation;
+	if (!scratch)
+		return NULL;
+	scratch->query = (struct policy_query){ .lxc_id = lxc_id, .egress = egress, .remote_id = remote_id };
+	if (egress && identity_is_outside(remote_id)) {
+		scratch->peer.address = *address;
+		scratch->peer.lxc_id = lxc_id;
+	}
+	return &scratch->query;
+}
+
+/* Asks the question in the scratch space, with its record. Returns 0 or a drop; a redirect is in side->proxy_port. */
+__subprogram int flow_ask(struct __sk_buff *ctx, const struct packet *packet, struct flow *flow, struct ct_side *side)
+{
+	struct policy_scratch *scratch = policy_scratch();
+	const struct policy_query *query;
+	struct policy_answer *answer;
+	int ret;
+
+	if (!scratch)
+		return -DROP_EP_NOT_READY;
+	query = &scratch->query;
+	answer = &scratch->answer;
+	ret = policy_ask(query, answer);
+	if (unlikely(answer->ask_audited))
+		policy_ask_audited(query, answer);
+	side->generation = answer->generation;
 	side->remote_id = query->remote_id;
-	side->cookie = answer.cookie;
-	side->audit_cookie = answer.audit_cookie;
+	side->cookie = answer->cookie;
+	side->audit_cookie = answer->audit_cookie;
 	side->lxc_id = query->lxc_id;
-	side->proxy_port = answer.verdict > 0 ? bpf_htons(answer.verdict) : 0;
-	flow->cookie = answer.denial ? answer.audit_cookie : answer.cookie;
+	side->proxy_port = answer->verdict > 0 ? bpf_htons(answer->verdict) : 0;
+	flow->cookie = answer->denial ? answer->audit_cookie : answer->cookie;
 	flow->seen_at = query->lxc_id;
 	flow->direction = query->egress ? DIRECTION_EGRESS : DIRECTION_INGRESS;
-	if (answer.denial)
+	/* Not of a reply, which has the endpoint itself as its destination. */
+	if (query->egress && flow->destination_id == query->remote_id)
+		flow->destination_id = answer->remote_id;
+	if (answer->denial)
 		flow->audit |= query->egress ? CT_F_AUDIT_EGRESS : CT_F_AUDIT_INGRESS;
-	if (answer.enforced)
-		event_verdict(ctx, packet, flow, answer.denial ? answer.denial : answer.verdict, answer.match_type,
-			      answer.denial ? EVENT_F_AUDIT : 0, flow->cookie);
+	if (answer->enforced)
+		event_verdict(ctx, packet, flow, answer->denial ? answer->denial : answer->verdict, answer->match_type,
+			      answer->denial ? EVENT_F_AUDIT : 0, flow->cookie);
 	if (ret < 0)
-		usage_add(answer.cookie, query->egress, USAGE_DENIED, 1, ctx->len);
+		usage_add(answer->cookie, query->egress, USAGE_DENIED, 1, ctx->len);
 	return ret;
 }
 
-static __always_inline void flow_query(struct policy_query *query, __u16 lxc_id, int egress, __u32 remote_id, __u8 protocol, __be16 dport)
-{
-	query->lxc_id = lxc_id;
-	query->egress = egress;
-	query->protocol = protocol;
-	query->dport = dport;
-	query->pad = 0;
-	query->remote_id = remote_id;
-}
-
 /* Both policies of a packet that begins something. Sets flow->proxy_port when one of them wants the proxy to see it. */
-__subprogram int flow_judge_new(struct __sk_buff *ctx, const struct packet *packet, struct flow *flow, struct ct_entry *entry)
+__subprogram int flow_judge_new(struct __sk_buff *ctx, const struct packet *packet, struct flow *flow, struct ct_entry *entry, __u32 now)
 {
 	__be16 dport = policy_port(packet);
-	struct policy_query query;
+	struct policy_query *query;
 	int ret;
 
 	if (flow->source_lxc) {
-		flow_query(&query, flow->source_lxc, 1, flow->destination_id, packet->protocol, dport);
-		ret = flow_ask(ctx, packet, flow, &query, &entry->egress);
+		query = flow_query(flow->source_lxc, 1, flow->destination_id, &packet->destination);
+		if (!query)
+			return -DROP_EP_NOT_READY;
+		query->protocol = packet->protocol;
+		query->dport = dport;
+		query->now = now;
+		ret = flow_ask(ctx, packet, flow, &entry->egress);
 		if (ret < 0)
 			return ret;
 		/* What the server may receive is asked when the proxy calls it. */
@@ -68,8 +87,12 @@ __subprogram int flow_judge_new(struct __sk_buff *ctx, const struct packet *pack
 			return 0;
 	}
 	if (flow->destination_lxc) {
-		flow_query(&query, flow->destination_lxc, 0, flow->source_id, packet->protocol, dport);
-		ret = flow_ask(ctx, packet, flow, &query, &entry->ingress);
+		query = flow_query(flow->destination_lxc, 0, flow->source_id, &packet->source);
+		if (!query)
+			return -DROP_EP_NOT_READY;
+		query->protocol = packet->protocol;
+		query->dport = dport;
+		ret = flow_ask(ctx, packet, flow, &entry->ingress);
 		if (ret < 0)
 			return ret;
 		/* The ingress proxy has seen it: no second round. */
@@ -80,54 +103,71 @@ __subprogram int flow_judge_new(struct __sk_buff *ctx, const struct packet *pack
 	return 0;
 }
 
+/* Where a new connection's entry is made: too big for the stack. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct ct_entry);
+	__uint(max_entries, 1);
+} cilium_ct_scratch SEC(".maps");
+
+static __always_inline struct ct_entry *new_entry(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&cilium_ct_scratch, &zero);
+}
+
 __subprogram int flow_begin(struct __sk_buff *ctx, struct packet *packet, struct flow *flow, struct ct_place *place)
 {
-	struct ct_entry entry = { .tx_packets = 1, .tx_bytes = ctx->len, .rev_nat = flow->rev_nat };
+	struct ct_entry *entry = new_entry();
 	int ret;
 
+	if (!entry)
+		return -DROP_CT_MAP_INSERTION_FAILED;
+	*entry = (struct ct_entry){ .tx_packets = 1, .tx_bytes = ctx->len, .rev_nat = flow->rev_nat };
 	flow->ct_reason = CT_NEW;
 	flow->report = 1;
-	ret = flow_judge_new(ctx, packet, flow, &entry);
+	ret = flow_judge_new(ctx, packet, flow, entry, place->now);
 	if (ret < 0)
 		return ret;
 	/* The ingress proxy's call is the second half of what its client began. */
 	if (flow->from_proxy == MARK_FROM_INGRESS_PROXY >> 8)
-		entry.flags = CT_F_UNCOUNTED;
-	usage_settle(&entry);
+		entry->flags = CT_F_UNCOUNTED;
+	usage_settle(entry);
 	if (packet->flags & (PACKET_F_STATELESS | PACKET_F_ICMP_ERROR))
 		return 0;
 
 	/* The tuple's last connection, if it is still remembered, has nothing to add any more after this. */
 	usage_settle(bpf_map_lookup_elem(&cilium_ct, &place->key));
-	entry.flags |= (place->from_high ? CT_F_ORIGIN_HIGH : 0) | flow->audit;
+	entry->flags |= (place->from_high ? CT_F_ORIGIN_HIGH : 0) | flow->audit;
 	if (flow->host_source)
-		entry.flags |= CT_F_ORIGIN_HOST;
+		entry->flags |= CT_F_ORIGIN_HOST;
 	if (packet->protocol == PROTO_TCP)
-		ct_follow_tcp(packet, &entry, 0);
-	entry.dport = policy_port(packet);
-	entry.created = place->now;
-	entry.lifetime = place->now + ct_lifetime(packet, &entry);
-	entry.tx_reported = place->now;
-	entry.tx_flags_seen = packet->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST);
-	if (bpf_map_update_elem(&cilium_ct, &place->key, &entry, BPF_ANY))
+		ct_follow_tcp(packet, entry, 0);
+	entry->dport = policy_port(packet);
+	entry->created = place->now;
+	entry->lifetime = place->now + ct_lifetime(packet, entry);
+	entry->tx_reported = place->now;
+	entry->tx_flags_seen = packet->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST);
+	if (bpf_map_update_elem(&cilium_ct, &place->key, entry, BPF_ANY))
 		return drop_at(packet, FILE_CONNTRACK, DROP_CT_MAP_INSERTION_FAILED);
 	return 0;
 }
 
 /* Asks one side's policy about the connection again (an ICMP error has another protocol). A subprogram: rare, and its variables would be everyone's. */
-__subprogram int flow_ask_again(struct __sk_buff *ctx, const struct packet *packet, struct flow *flow, struct ct_entry *entry,
-				const struct policy_query *query)
+__subprogram int flow_ask_again(struct __sk_buff *ctx, const struct packet *packet, struct flow *flow, struct ct_entry *entry, int egress)
 {
-	struct ct_side *side = query->egress ? &entry->egress : &entry->ingress;
+	struct ct_side *side = egress ? &entry->egress : &entry->ingress;
 	struct ct_side now = {};
 	int ret;
 
-	flow->audit &= ~(query->egress ? CT_F_AUDIT_EGRESS : CT_F_AUDIT_INGRESS);
-	ret = flow_ask(ctx, packet, flow, query, &now);
+	flow->audit &= ~(egress ? CT_F_AUDIT_EGRESS : CT_F_AUDIT_INGRESS);
+	ret = flow_ask(ctx, packet, flow, &now);
 	if (ret < 0)
 		return ret;
 	/* A connection the proxy has taken stays with it: its server knows another one. */
-	if (!now.proxy_port || (flow->from_proxy == MARK_FROM_INGRESS_PROXY >> 8 && !query->egress))
+	if (!now.proxy_port || (flow->from_proxy == MARK_FROM_INGRESS_PROXY >> 8 && !egress))
 		now.proxy_port = side->proxy_port;
 	usage_settle(entry);
 	*side = now;
@@ -137,10 +177,10 @@ __subprogram int flow_ask_again(struct __sk_buff *ctx, const struct packet *pack
 
 /* Asks again when one side's policy, or the peer's identity, has changed since. */
 static __always_inline int flow_refresh(struct __sk_buff *ctx, const struct packet *packet, struct flow *flow,
-					struct ct_entry *entry, struct ct_side *side, int egress, __u32 remote_id, __u8 protocol)
+					struct ct_entry *entry, struct ct_side *side, int egress, __u32 remote_id, const struct ct_key *key)
 {
 	__u32 lxc_id = side->lxc_id;
-	struct policy_query query;
+	struct policy_query *query;
 	__u32 generation;
 
 	if (!lxc_id)
@@ -148,8 +188,12 @@ static __always_inline int flow_refresh(struct __sk_buff *ctx, const struct pack
 	generation = policy_generation(bpf_map_lookup_elem(&cilium_policy_config, &lxc_id));
 	if (likely(generation && generation == side->generation && side->remote_id == remote_id))
 		return 0;
-	flow_query(&query, lxc_id, egress, remote_id, protocol, entry->dport);
-	return flow_ask_again(ctx, packet, flow, entry, &query);
+	query = flow_query(lxc_id, egress, remote_id, entry->flags & CT_F_ORIGIN_HIGH ? &key->low : &key->high);
+	if (!query)
+		return -DROP_EP_NOT_READY;
+	query->protocol = key->protocol;
+	query->dport = entry->dport;
+	return flow_ask_again(ctx, packet, flow, entry, egress);
 }
 
 /*
@@ -207,9 +251,9 @@ static __always_inline int flow_continue(struct __sk_buff *ctx, struct packet *p
 	}
 	flow->audit = entry->flags & CT_F_AUDIT;
 	flow->cookie = flow_cookie(entry);
-	ret = flow_refresh(ctx, packet, flow, entry, &entry->egress, 1, called_id, place->key.protocol);
+	ret = flow_refresh(ctx, packet, flow, entry, &entry->egress, 1, called_id, &place->key);
 	if (!ret)
-		ret = flow_refresh(ctx, packet, flow, entry, &entry->ingress, 0, caller_id, place->key.protocol);
+		ret = flow_refresh(ctx, packet, flow, entry, &entry->ingress, 0, caller_id, &place->key);
 	if (ret < 0)
 		return ret;
 	proxy_port = entry->egress.proxy_port ? entry->egress.proxy_port : entry->ingress.proxy_port;

@@ -15,3 +15,6 @@ enum reserved_identity {
 	IDENTITY_WORLD_IPV4 = 9,
 	IDENTITY_WORLD_IPV6 = 10,
 };
+
+/* The top byte of an identity of this node for addresses outside (CIDR, FQDN). */
+#define IDENTITY_SCOPE_CIDR 1

@@ -4,6 +4,7 @@
 
 #include "config.h"
 #include "events.h"
+#include "fqdn_maps.h"
 #include "policy_maps.h"
 
 struct policy_query {
@@ -13,6 +14,7 @@ struct policy_query {
 	__be16 dport;
 	__u16 pad;
 	__u32 remote_id;
+	__u32 now; /* seconds of the monotonic clock; 0: a connection that has begun, so names may have expired */
 };
 
 struct policy_answer {
@@ -21,11 +23,34 @@ struct policy_answer {
 	__u32 cookie;  /* rules behind the verdict */
 	__u32 audit_cookie; /* rules behind the denial */
 	__u32 generation;
-	__u8 match_type; /* of the denial if there is one, else of the verdict */
-	__u8 enforced;   /* the policy was looked at */
+	__u32 remote_id;  /* the identity that decided: the peer's own or the one of a name of its address */
+	__u8 match_type;  /* of the denial if there is one, else of the verdict */
+	__u8 enforced;    /* the policy was looked at */
 	__u8 ask_audited; /* policy_ask_audited may have more to say */
 	__u8 pad;
 };
+
+/* What a question needs besides, too big for the stack, which is nearly used up there. A program is not interrupted by another on its CPU. */
+struct policy_scratch {
+	struct policy_query query;
+	struct policy_answer answer;
+	struct policy_answer audited;
+	struct fqdn_key peer; /* whose names are asked for when the peer is outside */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct policy_scratch);
+	__uint(max_entries, 1);
+} cilium_policy_scratch SEC(".maps");
+
+static __always_inline struct policy_scratch *policy_scratch(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&cilium_policy_scratch, &zero);
+}
 
 /* A subprogram: its signature is also what puts the types of the inner map into the object's BTF. */
 __subprogram const struct policy_entry *policy_find(void *map, const struct policy_key *key)
@@ -59,6 +84,43 @@ static __always_inline __s32 policy_entry_verdict(const struct policy_entry *ent
 	return bpf_ntohs(entry->proxy_port);
 }
 
+/* A name's entry decides unless the present one is stronger. */
+static __always_inline int policy_prefers_name(const struct policy_entry *present, const struct policy_entry *named)
+{
+	if (!present)
+		return 1;
+	if (named->precedence != present->precedence)
+		return named->precedence > present->precedence;
+	return named->match_len >= present->match_len;
+}
+
+/* What the names by which the endpoint knows the address have to say: the entry that decides then. Denials of the address are stronger. */
+static __always_inline const struct policy_entry *policy_decide_named(void *map, const struct policy_query *query, struct policy_key *key,
+								      const struct policy_entry *decided, struct policy_answer *answer)
+{
+	const struct policy_scratch *scratch = policy_scratch();
+	const struct fqdn_entry *learned = scratch ? bpf_map_lookup_elem(&cilium_fqdn, &scratch->peer) : NULL;
+
+	if (!learned)
+		return decided;
+	for (int i = 0; i < FQDN_GRANTS; i++) {
+		const struct policy_entry *named;
+
+		key->sec_label = learned->grants[i].sec_id;
+		if (!key->sec_label)
+			break;
+		if (query->now >= learned->grants[i].expires)
+			continue;
+		named = policy_find(map, key);
+		if (!named || !policy_prefers_name(decided, named))
+			continue;
+		decided = named;
+		answer->remote_id = key->sec_label;
+		answer->match_type = policy_match_type(named, 1);
+	}
+	return decided;
+}
+
 /* The entry that decides, and how it matched; null: none does. */
 static __always_inline const struct policy_entry *policy_decide(void *map, const struct policy_query *query, struct policy_answer *answer)
 {
@@ -70,19 +132,19 @@ static __always_inline const struct policy_entry *policy_decide(void *map, const
 		.dport = query->dport,
 	};
 	const struct policy_entry *own = policy_find(map, &key);
-	const struct policy_entry *any;
+	const struct policy_entry *decided;
 
 	key.sec_label = 0;
-	any = policy_find(map, &key);
-	if (own) {
-		if (!any || !policy_prefers_any(own, any)) {
-			answer->match_type = policy_match_type(own, 1);
-			return own;
-		}
+	decided = policy_find(map, &key);
+	if (own && (!decided || !policy_prefers_any(own, decided))) {
+		answer->match_type = policy_match_type(own, 1);
+		decided = own;
+	} else if (decided) {
+		answer->match_type = policy_match_type(decided, 0);
 	}
-	if (any)
-		answer->match_type = policy_match_type(any, 0);
-	return any;
+	if (query->egress && identity_is_outside(query->remote_id))
+		decided = policy_decide_named(map, query, &key, decided, answer);
+	return decided;
 }
 
 /* What the policy under that id says. Without configuration nothing passes: the endpoint is not ready. */
@@ -92,7 +154,7 @@ static __always_inline const struct policy_config *policy_consult(__u32 id, cons
 	const struct policy_entry *entry;
 	void *map;
 
-	*answer = (struct policy_answer){ .verdict = -DROP_EP_NOT_READY };
+	*answer = (struct policy_answer){ .verdict = -DROP_EP_NOT_READY, .remote_id = query->remote_id };
 	answer->generation = policy_generation(config);
 	if (!config || !answer->generation)
 		return NULL;
@@ -142,19 +204,23 @@ __verified_alone int policy_ask(const struct policy_query *query, struct policy_
 /* What the audited policies would have denied of what the others let pass. A policy that is not there denies nothing. */
 __verified_alone int policy_ask_audited(const struct policy_query *query, struct policy_answer *answer)
 {
-	struct policy_answer audited;
+	struct policy_scratch *scratch = policy_scratch();
+	struct policy_answer *audited;
 
-	if (!query || !answer || !policy_consult(query->lxc_id | POLICY_AUDIT_ID, query, &audited))
+	if (!query || !answer || !scratch)
 		return 0;
-	if (audited.verdict >= 0) {
+	audited = &scratch->audited;
+	if (!policy_consult(query->lxc_id | POLICY_AUDIT_ID, query, audited))
+		return 0;
+	if (audited->verdict >= 0) {
 		/* Where nothing is enforced, the audited rules are the only ones that have something to say. */
 		if (!answer->cookie)
-			answer->cookie = audited.cookie;
+			answer->cookie = audited->cookie;
 		return 0;
 	}
-	answer->denial = audited.verdict;
-	answer->audit_cookie = audited.cookie;
-	answer->match_type = audited.match_type;
+	answer->denial = audited->verdict;
+	answer->audit_cookie = audited->cookie;
+	answer->match_type = audited->match_type;
 	answer->enforced = 1;
 	return 0;
 }

@@ -66,6 +66,7 @@ export class NodeMaps implements Disposable {
   readonly policy: TestMap<number, number>;
   readonly policyConfig: TestMap<number, gen.PolicyConfig>;
   readonly ct: TestMap<gen.CtKey, gen.CtEntry>;
+  readonly names: TestMap<gen.FqdnKey, gen.FqdnEntry>;
   readonly fragments: TestMap<gen.FragmentKey, gen.FragmentPorts>;
   readonly runtime: TestMap<number, gen.RuntimeConfig>;
   readonly #inner: number[] = [];
@@ -80,6 +81,7 @@ export class NodeMaps implements Disposable {
     this.policy = new TestMap(fd("cilium_policy"), u32, u32);
     this.policyConfig = new TestMap(fd("cilium_policy_config"), u32, gen.policyConfig);
     this.ct = new TestMap(fd("cilium_ct"), gen.ctKey, gen.ctEntry);
+    this.names = new TestMap(fd("cilium_fqdn"), gen.fqdnKey, gen.fqdnEntry);
     this.fragments = new TestMap(fd("cilium_fragments"), gen.fragmentKey, gen.fragmentPorts);
     this.runtime = new TestMap(fd("cilium_runtime_config"), u32, gen.runtimeConfig);
   }
@@ -129,6 +131,16 @@ export class NodeMaps implements Disposable {
   /** No longer. */
   unknow(text: IpAddress): void {
     this.ipcache.delete(address(text));
+  }
+
+  forget(text: IpAddress): void {
+    this.ipcache.delete(address(text));
+  }
+
+  /** An address that the pod has learned by name: pairs of identity and the second at which it ends. */
+  learn(pod: Pod, text: IpAddress, grants: readonly (readonly [number, number])[]): void {
+    const slots = Array.from({ length: 8 }, (_, i) => ({ secId: grants[i]?.[0] ?? 0, expires: grants[i]?.[1] ?? 0 }));
+    this.names.set({ address: address(text), lxcId: pod.lxcId }, { grants: slots });
   }
 
   /** A prefix the ipcache knows; `bits` of an IPv4 prefix as people write them. */

@@ -5,6 +5,7 @@ import { installPlugin, writeConflist } from "#cni/install.ts";
 import { startCniServer } from "#cni/server.ts";
 import { type Cluster, openCluster } from "#k8s/client.ts";
 import { loadClusterConfig } from "#k8s/config.ts";
+import type { DnsAccessMessage } from "#proxy/dns/protocol.ts";
 import type { AccessRecord } from "#proxy/protocol.ts";
 import { createHealth } from "#runtime/health.ts";
 import { startInterval, startJob } from "#runtime/job.ts";
@@ -49,17 +50,20 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal): Promis
   const kernel = scope.use(openKernel({ log }, config, self));
   kernel.restoreIdentities(state);
   state.services.setNodeAddresses(kernel.nodePortAddresses());
+  state.fqdns.restore();
 
   // What runs by itself, and what is asked from outside.
   const [hub, counters] = [createMonitorHub(), createCounters()];
   const inUse = () => (phase.is === "ready" ? loops.policyMaps.cookies() : undefined);
   const usage = createUsage({ log: log.child("usage"), maps: kernel.datapath.maps, state, inUse });
-  const onAccess = (message: AccessRecord) => {
+  const onAccess = (message: AccessRecord | DnsAccessMessage) => {
+    if (message.type === "dns-access") state.dnsNames.take(message);
     hub.access(message);
     usage.access(message);
   };
+  const onNames = state.dnsNames.learn;
   const onLost = hub.proxyLost;
-  const proxy = scope.use(startProxyClient({ log: log.child("proxy"), onAccess, onLost }, { path: config["proxy-socket-path"] }));
+  const proxy = scope.use(startProxyClient({ log: log.child("proxy"), onAccess, onLost, onNames }, { path: config["proxy-socket-path"] }));
   const { datapath, netlink } = kernel;
   const isRestored = () => phase.is !== "starting";
   const loops = scope.use(startLoops({ log, health, state, datapath, netlink, cluster, proxy, self, hub, counters, isRestored }, config));
@@ -110,6 +114,7 @@ async function takeOver(
   await Promise.race([Promise.all([loops.reconcilers.ipcache.pruned, loops.services.frontends.pruned]), aborted(signal)]);
   if (signal.aborted) return;
   kernel.releaseRestored(state);
+  state.fqdns.releaseRestored();
   loops.settledOnce();
   control.attachAll();
   kernel.attachNode();

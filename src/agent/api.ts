@@ -9,6 +9,7 @@ import type { AgentConfig } from "./config.ts";
 import { dumpableMaps, dumpConntrack, dumpMap, policyRow } from "./dump.ts";
 import type { EdgeDeps } from "./edges.ts";
 import { endpointToJson } from "./endpoint-view.ts";
+import { fqdnRoutes } from "./fqdn-view.ts";
 import { ApiError, type ApiRequest, type Routes } from "./http.ts";
 import type { RunningHubble } from "./hubble.ts";
 import { formatIpam } from "./ipam-view.ts";
@@ -29,6 +30,7 @@ export function apiRoutes(deps: ApiDeps, config: AgentConfig): Routes {
     ...policyRoutes(deps),
     ...tableRoutes(deps),
     ...serviceRoutes(deps),
+    ...fqdnRoutes(deps),
     ...streamRoutes(deps),
   };
 }
@@ -240,7 +242,6 @@ function tableRoutes(deps: ApiDeps): Routes {
     "GET /v1/bpf/ct": () => dumpConntrack(maps.conntrack.entries()),
     "GET /v1/statedb": () => state.db.tables().map(({ name, size, revision }) => ({ name, rows: size, revision })),
     "GET /v1/statedb/{table}": ({ parameters }) => state.db.show(parameters[0] ?? "") ?? missing(`there is no table "${parameters[0]}"`),
-    "GET /v1/fqdn/cache": () => [],
   };
 }
 

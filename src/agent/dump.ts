@@ -11,6 +11,7 @@ const DUMPABLE = {
   cilium_lxc_ifindex: "lxcIfindex",
   cilium_ipcache: "ipcache",
   cilium_ipcache_lpm: "ipcacheLpm",
+  cilium_fqdn: "fqdn",
   cilium_policy_config: "policyConfig",
   cilium_ct: "conntrack",
   cilium_lb_services: "services",

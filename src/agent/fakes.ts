@@ -15,6 +15,7 @@ export function createFakeDatapath(directory: string, fail: FailureInjector = ()
     lxcIfindex: create(specs.ciliumLxcIfindex),
     ipcache: create(specs.ciliumIpcache),
     ipcacheLpm: create(specs.ciliumIpcacheLpm),
+    fqdn: create(specs.ciliumFqdn),
     policy: bpf.createMapOfMaps(specs.ciliumPolicy),
     policyConfig: create(specs.ciliumPolicyConfig),
     conntrack: create(specs.ciliumCt),
@@ -63,6 +64,8 @@ export function createFakeProxy(connected: boolean): ProxyClient & { readonly se
       sent.push(endpoints);
       return connected;
     },
+    sendDns: async () => connected,
+    names: async () => [],
     async [Symbol.asyncDispose]() {},
   };
 }

@@ -42,6 +42,7 @@ export async function startHubble(deps: EdgeDeps, config: AgentConfig): Promise<
       ipcache: state.ipcache,
       cookies: state.cookies,
       controller: state.controller,
+      dnsNames: state.dnsNames,
       interfaceName: interfaceNames(deps),
     },
     { nodeName: self.name, nodeLabels: nodeLabels(deps), clusterName: config["cluster-name"] },

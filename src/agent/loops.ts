@@ -9,8 +9,9 @@ import type { SelfNode } from "#node/self.ts";
 import { PROXY_PORTS } from "#proxy/protocol.ts";
 import { type Pipeline, startPipeline } from "#reconciler/pipeline.ts";
 import { createReconciler, type Reconciler, type ReconcilerDeps, startReconciler } from "#reconciler/reconciler.ts";
-import type { AgentConfig } from "./config.ts";
+import { type AgentConfig, dnsSettings } from "./config.ts";
 import type { Counters } from "./counters.ts";
+import { createDnsSteps } from "./dns-step.ts";
 import { lbSettings } from "./lb-settings.ts";
 import type { MonitorHub } from "./monitor-hub.ts";
 import { createPolicyEvents } from "./policy-events.ts";
@@ -105,6 +106,13 @@ export function startLoops(given: LoopsDeps, config: AgentConfig): Loops {
     },
     { isReady: deps.isRestored },
   );
+  const dnsSteps = createDnsSteps(
+    {
+      ...{ endpoints: state.endpoints, subjects: state.subjects, proxy: deps.proxy, log: deps.log.child("dns") },
+      identityOf: state.fqdns.identityOf,
+    },
+    { isReady: deps.isRestored, settings: dnsSettings(config) },
+  );
   // The order is what keeps it safe: policies know an identity, and the proxy its rules, before the ipcache yields the identity.
   const pipeline = scope.use(
     startPipeline(deps, [
@@ -112,9 +120,11 @@ export function startLoops(given: LoopsDeps, config: AgentConfig): Loops {
       state.nodes.step,
       state.controller,
       proxySteps.before,
+      dnsSteps.before,
       reconcilers.policies,
       reconcilers.endpoints,
       proxySteps.after,
+      dnsSteps.after,
       reconcilers.ipcache,
       reconcilers.routes,
       publisher.step,

@@ -2,6 +2,7 @@ import { type Endpoint, podKey } from "#endpoint/endpoint.ts";
 import { l7Event } from "#monitor/access.ts";
 import { agentEvent } from "#monitor/agent-event.ts";
 import { type AgentPayload, type MonitorEvent, nowNanoseconds } from "#monitor/events.ts";
+import type { DnsAccessMessage } from "#proxy/dns/protocol.ts";
 import type { AccessRecord, LostMessage } from "#proxy/protocol.ts";
 
 /** Where all events of the node come together, and from where observer and monitor take them. */
@@ -9,7 +10,7 @@ export interface MonitorHub {
   push(event: MonitorEvent): void;
   /** The sink sees every event from now on; it must be quick and must not throw. */
   subscribe(sink: (event: MonitorEvent) => void): Disposable;
-  readonly access: (message: AccessRecord) => void;
+  readonly access: (message: AccessRecord | DnsAccessMessage) => void;
   readonly proxyLost: (message: LostMessage) => void;
   endpoint(event: "created" | "deleted", endpoint: Endpoint): void;
   agent(payload: AgentPayload): void;

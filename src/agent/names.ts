@@ -8,6 +8,7 @@ import { policyKey } from "#policy/rule.ts";
 import type { Table } from "#statedb/table.ts";
 import { parseAddress } from "#types/addr.ts";
 import { NumericIdentity } from "#types/identity.ts";
+import type { DnsNames } from "./dns-names.ts";
 import type { IdentityRow } from "./identities.ts";
 import type { PodRow } from "./kubernetes.ts";
 import type { PolicyRow } from "./policies.ts";
@@ -22,6 +23,7 @@ export interface NamesDeps {
   readonly ipcache: Ipcache;
   readonly cookies: Cookies;
   readonly controller: PolicyController;
+  readonly dnsNames: DnsNames;
   readonly interfaceName: (ifindex: number) => string | undefined;
 }
 
@@ -79,7 +81,7 @@ export function createNames(deps: NamesDeps, config: NamesConfig): Names {
       const frontend = named.find(({ address }) => port === 0 || address.port === port);
       return frontend?.service;
     },
-    dnsNames: () => [],
+    dnsNames: deps.dnsNames.namesOf,
     interfaceName: deps.interfaceName,
     policiesOf: (cookie) => cookies.origins(cookie).map(policyNames),
     policyRevision: () => controller.repository.revision,

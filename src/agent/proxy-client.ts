@@ -1,6 +1,15 @@
 import { connect, type Socket } from "node:net";
+import type {
+  DnsAccessMessage,
+  DnsCacheEntry,
+  DnsCacheMessage,
+  DnsCacheRequest,
+  DnsCleanRequest,
+  DnsPolicyMessage,
+} from "#proxy/dns/protocol.ts";
 import type { AccessRecord, LostMessage, PolicyMessage, ProxyMessage, StatusMessage } from "#proxy/protocol.ts";
 import { createBackoff, sleep } from "#runtime/backoff.ts";
+import { CodedError } from "#runtime/errors.ts";
 import type { Logger } from "#runtime/logger.ts";
 
 export interface ProxyClient extends AsyncDisposable {
@@ -12,11 +21,19 @@ export interface ProxyClient extends AsyncDisposable {
    * away: it gets the newest policy as soon as it is back. True when acknowledged.
    */
   send(endpoints: PolicyMessage["endpoints"], timeoutMs: number): Promise<boolean>;
+  /** The same for the DNS policy. */
+  sendDns(policy: Pick<DnsPolicyMessage, "settings" | "endpoints">, timeoutMs: number): Promise<boolean>;
+  /** The names that the proxy has learned; with `dns-clean` those that it forgot. Rejects when the proxy is away or does not answer. */
+  names(request: DnsCacheRequest | DnsCleanRequest): Promise<readonly DnsCacheEntry[]>;
 }
+
+export class ProxyClientError extends CodedError {}
 
 export interface ProxyClientDeps {
   readonly log: Logger;
-  readonly onAccess: (message: AccessRecord) => void;
+  readonly onAccess: (message: AccessRecord | DnsAccessMessage) => void;
+  /** The names that a proxy had learned before we came. */
+  readonly onNames: (entries: readonly DnsCacheEntry[]) => void;
   readonly onLost: (message: LostMessage) => void;
 }
 
@@ -27,6 +44,8 @@ export function startProxyClient(deps: ProxyClientDeps, config: { readonly path:
   const acks = new Map<number, (acknowledged: boolean) => void>();
   let socket: Socket | undefined;
   let last: PolicyMessage | undefined;
+  let lastDns: DnsPolicyMessage | undefined;
+  const asked: NameRequest[] = [];
   let status: StatusMessage | undefined;
   // The proxy refuses nothing by number; time makes them grow over restarts of ours.
   let revision = Date.now();
@@ -48,12 +67,40 @@ export function startProxyClient(deps: ProxyClientDeps, config: { readonly path:
       case "access":
       case "kafka-access":
       case "tls-access":
+      case "dns-access":
         return deps.onAccess(message);
+      case "dns-cache":
+        return takeNames(asked, message);
       case "lost":
         return deps.onLost(message);
       case "status":
         status = message;
     }
+  };
+  /** Answers come in the order of the questions. */
+  const names = (request: DnsCacheRequest | DnsCleanRequest) =>
+    new Promise<readonly DnsCacheEntry[]>((resolve, reject) => {
+      if (!socket) {
+        reject(new ProxyClientError("proxy-away", "the proxy is not there"));
+        return;
+      }
+      asked.push({ entries: [], resolve, reject });
+      socket.write(`${JSON.stringify(request)}\n`);
+    });
+  /** Sends a policy and waits for its acknowledgement. */
+  const sendPolicy = (policy: PolicyMessage | DnsPolicyMessage, timeoutMs: number): Promise<boolean> => {
+    if (!socket) return Promise.resolve(false);
+    socket.write(`${JSON.stringify(policy)}\n`);
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        acks.delete(policy.revision);
+        resolve(false);
+      }, timeoutMs);
+      acks.set(policy.revision, (acknowledged) => {
+        clearTimeout(timer);
+        resolve(acknowledged);
+      });
+    });
   };
   const serve = async () => {
     const opened = connect(config.path);
@@ -63,14 +110,15 @@ export function startProxyClient(deps: ProxyClientDeps, config: { readonly path:
     const stop = () => opened.destroy();
     controller.signal.addEventListener("abort", stop, { once: true });
     try {
-      if (last) opened.write(`${JSON.stringify(last)}\n`);
-      else opened.write('{"type":"subscribe"}\n');
+      for (const policy of [last ?? { type: "subscribe" }, lastDns]) if (policy) opened.write(`${JSON.stringify(policy)}\n`);
+      names({ type: "dns-cache" }).then(deps.onNames, (thrown: unknown) => log.debug("learned names not read", { error: String(thrown) }));
       for await (const line of readLines(opened)) receive(JSON.parse(line) as ProxyMessage);
     } finally {
       controller.signal.removeEventListener("abort", stop);
       socket = undefined;
       status = undefined;
       settle(Number.MAX_SAFE_INTEGER, false);
+      for (const one of asked.splice(0)) one.reject(new ProxyClientError("proxy-away", "the proxy went away"));
       opened.destroy();
     }
   };
@@ -97,25 +145,33 @@ export function startProxyClient(deps: ProxyClientDeps, config: { readonly path:
     send(endpoints, timeoutMs) {
       revision += 1;
       last = { type: "policy", revision, endpoints };
-      if (!socket) return Promise.resolve(false);
-      const mine = revision;
-      socket.write(`${JSON.stringify(last)}\n`);
-      return new Promise((resolve) => {
-        const timer = setTimeout(() => {
-          acks.delete(mine);
-          resolve(false);
-        }, timeoutMs);
-        acks.set(mine, (acknowledged) => {
-          clearTimeout(timer);
-          resolve(acknowledged);
-        });
-      });
+      return sendPolicy(last, timeoutMs);
     },
+    sendDns(policy, timeoutMs) {
+      revision += 1;
+      lastDns = { type: "dns-policy", revision, ...policy };
+      return sendPolicy(lastDns, timeoutMs);
+    },
+    names,
     async [Symbol.asyncDispose]() {
       controller.abort();
       await done;
     },
   };
+}
+
+interface NameRequest {
+  readonly entries: DnsCacheEntry[];
+  readonly resolve: (entries: readonly DnsCacheEntry[]) => void;
+  readonly reject: (reason: Error) => void;
+}
+
+function takeNames(asked: NameRequest[], { entries, last }: DnsCacheMessage): void {
+  const [first] = asked;
+  first?.entries.push(...entries);
+  if (!last) return;
+  asked.shift();
+  first?.resolve(first.entries);
 }
 
 async function* readLines(socket: Socket): AsyncGenerator<string> {

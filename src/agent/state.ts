@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { createCookies } from "#datapath/cookies.ts";
 import { createEndpointTable, type Endpoint } from "#endpoint/endpoint.ts";
 import { createSubjectPolicyTable } from "#endpoint/subject-policy.ts";
@@ -9,7 +10,9 @@ import { FlagError } from "#runtime/flags.ts";
 import type { Logger } from "#runtime/logger.ts";
 import { createDatabase, type Database } from "#statedb/database.ts";
 import { createClusterNodes } from "./cluster-nodes.ts";
-import type { AgentConfig } from "./config.ts";
+import { type AgentConfig, dnsSettings } from "./config.ts";
+import { createDnsNames } from "./dns-names.ts";
+import { createFqdns } from "./fqdns.ts";
 import { createIdentities } from "./identities.ts";
 import { createPodsOfNode } from "./kubernetes.ts";
 import { createPolicies } from "./policies.ts";
@@ -30,6 +33,7 @@ export function createState({ cluster, log }: { readonly cluster: Cluster; reado
   const ipcache = createIpcache(db);
   const families = { ipv4: config["enable-ipv4"], ipv6: config["enable-ipv6"] };
   const prefixes = createPrefixes({ identities, ipcache }, families);
+  const fqdns = createFqdns({ identities, log: log.child("fqdn") }, { path: join(config["state-dir"], "fqdn-identities.json") });
   const nodes = createClusterNodes({ db, ipcache, identities, prefixes }, { self: nodeName });
   const pods = createPodsOfNode({ db, cluster }, { cluster: config["cluster-name"], labels: config.labels });
   const policies = createPolicies({ db, log: log.child("policy") }, settings);
@@ -41,7 +45,10 @@ export function createState({ cluster, log }: { readonly cluster: Cluster; reado
       identities: identities.table,
       endpoints,
       subjects,
-      onRules: (repository) => prefixes.setRules(repository.prefixes()),
+      onRules(repository) {
+        prefixes.setRules(repository.prefixes());
+        fqdns.setRules(repository.fqdns());
+      },
     },
     settings,
   );
@@ -67,6 +74,7 @@ export function createState({ cluster, log }: { readonly cluster: Cluster; reado
     ipcache,
     families,
     prefixes,
+    fqdns,
     nodes,
     pods,
     policies,
@@ -75,6 +83,7 @@ export function createState({ cluster, log }: { readonly cluster: Cluster; reado
     ownObjects,
     audit,
     cookies: createCookies(),
+    dnsNames: createDnsNames(dnsSettings(config)),
   };
 }
 
@@ -85,8 +94,7 @@ function policySettings(config: AgentConfig): PolicySettings {
     ipv6: config["enable-ipv6"],
     enforcement: oneOf(config, "enable-policy", ["default", "always", "never"]),
     l7Merge: oneOf(config, "policy-l7-merge", ["union", "restrict"]),
-    // The proxy speaks HTTP only: redirected to it, DNS would be denied.
-    dnsProxy: false,
+    learnNames: true,
   });
 }
 

@@ -6,6 +6,7 @@ import type { DatapathMaps } from "#datapath/loader.ts";
 import { type Decided, forgetUsage, settledUsage, settleUsage, unsettledUsage } from "#datapath/usage.ts";
 import type { PolicyUsage } from "#k8s/types.ts";
 import { policyKey, type RuleRef } from "#policy/rule.ts";
+import type { DnsAccessMessage } from "#proxy/dns/protocol.ts";
 import type { AccessRecord, RuleOrigin } from "#proxy/protocol.ts";
 import type { Logger } from "#runtime/logger.ts";
 import { monotonicNs } from "#sys/clock.ts";
@@ -26,7 +27,7 @@ export interface Usage {
   /** Deletes all connections of an address. */
   purge(address: IpAddress): Promise<void>;
   /** Counts a request that the proxy judged. */
-  readonly access: (message: AccessRecord) => void;
+  readonly access: (message: AccessRecord | DnsAccessMessage) => void;
   /** Puts the requests counted so far where they outlive this process. */
   flush(): void;
 }

@@ -1,5 +1,9 @@
 import { openBpf } from "#ebpf/kernel.ts";
 import { chooseHeaders } from "#proxy/access-record.ts";
+import type { AccessStream } from "#proxy/control/access-stream.ts";
+import { DEFAULT_DNS_PROXY_CONFIG, startDnsProxy } from "#proxy/dns/dns-proxy.ts";
+import { createPinnedGrants } from "#proxy/dns/grants.ts";
+import { createConntrackSearch } from "#proxy/dns/live-connections.ts";
 import { proxyFlags, readDeniedReply } from "#proxy/flags.ts";
 import { DEFAULT_HTTP_TIMEOUTS } from "#proxy/http/session.ts";
 import { createPinnedIpcache } from "#proxy/kernel/pinned-ipcache.ts";
@@ -9,22 +13,37 @@ import { formatHelp, readFlags } from "#runtime/flags.ts";
 import { createLogger } from "#runtime/logger.ts";
 import { runProgram } from "#runtime/program.ts";
 import { aborted } from "#runtime/scope.ts";
+import { monotonicNs } from "#sys/clock.ts";
 
 runProgram("cilium-proxy", async (signal) => {
   if (process.argv.includes("--help")) {
-    process.stdout.write(formatHelp("cilium-proxy", "Decides HTTP policy on the connections that the kernel redirects.", proxyFlags));
+    process.stdout.write(formatHelp("cilium-proxy", "Decides HTTP and DNS policy on what the kernel redirects.", proxyFlags));
     return 0;
   }
   const flags = readFlags(proxyFlags);
   const log = createLogger("proxy");
   await using scope = new AsyncDisposableStack();
-  const identities = scope.use(createPinnedIpcache(openBpf(), flags["bpf-root"]));
+  const bpf = openBpf();
+  const identities = scope.use(createPinnedIpcache(bpf, flags["bpf-root"]));
+  const grants = scope.use(createPinnedGrants(bpf, flags["bpf-root"]));
+  const now = () => Number(monotonicNs() / 1_000_000_000n);
+  const findLive = createConntrackSearch(bpf, flags["bpf-root"], now);
+  const startDns = (records: AccessStream) =>
+    startDnsProxy(
+      { log: log.child("dns"), records, grants, findLive, now, identityOf: identities.identityOf },
+      {
+        ...DEFAULT_DNS_PROXY_CONFIG,
+        ipv6: flags["enable-ipv6"],
+        statePath: flags["dns-policy-path"],
+        cachePath: flags["dns-cache-path"],
+      },
+    );
   const transport = createTransparentTransport({
     ports: { ingress: flags["proxy-ingress-port"], egress: flags["proxy-egress-port"] },
     ipv6: flags["enable-ipv6"],
   });
   const proxy = await startProxy(
-    { log, transport, identities },
+    { log, transport, identities, startDns },
     {
       ...DEFAULT_PROXY_CONFIG,
       socketPath: flags["proxy-socket-path"],

@@ -55,3 +55,13 @@ export function readBytes(from: Buffer, offset: number, size: number): Uint8Arra
   for (let i = 0; i < size; i++) copy[i] = from[offset + i] as number;
   return copy;
 }
+
+/** Exactly `count` items, one after the other. */
+export function writeEach<T>(codec: Codec<T>, items: readonly T[], into: Buffer, offset: number, count: number): void {
+  if (items.length !== count) throw new RangeError(`${items.length} items where ${count} belong`);
+  for (const [i, item] of items.entries()) codec.encode(item, into, offset + i * codec.size);
+}
+
+export function readEach<T>(codec: Codec<T>, from: Buffer, offset: number, count: number): T[] {
+  return Array.from({ length: count }, (_, i) => codec.decode(from, offset + i * codec.size));
+}

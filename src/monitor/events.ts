@@ -1,5 +1,5 @@
+import type { DnsAccessMessage } from "#proxy/dns/protocol.ts";
 import type { AccessRecord } from "#proxy/protocol.ts";
-import type { DnsAccess } from "./access.ts";
 
 /** Which way traffic went, seen from the endpoint of the event. */
 export type EventDirection = "unknown" | "ingress" | "egress";
@@ -59,7 +59,7 @@ export interface SocketEvent {
 export interface L7Event {
   readonly type: "l7";
   readonly time: bigint;
-  readonly access: AccessRecord | DnsAccess;
+  readonly access: AccessRecord | DnsAccessMessage;
 }
 
 /** What an agent event carries, by kind. */

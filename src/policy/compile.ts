@@ -4,7 +4,7 @@ import { type EntryReason, type Filter, hasL7, parserPriority, type Redirect } f
 import { listenerRedirect, MergeConflict, mergeFilters, withL7Wildcard } from "./merge.ts";
 import { anyPeer, entityPeers } from "./peer.ts";
 import type { Repository } from "./repository.ts";
-import { type ListenerRef, type PeerSelector, type PortRule, type PortSpec, type Rule, tier } from "./rule.ts";
+import { type L7Rules, type ListenerRef, type PeerSelector, type PortRule, type PortSpec, type Rule, tier } from "./rule.ts";
 import type { PolicySettings } from "./settings.ts";
 
 /** The tier after all that users write: the host's own access and the default. */
@@ -117,6 +117,42 @@ function addRule(set: FilterSet, repo: Repository, rule: Rule, level: number, sc
   }
 }
 
+const anyName: L7Rules = { http: [], dns: [{ matchPattern: "*" }], kafka: [] };
+const dnsPort = 53;
+const dnsSpecs: readonly PortSpec[] = [protocolNumber.UDP, protocolNumber.TCP].map((protocol) => ({
+  ...{ protocol, name: "", port: dnsPort, endPort: 0 },
+}));
+const learnedPorts: PortRule = { ports: dnsSpecs, l7: anyName, serverNames: [] };
+
+/** Whether names are learned for these rules although none of them asks for it (SEMANTICS C9). */
+function learnsNames(rules: readonly Rule[], { dnsProxy, learnNames, l7Merge }: PolicySettings): boolean {
+  if (!dnsProxy || !learnNames || !rules.some((rule) => rule.peers.some((peer) => peer.fqdn !== undefined))) return false;
+  // What is let through to be learned must not widen a rule that restricts.
+  return l7Merge === "union" || !rules.some((rule) => rule.ports?.some(({ l7 }) => (l7?.dns.length ?? 0) > 0));
+}
+
+/** Whether a rule lets DNS pass without a look at it. */
+function covers(ports: readonly PortRule[] | null, wanted: PortSpec): boolean {
+  if (ports === null) return true;
+  const plain = ports.filter(({ l7, listener }) => listener === undefined && (l7?.dns.length ?? 0) === 0);
+  return plain.some((one) =>
+    one.ports.some(({ protocol, name, port, endPort }) => {
+      if (name !== "" || (protocol !== 0 && protocol !== wanted.protocol)) return false;
+      return port === 0 || (port <= wanted.port && wanted.port <= Math.max(port, endPort));
+    }),
+  );
+}
+
+/** The same DNS once more, through the proxy, which lets every name pass. */
+function addLearning(set: FilterSet, repo: Repository, rule: Rule, level: number, scope: FilterScope): void {
+  if (rule.action !== "allow") return;
+  const ports = repo.portsOf(rule);
+  for (const peer of repo.peersOf(rule)) {
+    if (peer.none || peer.fqdn !== undefined || (peer.any && ports === null)) continue;
+    for (const spec of dnsSpecs) if (covers(ports, spec)) set.add(filterOf(rule, level, peer, spec, learnedPorts, scope));
+  }
+}
+
 /** What no rule writes: the host's own access, and everything where nothing denies by default. */
 function impliedFilters(
   { direction, enforced, defaultDeny, isHost }: Enforcement,
@@ -136,6 +172,9 @@ export function compileRules(repo: Repository, given: readonly Rule[], enforceme
   const set = new FilterSet(repo.settings.l7Merge);
   const scope = { namespace: enforcement.namespace, settings: repo.settings };
   for (const rule of rules) addRule(set, repo, rule, levelOf(rule), scope);
+  if (enforcement.direction === "egress" && learnsNames(rules, repo.settings)) {
+    for (const rule of rules) addLearning(set, repo, rule, levelOf(rule), scope);
+  }
   const levels = new Set(rules.map(levelOf)).size;
   const filters = set.values().map((one) => (hasL7(one) && !enforcement.defaultDeny ? withL7Wildcard(one) : one));
   return { filters: [...filters, ...impliedFilters(enforcement, repo.settings, rules.length, levels)], levels };

@@ -148,6 +148,23 @@ describe("resolveEndpoint", () => {
     assert.equal(judge(resolve([spec]).policy, "egress", 7, "TCP/6443"), "denied");
   });
 
+  it("sends DNS to the proxy where rules name outside names, although none asks for it", () => {
+    const settings = { learnNames: true };
+    const named = { toFQDNs: [{ matchName: "api.stripe.com" }], toPorts: port(443) };
+    const toDns = { toEndpoints: [{ matchLabels: { "k8s:io.kubernetes.pod.namespace": "kube-system" } }] };
+    const rule = (...egress: unknown[]) => resolve([toWeb({ egress })], { settings }).policy;
+    const ask = (policy: EndpointPolicy, flow: string) => judge(policy, "egress", 1004, flow);
+    for (const allowed of [toDns, { ...toDns, toPorts: [{ ports: [{ port: "53", protocol: "ANY" }] }] }]) {
+      assert.deepEqual([ask(rule(named, allowed), "UDP/53"), ask(rule(named, allowed), "TCP/53")], ["redirected", "redirected"]);
+      assert.equal(ask(rule(allowed), "UDP/53"), "allowed", "without names nothing is learned");
+    }
+    assert.deepEqual([ask(rule(named, toDns), "UDP/80"), ask(rule(named), "UDP/53")], ["allowed", "denied"]);
+    const [learned] = rule(named, toDns)
+      .l7("egress")
+      .filter((one) => one.port === 53);
+    assert.deepEqual(learned?.rules[0]?.dns, [{ matchPattern: "*" }]);
+  });
+
   it("understands the dns entity for clients and for the DNS pods themselves", () => {
     const client = toWeb({ egress: [{ toEntities: ["dns"] }] });
     assert.equal(judge(resolve([client]).policy, "egress", 1004, "UDP/53"), "redirected");

@@ -22,8 +22,10 @@ export type PolicySettings = {
   readonly extensions: boolean;
   /** `restrict`: an L7 rule wins over a wider allow of the same peer and port instead of being widened by it. */
   readonly l7Merge: "union" | "restrict";
-  /** Whether a proxy for DNS is there. Without one, DNS rules allow DNS at L4 and answers are learned in passing. */
+  /** Whether a proxy for DNS is there. Without one, DNS rules allow DNS at L4. */
   readonly dnsProxy: boolean;
+  /** Whether the DNS of endpoints with `toFQDNs` goes through the proxy although no rule says so: names are learned without `rules.dns`. */
+  readonly learnNames: boolean;
 };
 
 /** The settings of an agent that is not told otherwise. */
@@ -43,6 +45,7 @@ export const defaultSettings: PolicySettings = {
   extensions: true,
   l7Merge: "union",
   dnsProxy: true,
+  learnNames: false,
 };
 
 /** The default settings with some changed. */

@@ -1,5 +1,6 @@
 import { defineFlags, FlagError } from "#runtime/flags.ts";
 import { RECORDED_HEADERS } from "./access-record.ts";
+import { DEFAULT_DNS_CACHE_PATH, DEFAULT_DNS_STATE_PATH } from "./dns/protocol.ts";
 import { isFieldValue, isToken } from "./http/header-fields.ts";
 import { DENIED, type DeniedReply } from "./http/local-reply.ts";
 import { DEFAULT_SOCKET_PATH, DEFAULT_STATE_PATH, PROXY_PORTS } from "./protocol.ts";
@@ -9,6 +10,8 @@ export const proxyFlags = defineFlags({
   "config-dir": { type: "string", default: "", help: "Directory of setting files, one a flag (a mounted ConfigMap)." },
   "proxy-socket-path": { type: "string", default: DEFAULT_SOCKET_PATH, help: "Unix socket for the agent." },
   "proxy-state-path": { type: "string", default: DEFAULT_STATE_PATH, help: "File that keeps the last policy over restarts." },
+  "dns-policy-path": { type: "string", default: DEFAULT_DNS_STATE_PATH, help: "File that keeps the last DNS policy over restarts." },
+  "dns-cache-path": { type: "string", default: DEFAULT_DNS_CACHE_PATH, help: "File that keeps the names that pods have learned." },
   "bpf-root": { type: "string", default: "/sys/fs/bpf", help: "BPF file system of this node." },
   "enable-ipv6": { type: "boolean", default: true, help: "Listen for IPv6 too." },
   "proxy-ingress-port": { type: "number", default: PROXY_PORTS.ingress, help: "Port of the listener for ingress policy." },

@@ -1,3 +1,12 @@
+import {
+  DNS_PROXY_PORT,
+  type DnsAccessMessage,
+  type DnsCacheMessage,
+  type DnsCacheRequest,
+  type DnsCleanRequest,
+  type DnsPolicyMessage,
+} from "./dns/protocol.ts";
+
 /**
  * The conversation between agent and proxy: one JSON object a line over the proxy's Unix socket. The agent connects and sends whole
  * policy snapshots; the proxy acknowledges each and sends access records. Both sides ignore fields that they do not know.
@@ -7,7 +16,7 @@ export const DEFAULT_SOCKET_PATH = "/var/run/cilium/proxy.sock";
 export const DEFAULT_STATE_PATH = "/var/run/cilium/state/proxy-policy.json";
 
 /** Where the kernel sends redirected connections. The listeners are transparent and refuse whoever connects to them directly. */
-export const PROXY_PORTS = { ingress: 10001, egress: 10002 } as const;
+export const PROXY_PORTS = { ingress: 10001, egress: 10002, dns: DNS_PROXY_PORT } as const;
 
 /** The low bits of the mark on the proxy's own packets; the upper 16 bits are the identity of the peer that the proxy speaks for. */
 export const PROXY_MARKS = { ingress: 0xa00, egress: 0xb00 } as const;
@@ -121,7 +130,7 @@ export interface StatusRequest {
   readonly type: "status";
 }
 
-export type AgentMessage = PolicyMessage | SubscribeMessage | StatusRequest;
+export type AgentMessage = PolicyMessage | SubscribeMessage | StatusRequest | DnsPolicyMessage | DnsCacheRequest | DnsCleanRequest;
 
 /** The policy of this revision is in force and on disk. */
 export interface AckMessage {
@@ -181,7 +190,8 @@ export interface Mismatched {
     | "apiKey"
     | "apiVersion"
     | "clientID"
-    | "topic";
+    | "topic"
+    | "name";
   /** What the rule wants: the expression, or the header as `Name` or `Name: value` (values of headerMatches are not shown). */
   readonly wanted: string;
   readonly found: string;
@@ -261,4 +271,4 @@ export interface AccessHttp {
   readonly headers: readonly { readonly key: string; readonly value: string }[];
 }
 
-export type ProxyMessage = AckMessage | NackMessage | LostMessage | StatusMessage | AccessRecord;
+export type ProxyMessage = AckMessage | NackMessage | LostMessage | StatusMessage | AccessRecord | DnsAccessMessage | DnsCacheMessage;

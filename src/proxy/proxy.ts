@@ -5,6 +5,7 @@ import { type Connections, createConnections } from "./connections.ts";
 import { type AccessStream, createAccessStream } from "./control/access-stream.ts";
 import { startPolicyServer } from "./control/policy-server.ts";
 import { loadSnapshot, saveSnapshot } from "./control/snapshot-file.ts";
+import type { DnsProxy } from "./dns/dns-proxy.ts";
 import { DEFAULT_HTTP_LIMITS, type HttpLimits } from "./http/limits.ts";
 import { DENIED, type DeniedReply } from "./http/local-reply.ts";
 import { DEFAULT_HTTP_TIMEOUTS, type HttpTimeouts } from "./http/session.ts";
@@ -18,6 +19,8 @@ export interface ProxyDeps {
   readonly log: Logger;
   readonly transport: Transport;
   readonly identities: IdentityLookup;
+  /** Starts the DNS proxy beside, which shares agent and records. */
+  readonly startDns?: (records: AccessStream) => Promise<DnsProxy>;
 }
 
 export interface ProxyConfig {
@@ -55,6 +58,7 @@ export interface RunningProxy extends AsyncDisposable {
   status(): StatusMessage;
   readonly counters: ProxyCounters;
   readonly records: AccessStream;
+  readonly dns: DnsProxy | undefined;
 }
 
 /** How long records gather before they are sent together. */
@@ -82,7 +86,9 @@ export async function startProxy(deps: ProxyDeps, config: ProxyConfig): Promise<
     saveSnapshot(config.statePath, next);
   };
   await using started = new AsyncDisposableStack();
-  started.use(await startPolicyServer({ log, records, apply, status }, config.socketPath));
+  const dns = await deps.startDns?.(records);
+  if (dns) started.use(dns);
+  started.use(await startPolicyServer({ log, records, apply, status, handlers: dns?.handlers ?? {} }, config.socketPath));
   const listeners = await transport.listen(connections.accept, (reason) => void counters.refused[reason]++);
   // Disposed first: the agent still gets the last records.
   started.defer(async () => {
@@ -90,7 +96,7 @@ export async function startProxy(deps: ProxyDeps, config: ProxyConfig): Promise<
     await connections.drain(config.drainMs);
   });
   const running = started.move();
-  return { status, counters, records, [Symbol.asyncDispose]: () => running.disposeAsync() };
+  return { status, counters, records, dns, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
 
 function refreshIdentities(identities: IdentityLookup, log: Logger): void {

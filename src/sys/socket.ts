@@ -8,6 +8,7 @@ const AF_INET = 2;
 const AF_INET6 = 10;
 const SOCK_STREAM = 1;
 const SOCK_DGRAM = 2;
+const SOCK_RAW = 3;
 const SOCK_NONBLOCK = 0o4000;
 
 const SOL_IP = 0;
@@ -15,13 +16,17 @@ const SOL_SOCKET = 1;
 const SOL_IPV6 = 41;
 const SO_REUSEADDR = 2;
 const SO_REUSEPORT = 15;
+const SO_RCVBUFFORCE = 33;
 const SO_MARK = 36;
 const SO_COOKIE = 57;
 const IP_TRANSPARENT = 19;
+const IP_RECVORIGDSTADDR = 20;
 const IP_BIND_ADDRESS_NO_PORT = 24;
 const IP_LOCAL_PORT_RANGE = 51;
 const IPV6_V6ONLY = 26;
+const IPV6_RECVORIGDSTADDR = 74;
 const IPV6_TRANSPARENT = 75;
+const IPPROTO_UDP = 17;
 
 /** Where a socket is made and what it is bound to. */
 export interface SocketPlace {
@@ -62,6 +67,46 @@ export function transparentDatagram(place: SocketPlace): number {
     setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1);
     bindTo(fd, place);
   });
+}
+
+/** Bytes of datagrams that may wait while the reader is busy. */
+const REDIRECTED_BUFFER = 8 << 20;
+
+/**
+ * A UDP socket that takes what BPF hands it, whatever its address, and tells a `DatagramSet` where it was meant to go. Several may be bound to one port.
+ * Needs CAP_NET_ADMIN.
+ */
+export function redirectedDatagram(place: SocketPlace): number {
+  return build(SOCK_DGRAM, place, (fd) => {
+    const ipv6 = isIPv6(place.host);
+    setTransparent(fd, place.host);
+    setOption(fd, ipv6 ? SOL_IPV6 : SOL_IP, ipv6 ? IPV6_RECVORIGDSTADDR : IP_RECVORIGDSTADDR, 1);
+    setOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, REDIRECTED_BUFFER);
+    setReusePort(fd);
+    bindTo(fd, place);
+  });
+}
+
+/** A UDP socket with another's source address and a random port, connected: it takes datagrams of that server alone. */
+export function spoofedDatagram(server: SocketPlace, source: string): number {
+  return build(SOCK_DGRAM, { ...server, host: source }, (fd) => {
+    setTransparent(fd, source);
+    bindTo(fd, { host: source, port: 0 });
+    check("connect", kernel().connect(fd, encodeSockaddr(server.host, server.port)), `${server.host} port ${server.port}`);
+  });
+}
+
+/** Addresses that no machine has (RFC 6890): a raw socket bound to one gets no copies of what others receive. */
+const NOBODY = { 4: "192.0.0.8", 6: "100::1" } as const;
+
+/** A raw socket for `sendAs`. Needs CAP_NET_RAW and CAP_NET_ADMIN. */
+export function rawUdp({ family, netns }: { readonly family: 4 | 6; readonly netns?: Netns | undefined }): number {
+  const place = { host: NOBODY[family], port: 0, netns };
+  const prepare = (fd: number) => {
+    setTransparent(fd, place.host);
+    bindTo(fd, place);
+  };
+  return build(SOCK_RAW, place, prepare, IPPROTO_UDP);
 }
 
 export interface SpoofedStream {
@@ -121,11 +166,11 @@ export function closeFd(fd: number): void {
   check("close", kernel().close(fd));
 }
 
-function build(type: number, place: SocketPlace, prepare: (fd: number) => void): number {
+function build(type: number, place: SocketPlace, prepare: (fd: number) => void, protocol = 0): number {
   const family = isIPv6(place.host) ? AF_INET6 : AF_INET;
-  const fd = check("socket", kernel().socket(family, type | SOCK_NONBLOCK, 0, place.netns?.fd));
+  const fd = check("socket", kernel().socket(family, type | SOCK_NONBLOCK, protocol, place.netns?.fd));
   try {
-    if (family === AF_INET6) setOption(fd, SOL_IPV6, IPV6_V6ONLY, 1);
+    if (family === AF_INET6 && type !== SOCK_RAW) setOption(fd, SOL_IPV6, IPV6_V6ONLY, 1);
     if (place.mark !== undefined) setMark(fd, place.mark);
     prepare(fd);
     return fd;

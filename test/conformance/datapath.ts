@@ -33,7 +33,7 @@ function engineVerdict(policy: EndpointPolicy, flow: Flow, cookies: Subject["coo
   if (!enforced) return { verdict: 0, cookie: undefined };
   const entry = decidingEntry(policy, flow);
   if (entry === undefined) return { verdict: -DropReason.POLICY_DENIED, cookie: cookies.of(defaultDenyBy) };
-  const { flags, authType, proxyPort, cookie } = policyEntryOf(entry, (direction) => policy.l7(direction), cookies, PROXY_PORTS);
+  const { flags, authType, proxyPort, cookie } = policyEntryOf(entry, cookies, PROXY_PORTS);
   const verdict = flags !== 0 ? -DropReason.POLICY_DENY : authType !== 0 ? -DropReason.AUTH_REQUIRED : proxyPort;
   return { verdict, cookie };
 }

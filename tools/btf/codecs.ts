@@ -99,6 +99,15 @@ function fieldOf(types: readonly BtfType[], member: Member, struct: string): Fie
       decode: `readBytes(from, ${at}, ${type.length})`,
     };
   }
+  const item = type.kind === "array" ? resolve(types, type.type) : undefined;
+  if (type.kind === "array" && item?.kind === "struct") {
+    return {
+      name,
+      type: `readonly ${pascalCase(item.name)}[]`,
+      encode: `writeEach(${camelCase(item.name)}, value.${name}, into, ${at}, ${type.length})`,
+      decode: `readEach(${camelCase(item.name)}, from, ${at}, ${type.length})`,
+    };
+  }
   throw new Error(`struct ${struct}: the field ${member.name} has a type that has no codec`);
 }
 

@@ -62,8 +62,8 @@ export interface AskOptions {
 
 /** What an agent is told to change. */
 export interface AgentChange {
-  readonly method: "PATCH" | "POST";
-  readonly body: unknown;
+  readonly method: "PATCH" | "POST" | "DELETE";
+  readonly body?: unknown;
 }
 
 /**

@@ -59,6 +59,7 @@ export function addNodeCommands(program: Command, layout: Layout, signal: AbortS
 
   addPolicyCommands(program, global, output);
   addBpfCommands(program, global, output);
+  addFqdnCommands(program, global, output);
 
   addServiceCommands(program, global, output, layout);
   program
@@ -176,6 +177,41 @@ function addPolicyCommands(program: Command, global: () => GlobalFlags, output: 
       process.stdout.write(policyExport(files, flags.portable === true));
     });
   addTrafficCommands(policy, global, output);
+}
+
+function addFqdnCommands(program: Command, global: () => GlobalFlags, output: (flags: Flags) => { output?: string }): void {
+  const fqdn = program.command("fqdn").description("names that pods resolve, and the policies that speak of them");
+  const cache = fqdn.command("cache").description("names that pods have learned");
+  const text = (flags: Flags, name: string) => (typeof flags[name] === "string" ? { [name]: flags[name] } : {});
+  cache
+    .command("list")
+    .description("learned names and their addresses; -o wide adds node, pod and what remains of their time")
+    .option("-p, --matchpattern <pattern>", "only names that match, such as *.example.com")
+    .option("-e, --endpoint <id>", "only names of this endpoint")
+    .option("-s, --source <source>", "lookup, or connection: expired, but in use")
+    .addOption(OUTPUT())
+    .action(async (flags: Flags) => {
+      const { fqdnCacheList } = await import("./fqdn.ts");
+      const pattern = typeof flags.matchpattern === "string" ? { matchPattern: flags.matchpattern } : {};
+      await show(fqdnCacheList({ ...global(), ...output(flags), ...pattern, ...text(flags, "endpoint"), ...text(flags, "source") }));
+    });
+  cache
+    .command("clean")
+    .description("forget learned names: their addresses are closed until they are resolved again")
+    .option("-p, --matchpattern <pattern>", "only names that match")
+    .option("-f, --force", "without a question; there is none")
+    .action(async (flags: Flags) => {
+      const { fqdnCacheClean } = await import("./fqdn.ts");
+      await show(fqdnCacheClean({ ...global(), ...(typeof flags.matchpattern === "string" ? { matchPattern: flags.matchpattern } : {}) }));
+    });
+  fqdn
+    .command("names")
+    .description("the selectors of names in policies")
+    .addOption(OUTPUT())
+    .action(async (flags: Flags) => {
+      const { fqdnNames } = await import("./fqdn.ts");
+      await show(fqdnNames({ ...global(), ...output(flags) }));
+    });
 }
 
 function addBpfCommands(program: Command, global: () => GlobalFlags, output: (flags: Flags) => { output?: string }): void {

@@ -39,7 +39,7 @@ function createWorld(options: { readonly fail?: FailureInjector; readonly maxEnt
   const cookies = createCookies();
   const maps = createPolicyMaps(
     { kernel: { outer, config }, cookies, log: silentLogger, expedite: (work) => work() },
-    { maxEntries: options.maxEntries ?? 100, proxyPorts: { ingress: 10001, egress: 10002 } },
+    { maxEntries: options.maxEntries ?? 100, proxyPorts: { ingress: 10001, egress: 10002, dns: 10053 } },
   );
   const cache = createSelectorCache();
   cache.update({ add: [{ id: NumericIdentity(300), labels: WEB }, client(399)] });
@@ -213,11 +213,8 @@ describe("createPolicyMaps", () => {
     assert.throws(() => world.maps.attach({ id: 7, subject: "300", audit: false }), /not in the kernel yet/);
     assert.equal(world.config.get(7)?.generation, 0);
   });
-  it("sends DNS to no proxy when its rules allow every name, and to the proxy when they do not", () => {
-    for (const [pattern, proxyPort] of [
-      ["*", 0],
-      ["*.example.com", 10002],
-    ] as const) {
+  it("sends DNS to the DNS proxy, whatever names its rules allow: answers are learned there", () => {
+    for (const pattern of ["*", "*.example.com"]) {
       const world = createWorld();
       const spec = {
         endpointSelector: { matchLabels: { app: "web" } },
@@ -238,9 +235,10 @@ describe("createPolicyMaps", () => {
       world.maps.attach({ id: 7, subject: "300", audit: false });
       const dns = [...(world.outer.get(7)?.entries() ?? [])].filter(([{ dport, egress }]) => dport === 53 && egress === 1);
       assert.ok(dns.length > 0);
-      assert.deepEqual([...new Set(dns.map(([, value]) => value.proxyPort))], [proxyPort], pattern);
+      assert.deepEqual([...new Set(dns.map(([, value]) => value.proxyPort))], [10053], pattern);
     }
   });
+
   it("takes nothing of a subject that went for the one of its name that comes after", () => {
     const world = createWorld();
     const row = world.setRules(80);

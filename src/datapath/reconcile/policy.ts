@@ -1,12 +1,10 @@
 import { PolicyAudit } from "#datapath/gen/enums.ts";
 import type { PolicyKey } from "#datapath/gen/structs.ts";
 import { auditedKey, type PolicyDelta, type SubjectPolicy, subjectOfKey } from "#endpoint/subject-policy.ts";
-import type { L7Policy } from "#policy/l7-policy.ts";
-import type { EndpointPolicy, PolicyMapEntry } from "#policy/resolve.ts";
+import type { PolicyMapEntry } from "#policy/resolve.ts";
 import type { SyncTarget } from "#reconciler/reconciler.ts";
 import { CodedError, errorMessage } from "#runtime/errors.ts";
 import type { Logger } from "#runtime/logger.ts";
-import type { Direction } from "#types/direction.ts";
 import type { Cookies } from "../cookies.ts";
 import type { Expedite } from "../expedite.ts";
 import { type Entry, PolicyEntries } from "./policy-entries.ts";
@@ -174,7 +172,7 @@ class KernelPolicyMaps implements PolicyMaps {
     }
     const isKnown = realized !== undefined && !realized.locked && !realized.retired;
     if (!isKnown || !this.#follow(realized, row)) {
-      const entries = new PolicyEntries(row.policy.entries().map(this.#converter(row.policy)));
+      const entries = new PolicyEntries(row.policy.entries().map(this.#toEntry));
       if (isKnown && realized.entries.equals(entries)) this.#keep(realized, row);
       else this.#rebuild(row, entries);
     }
@@ -186,7 +184,7 @@ class KernelPolicyMaps implements PolicyMaps {
     const deltas = row.log.since(realized.row.version);
     if (!deltas) return false;
     try {
-      if (!applyDeltas(realized, deltas, this.#converter(row.policy), this.#options.maxEntries)) return false;
+      if (!applyDeltas(realized, deltas, this.#toEntry, this.#options.maxEntries)) return false;
     } catch (thrown) {
       this.#lock(row, errorMessage(thrown));
       throw thrown;
@@ -316,16 +314,10 @@ class KernelPolicyMaps implements PolicyMaps {
     if (realized.inner !== this.#lockdown) realized.inner.close();
   }
 
-  /** Entries of this policy as the kernel has them. */
-  #converter(policy: EndpointPolicy | undefined): (entry: PolicyMapEntry) => Entry {
-    const known = new Map<Direction, readonly L7Policy[]>();
-    const l7 = (direction: Direction) => {
-      const found = known.get(direction) ?? policy?.l7(direction) ?? [];
-      known.set(direction, found);
-      return found;
-    };
-    return (entry) => ({ key: policyKeyOf(entry), value: policyEntryOf(entry, l7, this.#deps.cookies, this.#options.proxyPorts) });
-  }
+  readonly #toEntry = (entry: PolicyMapEntry): Entry => ({
+    key: policyKeyOf(entry),
+    value: policyEntryOf(entry, this.#deps.cookies, this.#options.proxyPorts),
+  });
 }
 
 /** Writes the changes into the map in use. False when they are not only identities that came or went: then a new map is due. */

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { type Packet as DnsPacket, encode } from "dns-packet";
-import fc from "fast-check";
+import { encode } from "dns-packet";
 import { type Flow, Verdict } from "#api/gen/flow/flow_pb.ts";
 import type { PacketEvent } from "#monitor/events.ts";
 import { buildPacket } from "#packet/build.ts";
@@ -10,7 +9,6 @@ import { IpAddress } from "#types/addr.ts";
 import { DEATHSTAR, DEATHSTAR_IP, demoNames, packetEvent } from "../fixtures.ts";
 import { type Observer, startObserver } from "../observer/observer.ts";
 import { typeCell } from "../printer/cells.ts";
-import { parseDns } from "./message.ts";
 
 const questions = [{ type: "A", name: "API.stripe.com" }] as const;
 const answers = [
@@ -19,47 +17,6 @@ const answers = [
 ] as const;
 const question = encode({ type: "query", id: 7, questions: [...questions] });
 const answer = encode({ type: "response", id: 7, questions: [...questions], answers: [...answers] });
-
-describe("parseDns", () => {
-  it("reads a question", () => {
-    assert.deepEqual(parseDns(question), {
-      id: 7,
-      response: false,
-      rcode: 0,
-      query: "api.stripe.com.",
-      qtype: "A",
-      ips: [],
-      cnames: [],
-      rrtypes: [],
-      ttl: undefined,
-      answers: 0,
-    });
-  });
-
-  it("reads addresses and aliases of an answer", () => {
-    const { ips, cnames, rrtypes, ttl } = parseDns(answer) ?? assert.fail();
-    assert.deepEqual([ips, cnames, rrtypes, ttl], [["198.51.100.20"], ["edge.stripe.com."], ["CNAME", "A"], 30]);
-  });
-
-  it("leaves out what was not captured", () => assert.deepEqual(parseDns(answer.subarray(0, answer.length - 3))?.ips, []));
-
-  it("reads an error", () => {
-    const packet: DnsPacket & { rcode?: string } = { type: "response", id: 1, flags: 3, questions: [...questions] };
-    assert.equal(parseDns(encode(packet))?.rcode, 3);
-  });
-
-  it("never throws, and never runs for ever", () => {
-    const loop = Uint8Array.of(0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0xc0, 12);
-    assert.equal(parseDns(loop), undefined);
-    fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 90 }), (bytes) => {
-        parseDns(bytes);
-        parseDns(Uint8Array.of(0, 1, 0x81, 0x80, 0, 1, 0, 9, 0, 0, 0, 0, ...bytes));
-      }),
-      { numRuns: 500 },
-    );
-  });
-});
 
 const SERVER = "10.0.9.9";
 

@@ -1,9 +1,10 @@
 import type { Flow } from "#api/gen/flow/flow_pb.ts";
-import { type DnsAccess, l7Event } from "#monitor/access.ts";
+import { l7Event } from "#monitor/access.ts";
 import type { L7Event, PacketEvent } from "#monitor/events.ts";
+import { type DnsAnswers, type DnsQuestion, dnsTypeName, readAnswers, readQuestion } from "#packet/dns.ts";
 import { parsePacket } from "#packet/parse.ts";
+import type { DnsAccessMessage } from "#proxy/dns/protocol.ts";
 import type { Names } from "../names.ts";
-import { type DnsMessage, parseDns } from "./message.ts";
 
 const DNS_PORT = 53;
 const SAME_MESSAGE_NS = 2_000_000_000n;
@@ -12,6 +13,9 @@ const KEPT_ADDRESSES = 4096;
 /** Connections outlive the records they began with, so names are remembered at least this long. */
 const KEEP_NAMES_NS = 3_600_000_000_000n;
 const NO_TTL = 0xffffffff;
+
+/** A message as far as the capture has it. */
+type DnsMessage = DnsQuestion & Pick<DnsAnswers, "ips" | "cnames" | "rrtypes" | "ttl">;
 
 /** DNS seen in passing, without a proxy: questions and answers of this node's pods, and the names their addresses have. */
 export interface DnsWatcher {
@@ -28,7 +32,7 @@ export function createDnsWatcher(names: Names): DnsWatcher {
   return {
     watch(event, flow) {
       if (!isDns(event, flow)) return undefined;
-      const message = parseDns(parsePacket(event.packet, { link: event.l3Device ? "ip" : "ethernet" }).payload);
+      const message = messageIn(parsePacket(event.packet, { link: event.l3Device ? "ip" : "ethernet" }).payload);
       const client = message?.response ? flow.destination : flow.source;
       // Only the client's node speaks of it, so that a relay shows it once.
       if (message === undefined || !client?.ID || isRepeat(seen, event.time, flow, message)) return undefined;
@@ -45,6 +49,11 @@ export function createDnsWatcher(names: Names): DnsWatcher {
   };
 }
 
+function messageIn(payload: Uint8Array): DnsMessage | undefined {
+  const question = readQuestion(payload);
+  return question && { ...question, ...readAnswers(payload, question) };
+}
+
 /** What goes to the proxy is the proxy's to report. */
 function isDns(event: PacketEvent, { l4 }: Flow): boolean {
   if (event.type !== "trace" || event.verdict !== 0 || l4?.protocol.case !== "UDP") return false;
@@ -54,7 +63,7 @@ function isDns(event: PacketEvent, { l4 }: Flow): boolean {
 
 function isRepeat(seen: Map<string, bigint>, time: bigint, flow: Flow, message: DnsMessage): boolean {
   const ports = flow.l4?.protocol.case === "UDP" ? flow.l4.protocol.value : undefined;
-  const key = `${flow.IP?.source} ${ports?.sourcePort} ${flow.IP?.destination} ${ports?.destinationPort} ${message.id} ${message.query} ${message.qtype}`;
+  const key = `${flow.IP?.source} ${ports?.sourcePort} ${flow.IP?.destination} ${ports?.destinationPort} ${message.id} ${message.name} ${message.type}`;
   const before = seen.get(key);
   if (before !== undefined && time - before < SAME_MESSAGE_NS) return true;
   seen.delete(key);
@@ -72,7 +81,7 @@ function createNameTable() {
   const table = new Map<string, { names: string[]; until: bigint }>();
   let now = 0n;
   return {
-    learn(endpointId: number, { query, ips, ttl = 0 }: DnsMessage, time: bigint): void {
+    learn(endpointId: number, { name: query, ips, ttl = 0 }: DnsMessage, time: bigint): void {
       now = time;
       const name = query.slice(0, -1);
       const lifetime = BigInt(ttl) * 1_000_000_000n;
@@ -91,11 +100,11 @@ function createNameTable() {
   };
 }
 
-function accessOf(event: PacketEvent, flow: Flow, message: DnsMessage, endpointId: number): DnsAccess {
+function accessOf(event: PacketEvent, flow: Flow, message: DnsMessage, endpointId: number): DnsAccessMessage {
   const ports = flow.l4?.protocol.case === "UDP" ? flow.l4.protocol.value : { sourcePort: 0, destinationPort: 0 };
   const from = { ip: flow.IP?.source ?? "", port: ports.sourcePort, identity: event.sourceIdentity };
   const to = { ip: flow.IP?.destination ?? "", port: ports.destinationPort, identity: event.destinationIdentity };
-  const { query, qtype, rcode, ips, cnames, rrtypes, ttl } = message;
+  const { name, type, rcode, ips, cnames, rrtypes, ttl } = message;
   return {
     type: "dns-access",
     time: Number(event.time / 1000n) / 1000,
@@ -107,8 +116,8 @@ function accessOf(event: PacketEvent, flow: Flow, message: DnsMessage, endpointI
     source: message.response ? to : from,
     destination: message.response ? from : to,
     dns: {
-      query,
-      qtypes: [qtype],
+      query: name,
+      qtypes: [dnsTypeName(type)],
       rcode,
       ips,
       ttl: ttl ?? (message.response && message.answers === 0 ? NO_TTL : 0),

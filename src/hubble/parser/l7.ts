@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { type Flow, FlowType, type HTTP, type Kafka, L7FlowType, type Layer7, TrafficDirection, Verdict } from "#api/gen/flow/flow_pb.ts";
-import type { DnsAccess } from "#monitor/access.ts";
 import type { L7Event } from "#monitor/events.ts";
+import type { DnsAccessMessage } from "#proxy/dns/protocol.ts";
 import type { AccessMessage, AccessRecord, KafkaAccess, Mismatched, NearMiss, RuleOrigin, TlsAccess } from "#proxy/protocol.ts";
 import { EVENT_TYPE } from "../event-types.ts";
 import type { Denial, Names, PolicyNames } from "../names.ts";
@@ -11,7 +11,7 @@ import { emptyFlow, ipMessage } from "./messages.ts";
 import { nameAllowed, nameDenied } from "./policies.ts";
 import { summaryOf } from "./summary.ts";
 
-type Access = AccessRecord | DnsAccess;
+type Access = AccessRecord | DnsAccessMessage;
 
 const VERDICTS = { FORWARDED: Verdict.FORWARDED, DROPPED: Verdict.DROPPED, ERROR: Verdict.ERROR } as const;
 
@@ -76,7 +76,7 @@ function httpOf({ http }: AccessMessage): HTTP {
   return { $typeName: "flow.HTTP", code: http.code, method: http.method, url: http.url, protocol: http.protocol, headers };
 }
 
-function dnsOf({ dns }: DnsAccess): Layer7["record"] {
+function dnsOf({ dns }: DnsAccessMessage): Layer7["record"] {
   const { query, ttl, rcode } = dns;
   return {
     case: "dns",

@@ -28,6 +28,7 @@ export function settingsFromConfig(data: Readonly<Record<string, string | undefi
     extensions: defaultSettings.extensions,
     l7Merge: oneOf(data["policy-l7-merge"], ["union", "restrict"], defaultSettings.l7Merge),
     dnsProxy: defaultSettings.dnsProxy,
+    learnNames: defaultSettings.learnNames,
   };
 }
 

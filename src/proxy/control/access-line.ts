@@ -1,3 +1,4 @@
+import type { DnsAccessMessage } from "../dns/protocol.ts";
 import type { AccessMessage, AccessRecord, LostMessage } from "../protocol.ts";
 
 /** Parts that many records share as the same objects: the peers of a connection, the origins of a rule. */
@@ -13,7 +14,7 @@ function shared(part: object): string {
 }
 
 /** The record as a line of JSON. The same as `JSON.stringify`, but for requests and responses that went well several times as fast: these two are half of what a request costs. */
-export function accessLine(record: AccessRecord | LostMessage): string {
+export function accessLine(record: AccessRecord | DnsAccessMessage | LostMessage): string {
   if (record.type !== "access" || record.denied !== undefined || record.error !== undefined) return `${JSON.stringify(record)}\n`;
   const { time, kind, verdict, direction, endpointId, source, destination, http, policyRevision, latencyNs } = record;
   return (

@@ -1,5 +1,9 @@
+import type { DnsAccessMessage } from "../dns/protocol.ts";
 import type { AccessRecord } from "../protocol.ts";
 import { accessLine } from "./access-line.ts";
+
+/** What the proxies of the node saw. */
+export type ProxyRecord = AccessRecord | DnsAccessMessage;
 
 /** Where records go: an agent's connection. `false` from write: no more until `drain`. */
 export interface RecordSink {
@@ -7,7 +11,7 @@ export interface RecordSink {
 }
 
 export interface AccessStream {
-  push(record: AccessRecord): void;
+  push(record: ProxyRecord): void;
   /** The agent that is there now; undefined when it went away. */
   connect(sink: RecordSink | undefined): void;
   /** The sink takes more again. */
@@ -24,7 +28,7 @@ export interface AccessStream {
  * written in batches: a write for each would cost more than the request.
  */
 export function createAccessStream(capacity: number, schedule: (flush: () => void) => void): AccessStream {
-  let ring: (AccessRecord | undefined)[] = [];
+  let ring: (ProxyRecord | undefined)[] = [];
   let head = 0;
   let lost = 0;
   let unreported = 0;

@@ -16,7 +16,12 @@ export interface PolicyServerDeps {
   /** Puts the policy in force and on disk; throws when it cannot be kept. */
   apply(policy: PolicyMessage): void;
   status(): StatusMessage;
+  /** What else the agent may say, by the message's type. Must not throw. */
+  readonly handlers?: Readonly<Record<string, AgentHandler>>;
 }
+
+/** Takes a message of the agent, and answers it. */
+export type AgentHandler = (message: { readonly type: string }, send: (answer: ProxyMessage) => void) => void;
 
 /** The longest line taken: a snapshot of a big node is a few megabytes. */
 const MAX_LINE = 256 * 1024 * 1024;
@@ -140,8 +145,15 @@ function receive(line: string, deps: PolicyServerDeps, send: (message: ProxyMess
       subscribe();
       receivePolicy(message, deps, send);
       return;
-    default:
-      nack(null, "type", "must be policy, subscribe or status");
+    default: {
+      const handle = deps.handlers?.[String(message?.type)];
+      if (handle === undefined) {
+        nack(null, "type", "must be policy, subscribe, status or one of the DNS messages");
+        return;
+      }
+      subscribe();
+      handle({ ...message, type: String(message.type) }, send);
+    }
   }
 }
 

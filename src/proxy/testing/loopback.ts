@@ -76,7 +76,8 @@ export async function startLoopback(options: LoopbackOptions): Promise<Loopback>
   const stream = createAccessStream(1000, () => undefined);
   const connections = createConnections(
     {
-      ...{ log: silentLogger, policy, counters, records: { ...stream, push } },
+      ...{ log: silentLogger, policy, counters },
+      records: { ...stream, push: (record) => void (record.type !== "dns-access" && push(record)) },
       identities: { identityOf: () => CLIENT_IDENTITY, refresh: () => undefined },
       transport: { connect: () => connect({ host: "127.0.0.1", port: serverPort, allowHalfOpen: true }) },
     },

@@ -1,0 +1,53 @@
+import type { DnsAccessMessage, DnsCacheEntry } from "#proxy/dns/protocol.ts";
+
+/** The names by which endpoints came to know addresses, for flows and explanations. A copy of what the proxy tells, bounded. */
+export interface DnsNames {
+  /** From an answer at the proxy. */
+  take(message: DnsAccessMessage): void;
+  /** What the proxy had learned before. */
+  learn(entries: readonly DnsCacheEntry[]): void;
+  /** Newest first, without the final dot. */
+  namesOf(endpointId: number, ip: string): readonly string[];
+  /** For a denial: what the address was known as, and until when (milliseconds since 1970). */
+  expired(endpointId: number, ip: string, now: number): { readonly name: string; readonly until: number } | undefined;
+}
+
+const KEPT_ADDRESSES = 65_536;
+const NAMES_OF_ADDRESS = 5;
+const NO_TTL = 0xffffffff;
+
+interface Known {
+  readonly names: readonly string[];
+  readonly until: number;
+}
+
+export function createDnsNames(settings: { readonly minTtl: number }): DnsNames {
+  const table = new Map<string, Known>();
+  const put = (endpointId: number, ip: string, name: string, until: number) => {
+    const key = `${endpointId} ${ip}`;
+    const old = table.get(key);
+    const bare = name.endsWith(".") ? name.slice(0, -1) : name;
+    const names = [bare, ...(old?.names ?? []).filter((one) => one !== bare)].slice(0, NAMES_OF_ADDRESS);
+    table.delete(key);
+    table.set(key, { names, until: Math.max(until, old?.until ?? 0) });
+    if (table.size <= KEPT_ADDRESSES) return;
+    const [oldest] = table.keys();
+    if (oldest !== undefined) table.delete(oldest);
+  };
+  return {
+    take({ kind, verdict, endpointId, time, dns }) {
+      if (kind !== "response" || verdict !== "FORWARDED") return;
+      const seconds = Math.max(settings.minTtl, dns.ttl === NO_TTL ? 0 : dns.ttl);
+      for (const ip of dns.ips) put(endpointId, ip, dns.query, time + seconds * 1000);
+    },
+    learn(entries) {
+      for (const { endpointId, name, ips, expires } of entries) if (name !== "") for (const ip of ips) put(endpointId, ip, name, expires);
+    },
+    namesOf: (endpointId, ip) => table.get(`${endpointId} ${ip}`)?.names ?? [],
+    expired(endpointId, ip, now) {
+      const found = table.get(`${endpointId} ${ip}`);
+      const [name] = found?.names ?? [];
+      return found === undefined || name === undefined || found.until > now ? undefined : { name, until: found.until };
+    },
+  };
+}

@@ -1,0 +1,133 @@
+import type { IpAddress } from "#types/addr.ts";
+
+/** A name that an endpoint has resolved. Times are whole seconds of one steady clock. */
+export interface KnownName {
+  /** Normalized: lower case, final dot. */
+  readonly name: string;
+  /** Address → when it stops to be this name's; the least recently learned first. */
+  readonly ips: Map<IpAddress, number>;
+  /** As the server said at the last lookup. */
+  ttl: number;
+  lookedUp: number;
+  /** The identities that stand for the selectors which match the name. */
+  identities: readonly number[];
+}
+
+export interface CacheLimits {
+  readonly ipsPerName: number;
+  readonly addresses: number;
+  readonly names: number;
+}
+
+export interface Answer {
+  readonly name: string;
+  readonly own: readonly { readonly ip: IpAddress; readonly ttl: number }[];
+}
+
+/** What a lookup changed. */
+export interface Learned {
+  /** Addresses that are new, or whose time was extended. */
+  readonly changed: readonly IpAddress[];
+  /** Addresses that were given up because there were too many. */
+  readonly evicted: readonly IpAddress[];
+}
+
+const NOTHING: Learned = { changed: [], evicted: [] };
+
+/** The names that one endpoint knows and their addresses: bounded, oldest lookups go first. Pure but for its own tables. */
+export class NameCache {
+  readonly names = new Map<string, KnownName>();
+  /** Address → the names that have it; the least recently learned first, as in `names`. */
+  readonly addresses = new Map<IpAddress, Set<KnownName>>();
+  readonly #match: (name: string) => readonly number[];
+
+  /** `match` gives the identities of the selectors that match a name. */
+  constructor(match: (name: string) => readonly number[]) {
+    this.#match = match;
+  }
+
+  /** `until` turns a TTL into the time at which an address is forgotten. */
+  learn({ name, own }: Answer, now: number, until: (ttl: number) => number, limits: CacheLimits): Learned {
+    if (own.length === 0) return NOTHING;
+    const known = this.#name(name, now);
+    const changed: IpAddress[] = [];
+    known.lookedUp = now;
+    for (const { ip, ttl } of own) {
+      known.ttl = ttl;
+      const expires = until(ttl);
+      const before = known.ips.get(ip);
+      if (before !== undefined && before >= expires) continue;
+      known.ips.delete(ip);
+      known.ips.set(ip, expires);
+      const owners = this.addresses.get(ip) ?? new Set();
+      owners.add(known);
+      this.addresses.delete(ip);
+      this.addresses.set(ip, owners);
+      changed.push(ip);
+    }
+    if (changed.length === 0) return NOTHING;
+    this.names.delete(name);
+    this.names.set(name, known);
+    return { changed, evicted: this.#evict(known, limits) };
+  }
+
+  /** For each identity that an address may be reached by, until when; the latest first. */
+  grantsOf(ip: IpAddress): { readonly identity: number; readonly expires: number }[] {
+    const found = new Map<number, number>();
+    for (const { ips, identities } of this.addresses.get(ip) ?? []) {
+      const expires = ips.get(ip) ?? 0;
+      for (const identity of identities) found.set(identity, Math.max(found.get(identity) ?? 0, expires));
+    }
+    return [...found].map(([identity, expires]) => ({ identity, expires })).sort((a, b) => b.expires - a.expires);
+  }
+
+  /** Takes an address from a name. True when no other name has it; the name goes with its last address. */
+  take(known: KnownName, ip: IpAddress): boolean {
+    known.ips.delete(ip);
+    if (known.ips.size === 0) this.names.delete(known.name);
+    const owners = this.addresses.get(ip);
+    owners?.delete(known);
+    return owners?.size === 0 && this.addresses.delete(ip);
+  }
+
+  /** Takes from a name what has expired. Gives the addresses that no other name has. */
+  expire(known: KnownName, now: number): IpAddress[] {
+    return [...known.ips].filter(([ip, expires]) => expires <= now && this.take(known, ip)).map(([ip]) => ip);
+  }
+
+  /** Forgets a name. Gives the addresses that no other name has. */
+  forget(known: KnownName): IpAddress[] {
+    return [...known.ips.keys()].filter((ip) => this.take(known, ip));
+  }
+
+  /** Matches all names again: the selectors have changed. */
+  rematch(): void {
+    for (const known of this.names.values()) known.identities = this.#match(known.name);
+  }
+
+  #name(name: string, now: number): KnownName {
+    const found = this.names.get(name);
+    if (found !== undefined) return found;
+    const made = { name, ips: new Map<IpAddress, number>(), ttl: 0, lookedUp: now, identities: this.#match(name) };
+    this.names.set(name, made);
+    return made;
+  }
+
+  #evict(known: KnownName, limits: CacheLimits): IpAddress[] {
+    const evicted: IpAddress[] = [];
+    for (const ip of known.ips.keys()) {
+      if (known.ips.size <= limits.ipsPerName) break;
+      if (this.take(known, ip)) evicted.push(ip);
+    }
+    for (const oldest of this.names.values()) {
+      if (this.names.size <= limits.names) break;
+      evicted.push(...this.forget(oldest));
+    }
+    for (const [ip, owners] of this.addresses) {
+      if (this.addresses.size <= limits.addresses) break;
+      for (const owner of [...owners]) this.take(owner, ip);
+      evicted.push(ip);
+    }
+    return evicted;
+  }
+}

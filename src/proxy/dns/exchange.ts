@@ -1,0 +1,186 @@
+import { type DnsAnswers, type DnsQuestion, dnsTypeName, readAnswers, readQuestion } from "#packet/dns.ts";
+import type { Logger } from "#runtime/logger.ts";
+import type { AccessDenial, RuleOrigin } from "../protocol.ts";
+import { type AddressKey, ipOfEnd, keyOfEnd, portOfEnd } from "./address.ts";
+import type { DnsCounters } from "./counters.ts";
+import { ownAnswer, RCODE } from "./message.ts";
+import type { Names } from "./names.ts";
+import type { DnsPolicyTable } from "./policy-table.ts";
+import type { DnsAccessMessage } from "./protocol.ts";
+
+/** A question that may be asked, as long as it is under way. */
+export interface Asked {
+  readonly endpointId: number;
+  readonly identity: number;
+  readonly serverIdentity: number;
+  readonly protocol: "UDP" | "TCP";
+  /** Copies of the two ends. */
+  readonly client: Buffer;
+  readonly server: Buffer;
+  /** The client's own id, which its answer must have. */
+  readonly id: number;
+  readonly name: string;
+  readonly type: number;
+  readonly origins: readonly RuleOrigin[];
+}
+
+/** What to do with a message from a client. `answer` is for the client at once. */
+export type Judged = { readonly asked: Asked } | { readonly answer: Buffer } | undefined;
+
+export interface ExchangeDeps {
+  readonly log: Logger;
+  readonly policy: () => DnsPolicyTable;
+  readonly names: Names;
+  /** The identity behind an address; throws when the maps cannot be read. */
+  readonly identityOf: (ip: string) => number;
+  readonly record: (record: DnsAccessMessage) => void;
+  readonly counters: DnsCounters;
+}
+
+/** The two halves of every exchange, however it travels. */
+export interface Exchange {
+  /** Asks the policy about a message from a client. Undefined: it is dropped. */
+  judge(message: Buffer, client: Buffer, server: Buffer, protocol: Asked["protocol"]): Judged;
+  /**
+   * Takes a server's message for the question. Returns what the client gets, with the client's id: the message itself, learned, or SERVFAIL when the kernel could
+   * not be told of the addresses. Undefined: it is no answer to this question.
+   */
+  answer(message: Buffer, asked: Asked, latencyMs: number): Buffer | undefined;
+}
+
+const PROTOCOL_NUMBER = { TCP: 6, UDP: 17 } as const;
+const REJECT = { refused: RCODE.refused, nameError: RCODE.nameError } as const;
+const NO_TTL = 0xffffffff;
+const NO_ANSWERS = { ips: [], cnames: [], rrtypes: [], ttl: undefined } as const;
+
+export function createExchange(deps: ExchangeDeps): Exchange {
+  const { counters, names } = deps;
+  const identityOf = cachedIdentities(deps.identityOf);
+  return {
+    judge(message, client, server, protocol) {
+      const question = readQuestion(message);
+      if (question === undefined || question.response) {
+        counters.malformed += 1;
+        return undefined;
+      }
+      const policy = deps.policy();
+      const rules = policy.endpoint(keyOfEnd(client));
+      const port = rules?.port(portOfEnd(server), PROTOCOL_NUMBER[protocol]);
+      const serverIdentity = identityOf(server);
+      if (rules === undefined || port === undefined || serverIdentity === undefined) {
+        counters.unknown += 1;
+        return undefined;
+      }
+      const decision = port.decide(serverIdentity, question.name);
+      const { id: endpointId, identity } = rules.endpoint;
+      const ends = { client: Buffer.from(client), server: Buffer.from(server) };
+      const origins = decision.allowed ? decision.origins : [];
+      const { id, name, type } = question;
+      const asked: Asked = { endpointId, identity, serverIdentity, protocol, ...ends, id, name, type, origins };
+      if (decision.allowed) {
+        counters.forwarded += 1;
+        deps.record(recordOf(asked, "request", "FORWARDED", policy.revision, 0));
+        return { asked };
+      }
+      counters.denied += 1;
+      deps.record({ ...recordOf(asked, "request", "DROPPED", policy.revision, 0), denied: decision.denied });
+      return { answer: ownAnswer(message, question, REJECT[names.settings.rejectWith], reasonOf(decision.denied)) };
+    },
+    answer(message, asked, latencyMs) {
+      const question = readQuestion(message);
+      if (question === undefined || !answers(question, asked)) {
+        counters.unasked += 1;
+        return undefined;
+      }
+      const found = readAnswers(message, question);
+      const { revision } = deps.policy();
+      message.writeUInt16BE(asked.id, 0);
+      counters.upstreamSeconds.sum += latencyMs / 1000;
+      counters.upstreamSeconds.count += 1;
+      try {
+        if (question.rcode === 0) names.learn(asked.endpointId, asked.name, found.own);
+      } catch (thrown) {
+        counters.withheld += 1;
+        deps.log.error("answer withheld: its addresses cannot be allowed", { name: asked.name, error: (thrown as Error).message });
+        deps.record(recordOf(asked, "response", "ERROR", revision, latencyMs, { rcode: RCODE.servfail, ...NO_ANSWERS }));
+        return ownAnswer(message, question, RCODE.servfail);
+      }
+      counters.answered += 1;
+      deps.record(recordOf(asked, "response", "FORWARDED", revision, latencyMs, { rcode: question.rcode, ...found }));
+      return message;
+    },
+  };
+}
+
+/** By id it is found already: the question must be the same, too. The client itself checks how its letters were written (0x20). */
+function answers(question: DnsQuestion, asked: Asked): boolean {
+  return question.response && question.name === asked.name && question.type === asked.type;
+}
+
+const IDENTITY_TTL_MS = 1000;
+const MAX_CACHED = 4096;
+
+/** Servers are few. Undefined when the maps cannot be read. */
+function cachedIdentities(lookup: (ip: string) => number): (end: Buffer) => number | undefined {
+  const known = new Map<AddressKey, { readonly identity: number; readonly until: number }>();
+  return (end) => {
+    const key = keyOfEnd(end);
+    const found = known.get(key);
+    const now = performance.now();
+    if (found !== undefined && now < found.until) return found.identity;
+    try {
+      const identity = lookup(ipOfEnd(end));
+      if (known.size >= MAX_CACHED) known.clear();
+      known.set(key, { identity, until: now + IDENTITY_TTL_MS });
+      return identity;
+    } catch {
+      return undefined;
+    }
+  };
+}
+
+/** For clients that ask why (EDNS): policy, rule and the name that came nearest. */
+function reasonOf({ origins, nearest }: AccessDenial): string {
+  const origin = nearest[0]?.origins[0] ?? origins[0];
+  if (origin === undefined) return "no policy allows this name";
+  const place = origin.namespace === undefined || origin.namespace === "" ? origin.name : `${origin.namespace}/${origin.name}`;
+  const wanted = nearest[0]?.mismatches[0];
+  return `${place} does not allow this name${wanted?.field === "name" ? ` (nearest: ${wanted.wanted})` : ""}`;
+}
+
+type Found = { readonly rcode: number } & Pick<DnsAnswers, "ips" | "cnames" | "rrtypes" | "ttl">;
+
+function recordOf(
+  asked: Asked,
+  kind: DnsAccessMessage["kind"],
+  verdict: DnsAccessMessage["verdict"],
+  policyRevision: number,
+  latencyMs: number,
+  found: Found = { rcode: 0, ...NO_ANSWERS },
+): DnsAccessMessage {
+  const { rcode, ips, cnames, rrtypes, ttl } = found;
+  return {
+    type: "dns-access",
+    time: performance.timeOrigin + performance.now(),
+    kind,
+    verdict,
+    direction: "egress",
+    endpointId: asked.endpointId,
+    protocol: asked.protocol,
+    source: { ip: ipOfEnd(asked.client), port: portOfEnd(asked.client), identity: asked.identity },
+    destination: { ip: ipOfEnd(asked.server), port: portOfEnd(asked.server), identity: asked.serverIdentity },
+    dns: {
+      query: asked.name,
+      qtypes: [dnsTypeName(asked.type)],
+      rcode,
+      ips,
+      ttl: ttl ?? (kind === "response" ? NO_TTL : 0),
+      cnames,
+      rrtypes,
+      source: "proxy",
+    },
+    latencyNs: Math.round(latencyMs * 1e6),
+    ...(asked.origins.length > 0 ? { origins: asked.origins } : {}),
+    policyRevision,
+  };
+}

@@ -1,0 +1,65 @@
+import { join } from "node:path";
+import { addr16 } from "#datapath/addr16.ts";
+import { maps } from "#datapath/gen/maps.ts";
+import type { FqdnEntry, FqdnKey } from "#datapath/gen/structs.ts";
+import type { Bpf, BpfMap } from "#ebpf/bpf.ts";
+import { addressFromBytes, addressToBytes, type IpAddress } from "#types/addr.ts";
+
+/** An identity that stands for a selector of names, and until when (seconds of the monotonic clock) it begins connections. */
+export interface Grant {
+  readonly identity: number;
+  readonly expires: number;
+}
+
+/** What the kernel lets an endpoint reach by name. Every method throws when the map cannot be reached. */
+export interface GrantMap {
+  /** More than eight: those that last longest. */
+  set(endpointId: number, ip: IpAddress, grants: readonly Grant[]): void;
+  get(endpointId: number, ip: IpAddress): readonly Grant[];
+  delete(endpointId: number, ip: IpAddress): void;
+  /** The map may have been replaced: opens it again. Throws, and goes on with what it has, when it cannot be opened. */
+  refresh(): void;
+  entries(): Iterable<{ readonly endpointId: number; readonly ip: IpAddress; readonly expires: number }>;
+}
+
+const SLOTS = 8;
+const EMPTY: readonly Grant[] = Array.from({ length: SLOTS }, () => ({ identity: 0, expires: 0 }));
+
+function keyOf(endpointId: number, ip: IpAddress): FqdnKey {
+  return { address: addr16(addressToBytes(ip)), lxcId: endpointId };
+}
+
+/** The map `cilium_fqdn` by its pin; opened at the first use, since the proxy may start before the agent has made it. */
+export function createPinnedGrants(bpf: Pick<Bpf, "openMap">, bpfRoot: string): GrantMap & Disposable {
+  let opened: BpfMap<FqdnKey, FqdnEntry> | undefined;
+  const open = () => bpf.openMap(maps.ciliumFqdn, join(bpfRoot, "tc", "globals", maps.ciliumFqdn.name));
+  const map = () => {
+    opened ??= open();
+    return opened;
+  };
+  return {
+    set(endpointId, ip, grants) {
+      const slots = [...grants.slice(0, SLOTS), ...EMPTY.slice(grants.length)];
+      map().set(keyOf(endpointId, ip), { grants: slots.map(({ identity, expires }) => ({ secId: identity, expires })) });
+    },
+    get(endpointId, ip) {
+      const found = map().get(keyOf(endpointId, ip))?.grants ?? [];
+      return found.filter(({ secId }) => secId !== 0).map(({ secId, expires }) => ({ identity: secId, expires }));
+    },
+    delete(endpointId, ip) {
+      map().delete(keyOf(endpointId, ip));
+    },
+    refresh() {
+      const next = open();
+      opened?.close();
+      opened = next;
+    },
+    *entries() {
+      for (const [key, { grants }] of map().entries()) {
+        const expires = Math.max(...grants.map((grant) => grant.expires));
+        yield { endpointId: key.lxcId, ip: addressFromBytes(key.address.bytes), expires };
+      }
+    },
+    [Symbol.dispose]: () => opened?.close(),
+  };
+}

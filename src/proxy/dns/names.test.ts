@@ -1,0 +1,153 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { silentLogger } from "#runtime/logger.ts";
+import { IpAddress } from "#types/addr.ts";
+import type { Grant, GrantMap } from "./grants.ts";
+import type { JournalLine } from "./journal.ts";
+import { connectionKey } from "./live-connections.ts";
+import { Names } from "./names.ts";
+import type { DnsEndpoint, DnsSettings } from "./protocol.ts";
+
+const [STRIPE, PAYPAL] = [1, 2];
+const ip = (n: number) => IpAddress(`198.51.100.${n}`);
+const own = (ttl: number, ...ips: number[]) => ips.map((n) => ({ ip: ip(n), ttl }));
+const settings: DnsSettings = { rejectWith: "refused", minTtl: 0, maxIpsPerName: 10, maxDeferred: 3 };
+const endpoint = (id: number, key = `pod${id}`): DnsEndpoint => ({
+  ...{ id, key, identity: 300, ips: [`10.0.0.${id}`], ports: [] },
+  selectors: [
+    { matchPattern: "*.stripe.com", identity: STRIPE },
+    { matchName: "api.paypal.com", identity: PAYPAL },
+  ],
+});
+
+/** Names over a kernel of a Map, at a clock that is set by hand. */
+function createWorld(restored: readonly JournalLine[] = []) {
+  const kernel = new Map<string, readonly Grant[]>();
+  const journal: JournalLine[] = [];
+  const world = { now: 100, live: new Set<string>(), kernel, journal };
+  const grants: GrantMap = {
+    set: (id, address, list) => void kernel.set(connectionKey(id, address), list),
+    get: (id, address) => kernel.get(connectionKey(id, address)) ?? [],
+    delete: (id, address) => void kernel.delete(connectionKey(id, address)),
+    refresh: () => undefined,
+    *entries() {},
+  };
+  const deps = { log: silentLogger, grants, journal: (line: JournalLine) => void journal.push(line), now: () => world.now };
+  const names = new Names({ ...deps, findLive: async () => world.live }, restored);
+  names.setPolicy({ settings, endpoints: [endpoint(7), endpoint(8)] });
+  const has = (id: number, n: number) => kernel.has(connectionKey(id, ip(n)));
+  return { ...world, world, names, has };
+}
+
+describe("Names", () => {
+  it("lets the endpoint that asked in, and no other", () => {
+    const { names, kernel, has } = createWorld();
+    names.learn(7, "api.stripe.com.", own(60, 1));
+    assert.deepEqual(kernel.get(connectionKey(7, ip(1))), [{ identity: STRIPE, expires: 165 }]);
+    assert.ok(!has(8, 1));
+  });
+
+  it("opens nothing for names that no rule names, and remembers them for rules to come", () => {
+    const { names, has } = createWorld();
+    names.learn(7, "other.test.", own(60, 1));
+    assert.ok(!has(7, 1));
+    const selectors = [{ matchPattern: "*.test", identity: 3 }];
+    names.setPolicy({ settings, endpoints: [{ ...endpoint(7), selectors }] });
+    assert.ok(has(7, 1));
+    names.setPolicy({ settings, endpoints: [{ ...endpoint(7), selectors: [] }] });
+    assert.ok(!has(7, 1));
+  });
+
+  it("never opens the node itself, its link or a group", () => {
+    const { names, kernel } = createWorld();
+    const bad = ["127.0.0.1", "0.0.0.0", "169.254.169.254", "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "ff02::1"];
+    names.learn(
+      7,
+      "rebind.stripe.com.",
+      bad.map((one) => ({ ip: IpAddress(one), ttl: 60 })),
+    );
+    assert.equal(kernel.size, 0);
+  });
+
+  it("keeps an expired address while a connection uses it, and lets it go after", async () => {
+    const { names, world, has } = createWorld();
+    names.learn(7, "api.stripe.com.", own(10, 1, 2));
+    world.live.add(connectionKey(7, ip(1)));
+    world.now += 20;
+    names.sweep();
+    names.sweep();
+    assert.deepEqual(names.counts(), { names: 0, addresses: 0, deferred: 2 });
+    await names.collect();
+    assert.deepEqual([has(7, 1), has(7, 2)], [true, false]);
+    world.live.clear();
+    await names.collect();
+    assert.ok(!has(7, 1));
+  });
+
+  it("takes an expired address back when it is learned again", async () => {
+    const { names, world, has } = createWorld();
+    names.learn(7, "api.stripe.com.", own(10, 1));
+    world.now += 20;
+    names.sweep();
+    names.sweep();
+    names.learn(7, "api.stripe.com.", own(10, 1));
+    await names.collect();
+    assert.ok(has(7, 1));
+  });
+
+  it("keeps no more expired addresses than it may", () => {
+    const { names, world, kernel } = createWorld();
+    names.learn(7, "api.stripe.com.", own(10, 1, 2, 3, 4, 5));
+    world.now += 20;
+    names.sweep();
+    names.sweep();
+    assert.deepEqual([names.counts().deferred, kernel.size], [3, 3]);
+  });
+
+  it("a name's oldest addresses begin nothing any more when there are too many; what has begun goes on", () => {
+    const { names, kernel } = createWorld();
+    names.setPolicy({ settings: { ...settings, maxIpsPerName: 2 }, endpoints: [endpoint(7)] });
+    names.learn(7, "api.stripe.com.", own(60, 1, 2));
+    names.learn(7, "api.stripe.com.", own(60, 3));
+    assert.deepEqual(kernel.get(connectionKey(7, ip(1))), [{ identity: STRIPE, expires: 100 }]);
+    assert.equal(names.evictions, 1);
+  });
+
+  it("holds to the least time that is set", () => {
+    const { names, kernel } = createWorld();
+    names.setPolicy({ settings: { ...settings, minTtl: 3600 }, endpoints: [endpoint(7)] });
+    names.learn(7, "api.stripe.com.", own(1, 1));
+    assert.deepEqual(kernel.get(connectionKey(7, ip(1))), [{ identity: STRIPE, expires: 3705 }]);
+  });
+
+  it("an address of two names is closed with the last of them", () => {
+    const { names, kernel, has } = createWorld();
+    names.learn(7, "api.stripe.com.", own(60, 1));
+    names.learn(7, "api.paypal.com.", own(30, 1));
+    assert.deepEqual(kernel.get(connectionKey(7, ip(1)))?.length, 2);
+    names.clean("*.stripe.com");
+    assert.deepEqual(kernel.get(connectionKey(7, ip(1))), [{ identity: PAYPAL, expires: 135 }]);
+    names.clean(undefined);
+    assert.ok(!has(7, 1));
+  });
+
+  it("forgets an endpoint that is gone, and tells nothing to the next one of its number", () => {
+    const { names, has } = createWorld();
+    names.learn(7, "api.stripe.com.", own(60, 1));
+    names.setPolicy({ settings, endpoints: [endpoint(7, "another pod")] });
+    assert.ok(!has(7, 1));
+  });
+
+  it("goes on from its journal after a restart, without what has expired or is another pod's", () => {
+    const before = createWorld();
+    before.names.learn(7, "api.stripe.com.", own(60, 1));
+    before.names.learn(8, "api.paypal.com.", own(60, 3));
+    before.names.clean("api.paypal.com");
+    const expired = { endpoint: 7, key: "pod7", name: "old.stripe.com.", ttl: 60, lookedUp: 10, ips: [[ip(2), 70] as const] };
+    const stranger = { endpoint: 7, key: "former pod", name: "evil.stripe.com.", ttl: 60, lookedUp: 100, ips: [[ip(9), 999] as const] };
+    const after = createWorld([...before.journal, expired, stranger]);
+    assert.deepEqual([after.has(7, 1), after.has(7, 2), after.has(8, 3), after.has(7, 9)], [true, false, false, false]);
+    const [entry] = [...after.names.entries()];
+    assert.deepEqual([entry?.name, entry?.ttl, entry?.source], ["api.stripe.com.", 60, "lookup"]);
+  });
+});

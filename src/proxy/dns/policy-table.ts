@@ -1,0 +1,122 @@
+import { type FqdnSelector, fqdnLabelKey, fqdnMatcher } from "#fqdn/pattern.ts";
+import type { AccessDenial, RuleOrigin } from "../protocol.ts";
+import { type AddressKey, keyOfAddress } from "./address.ts";
+import type { DnsEndpoint, DnsPolicyMessage, DnsPort, DnsRule } from "./protocol.ts";
+
+/** What the policy says about a question. */
+export type DnsDecision =
+  | { readonly allowed: true; readonly origins: readonly RuleOrigin[] }
+  | { readonly allowed: false; readonly denied: AccessDenial };
+
+export interface DnsEndpointRules {
+  readonly endpoint: DnsEndpoint;
+  /** Undefined: the port is not redirected, nothing may be asked there. */
+  port(port: number, protocol: number): DnsPortRules | undefined;
+}
+
+export interface DnsPortRules {
+  /** `server` is an identity, `name` in lower case with its final dot. */
+  decide(server: number, name: string): DnsDecision;
+}
+
+/** Who may ask whom for what. Before the first policy nobody may. */
+export interface DnsPolicyTable {
+  readonly revision: number;
+  readonly endpoints: readonly DnsEndpoint[];
+  endpoint(address: AddressKey): DnsEndpointRules | undefined;
+}
+
+/** The table of a policy. Endpoints with equal rules share what is compiled. */
+export function compileDnsPolicy(policy: DnsPolicyMessage | undefined): DnsPolicyTable {
+  const shared = new Map<string, DnsPortRules>();
+  const compile = (ports: readonly DnsPort[]): DnsPortRules => {
+    const key = JSON.stringify(ports);
+    const rules = shared.get(key) ?? portRules(ports.flatMap((port) => port.rules));
+    shared.set(key, rules);
+    return rules;
+  };
+  const byAddress = new Map<AddressKey, DnsEndpointRules>();
+  for (const endpoint of policy?.endpoints ?? []) {
+    const rules = endpointRules(endpoint, compile);
+    for (const ip of endpoint.ips) byAddress.set(keyOfAddress(ip), rules);
+  }
+  return { revision: policy?.revision ?? 0, endpoints: policy?.endpoints ?? [], endpoint: (address) => byAddress.get(address) };
+}
+
+function endpointRules(endpoint: DnsEndpoint, compile: (ports: readonly DnsPort[]) => DnsPortRules): DnsEndpointRules {
+  const known = new Map<number, DnsPortRules | undefined>();
+  return {
+    endpoint,
+    port(port, protocol) {
+      const key = port * 256 + protocol;
+      if (known.has(key)) return known.get(key);
+      const mine = endpoint.ports.filter((one) => one.port === port && (one.protocol === 0 || one.protocol === protocol));
+      const rules = mine.length === 0 ? undefined : compile(mine);
+      known.set(key, rules);
+      return rules;
+    },
+  };
+}
+
+/** Decisions that are remembered for each port: the same few names are asked again and again. */
+const REMEMBERED = 4096;
+
+function portRules(rules: readonly DnsRule[]): DnsPortRules {
+  const compiled = rules.map((rule) => ({ ...rule, allows: nameTest(rule.names) }));
+  const remembered = new Map<string, DnsDecision>();
+  const judge = (server: number, name: string): DnsDecision => {
+    const rule = compiled.find((one) => (one.identities === null || one.identities.includes(server)) && one.allows(name));
+    return rule === undefined ? { allowed: false, denied: denialOf(rules, server, name) } : { allowed: true, origins: rule.origins };
+  };
+  return {
+    decide(server, name) {
+      const key = `${server} ${name}`;
+      const found = remembered.get(key);
+      if (found !== undefined) return found;
+      const decision = judge(server, name);
+      if (remembered.size >= REMEMBERED) remembered.clear();
+      remembered.set(key, decision);
+      return decision;
+    },
+  };
+}
+
+/** Whole names by a set, patterns one after the other. */
+export function nameTest(selectors: readonly FqdnSelector[] | null): (name: string) => boolean {
+  if (selectors === null) return () => true;
+  const isExact = ({ matchName }: FqdnSelector) => matchName !== undefined && matchName !== "";
+  const exact = new Set(selectors.filter(isExact).map(({ matchName = "" }) => normalized(matchName)));
+  const patterns = selectors.filter((one) => !isExact(one)).map(fqdnMatcher);
+  return (name) => exact.has(name) || patterns.some((matches) => matches(name));
+}
+
+function normalized(name: string): string {
+  const lower = name.trim().toLowerCase();
+  return lower.endsWith(".") ? lower : `${lower}.`;
+}
+
+const MAX_SHOWN = 3;
+
+/** The rules that came nearest: those for this server, and of their names the ones that are most alike. */
+function denialOf(rules: readonly DnsRule[], server: number, name: string): AccessDenial {
+  const mine = rules.filter(({ identities }) => identities === null || identities.includes(server));
+  const names = mine.flatMap((rule) => (rule.names ?? []).map((selector) => ({ rule, wanted: fqdnLabelKey(selector) })));
+  const nearest = names
+    .sort((a, b) => alike(b.wanted, name) - alike(a.wanted, name))
+    .slice(0, MAX_SHOWN)
+    .map(({ rule, wanted }) => ({ origins: rule.origins, mismatches: [{ field: "name" as const, wanted, found: name }] }));
+  const others = rules.filter((rule) => !mine.includes(rule)).slice(0, MAX_SHOWN - nearest.length);
+  const strangers = others.map(({ origins, identities }) => ({
+    origins,
+    mismatches: [{ field: "identity" as const, wanted: (identities ?? []).slice(0, 8).join(","), found: String(server) }],
+  }));
+  return { origins: rules.flatMap(({ origins }) => origins), nearest: [...nearest, ...strangers], reason: "policy" };
+}
+
+/** How many last labels two names share. */
+function alike(pattern: string, name: string): number {
+  const [a, b] = [normalized(pattern), name].map((one) => one.split(".").reverse());
+  let same = 0;
+  while (same < (a?.length ?? 0) && a?.[same] === b?.[same]) same += 1;
+  return same;
+}

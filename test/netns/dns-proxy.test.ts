@@ -1,0 +1,313 @@
+import assert from "node:assert/strict";
+import { createSocket, type Socket } from "node:dgram";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { type Answer, decode, encode, type Packet } from "dns-packet";
+import { createAccessStream } from "#proxy/control/access-stream.ts";
+import { DEFAULT_DNS_PROXY_CONFIG, type DnsProxy, startDnsProxy } from "#proxy/dns/dns-proxy.ts";
+import type { Grant, GrantMap } from "#proxy/dns/grants.ts";
+import { connectionKey } from "#proxy/dns/live-connections.ts";
+import { DNS_PROXY_PORT, type DnsAccessMessage, type DnsEndpoint, type DnsPolicyMessage, type DnsSettings } from "#proxy/dns/protocol.ts";
+import { framed, MessageReader } from "#proxy/dns/stream.ts";
+import { createIpcacheLookup } from "#proxy/kernel/identities.ts";
+import { silentLogger } from "#runtime/logger.ts";
+import { monotonicNs } from "#sys/clock.ts";
+import { datagram, listener } from "#sys/socket.ts";
+import type { IpAddress } from "#types/addr.ts";
+import { dial, type Family, RealNode, type RealPod } from "./nodes.ts";
+
+const [TCP, UDP] = [6, 17];
+const ANY: Readonly<Record<Family, string>> = { ipv4: "0.0.0.0", ipv6: "::" };
+const SETTINGS: DnsSettings = { rejectWith: "refused", minTtl: 0, maxIpsPerName: 1000, maxDeferred: 100 };
+const STRIPE = 0x0100_0001;
+const now = () => Number(monotonicNs() / 1_000_000_000n);
+
+/** What the name server answers; `seen` are the clients as it sees them. */
+type Respond = (query: Packet, via: "UDP" | "TCP") => Answer[];
+/** What it sends in place of one answer. */
+type Mangle = (answer: Buffer) => readonly Buffer[];
+
+async function serveDns(pod: RealPod, respond: Respond, mangle: Mangle, seen: string[]): Promise<AsyncDisposable> {
+  const answer = (message: Buffer, via: "UDP" | "TCP") => {
+    const query = decode(message);
+    return encode({ ...query, type: "response", flags: 0x180, additionals: [], answers: respond(query, via) });
+  };
+  const sockets: Socket[] = [];
+  const servers = await Promise.all(
+    Object.values(ANY).map(async (host) => {
+      const socket = createSocket(host.includes(":") ? "udp6" : "udp4");
+      socket.on("message", (message, from) => {
+        seen.push(from.address);
+        for (const one of mangle(answer(message, "UDP"))) socket.send(one, from.port, from.address);
+      });
+      await new Promise<void>((resolve) => socket.bind({ fd: datagram({ host, port: 53, netns: pod.netns }) }, resolve));
+      sockets.push(socket);
+      const server = createServer((stream) => {
+        const reader = new MessageReader();
+        stream.on("error", () => stream.destroy());
+        stream.on("data", (chunk: Buffer) => {
+          for (const message of reader.push(chunk)) stream.write(framed(answer(message, "TCP")));
+        });
+      });
+      await new Promise<void>((resolve) => server.listen({ fd: listener({ host, port: 53, netns: pod.netns }) }, resolve));
+      return server;
+    }),
+  );
+  return {
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.close();
+      for (const server of servers) server.close();
+    },
+  };
+}
+
+const question = (name: string, id = 77, type: "A" | "AAAA" = "A") =>
+  encode({ type: "query", id, flags: 0x100, questions: [{ type, name }] });
+
+/** One question by UDP. Rejects when there is no answer in time. */
+async function ask(client: RealPod, server: IpAddress, message: Buffer, timeoutMs = 3000): Promise<Buffer> {
+  let timer: NodeJS.Timeout | undefined;
+  const family: Family = server.includes(":") ? "ipv6" : "ipv4";
+  const socket = createSocket(family === "ipv6" ? "udp6" : "udp4");
+  await new Promise<void>((resolve) => socket.bind({ fd: datagram({ host: ANY[family], port: 0, netns: client.netns }) }, resolve));
+  try {
+    return await new Promise<Buffer>((resolve, reject) => {
+      setTimeout(() => reject(new Error("no answer")), timeoutMs).unref();
+      socket.connect(53, server, () => {
+        socket.on("message", resolve);
+        socket.on("error", reject);
+        socket.send(message);
+      });
+      // The first packet between two nodes waits for their neighbour entries.
+      timer = setInterval(() => socket.send(message), 500);
+    });
+  } finally {
+    clearInterval(timer);
+    socket.close();
+  }
+}
+
+async function askByTcp(client: RealPod, server: IpAddress, ...messages: Buffer[]): Promise<Buffer[]> {
+  const socket = await dial(client.netns, server, 53, 3000);
+  const reader = new MessageReader();
+  const answers: Buffer[] = [];
+  socket.write(Buffer.concat(messages.map(framed)));
+  await new Promise<void>((resolve, reject) => {
+    setTimeout(() => reject(new Error(`${answers.length} answers`)), 3000).unref();
+    socket.on("data", (chunk: Buffer) => {
+      answers.push(...reader.push(chunk));
+      if (answers.length === messages.length) resolve();
+    });
+  });
+  socket.destroy();
+  return answers;
+}
+
+/** dns-packet's types do not have it. */
+const rcodeOf = (packet: Packet) => (packet as { readonly rcode?: string }).rcode;
+
+/** Eight bits of a name's hash as an address: each name has its own. */
+const addressOf = (name: string) => `198.51.100.${[...name.toLowerCase()].reduce((sum, char) => (sum * 31 + char.charCodeAt(0)) % 250, 7)}`;
+
+describe("DNS policy through real sockets", { skip: process.getuid?.() === 0 ? false : "needs root" }, () => {
+  const directory = mkdtempSync(join(tmpdir(), "dns-proxy-"));
+  const nodes: RealNode[] = [];
+  const servers: AsyncDisposable[] = [];
+  const records: DnsAccessMessage[] = [];
+  const granted = new Map<string, readonly Grant[]>();
+  const seen: string[] = [];
+  let pods: { readonly near: RealPod; readonly client: RealPod; readonly far: RealPod };
+  let proxy: DnsProxy;
+  let live: ReadonlySet<string> = new Set();
+  let revision = 0;
+  let mangle: Mangle = (answer) => [answer];
+
+  const grants: GrantMap = {
+    set: (id, ip, list) => void granted.set(connectionKey(id, ip), list),
+    get: (id, ip) => granted.get(connectionKey(id, ip)) ?? [],
+    delete: (id, ip) => void granted.delete(connectionKey(id, ip)),
+    refresh: () => undefined,
+    *entries() {},
+  };
+  const respond: Respond = (query) => {
+    const [{ name = "", type = "A" } = {}] = query.questions ?? [];
+    if (type === "AAAA") return [{ type: "AAAA", name, data: "2001:db8::9", ttl: 60 }];
+    return [{ type: "A", name, data: addressOf(name), ttl: 60 }];
+  };
+  const setPolicy = (changes: Partial<DnsEndpoint> = {}, settings = SETTINGS) => {
+    const { client } = pods;
+    const rules = [
+      {
+        identities: null,
+        names: [{ matchPattern: "*.stripe.com" }],
+        origins: [{ kind: "CiliumNetworkPolicy", namespace: "shop", name: "egress" }],
+      },
+    ];
+    const endpoint: DnsEndpoint = {
+      ...{ id: client.lxcId, key: "one", identity: client.identity, ips: [client.ipv4, client.ipv6] },
+      ports: [{ port: 53, protocol: 0, rules }],
+      selectors: [{ matchPattern: "*.stripe.com", identity: STRIPE }],
+      ...changes,
+    };
+    revision += 1;
+    const policy: DnsPolicyMessage = { type: "dns-policy", revision, settings, endpoints: [endpoint] };
+    proxy.handlers["dns-policy"]?.(policy, (answer) => assert.equal(answer.type, "ack", JSON.stringify(answer)));
+  };
+  const start = async () => {
+    const [one] = nodes as [RealNode];
+    const stream = createAccessStream(1000, () => undefined);
+    const lookup = createIpcacheLookup(one.maps.ipcache, one.maps.prefixes);
+    proxy = await startDnsProxy(
+      {
+        ...{ log: silentLogger, grants, now, identityOf: lookup.identityOf, findLive: async () => live },
+        records: { ...stream, push: (record) => void (record.type === "dns-access" && records.push(record)) },
+      },
+      {
+        ...DEFAULT_DNS_PROXY_CONFIG,
+        ipv6: true,
+        statePath: join(directory, "policy"),
+        cachePath: join(directory, "cache"),
+        netns: one.netns,
+      },
+    );
+  };
+
+  before(async () => {
+    nodes.push(new RealNode("dns", 1), new RealNode("dns", 2));
+    const [one, two] = nodes as [RealNode, RealNode];
+    RealNode.connect(one, two);
+    for (const node of nodes) node.start();
+    const rules = [TCP, UDP].map((protocol) => ({ protocol, port: 53, proxyPort: DNS_PROXY_PORT }));
+    pods = {
+      near: one.addPod("dnsnear", 40_001),
+      client: one.addPod("dnsclient", 40_002, { egress: rules }),
+      far: two.addPod("dnsfar", 40_003),
+    };
+    for (const node of nodes) node.learn(nodes);
+    for (const pod of [pods.near, pods.far]) servers.push(await serveDns(pod, respond, (answer) => mangle(answer), seen));
+    await start();
+    setPolicy();
+  });
+  after(async () => {
+    await proxy?.[Symbol.asyncDispose]();
+    for (const server of servers) await server[Symbol.asyncDispose]();
+    for (const node of nodes) node[Symbol.dispose]();
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  for (const family of ["ipv4", "ipv6"] as const) {
+    for (const place of ["near", "far"] as const) {
+      it(`answers what is allowed with the client's id and letters, and the server sees the client: ${family}, ${place}`, async () => {
+        seen.length = 0;
+        const answer = decode(await ask(pods.client, pods[place][family], question("aPi.StRiPe.com", 4711)));
+        assert.deepEqual([answer.id, answer.questions?.[0]?.name], [4711, "aPi.StRiPe.com"]);
+        assert.deepEqual(
+          answer.answers?.map((one) => (one as { data: unknown }).data),
+          [addressOf("api.stripe.com")],
+        );
+        assert.deepEqual([...new Set(seen)], [pods.client[family]]);
+      });
+
+      it(`does so by TCP, several questions on one connection: ${family}, ${place}`, async () => {
+        const ids = [1, 2, 2, 3];
+        const answers = await askByTcp(pods.client, pods[place][family], ...ids.map((id) => question(`n${id}.stripe.com`, id)));
+        assert.deepEqual(answers.map((one) => decode(one).id).sort(), ids);
+      });
+    }
+
+    it(`refuses other names, by the setting's code, and says why: ${family}`, async () => {
+      records.length = 0;
+      const refused = decode(await ask(pods.client, pods.far[family], question("api.paypal.com")));
+      assert.equal(rcodeOf(refused), "REFUSED");
+      assert.deepEqual([records[0]?.verdict, records[0]?.dns.query], ["DROPPED", "api.paypal.com."]);
+      assert.deepEqual(records[0]?.denied?.nearest[0]?.mismatches, [{ field: "name", wanted: "*.stripe.com", found: "api.paypal.com." }]);
+      setPolicy({}, { ...SETTINGS, rejectWith: "nameError" });
+      const missing = decode(await ask(pods.client, pods.far[family], question("api.paypal.com")));
+      assert.equal(rcodeOf(missing), "NXDOMAIN");
+      setPolicy();
+    });
+  }
+
+  it("tells the kernel of the addresses before the answer is there", async () => {
+    granted.clear();
+    const name = "fresh.stripe.com";
+    await ask(pods.client, pods.near.ipv4, question(name));
+    const [grant] = granted.get(connectionKey(pods.client.lxcId, addressOf(name) as IpAddress)) ?? [];
+    assert.equal(grant?.identity, STRIPE);
+    assert.ok(grant.expires >= now() + 60 && grant.expires <= now() + 70);
+  });
+
+  it("withholds an answer whose addresses the kernel does not take", async () => {
+    const set = grants.set;
+    Object.assign(grants, {
+      set: () => {
+        throw new Error("full");
+      },
+    });
+    const answer = decode(await ask(pods.client, pods.near.ipv4, question("withheld.stripe.com")));
+    Object.assign(grants, { set });
+    assert.deepEqual([rcodeOf(answer), answer.answers], ["SERVFAIL", []]);
+  });
+
+  it("takes no answer with another id or to another question", async () => {
+    const before = proxy.counters.unasked;
+    mangle = (answer) => {
+      const [otherId, otherName] = [Buffer.from(answer), Buffer.from(answer)];
+      otherId.writeUInt16BE(answer.readUInt16BE(0) ^ 1, 0);
+      otherName.write("evil", 13);
+      return [otherId, otherName, answer];
+    };
+    const answer = decode(await ask(pods.client, pods.far.ipv4, question("true.stripe.com")));
+    mangle = (one) => [one];
+    assert.equal(answer.questions?.[0]?.name, "true.stripe.com");
+    assert.equal(proxy.counters.unasked, before + 2);
+  });
+
+  it("hands a truncated answer on, and the client comes by TCP", async () => {
+    mangle = (answer) => {
+      const cut = Buffer.from(answer);
+      cut[2] = (cut[2] ?? 0) | 2;
+      return [cut];
+    };
+    const answer = decode(await ask(pods.client, pods.far.ipv4, question("long.stripe.com")));
+    mangle = (one) => [one];
+    assert.equal(answer.flag_tc, true);
+    assert.equal((await askByTcp(pods.client, pods.far.ipv4, question("long.stripe.com"))).length, 1);
+  });
+
+  it("hands on answers that need fragments", async () => {
+    mangle = (answer) => [Buffer.concat([answer, Buffer.alloc(3500)])];
+    const answer = await ask(pods.client, pods.near.ipv4, question("big.stripe.com"));
+    mangle = (one) => [one];
+    assert.ok(answer.length > 3500);
+  });
+
+  it("drops what is no DNS, and goes on", async () => {
+    await assert.rejects(ask(pods.client, pods.near.ipv4, Buffer.from("GET / HTTP/1.1\r\n\r\n"), 200));
+    assert.ok(await ask(pods.client, pods.near.ipv4, question("on.stripe.com")));
+  });
+
+  it("knows the names after a restart, and answers at once with the last policy", async () => {
+    await ask(pods.client, pods.near.ipv4, question("kept.stripe.com"));
+    await proxy[Symbol.asyncDispose]();
+    await assert.rejects(ask(pods.client, pods.near.ipv4, question("away.stripe.com"), 200), "the kernel fails closed");
+    granted.clear();
+    await start();
+    assert.ok(granted.has(connectionKey(pods.client.lxcId, addressOf("kept.stripe.com") as IpAddress)));
+    assert.ok(await ask(pods.client, pods.near.ipv4, question("back.stripe.com")));
+  });
+
+  it("keeps an address while a connection uses it, and no longer", async () => {
+    const name = "short.stripe.com";
+    const key = connectionKey(pods.client.lxcId, addressOf(name) as IpAddress);
+    await ask(pods.client, pods.near.ipv4, question(name));
+    live = new Set([key]);
+    const entries: unknown[] = [];
+    proxy.handlers["dns-cache"]?.({ type: "dns-cache" }, (answer) => entries.push(answer));
+    assert.ok(JSON.stringify(entries).includes(name));
+    assert.ok(granted.has(key));
+  });
+});
