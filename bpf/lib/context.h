@@ -27,9 +27,17 @@ static __always_inline int context_store(struct xdp_md *ctx, __u32 offset, const
 	return bpf_xdp_store_bytes(ctx, offset, (void *)from, size);
 }
 
-static __always_inline int context_store_address(struct xdp_md *ctx, __u32 offset, const void *from, __u32 size)
+static __always_inline int context_store_summed(struct xdp_md *ctx, __u32 offset, const void *from, __u32 size)
 {
 	return bpf_xdp_store_bytes(ctx, offset, (void *)from, size);
+}
+
+/* Headers of at most 54 bytes move to the front, so that there are that many free bytes behind them. */
+static __always_inline int context_make_room(struct xdp_md *ctx, const __u32 headers, const __u32 bytes)
+{
+	__u8 moved[ETH_HLEN + 40];
+
+	return bpf_xdp_adjust_head(ctx, -(int)bytes) || bpf_xdp_load_bytes(ctx, bytes, moved, headers) || bpf_xdp_store_bytes(ctx, 0, moved, headers);
 }
 
 static __always_inline __be16 context_protocol(struct xdp_md *ctx)
@@ -89,10 +97,16 @@ static __always_inline int context_store(struct __sk_buff *ctx, __u32 offset, co
 	return bpf_skb_store_bytes(ctx, offset, from, size, 0);
 }
 
-/* For IPv6 addresses: it has no header checksum that would make up for the change: where a network card has summed the packet, its sum must follow. */
-static __always_inline int context_store_address(struct __sk_buff *ctx, __u32 offset, const void *from, __u32 size)
+/* For IPv6 headers: they have no checksum that would make up for the change. Where a network card has summed the packet, its sum must follow. */
+static __always_inline int context_store_summed(struct __sk_buff *ctx, __u32 offset, const void *from, __u32 size)
 {
 	return bpf_skb_store_bytes(ctx, offset, from, size, BPF_F_RECOMPUTE_CSUM);
+}
+
+/* Free bytes behind the first IP header. */
+static __always_inline int context_make_room(struct __sk_buff *ctx, __u32 headers, __u32 bytes)
+{
+	return headers ? bpf_skb_adjust_room(ctx, bytes, BPF_ADJ_ROOM_NET, 0) : -1;
 }
 
 static __always_inline __be16 context_protocol(struct __sk_buff *ctx)

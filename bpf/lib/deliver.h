@@ -4,11 +4,9 @@
 
 #include "config.h"
 #include "endpoint.h"
+#include "fib.h"
 #include "ipcache.h"
 #include "parse.h"
-
-#define AF_INET 2
-#define AF_INET6 10
 
 /* The linear part must hold Ethernet and IP headers before they can be written; it practically always does. */
 static __always_inline int make_linear(struct __sk_buff *ctx, __u32 length)

@@ -16,6 +16,7 @@ struct lb_choice {
 	struct l4_address backend;
 	__u32 service_id;
 	__u32 flags; /* enum lb_service_flags of the service */
+	__u32 begins; /* it is the first packet of its connection */
 };
 
 /* Who calls whom, for Maglev: where clients stay with their backend, their port does not count. */
@@ -124,8 +125,8 @@ static __always_inline __u32 lb_ct_flags_of(const struct packet *packet)
 }
 
 /* The backend the connection has, if it still is one; the entry is brought up to date. */
-static __always_inline const struct lb_backend *lb_ct_backend(struct context *ctx, const struct packet *packet, const struct lb_ct_key *key,
-							     __u32 service_id, __u32 now)
+static __always_inline const struct lb_backend *lb_ct_backend(const struct packet *packet, const struct lb_ct_key *key, __u32 service_id,
+							     __u32 now)
 {
 	struct lb_ct_entry *entry = bpf_map_lookup_elem(&cilium_lb_ct, key);
 	const struct lb_backend *backend;
@@ -140,20 +141,16 @@ static __always_inline const struct lb_backend *lb_ct_backend(struct context *ct
 	if (lb_ct_flags_of(packet) & ~entry->flags)
 		entry->flags |= lb_ct_flags_of(packet);
 	entry->lifetime = now + lb_ct_lifetime(packet, entry->flags);
-	__sync_fetch_and_add(&entry->packets, 1);
-	__sync_fetch_and_add(&entry->bytes, context_length(ctx));
 	return backend;
 }
 
-static __always_inline const struct lb_backend *lb_ct_begin(struct context *ctx, const struct packet *packet, const struct lb_ct_key *key,
-							   const struct lb_target *target, const struct lb_service *service, __u32 now)
+static __always_inline const struct lb_backend *lb_ct_begin(const struct packet *packet, const struct lb_ct_key *key, const struct lb_target *target,
+							   const struct lb_service *service, __u32 now)
 {
 	struct lb_ct_entry entry = {
 		.backend_id = backend_for_packet(packet, target, service),
 		.service_id = service->service_id,
 		.flags = lb_ct_flags_of(packet),
-		.packets = 1,
-		.bytes = context_length(ctx),
 	};
 	const struct lb_backend *backend = backend_lookup(entry.backend_id);
 
@@ -163,12 +160,17 @@ static __always_inline const struct lb_backend *lb_ct_begin(struct context *ctx,
 	return bpf_map_update_elem(&cilium_lb_ct, key, &entry, BPF_ANY) ? NULL : backend;
 }
 
-/*
- * Where the packet goes if it is for a service (0), NO_SERVICE, or why it may not. `inside`: its sender is of the cluster, and not held to
- * what the service demands of the world.
- */
-__verified_alone int lb_choose(struct context *ctx, struct packet *packet, int inside, struct lb_choice *choice)
+/* Who asks lb_choose(), and for what. */
+enum lb_question {
+	LB_FROM_OUTSIDE = 0,
+	LB_FROM_INSIDE = 1, /* its sender is of the cluster, and not held to what the service demands of the world */
+	LB_KNOWN = 2,       /* only what has a backend already */
+};
+
+/* Where the packet goes if it is for a service (0), NO_SERVICE, or why it may not. */
+__verified_alone int lb_choose(struct packet *packet, __u32 question, struct lb_choice *choice)
 {
+	int inside = question & LB_FROM_INSIDE;
 	const struct lb_service *service;
 	const struct lb_backend *backend;
 	struct lb_target target = {};
@@ -190,9 +192,13 @@ __verified_alone int lb_choose(struct context *ctx, struct packet *packet, int i
 	if (!inside && source_is_refused(packet, service))
 		return drop_at(packet, FILE_LB, DROP_DENIED_BY_LB_SRC_RANGE_CHECK);
 	lb_ct_key_of(packet, &key);
-	backend = lb_ct_backend(ctx, packet, &key, service->service_id, now);
-	if (!backend && service->count)
-		backend = lb_ct_begin(ctx, packet, &key, &target, service, now);
+	backend = lb_ct_backend(packet, &key, service->service_id, now);
+	if (!backend && question & LB_KNOWN)
+		return NO_SERVICE;
+	if (!backend && service->count) {
+		backend = lb_ct_begin(packet, &key, &target, service, now);
+		choice->begins = 1;
+	}
 	if (!backend)
 		return drop_at(packet, FILE_LB, DROP_SERVICE_BACKEND_NOT_FOUND);
 	choice->backend.address = backend->address;

@@ -73,7 +73,7 @@ __verified_alone int lb_from_pod(struct __sk_buff *ctx, struct packet *packet, s
 		return -DROP_INVALID_PACKET;
 	if (packet->flags & (PACKET_F_STATELESS | PACKET_F_ECHO) || out_of_hops(packet))
 		return NO_SERVICE;
-	ret = lb_choose(ctx, packet, 1, &choice);
+	ret = lb_choose(packet, LB_FROM_INSIDE, &choice);
 	if (ret == NO_SERVICE)
 		return lb_loopback_answer(ctx, packet, flow);
 	if (ret < 0) {

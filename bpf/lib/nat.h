@@ -49,20 +49,30 @@ static __always_inline __u32 nat_lifetime(const struct packet *packet, __u16 fla
 	return ct_lifetime_tcp;
 }
 
-/* A packet used the entry. True once a second or when something changed: then the entry of the other direction is due too. */
-static __always_inline int nat_follow(const struct packet *packet, struct nat_entry *entry, __u32 now)
+/* The entry's flags after this packet. */
+static __always_inline __u16 nat_flags_after(const struct packet *packet, const struct nat_entry *entry)
 {
-	__u16 flags = entry->flags | nat_flags_of(packet);
-	__u32 lifetime;
-
 	/* The same ports begin again. */
 	if (tcp_is_opening(packet))
-		flags &= ~(NAT_F_CLOSING | NAT_F_RESET);
-	lifetime = now + nat_lifetime(packet, flags);
-	if (lifetime == entry->lifetime && flags == entry->flags)
+		return entry->flags & ~(NAT_F_CLOSING | NAT_F_RESET);
+	return entry->flags | nat_flags_of(packet);
+}
+
+/* Something is to be written: once a second, or when the connection's state changes. */
+static __always_inline int nat_is_due(const struct packet *packet, const struct nat_entry *entry, __u32 now)
+{
+	__u16 flags = nat_flags_after(packet, entry);
+
+	return flags != entry->flags || now + nat_lifetime(packet, flags) != entry->lifetime;
+}
+
+/* A packet used the entry. True if it was due: then the entry of the other direction is too. */
+static __always_inline int nat_follow(const struct packet *packet, struct nat_entry *entry, __u32 now)
+{
+	if (!nat_is_due(packet, entry, now))
 		return 0;
-	entry->flags = flags;
-	entry->lifetime = lifetime;
+	entry->flags = nat_flags_after(packet, entry);
+	entry->lifetime = now + nat_lifetime(packet, entry->flags);
 	return 1;
 }
 
@@ -157,6 +167,24 @@ __verified_alone int nat_bind(struct packet *packet, struct l4_address *as, __u3
 	entry.port = as->port;
 	if (bpf_map_update_elem(&cilium_snat, &key, &entry, BPF_ANY))
 		return drop_at(packet, FILE_NAT, DROP_NO_MAPPING_FOR_NAT_MASQUERADE);
+	return 0;
+}
+
+/* The same for a translation that exists and needs nothing but to be used; else NO_TRANSLATION. */
+__verified_alone int nat_known(struct packet *packet, struct l4_address *as)
+{
+	struct nat_entry *known;
+	__u32 now = ct_now();
+	struct nat_key key;
+
+	if (!packet || !as)
+		return -DROP_INVALID_PACKET;
+	nat_key_of(packet, NAT_OUT, &key);
+	known = bpf_map_lookup_elem(&cilium_snat, &key);
+	if (!known || nat_is_over(known, now) || nat_is_due(packet, known, now))
+		return NO_TRANSLATION;
+	as->address = known->address;
+	as->port = known->port;
 	return 0;
 }
 

@@ -38,11 +38,9 @@ struct lb_ct_entry {
 	__u32 service_id;
 	__u32 lifetime; /* seconds of the monotonic clock: forgotten after this */
 	__u32 flags;    /* enum lb_ct_flags */
-	__u64 packets;
-	__u64 bytes;
 };
 
-_Static_assert(sizeof(struct lb_ct_entry) == 32, "lb_ct_entry is a map value");
+_Static_assert(sizeof(struct lb_ct_entry) == 16, "lb_ct_entry is a map value");
 
 enum nat_direction {
 	NAT_OUT = 0, /* the source is replaced */

@@ -154,11 +154,14 @@ __verified_alone int nodeport(struct __sk_buff *ctx, struct packet *packet, stru
 		return -DROP_INVALID_PACKET;
 	if (packet->flags & (PACKET_F_STATELESS | PACKET_F_ECHO) || out_of_hops(packet))
 		return NODEPORT_PASS;
-	ret = lb_choose(ctx, packet, 0, &choice);
+	ret = lb_choose(packet, LB_FROM_OUTSIDE, &choice);
 	if (ret == NO_SERVICE)
 		return nodeport_answer(ctx, packet, flow);
 	/* With externalTrafficPolicy: Local a node without backends is to be silent: balancers in front of the cluster go by its health check. */
 	if (ret == -DROP_SERVICE_BACKEND_NOT_FOUND && !(choice.flags & LB_SERVICE_F_EXTERNAL_LOCAL))
 		flow->refuse = 1;
+	/* What goes on to another node passes no policy here, so nothing else would tell of it. */
+	if (choice.begins)
+		flow->report = 1;
 	return ret < 0 ? ret : nodeport_forward(ctx, packet, flow, &choice);
 }

@@ -48,7 +48,7 @@ static __always_inline int rewrite_address(struct context *ctx, __u32 l3, int ip
 		*difference = bpf_csum_diff((__be32 *)from, sizeof(*from), (__be32 *)to, sizeof(*to), 0);
 		if (l3 != ETH_HEADER)
 			return context_store(ctx, l3 + (end == END_SOURCE ? 8 : 24), to, sizeof(*to));
-		return context_store_address(ctx, l3 + (end == END_SOURCE ? 8 : 24), to, sizeof(*to));
+		return context_store_summed(ctx, l3 + (end == END_SOURCE ? 8 : 24), to, sizeof(*to));
 	}
 	*difference = bpf_csum_diff(&old, sizeof(old), &new, sizeof(new), 0);
 	return context_store(ctx, l3 + (end == END_SOURCE ? 12 : 16), &new, sizeof(new)) ||

@@ -18,7 +18,7 @@ import { parsePacket } from "#packet/parse.ts";
 import { readRing } from "#sys/bpf.ts";
 import { createNetnsAt, deleteNetnsAt, inNetns, type Netns, openNetns } from "#sys/netns.ts";
 import type { IpAddress } from "#types/addr.ts";
-import { type Loaded, loadObject, type RunOutput, TestMap, testRun } from "./kernel.ts";
+import { type Loaded, loadObject, type RunOutput, TestMap, testRun, testRunXdp } from "./kernel.ts";
 import { NodeMaps, type Pod, type PolicyOfPod } from "./maps.ts";
 import { ServiceMaps } from "./service-maps.ts";
 
@@ -59,6 +59,7 @@ function* recordsOf(batch: Buffer): Generator<RingRecord> {
 export class Datapath implements AsyncDisposable {
   readonly pods = new Map<string, Pod>();
   readonly #objects: Loaded[] = [];
+  readonly #config: Partial<DatapathConfig>;
   readonly #netns: Netns;
   readonly #path: string;
   readonly #stopRing: () => void;
@@ -71,6 +72,7 @@ export class Datapath implements AsyncDisposable {
   readonly #usage: number;
 
   constructor(config: Partial<DatapathConfig>, reuse: Readonly<Record<string, number>>) {
+    this.#config = config;
     this.#path = `/run/netns/ciliabpf-${process.pid}-${Math.random().toString(36).slice(2, 8)}`;
     createNetnsAt(this.#path);
     this.#netns = openNetns(this.#path);
@@ -137,6 +139,18 @@ export class Datapath implements AsyncDisposable {
     input: { ifindex: number; ingressIfindex?: number; mark?: number; repeat?: number },
   ): RunOutput {
     return inNetns(this.#netns, () => testRun(this.program(program), bytes, input));
+  }
+
+  /** A frame at the device's driver. Its program is loaded when it is first asked for. */
+  atDriver(
+    spec: PacketSpec,
+    repeat = 1,
+  ): { readonly verdict: "drop" | "pass" | "tx"; readonly bytes: Uint8Array; readonly durationNs: number } {
+    if (!this.#objects.some(({ programs }) => "cil_xdp_entry" in programs))
+      this.#objects.push(loadObject("bpf_xdp", encodeConfig("bpf_xdp", this.#config), sharedMaps(this.#objects[0])));
+    const bytes = buildPacket({ ...spec, ethernet: { source: macOf(900), destination: macOf(901), ...spec.ethernet } });
+    const out = inNetns(this.#netns, () => testRunXdp(this.program("cil_xdp_entry"), bytes, { ifindex: 14, repeat }));
+    return { ...out, verdict: (["drop", "drop", "pass", "tx"] as const)[out.code] ?? "drop" };
   }
 
   /** Waits for the records of all runs so far, and gives those that were not given before. */
@@ -236,8 +250,8 @@ export class Datapath implements AsyncDisposable {
   }
 }
 
-function sharedMaps(loaded: Loaded): Record<string, number> {
-  return Object.fromEntries(Object.entries(loaded.maps).filter(([name]) => name.startsWith("cilium_")));
+function sharedMaps(loaded: Loaded | undefined): Record<string, number> {
+  return Object.fromEntries(Object.entries(loaded?.maps ?? {}).filter(([name]) => name.startsWith("cilium_")));
 }
 
 function frameFrom(pod: Pod, spec: PacketSpec): Uint8Array {

@@ -123,6 +123,18 @@ export interface RunOutput {
   readonly durationNs: number;
 }
 
+/** Runs an XDP program on a frame that came in by `ifindex`, as often as asked. `code`: 1 drop, 2 pass, 3 back out of the device. */
+export function testRunXdp(program: number, frame: Uint8Array, { ifindex, repeat = 1 }: RunInput): Omit<RunOutput, "mark"> {
+  const context = Buffer.alloc(24);
+  context.writeUInt32LE(frame.length, 4);
+  context.writeUInt32LE(ifindex, 12);
+  const out = Buffer.alloc(RUN_BYTES_MAX);
+  const attr = attributes(80, [0, program], [8, frame.length], [12, out.length], [32, repeat], [40, context.length]);
+  check("test run", bpf(COMMAND.testRun, attr, 16, frame, 24, out, 48, context));
+  const bytes = out.subarray(0, attr.readUInt32LE(12));
+  return { code: attr.readUInt32LE(4), bytes, durationNs: attr.readUInt32LE(36) };
+}
+
 /** Runs a program on a packet in the calling thread's network namespace (BPF_PROG_TEST_RUN). Redirects are not carried out. */
 export function testRun(program: number, packet: Uint8Array, input: RunInput): RunOutput {
   const context = Buffer.alloc(SKB_CONTEXT_SIZE);

@@ -32,6 +32,8 @@ export function placeNode(datapath: Datapath): void {
     "addr add 172.18.0.2/24 dev lxc4",
     "addr add fd00:172:18::2/64 dev lxc4 nodad",
     "link set pod4 up",
+    "neigh add 172.18.0.1 lladdr 02:00:00:00:09:01 dev lxc4",
+    "neigh add fd00:172:18::1 lladdr 02:00:00:00:09:01 dev lxc4",
     "route add default via 172.18.0.1 dev lxc4",
     "route add ::/0 via fd00:172:18::1 dev lxc4",
   ];

@@ -135,6 +135,25 @@ export const configSections: Readonly<Record<string, { readonly size: number; re
     natPortMax: { offset: 42, size: 2 },
     hashSeed: { offset: 44, size: 4 },
   } },
+  bpf_xdp: { size: 48, constants: {
+    nodeIfindex: { offset: 0, size: 4 },
+    enableIpv4: { offset: 4, size: 1 },
+    enableIpv6: { offset: 5, size: 1 },
+    monitorAggregation: { offset: 8, size: 4 },
+    monitorInterval: { offset: 12, size: 4 },
+    ctLifetimeTcp: { offset: 16, size: 4 },
+    ctLifetimeSyn: { offset: 20, size: 4 },
+    ctLifetimeClose: { offset: 24, size: 4 },
+    ctLifetimeAny: { offset: 28, size: 4 },
+    traceSock: { offset: 32, size: 1 },
+    sockHostOnly: { offset: 33, size: 1 },
+    enableLb: { offset: 34, size: 1 },
+    nodeportMin: { offset: 36, size: 2 },
+    nodeportMax: { offset: 38, size: 2 },
+    natPortMin: { offset: 40, size: 2 },
+    natPortMax: { offset: 42, size: 2 },
+    hashSeed: { offset: 44, size: 4 },
+  } },
 };
 
 /** The whole `.rodata.config` of an object, little-endian. Throws for an object without one. */

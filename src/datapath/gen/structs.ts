@@ -151,33 +151,27 @@ export const lbCtKey: Codec<LbCtKey> = {
   }),
 };
 
-/** C: `struct lb_ct_entry`, 32 bytes. */
+/** C: `struct lb_ct_entry`, 16 bytes. */
 export interface LbCtEntry {
   readonly backendId: number;
   readonly serviceId: number;
   readonly lifetime: number;
   readonly flags: number;
-  readonly packets: bigint;
-  readonly bytes: bigint;
 }
 
 export const lbCtEntry: Codec<LbCtEntry> = {
-  size: 32,
+  size: 16,
   encode(value, into, offset) {
     into.writeUInt32LE(value.backendId, offset + 0);
     into.writeUInt32LE(value.serviceId, offset + 4);
     into.writeUInt32LE(value.lifetime, offset + 8);
     into.writeUInt32LE(value.flags, offset + 12);
-    into.writeBigUInt64LE(value.packets, offset + 16);
-    into.writeBigUInt64LE(value.bytes, offset + 24);
   },
   decode: (from, offset) => ({
     backendId: from.readUInt32LE(offset + 0),
     serviceId: from.readUInt32LE(offset + 4),
     lifetime: from.readUInt32LE(offset + 8),
     flags: from.readUInt32LE(offset + 12),
-    packets: from.readBigUInt64LE(offset + 16),
-    bytes: from.readBigUInt64LE(offset + 24),
   }),
 };
 
