@@ -43,10 +43,10 @@ static __always_inline int send_translated(struct xdp_md *ctx, struct packet *pa
 	if (find_link(ctx, packet, &to->destination, &link))
 		return XDP_PASS;
 	if (translate(ctx, packet, to) < 0 || write_link(ctx, packet, &link)) {
-		metrics_count(DROP_ERROR_WRITING_TO_PACKET, DIRECTION_INGRESS, length);
+		metrics_count(DROP_ERROR_WRITING_TO_PACKET, DIRECTION_SERVICE, length);
 		return XDP_DROP;
 	}
-	metrics_count(REASON_FORWARDED, DIRECTION_INGRESS, length);
+	metrics_count(REASON_FORWARDED, DIRECTION_SERVICE, length);
 	return XDP_TX;
 }
 

@@ -43,6 +43,7 @@ export function createFakeDatapath(directory: string, fail: FailureInjector = ()
     toContainer: program("to"),
     fromNetdev: program("netdev"),
     toNetdev: program("to_netdev"),
+    driver: program("xdp"),
     sockets: new Map(),
   };
   return {

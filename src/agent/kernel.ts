@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { addr16Text } from "#datapath/addr16.ts";
+import type { Attachments } from "#datapath/attach.ts";
 import { collectTranslations } from "#datapath/conntrack.ts";
 import { writeLbNode } from "#datapath/lb-node.ts";
 import { type Datapath, openDatapath } from "#datapath/loader.ts";
@@ -21,7 +22,7 @@ import { type IpAddress, parseAddress } from "#types/addr.ts";
 import { identityScope, NumericIdentity } from "#types/identity.ts";
 import { type Prefix, prefixHas, prefixOf } from "#types/prefix.ts";
 import type { AgentConfig } from "./config.ts";
-import { lbSettings } from "./lb-settings.ts";
+import { type LbSettings, lbSettings } from "./lb-settings.ts";
 import type { AgentState } from "./state.ts";
 
 /** What the agent holds of the kernel. Disposing closes handles only. */
@@ -61,6 +62,7 @@ export function openKernel({ log }: { readonly log: Logger }, config: AgentConfi
     { bpf, log: log.child("datapath") },
     {
       bpfRoot: config["bpf-root"],
+      acceleration: settings.enabled && settings.acceleration !== "disabled",
       objects: config["bpf-lib-dir"] || join(import.meta.dirname, "..", "..", "bpf"),
       constants: {
         nodeIfindex: self.device.index,
@@ -92,6 +94,7 @@ export function openKernel({ log }: { readonly log: Logger }, config: AgentConfi
     attachNode() {
       writeLbNode(maps.lbNode, { ipv4: self.ipv4, ipv6: self.ipv6, loopback: settings.loopback, netnsCookie: netnsCookie() });
       attachments.device(self.device.name, self.device.index);
+      accelerate({ log, attachments }, self, settings.acceleration);
       if (settings.sockets !== "none") attachments.cgroup(cgroupRoot(config));
     },
     nodePortAddresses: () => nodePortAddresses(netlink, config, self, settings.nodePortAddresses),
@@ -134,6 +137,22 @@ function nodePortAddresses(netlink: Netlink, config: AgentConfig, self: SelfNode
     .flatMap(({ index, address }) => (indexes.has(index) ? (parseAddress(address.split("/")[0] ?? "") ?? []) : []));
   const enabled = found.filter((ip) => (ip.includes(":") ? config["enable-ipv6"] && !ip.startsWith("fe80:") : config["enable-ipv4"]));
   return blocks.length === 0 ? enabled : enabled.filter((ip) => blocks.some((block) => prefixHas(block, ip)));
+}
+
+/** The program at the driver, as asked for. Best effort goes without where the driver cannot; TC does the same, later. */
+function accelerate(
+  { log, attachments }: { readonly log: Logger; readonly attachments: Attachments },
+  { device }: SelfNode,
+  wanted: LbSettings["acceleration"],
+): void {
+  const mode = wanted === "disabled" ? undefined : wanted === "testing-only" ? "generic" : "native";
+  try {
+    attachments.driver(device.name, device.index, mode);
+  } catch (thrown) {
+    if (wanted !== "best-effort") throw thrown;
+    log.warn("the device's driver takes no program: services are translated after it", { device: device.name, error: String(thrown) });
+    attachments.driver(device.name, device.index, undefined);
+  }
 }
 
 /** The cgroup v2 directory of the node. Throws `FlagError` when there is none. */

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import type { Bpf, CgroupHook, Link, Program } from "#ebpf/bpf.ts";
+import type { Bpf, CgroupHook, Link, Program, XdpMode } from "#ebpf/bpf.ts";
 import type { Expedite } from "./expedite.ts";
 
 /**
@@ -21,6 +21,8 @@ export interface Attachments {
   /** Endpoint ids that have links, ours or left over. */
   endpoints(): number[];
   device(name: string, ifindex: number): void;
+  /** The program at the device's driver; without a mode, or without the program, none. Throws `KernelError` when the driver cannot. */
+  driver(name: string, ifindex: number, mode: XdpMode | undefined): void;
   /** Socket hooks on a cgroup v2 directory. */
   cgroup(directory: string): void;
 }
@@ -30,6 +32,7 @@ export interface AttachPrograms {
   readonly toContainer: Program;
   readonly fromNetdev: Program;
   readonly toNetdev: Program;
+  readonly driver: Program | undefined;
   /** Hook name (`connect4`, `sendmsg6`, …) → program. */
   readonly sockets: ReadonlyMap<CgroupHook, Program>;
 }
@@ -83,6 +86,14 @@ export function createAttachments(
       mkdirSync(at, { recursive: true });
       ensure(join(at, "from_netdev"), programs.fromNetdev, () => bpf.attachTcx(programs.fromNetdev, ifindex, "ingress"));
       ensure(join(at, "to_netdev"), programs.toNetdev, () => bpf.attachTcx(programs.toNetdev, ifindex, "egress"));
+    },
+    driver(name, ifindex, mode) {
+      const at = join(directory, "devices", name);
+      mkdirSync(at, { recursive: true });
+      const pin = (one: XdpMode) => join(at, `xdp_${one}`);
+      for (const one of ["native", "generic"] as const) if (one !== mode) rmSync(pin(one), { force: true });
+      const program = programs.driver;
+      if (mode && program) ensure(pin(mode), program, () => bpf.attachXdp(program, ifindex, mode));
     },
     cgroup(cgroupDirectory) {
       const at = join(directory, "socketlb");

@@ -26,6 +26,8 @@ export interface DatapathOptions {
   /** Where the compiled objects are. */
   readonly objects: string;
   readonly constants: Partial<DatapathConfig>;
+  /** Whether there is to be a program for drivers. */
+  readonly acceleration?: boolean;
 }
 
 /** Which program goes to which socket hook. */
@@ -56,11 +58,13 @@ export function openDatapath({ bpf, log }: { readonly bpf: Bpf; readonly log: Lo
     return bpf.load(path, { config: { ".rodata.config": encodeConfig(name, options.constants) }, pinRoot });
   };
   const [lxc, host, sock] = [load("bpf_lxc"), load("bpf_host"), load("bpf_sock")];
+  const xdp = options.acceleration ? load("bpf_xdp") : undefined;
   const programs = {
     fromContainer: lxc.program("cil_from_container"),
     toContainer: lxc.program("cil_to_container"),
     fromNetdev: host.program("cil_from_netdev"),
     toNetdev: host.program("cil_to_netdev"),
+    driver: xdp?.program("cil_xdp_entry"),
     sockets: new Map(Object.entries(SOCKET_HOOKS).map(([name, hook]) => [hook, sock.program(name)] as const)),
   };
   const maps = openMaps(bpf, pinRoot);
@@ -71,7 +75,7 @@ export function openDatapath({ bpf, log }: { readonly bpf: Bpf; readonly log: Lo
     attachments: createAttachments({ bpf, expedite }, programs, join(options.bpfRoot, "cilium")),
     [Symbol.dispose]() {
       for (const map of Object.values(maps)) map.close();
-      for (const object of [lxc, host, sock]) object.close();
+      for (const object of [lxc, host, sock, xdp]) object?.close();
     },
   };
 }

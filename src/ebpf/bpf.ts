@@ -20,6 +20,8 @@ export interface Bpf {
 
   /** Runs `program` on a network device by TCX, after the programs already there. */
   attachTcx(program: Program, ifindex: number, direction: "ingress" | "egress"): Link;
+  /** Runs `program` on what a device receives: in its driver ("native", which the driver must support), or after it ("generic"). */
+  attachXdp(program: Program, ifindex: number, mode: XdpMode): Link;
   /** Runs `program` for sockets of the cgroup v2 directory and those below, after programs already there. */
   attachCgroup(program: Program, directory: string, hook: CgroupHook): Link;
   openLink(path: string): Link;
@@ -128,6 +130,8 @@ export interface LoadedObject extends Handle {
   ringMap(name: string): RingMap;
   readonly mapNames: readonly string[];
 }
+
+export type XdpMode = "native" | "generic";
 
 export type CgroupHook =
   | "connect4"

@@ -133,6 +133,7 @@ export function createFakeBpf({ fail = () => {}, cpus = 2, maps = [] }: FakeOpti
     load: (path, request = {}) => loadFake(path, request),
     openProgram: (path) => programOf(pinned(path, "program").name),
     attachTcx: (program, ifindex, direction) => attach(program, `tcx ${direction} ${ifindex}`),
+    attachXdp: (program, ifindex, mode) => attach(program, `xdp ${mode} ${ifindex}`),
     attachCgroup(program, directory, hook: CgroupHook) {
       if (existsSync(directory) && !statSync(directory).isDirectory()) throw new KernelError("open", ERRNO.ENOTDIR, directory);
       return attach(program, `cgroup ${hook} ${directory}`);

@@ -12,6 +12,8 @@ import { CMD, createLinkFd, createMapFd, detachLink, Handle, mapInfo, objectInfo
 
 /** enum bpf_attach_type. */
 const TCX = { ingress: 46, egress: 47 } as const;
+const XDP = 37;
+const XDP_FLAGS = { generic: 2, native: 4 } as const;
 const CGROUP: Record<CgroupHook, number> = {
   ingress: 0,
   egress: 1,
@@ -77,6 +79,8 @@ export function openBpf(): Bpf {
     },
     attachTcx: (program, ifindex, direction) =>
       new KernelLink(createLinkFd(program.fd, ifindex, TCX[direction], `${program.name} at interface ${ifindex}`)),
+    attachXdp: (program, ifindex, mode) =>
+      new KernelLink(createLinkFd(program.fd, ifindex, XDP, `${program.name} at the driver of interface ${ifindex}`, XDP_FLAGS[mode])),
     attachCgroup,
     openLink: (path) => new KernelLink(openPin(path)),
     testRun,

@@ -82,11 +82,12 @@ export function openMapById(id: number): number {
 }
 
 /** BPF_LINK_CREATE of `program` at a device or cgroup. */
-export function createLinkFd(programFd: number, target: number, attachType: number, about: string): number {
+export function createLinkFd(programFd: number, target: number, attachType: number, about: string, flags = 0): number {
   const attr = Buffer.alloc(64);
   attr.writeUInt32LE(programFd, 0);
   attr.writeUInt32LE(target, 4);
   attr.writeUInt32LE(attachType, 8);
+  attr.writeUInt32LE(flags, 12);
   return check("bpf LINK_CREATE", bpf(CMD.linkCreate, attr), about);
 }
 

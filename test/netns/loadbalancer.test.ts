@@ -13,6 +13,9 @@ const [CLIENT, SERVER, WORLD] = [10001, 10002, 2];
 const [PORT, NODE_PORT, TARGET, CLOSED] = [80, 30080, 8080, 9];
 const [PROXY, FROM_INGRESS_PROXY] = [10001, 0xa00];
 const PARALLEL = 1000;
+/** Fewer than the listeners that `ask` may leave on a socket before Node warns. */
+const ROUNDS = 8;
+const DIRECTION_SERVICE = 3;
 const DATAGRAM = new URL("datagram.pl", import.meta.url).pathname;
 const families: readonly Family[] = ["ipv4", "ipv6"];
 
@@ -146,6 +149,24 @@ describe("services with real traffic", () => {
       assert.equal(await datagramTo(world.netns, nodes[0], NODE_PORT, family, 100), "100");
       assert.equal(nodes[0].services.nat.keys().length, before);
       assert.equal(nodes[1].services.nat.keys().length, 2);
+    });
+
+    it(`at the driver: calls, answers and DSR as without it: ${family}`, async () => {
+      nodes[0].accelerate("generic");
+      try {
+        for (const flags of [["ROUTABLE"], ["ROUTABLE", "DSR"]] as const) {
+          reset();
+          define(nodes[0], NODE_PORT, family, [far], { flags });
+          const before = nodes[0].counted(0, DIRECTION_SERVICE);
+          const socket = await dial(world.netns, nodes[0][family], NODE_PORT);
+          for (let i = 0; i < ROUNDS; i++) assert.ok((await ask(socket, `<${i}>`)).endsWith(`:<${i}>`));
+          socket.destroy();
+          assert.ok(nodes[0].counted(0, DIRECTION_SERVICE) - before >= ROUNDS, "the driver's program took them");
+          assert.equal(await datagramTo(world.netns, nodes[0], NODE_PORT, family, 100), "100");
+        }
+      } finally {
+        nodes[0].accelerate(undefined);
+      }
     });
 
     it(`policy of the backend knows the world: ${family}`, async () => {

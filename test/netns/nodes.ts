@@ -2,7 +2,8 @@ import { execFileSync } from "node:child_process";
 import { createSocket, type Socket as Datagram } from "node:dgram";
 import { createServer, type Server, Socket } from "node:net";
 import { type DatapathConfig, encodeConfig } from "#datapath/gen/config.ts";
-import type { LoadedObject } from "#ebpf/bpf.ts";
+import { maps as specs } from "#datapath/gen/maps.ts";
+import type { Link, LoadedObject, XdpMode } from "#ebpf/bpf.ts";
 import { openBpf } from "#ebpf/kernel.ts";
 import { createNetnsAt, deleteNetnsAt, inNetns, type Netns, netnsCookie, openNetns } from "#sys/netns.ts";
 import { datagram, listener, spoofedStream, stream, transparentDatagram, transparentListener } from "#sys/socket.ts";
@@ -62,6 +63,7 @@ export class RealNode implements Disposable {
   readonly #paths: string[] = [];
   #objects: LoadedObject[] = [];
   #maps: NodeMaps | undefined;
+  #driver: Link | undefined;
   #services: ServiceMaps | undefined;
   readonly #prefix: string;
 
@@ -123,16 +125,7 @@ export class RealNode implements Disposable {
     const bpf = openBpf();
     const node = ifindexOf(this.path, "eth0");
     const load = (object: string, reuse?: LoadedObject): LoadedObject =>
-      bpf.load(new URL(`../../bpf/${object}.o`, import.meta.url).pathname, {
-        config: { ".rodata.config": encodeConfig(object, { nodeIfindex: node, monitorAggregation: 3, ...constants }) },
-        ...(reuse
-          ? {
-              reuse: Object.fromEntries(
-                reuse.mapNames.filter((name) => name.startsWith("cilium_")).map((name) => [name, fdOf(reuse, name)]),
-              ),
-            }
-          : {}),
-      });
+      loadFor(object, { nodeIfindex: node, monitorAggregation: 3, ...constants }, reuse);
     const lxc = load("bpf_lxc");
     const host = load("bpf_host", lxc);
     this.#objects = [lxc, host];
@@ -144,6 +137,23 @@ export class RealNode implements Disposable {
       bpf.attachTcx(host.program("cil_from_netdev"), node, "ingress");
       bpf.attachTcx(host.program("cil_to_netdev"), node, "egress");
     });
+  }
+
+  /** Packets that went on with that outcome (a drop reason, or 0) in that direction. */
+  counted(reason: number, direction: number): number {
+    const [lxc] = this.#objects;
+    const values = lxc?.perCpuMap(specs.ciliumMetrics).get(reason + 256 * direction) ?? [];
+    return values.reduce((sum, { count }) => sum + Number(count), 0);
+  }
+
+  /** Puts the driver's program on eth0, or with none takes it off. */
+  accelerate(mode: XdpMode | undefined): void {
+    this.#driver?.detach();
+    this.#driver = undefined;
+    if (!mode) return;
+    const xdp = loadFor("bpf_xdp", {}, this.#objects[0]);
+    this.#objects.push(xdp);
+    this.#driver = inNetns(this.netns, () => openBpf().attachXdp(xdp.program("cil_xdp_entry"), ifindexOf(this.path, "eth0"), mode));
   }
 
   /** Makes the pod's namespace and veth and attaches its programs. */
@@ -218,6 +228,15 @@ export class RealNode implements Disposable {
     this.#services?.[Symbol.dispose]();
     for (const object of this.#objects) object.close();
   }
+}
+
+/** Loads an object, with the maps of another. */
+function loadFor(object: string, constants: Partial<DatapathConfig>, reuse?: LoadedObject): LoadedObject {
+  const shared = reuse?.mapNames.filter((name) => name.startsWith("cilium_")).map((name) => [name, fdOf(reuse, name)] as const);
+  return openBpf().load(new URL(`../../bpf/${object}.o`, import.meta.url).pathname, {
+    config: { ".rodata.config": encodeConfig(object, constants) },
+    ...(shared ? { reuse: Object.fromEntries(shared) } : {}),
+  });
 }
 
 function fdOf(
