@@ -108,6 +108,8 @@ async function takeOver(
   sources.restored();
   phase.is = "restored";
   state.controller.start();
+  // Where the API servers are is told by a service's endpoints.
+  await loops.services.pipeline.settled();
   await loops.pipeline.settled();
   // Only now have the policies' address blocks had their say: a prune before would take what their flows live by.
   sources.decided();

@@ -116,7 +116,6 @@ export function startLoops(given: LoopsDeps, config: AgentConfig): Loops {
   // The order is what keeps it safe: policies know an identity, and the proxy its rules, before the ipcache yields the identity.
   const pipeline = scope.use(
     startPipeline(deps, [
-      state.services.step,
       state.nodes.step,
       state.controller,
       proxySteps.before,

@@ -1,7 +1,8 @@
 import type { Datapath } from "#datapath/loader.ts";
 import { createMaglevTables } from "#datapath/reconcile/maglev.ts";
 import { createServiceTarget, type ServiceMaps } from "#datapath/reconcile/services.ts";
-import { type Reconciler, type ReconcilerDeps, startReconciler } from "#reconciler/reconciler.ts";
+import { type Pipeline, startPipeline } from "#reconciler/pipeline.ts";
+import { createReconciler, type Reconciler, type ReconcilerDeps, startReconciler } from "#reconciler/reconciler.ts";
 import { createHealthChecks } from "./health-checks.ts";
 import type { LbSettings } from "./lb-settings.ts";
 import type { Services } from "./services.ts";
@@ -9,6 +10,8 @@ import type { StaleConnections } from "./stale-connections.ts";
 
 /** From the load balancer's tables to the kernel and to those who ask after our health. */
 export interface ServiceLoops extends AsyncDisposable {
+  /** From objects to maps. */
+  readonly pipeline: Pipeline;
   readonly maps: ServiceMaps;
   readonly stale: StaleConnections;
   readonly frontends: Reconciler;
@@ -23,7 +26,10 @@ export interface ServiceLoopsDeps extends ReconcilerDeps {
 /** Others may change our maps; this often they are compared with the tables. */
 const AUDIT_INTERVAL_MS = 30_000;
 
-/** They run by themselves: a pod's birth does not wait for thousands of services. */
+/**
+ * They run by themselves: a pod's birth does not wait for thousands of services, and a backend that ends is not used while pods are
+ * born.
+ */
 export function startServiceLoops(deps: ServiceLoopsDeps, settings: LbSettings, config: { readonly healthChecks: boolean }): ServiceLoops {
   const { datapath, services } = deps;
   const scope = new AsyncDisposableStack();
@@ -35,12 +41,13 @@ export function startServiceLoops(deps: ServiceLoopsDeps, settings: LbSettings, 
     { algorithm, mode, externalClusterIp, maglevSize, place: services.place },
   );
   const frontends = scope.use(
-    startReconciler(deps, { name: "services", table: services.tables.frontends, target: maps, pruneIntervalMs: AUDIT_INTERVAL_MS }),
+    createReconciler(deps, { name: "services", table: services.tables.frontends, target: maps, pruneIntervalMs: AUDIT_INTERVAL_MS }),
   );
+  const pipeline = scope.use(startPipeline(deps, [services.step, frontends]));
   scope.use(startReconciler(deps, { name: "backends", table: services.tables.backends, target: deps.stale }));
   if (config.healthChecks) {
     const checks = scope.use(createHealthChecks());
     scope.use(startReconciler(deps, { name: "health-checks", table: services.tables.services, target: checks }));
   }
-  return { maps, frontends, stale: deps.stale, [Symbol.asyncDispose]: () => scope.disposeAsync() };
+  return { pipeline, maps, frontends, stale: deps.stale, [Symbol.asyncDispose]: () => scope.disposeAsync() };
 }

@@ -1,6 +1,6 @@
 // Answers as nginx:1.27-alpine does with its default site.
 import { createServer, type ServerResponse } from "node:http";
-import { declaredPorts, stopOnSignal } from "./ports.ts";
+import { declaredPorts, finishOnSignal } from "./ports.ts";
 
 const SERVER = "nginx/1.27.5";
 const MODIFIED = "Wed, 16 Apr 2025 12:55:34 GMT";
@@ -66,7 +66,7 @@ const server = createServer((request, response) => {
     send(response, 200, WELCOME, [["Last-Modified", MODIFIED], connection, ["ETag", ETAG], ["Accept-Ranges", "bytes"]], method === "GET");
 });
 
-stopOnSignal();
+finishOnSignal(server);
 const [first, ...more] = declaredPorts();
 server.listen(first ?? 80, "::");
 for (const port of more) createServer((request, response) => server.emit("request", request, response)).listen(port, "::");

@@ -17,6 +17,7 @@ import { type ContainerRecord, newRecord, type Run, startRun, terminatedState } 
 import { type Command, commandOf } from "./environment.ts";
 import { makePodSandbox, type PodSandbox, removePodFiles, removePodSandbox, updateHostsFile, writeEtcFiles } from "./pod-sandbox.ts";
 import { podStatus } from "./pod-status.ts";
+import { hasPreStop, runPreStop } from "./pre-stop.ts";
 import { startProbes } from "./probes.ts";
 import { resolvConf } from "./resolv-conf.ts";
 import { type Identities, makeVolumes } from "./volumes.ts";
@@ -31,6 +32,9 @@ export interface PodDeps {
 const RETRY_MS = { first: 200, longest: 5_000 } as const;
 const RESTART_MS = { first: 1_000, longest: 300_000, forgottenAfter: 600_000 } as const;
 const DEFAULT_GRACE_SECONDS = 30;
+const NOTICE_MS = 500;
+/** What a container gets when its hook has used the grace period up, as from the kubelet. */
+const LEAST_GRACE_SECONDS = 2;
 
 /** One pod on this node, from its sandbox to its last status. */
 export class PodWorker {
@@ -38,6 +42,7 @@ export class PodWorker {
   readonly #main: ContainerRecord[];
   readonly #init: ContainerRecord[];
   readonly #stop = new AbortController();
+  readonly #endings = new WeakMap<Run, Promise<void>>();
   readonly #commands = new Map<string, Command>();
   readonly #startTime = timestamp();
   readonly #done: Promise<void>;
@@ -217,7 +222,7 @@ export class PodWorker {
     record.state = { running: { startedAt: timestamp() } };
     using _probes = this.#probe(record, run);
     this.#publish();
-    const stop = () => void run.stop(this.#graceSeconds);
+    const stop = () => void this.#stopRun(record, run);
     this.#stop.signal.addEventListener("abort", stop);
     const exit = await run.exited;
     this.#stop.signal.removeEventListener("abort", stop);
@@ -302,9 +307,32 @@ export class PodWorker {
     });
   }
 
+  /** Ends a run: first what the container wants done before, within the grace period. Asked again it is the same end. */
+  #stopRun(record: ContainerRecord, run: Run): Promise<void> {
+    if (this.#graceSeconds === 0) return run.stop(0);
+    const ending = this.#endings.get(run) ?? this.#stopNow(record, run);
+    this.#endings.set(run, ending);
+    return ending;
+  }
+
+  async #stopNow({ container }: ContainerRecord, run: Run): Promise<void> {
+    const command = this.#commands.get(container.name);
+    const started = performance.now();
+    if (this.#graceSeconds > 0 && command && this.#sandbox && hasPreStop(container)) {
+      const { sandbox, cgroup } = this.#sandbox;
+      await Promise.race([runPreStop({ container, command, sandbox, podCgroup: cgroup }, this.#graceSeconds), run.exited]).catch((thrown) =>
+        this.#event("Warning", "FailedPreStopHook", `PreStopHook failed: ${errorMessage(thrown)}`),
+      );
+    }
+    // The endpoints lose the pod at the moment that we hear of its end; on other clusters the runtime takes about as long.
+    if (this.#graceSeconds > 1) await Promise.race([sleep(NOTICE_MS), run.exited]);
+    const left = this.#graceSeconds - (performance.now() - started) / 1000;
+    await run.stop(Math.max(left, Math.min(this.#graceSeconds, LEAST_GRACE_SECONDS)));
+  }
+
   async #end(): Promise<void> {
-    const runs = [...this.#main, ...this.#init].flatMap((record) => (record.run ? [record.run] : []));
-    await Promise.all(runs.map((run) => run.stop(this.#graceSeconds)));
+    const records = [...this.#main, ...this.#init];
+    await Promise.all(records.map((record) => (record.run ? this.#stopRun(record, record.run) : undefined)));
     if (this.#sandbox) await removePodSandbox(this.#deps.host, this.#sandbox);
     this.#sandbox = undefined;
     await removePodFiles(this.#pod);
