@@ -16,7 +16,7 @@ export const everyPort: PortSpec = { protocol: 0, name: "", port: 0, endPort: 0 
 /** What the rules of one direction say, before identities come in. */
 export type Compiled = { readonly filters: readonly Filter[]; readonly levels: number };
 
-const noL7 = { http: [], dns: [], kafka: [], serverNames: [] } as const;
+const noL7 = { http: [], dns: [], kafka: [], serverNames: [], widened: false, restricts: false } as const;
 
 /** A listener of a CiliumEnvoyConfig is one of the endpoint's own namespace. */
 function listenerName(ref: ListenerRef, namespace: string): string {
@@ -52,6 +52,8 @@ function filterOf(rule: Rule, level: number, peer: PeerSelector, spec: PortSpec,
     http: l7?.http ?? [],
     dns: l7?.dns ?? [],
     kafka: l7?.kafka ?? [],
+    widened: false,
+    restricts: l7 !== undefined && rule.l7Merge === "restrict",
     serverNames: ports.serverNames,
     terminatingTls: ports.terminatingTls,
     originatingTls: ports.originatingTls,
@@ -80,16 +82,10 @@ export function impliedFilter(peer: PeerSelector, level: number, reason: EntryRe
 /** Collects filters, merging those of equal peers, port and level. */
 class FilterSet {
   readonly #filters = new Map<string, Filter>();
-  readonly #l7Merge: PolicySettings["l7Merge"];
-
-  constructor(l7Merge: PolicySettings["l7Merge"]) {
-    this.#l7Merge = l7Merge;
-  }
-
   add(filter: Filter): void {
     const key = `${filter.level}|${specKey(filter.spec)}|${filter.peer.text}`;
     const present = this.#filters.get(key);
-    this.#filters.set(key, present === undefined ? filter : mergeFilters(present, filter, this.#l7Merge));
+    this.#filters.set(key, present === undefined ? filter : mergeFilters(present, filter));
   }
 
   values(): Filter[] {
@@ -169,13 +165,15 @@ function impliedFilters(
 export function compileRules(repo: Repository, given: readonly Rule[], enforcement: Enforcement): Compiled {
   const rules = enforcement.enforced ? given : [];
   const levelOf = levelsOf(rules);
-  const set = new FilterSet(repo.settings.l7Merge);
+  const set = new FilterSet();
   const scope = { namespace: enforcement.namespace, settings: repo.settings };
   for (const rule of rules) addRule(set, repo, rule, levelOf(rule), scope);
   if (enforcement.direction === "egress" && learnsNames(rules, repo.settings)) {
     for (const rule of rules) addLearning(set, repo, rule, levelOf(rule), scope);
   }
   const levels = new Set(rules.map(levelOf)).size;
-  const filters = set.values().map((one) => (hasL7(one) && !enforcement.defaultDeny ? withL7Wildcard(one) : one));
+  // After all merging, so that the order in which plain rules came in can not matter.
+  const isOpen = (one: Filter) => !enforcement.defaultDeny || (one.widened && !one.restricts);
+  const filters = set.values().map((one) => (hasL7(one) && isOpen(one) ? withL7Wildcard(one) : one));
   return { filters: [...filters, ...impliedFilters(enforcement, repo.settings, rules.length, levels)], levels };
 }

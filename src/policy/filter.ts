@@ -22,6 +22,10 @@ export type Filter = {
   readonly http: readonly HttpRule[];
   readonly dns: readonly FqdnSelector[];
   readonly kafka: readonly KafkaRule[];
+  /** A plain rule stands beside these application rules: it allows everything of their protocol, unless they restrict. */
+  readonly widened: boolean;
+  /** The application rules win over plain rules of the same peers and port. */
+  readonly restricts: boolean;
   readonly serverNames: readonly string[];
   readonly terminatingTls?: TlsContext | undefined;
   readonly originatingTls?: TlsContext | undefined;

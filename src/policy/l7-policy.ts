@@ -36,7 +36,6 @@ export type L7Policy = {
 export type L7Scope = {
   readonly direction: Direction;
   readonly subject: { readonly namedPorts: readonly NamedPort[] };
-  readonly l7Merge: "union" | "restrict";
 };
 
 type Span = { readonly protocol: number; readonly first: number; readonly last: number; readonly name: string };
@@ -77,15 +76,10 @@ function overlaps(a: Span, b: Span): boolean {
   return protocols && a.first <= b.last && b.first <= a.last;
 }
 
-/** A weaker level's rule does not widen what a stronger one restricts, for the peers of the stronger one; restricting, a plain rule does not either. */
-function withoutStronger(
-  one: Placed,
-  placed: readonly Placed[],
-  cache: SelectorCache,
-  restrict: boolean,
-): readonly NumericIdentity[] | null {
-  const beats = (other: Filter) =>
-    other.level < one.filter.level || (restrict && one.filter.redirect === undefined && other.level === one.filter.level);
+/** A weaker level's rule does not widen what a stronger one restricts, for the peers of the stronger one; nor does a plain rule beside one that restricts. */
+function withoutStronger(one: Placed, placed: readonly Placed[], cache: SelectorCache): readonly NumericIdentity[] | null {
+  const { level, redirect } = one.filter;
+  const beats = (other: Filter) => other.level < level || (other.restricts && redirect === undefined && other.level === level);
   const stronger = placed.filter((other) => beats(other.filter) && overlaps(other.span, one.span));
   if (stronger.length === 0) return one.identities;
   if (stronger.some((other) => other.identities === null)) return [];
@@ -119,7 +113,7 @@ export function l7Policies(filters: readonly Filter[], cache: SelectorCache, sco
   const policies = new Map<string, { span: Span; rules: L7Rule[] }>();
   for (const one of placed) {
     if (!redirected.some((other) => overlaps(other.span, one.span))) continue;
-    const identities = withoutStronger(one, redirected, cache, scope.l7Merge === "restrict");
+    const identities = withoutStronger(one, redirected, cache);
     if (identities !== null && identities.length === 0) continue;
     const key = `${one.span.protocol}/${one.span.first}/${one.span.last}/${one.span.name}`;
     const present = policies.get(key) ?? { span: one.span, rules: [] };

@@ -74,10 +74,10 @@ function isPlain(filter: Filter): boolean {
 }
 
 /**
- * What two filters of the same peers, port and level mean together: a deny covers an allow, and allows are united, an allow without
- * application rules widening one with them unless `l7Merge` is `restrict`. Throws MergeConflict when they can not stand together. The order does not matter.
+ * What two filters of the same peers, port and level mean together: a deny covers an allow, and allows are united; that one of them had no
+ * application rules is remembered in `widened`. Throws MergeConflict when they can not stand together. The order does not matter.
  */
-export function mergeFilters(a: Filter, b: Filter, l7Merge: "union" | "restrict" = "union"): Filter {
+export function mergeFilters(a: Filter, b: Filter): Filter {
   const logs = [...new Set([...a.logs, ...b.logs])];
   if (strength(a) !== strength(b)) {
     const stronger = strength(a) > strength(b) ? a : b;
@@ -85,16 +85,15 @@ export function mergeFilters(a: Filter, b: Filter, l7Merge: "union" | "restrict"
   }
   const origins = unionOrigins(a.origins, b.origins);
   if (a.action !== "allow" || (isPlain(a) && isPlain(b))) return { ...a, origins, logs };
-  // Restricting, the application rules stay as they are whatever plain rule stands beside them.
-  const asIs = l7Merge === "restrict" || hasL7(a) === hasL7(b);
-  const [left, right] = asIs ? [a, b] : hasL7(a) ? [a, withL7Of(b, a)] : [withL7Of(a, b), b];
   const merged: Filter = {
-    ...left,
-    redirect: mergeRedirect(left.redirect, right.redirect),
-    http: union(left.http, right.http),
-    dns: union(left.dns, right.dns),
-    kafka: union(left.kafka, right.kafka),
-    serverNames: union(left.serverNames, right.serverNames),
+    ...a,
+    redirect: mergeRedirect(a.redirect, b.redirect),
+    http: union(a.http, b.http),
+    dns: union(a.dns, b.dns),
+    kafka: union(a.kafka, b.kafka),
+    widened: a.widened || b.widened || hasL7(a) !== hasL7(b),
+    restricts: a.restricts || b.restricts,
+    serverNames: union(a.serverNames, b.serverNames),
     terminatingTls: mergeTls("terminating", a.peer.text, a.terminatingTls, b.terminatingTls),
     originatingTls: mergeTls("originating", a.peer.text, a.originatingTls, b.originatingTls),
     auth: mergeAuth(a.auth, b.auth),
@@ -107,12 +106,6 @@ export function mergeFilters(a: Filter, b: Filter, l7Merge: "union" | "restrict"
     );
   }
   return merged;
-}
-
-/** A filter without application rules, as it counts beside one that has them: it allows everything of that protocol. */
-function withL7Of(plain: Filter, other: Filter): Filter {
-  const wildcard = withL7Wildcard({ ...plain, http: other.http, dns: other.dns, kafka: other.kafka });
-  return { ...wildcard, http: wildcard.http.slice(-1), dns: wildcard.dns.slice(-1), kafka: wildcard.kafka.slice(-1) };
 }
 
 /** The redirect that a listener of the policy means. */

@@ -1,8 +1,8 @@
 import { readCiliumPolicy } from "./parse-cilium.ts";
 import { readClusterNetworkPolicy } from "./parse-clusternp.ts";
 import { readNetworkPolicy } from "./parse-knp.ts";
-import { didYouMean, type Fields, type Reading, readObject, readString, refuse, startReading } from "./reading.ts";
-import { auditAnnotation, auditModeOf, type ParsedPolicy, type PolicyRef, type Rule } from "./rule.ts";
+import { didYouMean, type Fields, type Reading, readObject, readString, refuse, startReading, warnPortability } from "./reading.ts";
+import { auditAnnotation, auditModeOf, l7MergeAnnotation, type ParsedPolicy, type PolicyRef, type Rule } from "./rule.ts";
 import { defaultSettings, type PolicySettings } from "./settings.ts";
 
 type Reader = { readonly namespaced: boolean; read(reading: Reading, object: Fields, policy: PolicyRef): Rule[] };
@@ -35,9 +35,21 @@ export function parsePolicy(object: unknown, settings: PolicySettings = defaultS
   if (reader === undefined) {
     refuse(reading, "kind", `"${kind}" is not a kind of policy; allowed are ${policyKinds.join(", ")}${didYouMean(kind, policyKinds)}`);
   }
-  const rules = reader?.read(reading, fields, ref) ?? [];
+  const l7Merge = readL7Merge(reading, metadata);
+  const rules = (reader?.read(reading, fields, ref) ?? []).map((rule) => (l7Merge === "restrict" ? { ...rule, l7Merge } : rule));
   const audit = readAudit(reading, metadata);
   return { ref, rules: reading.issues.length > 0 ? [] : rules, issues: reading.issues, warnings: reading.warnings, audit };
+}
+
+/** What the policy's application rules mean beside plain allows; its own word wins over the agent's. */
+function readL7Merge(reading: Reading, metadata: Fields): PolicySettings["l7Merge"] {
+  const path = `metadata.annotations["${l7MergeAnnotation}"]`;
+  const word = readObject(reading, metadata.annotations, "metadata.annotations")?.[l7MergeAnnotation];
+  if (word === undefined) return reading.settings.l7Merge;
+  if (word === "restrict") warnPortability(reading, path, "every Cilium lets a plain allow widen application rules");
+  if (word === "restrict" || word === "union") return word;
+  refuse(reading, path, `found ${JSON.stringify(word)}, allowed are restrict and union`);
+  return "restrict";
 }
 
 /** A word that is neither of the two is refused: a policy that its author believes to be in audit mode must not cut anybody off. */

@@ -112,6 +112,35 @@ describe("resolveEndpoint", () => {
     );
   });
 
+  it("lets one policy's HTTP rules restrict by its annotation, wherever it stands among the others", () => {
+    const peers = { fromEndpoints: [{ matchLabels: { app: "api" } }] };
+    const http = (method: string) => [{ ports: [{ port: "80", protocol: "TCP" }], rules: { http: [{ method }] } }];
+    const object = (name: string, toPorts: unknown, annotations = {}) =>
+      parsePolicy({
+        kind: "CiliumNetworkPolicy",
+        metadata: { name, namespace: "shop", annotations },
+        spec: toWeb({ ingress: [{ ...peers, toPorts }] }),
+      });
+    const restrict = { "policy.cilium.io/l7-merge": "restrict" };
+    const rulesOf = (...parsed: ReturnType<typeof object>[]) => {
+      const cache = createSelectorCache();
+      cache.update({ add: [web, api] });
+      const repo = createRepository(settingsWith({ allowLocalhost: "policy" })).with(...parsed);
+      const policy = resolveEndpoint(repo, cache, { identity: web.id, labels: web.labels, namedPorts: [] });
+      return policy.l7("ingress").flatMap((one) => one.rules.map(({ http: rules }) => rules?.map(({ method = "any" }) => method).sort()));
+    };
+    for (const [first, second, third] of [
+      ["a", "b", "c"],
+      ["b", "c", "a"],
+      ["c", "a", "b"],
+    ] as const) {
+      const [get, put] = [object(first, http("GET"), restrict), object(second, http("PUT"))];
+      assert.deepEqual(rulesOf(get, put, object(third, port(80))), [["GET", "PUT"]]);
+    }
+    assert.deepEqual(rulesOf(object("a", http("GET")), object("b", port(80))), [["GET", "any"]]);
+    assert.equal(object("a", http("GET"), { "policy.cilium.io/l7-merge": "narrow" }).issues.length, 1);
+  });
+
   it("says when rules can not be merged, whatever their order", () => {
     const rule = (rules: unknown) =>
       toWeb({ egress: [{ toEndpoints: [{}], toPorts: [{ ports: [{ port: "53", protocol: "TCP" }], rules }] }] });

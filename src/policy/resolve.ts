@@ -11,7 +11,6 @@ import { anyPeer } from "./peer.ts";
 import type { Repository } from "./repository.ts";
 import type { AuthType, PolicyRef, Rule, RuleRef } from "./rule.ts";
 import type { IdentityChange, NamedPort, SelectorCache } from "./selector-cache.ts";
-import type { PolicySettings } from "./settings.ts";
 
 /** The endpoint whose policy is resolved. */
 export type Subject = { readonly identity: NumericIdentity; readonly labels: LabelSet; readonly namedPorts: readonly NamedPort[] };
@@ -146,7 +145,6 @@ class ResolvedPolicy implements EndpointPolicy {
   readonly selectedBy: readonly PolicyRef[];
   readonly state: Readonly<Record<Direction, DirectionState>>;
   readonly #cache: SelectorCache;
-  readonly #l7Merge: PolicySettings["l7Merge"];
 
   constructor(repo: Repository, cache: SelectorCache, subject: Subject, { error, ingress, egress, selectedBy }: Resolved) {
     this.revision = repo.revision;
@@ -156,7 +154,6 @@ class ResolvedPolicy implements EndpointPolicy {
     this.egress = egress;
     this.selectedBy = selectedBy;
     this.#cache = cache;
-    this.#l7Merge = repo.settings.l7Merge;
     this.state = {
       ingress: createDirectionState({ direction: "ingress", filters: ingress.filters, defaultDeny: ingress.defaultDeny }, cache, this),
       egress: createDirectionState({ direction: "egress", filters: egress.filters, defaultDeny: egress.defaultDeny }, cache, this),
@@ -176,7 +173,7 @@ class ResolvedPolicy implements EndpointPolicy {
   }
 
   l7(direction: Direction): L7Policy[] {
-    return l7Policies(this[direction].filters, this.#cache, { direction, subject: this.subject, l7Merge: this.#l7Merge });
+    return l7Policies(this[direction].filters, this.#cache, { direction, subject: this.subject });
   }
 
   release(): void {

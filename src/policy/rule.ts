@@ -190,6 +190,8 @@ export type Rule = {
   readonly services: readonly ServiceReference[];
   /** Null: every protocol and port. */
   readonly ports: readonly PortRule[] | null;
+  /** What the rule's application rules mean beside a plain allow of the same peers and port; absent: they are widened by it. */
+  readonly l7Merge?: "restrict" | undefined;
   readonly auth?: AuthType | undefined;
   readonly log?: string | undefined;
   /** The rule names this entity, which means more than its peers (SEMANTICS C2 and C18). */
@@ -211,6 +213,9 @@ export type ParsedPolicy = {
 
 /** On a policy, or on a namespace for all its pods: `enabled` or `disabled`. */
 export const auditAnnotation = "policy.cilium.io/audit-mode";
+
+/** On a policy: `restrict` or `union`, in place of the agent's `policy-l7-merge`. */
+export const l7MergeAnnotation = "policy.cilium.io/l7-merge";
 
 /** Whether annotations ask for audit mode; anything but these two words is undefined. */
 export function auditModeOf(annotations: Readonly<Record<string, unknown>> | undefined): boolean | undefined {

@@ -85,14 +85,14 @@ function overlap(outer: Rule, inner: Rule, { repo }: World): Finding | undefined
   }
   if (outer.action !== "allow" || hasL7Rules(outer)) return undefined;
   if (hasL7Rules(inner)) {
-    if (repo.settings.l7Merge === "restrict") return undefined;
+    if (inner.l7Merge === "restrict") return undefined;
     const message = `its application rules are moot: ${other} allows the same peers the same ports without any`;
     return {
       id: "L08",
       severity: "warning",
       ...at,
       message,
-      fix: "take the peers or the ports out of the wider rule, or set policy-l7-merge: restrict",
+      fix: "take the peers or the ports out of the wider rule, or annotate the policy with policy.cilium.io/l7-merge: restrict",
     };
   }
   // Of two that are alike only one is said to be too many.
