@@ -5,9 +5,11 @@ import type { Ipcache, IpcacheRow } from "#ipcache/ipcache.ts";
 import type { Frontend } from "#loadbalancer/types.ts";
 import { type Explanation, explain } from "#policy/explain.ts";
 import { policyKey } from "#policy/rule.ts";
+import { patchFor } from "#policy/world/patch.ts";
 import type { Table } from "#statedb/table.ts";
 import { parseAddress } from "#types/addr.ts";
 import { NumericIdentity } from "#types/identity.ts";
+import { createBudget } from "./budget.ts";
 import type { DnsNames } from "./dns-names.ts";
 import type { IdentityRow } from "./identities.ts";
 import type { PodRow } from "./kubernetes.ts";
@@ -59,6 +61,7 @@ export function createNames(deps: NamesDeps, config: NamesConfig): Names {
     const address = parseAddress(ip);
     return address && ipcache.lookup(address);
   };
+  const patching = createBudget(PATCHING, () => performance.now());
   const policyNames = (origin: CookieOrigin): PolicyNames =>
     namesOfOrigin(origin, deps.policies.get(keyOfOrigin(origin)), controller.repository.revision);
   return {
@@ -85,12 +88,20 @@ export function createNames(deps: NamesDeps, config: NamesConfig): Names {
     interfaceName: deps.interfaceName,
     policiesOf: (cookie) => cookies.origins(cookie).map(policyNames),
     policyRevision: () => controller.repository.revision,
-    explainDenial: (question) => explainDenial(deps, question, policyNames),
+    explainDenial: (question) => explainDenial(deps, question, policyNames, patching),
   };
 }
 
+/** Share of the agent's time for trying patches: a port scan asks for thousands of them. */
+const PATCHING = 0.05;
+
 /** The policy engine's explanation, as Hubble shows it: of what is enforced, or of what would be if nothing were audited. */
-function explainDenial(deps: NamesDeps, question: DenialQuestion, policyNames: (origin: CookieOrigin) => PolicyNames): Denial | undefined {
+function explainDenial(
+  deps: NamesDeps,
+  question: DenialQuestion,
+  policyNames: (origin: CookieOrigin) => PolicyNames,
+  patching: ReturnType<typeof createBudget>,
+): Denial | undefined {
   const endpoint = deps.endpoints.get(question.endpointId);
   if (!endpoint) return undefined;
   const { repository, cache } = deps.controller;
@@ -98,15 +109,19 @@ function explainDenial(deps: NamesDeps, question: DenialQuestion, policyNames: (
   const flow = { direction, identity: NumericIdentity(remoteIdentity), protocol, port };
   const enforced = deps.controller.policyOf(endpoint);
   const audited = deps.controller.auditedPolicyOf(endpoint);
-  const told =
-    denied(enforced && explain(repository.enforced(), cache, enforced, flow)) ??
-    denied(audited && explain(repository, cache, audited, flow));
+  const ofEnforced = denied(enforced && explain(repository.enforced(), cache, enforced, flow));
+  const told = ofEnforced ?? denied(audited && explain(repository, cache, audited, flow));
   if (told === undefined) return undefined;
+  const policy = ofEnforced === undefined ? audited : enforced;
+  const rules = policy === enforced ? repository.enforced() : repository;
+  const patch = told.decidedBy.length === 0 && policy ? patching(() => patchFor(rules, cache, policy.subject, flow)) : undefined;
   const origins: readonly CookieOrigin[] = told.decidedBy.length > 0 ? told.decidedBy : told.defaultDenyBy;
   return {
     policies: origins.map(policyNames),
     lines: told.lines,
     nearest: told.nearest.map(({ origin, reasons }) => ({ rule: policyNames(origin), reasons })),
+    // To be pasted into a shell as it is: JSON has no single quotes, and names and labels neither.
+    ...(patch === undefined ? {} : { fix: `kubectl apply -f - <<< '${JSON.stringify(patch)}'` }),
   };
 }
 

@@ -72,6 +72,17 @@ describe("the policy tools on a live cluster", () => {
     assert.equal(await probed(28), 28);
   });
 
+  it("give a fix beside a drop in Hubble that is a command to run", async () => {
+    assert.equal(await probed(28), 28);
+    const { stdout } = await inLab("hubble observe --verdict DROPPED --from-pod attacker/ --last 3 --explain");
+    const [, fix = ""] = /fix: (kubectl apply .*)/.exec(stdout) ?? [];
+    assert.match(fix, /"name":"allow-attacker-to-backend"/, stdout);
+    assert.equal((await inLab(fix)).code, 0);
+    assert.equal(await probed(0), 0);
+    assert.equal((await inLab("kubectl -n demo delete cnp allow-attacker-to-backend")).code, 0);
+    assert.equal(await probed(28), 28);
+  });
+
   it("do what their pages show, command by command", async () => {
     const commands = pages.flatMap(commandsOf);
     assert.equal(commands.length, EXPECTED.length, "the pages and this table have the same commands");

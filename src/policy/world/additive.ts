@@ -5,25 +5,47 @@ import type { LabelSet } from "#labels/label-set.ts";
 import type { Direction } from "#types/direction.ts";
 import { hostPrefix } from "#types/prefix.ts";
 import { formatProtocol, hasPorts, protocolNumber } from "#types/proto.ts";
+import type { Repository } from "../repository.ts";
 import { type Connection, endsOf } from "./connection.ts";
 import { identitySeenBy, type Party } from "./party.ts";
 import type { World, WorldEndpoint } from "./world.ts";
 
+/** What a new policy has to get along with. */
+export type Surroundings = {
+  readonly repo: Repository;
+  hasPolicy(key: string): boolean;
+  /** The labels of the pods of a namespace that are no part of a party. */
+  othersIn(namespace: string, party: Party & { readonly kind: "pod" }): readonly LabelSet[];
+};
+
+/** The surroundings that a world is. */
+export function surroundingsOf(world: World): Surroundings {
+  return {
+    repo: world.repo,
+    hasPolicy: (key) => world.policy(key) !== undefined,
+    othersIn(namespace, party) {
+      const workloads = new Set(party.pods.map(workloadKey));
+      const others = world.endpoints.filter((one) => one.namespace === namespace && !workloads.has(workloadKey(one)));
+      return others.map((one) => one.identityLabels);
+    },
+  };
+}
+
 /** A policy of its own for one connection: it allows (or denies) that and changes nothing else. Undefined where no policy can stand for an end. */
-export function policyFor(world: World, connection: Connection, direction: Direction, verb: "allow" | "deny"): object | undefined {
+export function policyFor(around: Surroundings, connection: Connection, direction: Direction, verb: "allow" | "deny"): object | undefined {
   const { own, peer } = endsOf(connection, direction);
-  const subject = subjectFields(world, own);
-  const peers = peerFields(world, own, peer, direction);
+  const subject = subjectFields(around, own);
+  const peers = peerFields(around, own, peer, direction);
   // Denies know no names: the field would be dropped, and the rule would deny everybody.
   if (verb === "deny" && peer.kind === "outside" && peer.name !== undefined) return undefined;
   if (subject === undefined || peers === undefined) return undefined;
   const entry = { ...peers, ...portFields(connection, verb) };
   const { namespace, selector } = subject;
   const section = verb === "deny" ? `${direction}Deny` : direction;
-  const entries = verb === "allow" && needsDnsRule(world, own, peer, direction) ? [entry, dnsRule] : [entry];
+  const entries = verb === "allow" && needsDnsRule(around, own, peer, direction) ? [entry, dnsRule] : [entry];
   const kind = namespace === "" ? "CiliumClusterwideNetworkPolicy" : "CiliumNetworkPolicy";
   const [left, right] = direction === "ingress" ? [peer, own] : [own, peer];
-  const name = freeName(world, kind, namespace, `${verb}-${nameOf(left)}-to-${nameOf(right)}`);
+  const name = freeName(around, kind, namespace, `${verb}-${nameOf(left)}-to-${nameOf(right)}`);
   return {
     apiVersion: "cilium.io/v2",
     kind,
@@ -33,22 +55,22 @@ export function policyFor(world: World, connection: Connection, direction: Direc
   };
 }
 
-function subjectFields(world: World, own: Party): { readonly namespace: string; readonly selector: object } | undefined {
+function subjectFields(around: Surroundings, own: Party): { readonly namespace: string; readonly selector: object } | undefined {
   if (own.kind === "outside") return undefined;
   if (own.kind === "node") {
     const name = own.node?.labels.get("k8s", "kubernetes.io/hostname")?.value;
     return { namespace: "", selector: { nodeSelector: name === undefined ? {} : { matchLabels: { "kubernetes.io/hostname": name } } } };
   }
   const namespace = own.subject.labels.get("k8s", labelKey.namespace)?.value ?? "default";
-  return { namespace, selector: { endpointSelector: { matchLabels: ownLabels(world, own) } } };
+  return { namespace, selector: { endpointSelector: { matchLabels: ownLabels(around, own) } } };
 }
 
-function peerFields(world: World, own: Party, peer: Party, direction: Direction): object | undefined {
+function peerFields(around: Surroundings, own: Party, peer: Party, direction: Direction): object | undefined {
   const way = direction === "ingress" ? "from" : "to";
   if (peer.kind === "pod") {
     const namespace = peer.subject.labels.get("k8s", labelKey.namespace)?.value ?? "";
     const ours = own.kind === "pod" && own.subject.labels.get("k8s", labelKey.namespace)?.value === namespace;
-    const matchLabels = { ...(ours ? {} : { [`k8s:${labelKey.namespace}`]: namespace }), ...ownLabels(world, peer) };
+    const matchLabels = { ...(ours ? {} : { [`k8s:${labelKey.namespace}`]: namespace }), ...ownLabels(around, peer) };
     return { [`${way}Endpoints`]: [{ matchLabels }] };
   }
   if (peer.kind === "outside" && peer.name !== undefined)
@@ -60,9 +82,9 @@ function peerFields(world: World, own: Party, peer: Party, direction: Direction)
 }
 
 /** Selectors of names learn addresses from DNS answers: a pod whose answers nobody sees needs the rule for them too. */
-function needsDnsRule(world: World, own: Party, peer: Party, direction: Direction): boolean {
+function needsDnsRule({ repo }: Surroundings, own: Party, peer: Party, direction: Direction): boolean {
   if (direction !== "egress" || own.kind !== "pod" || peer.kind !== "outside" || peer.name === undefined) return false;
-  const rules = world.repo.select(own.subject.labels, own.subject.identity);
+  const rules = repo.select(own.subject.labels, own.subject.identity);
   return !rules.some((rule) => rule.direction === "egress" && rule.ports?.some((one) => (one.l7?.dns.length ?? 0) > 0) === true);
 }
 
@@ -101,19 +123,15 @@ const preferred = [
 ];
 
 /** The labels that pick out a pod's workload in its namespace: one where one is enough, else all that are its own. */
-export function ownLabels(world: World, party: Party & { readonly kind: "pod" }): Record<string, string> {
+export function ownLabels(around: Surroundings, party: Party & { readonly kind: "pod" }): Record<string, string> {
   const { labels } = party.subject;
   const namespace = labels.get("k8s", labelKey.namespace)?.value;
   const all = userLabels(labels);
-  const workloads = new Set(party.pods.map(workloadKey));
-  const neighbours = world.endpoints.filter((one) => one.namespace === namespace);
-  const picks = (chosen: readonly (readonly [string, string])[]) =>
-    neighbours.every(
-      (one) => workloads.has(workloadKey(one)) || chosen.some(([key, value]) => one.identityLabels.get("k8s", key)?.value !== value),
-    );
+  const others = around.othersIn(namespace ?? "", party);
+  const picks = ([key, value]: readonly [string, string]) => others.every((one) => one.get("k8s", key)?.value !== value);
   const rank = (key: string) => (preferred.includes(key) ? preferred.indexOf(key) : preferred.length);
   const sorted = all.toSorted(([a], [b]) => rank(a) - rank(b));
-  for (const one of sorted) if (picks([one])) return Object.fromEntries([one]);
+  for (const one of sorted) if (picks(one)) return Object.fromEntries([one]);
   return Object.fromEntries(sorted);
 }
 
@@ -135,9 +153,9 @@ function nameOf(party: Party): string {
   return clean || "peer";
 }
 
-function freeName(world: World, kind: string, namespace: string, wanted: string): string {
+function freeName(around: Surroundings, kind: string, namespace: string, wanted: string): string {
   for (let number = 1; ; number++) {
     const name = number === 1 ? wanted : `${wanted}-${number}`;
-    if (world.policy(`${kind}/${namespace}/${name}`) === undefined) return name;
+    if (!around.hasPolicy(`${kind}/${namespace}/${name}`)) return name;
   }
 }

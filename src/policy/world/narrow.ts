@@ -2,7 +2,7 @@ import { hostPrefix, type Prefix, parsePrefix, prefixContains } from "#types/pre
 import { listOf, objectOf, textOf } from "../fields.ts";
 import type { Fields } from "../reading.ts";
 import { formatRuleRef, policyKey, type RuleRef } from "../rule.ts";
-import { ownLabels } from "./additive.ts";
+import { ownLabels, surroundingsOf } from "./additive.ts";
 import { type Connection, endsOf } from "./connection.ts";
 import { rulePath } from "./objects.ts";
 import { identitySeenBy, type Party } from "./party.ts";
@@ -40,7 +40,7 @@ function* exceptions(world: World, entry: Fields, own: Party, peer: Party, rule:
   const way = rule.section.startsWith("ingress") ? "from" : "to";
   const endpoints = listOf(entry[`${way}Endpoints`]).map(objectOf);
   if (endpoints.length > 0 && peer.kind === "pod") {
-    const [first] = Object.entries(ownLabels(world, peer));
+    const [first] = Object.entries(ownLabels(surroundingsOf(world), peer));
     if (first === undefined) return;
     const [key, value] = first;
     const except = { key, operator: "NotIn", values: [value] };

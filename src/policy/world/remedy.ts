@@ -1,6 +1,6 @@
 import { type Direction, directions } from "#types/direction.ts";
 import { ruleKey } from "../rule.ts";
-import { policyFor } from "./additive.ts";
+import { policyFor, surroundingsOf } from "./additive.ts";
 import { type Connection, judge, type Side } from "./connection.ts";
 import { narrowed } from "./narrow.ts";
 import { memorySource } from "./objects.ts";
@@ -48,7 +48,7 @@ function nextStep(world: World, connection: Connection, side: Side | undefined):
   const { direction, explanation } = side;
   const [deny] = explanation.verdict.verdict === "denied" ? explanation.decidedBy : [];
   if (deny === undefined) {
-    const object = policyFor(world, connection, direction, "allow");
+    const object = policyFor(surroundingsOf(world), connection, direction, "allow");
     if (object === undefined) return undefined;
     const after = withObject(world, connection, object);
     return after && sideAfter(after, direction)?.allowed === true ? { ...after, object, summary: `new: ${titleOf(object)}` } : undefined;
@@ -65,7 +65,7 @@ function nextStep(world: World, connection: Connection, side: Side | undefined):
 function denial(world: World, connection: Connection): Remedy | undefined {
   // The receiver's end first: a deny there holds whoever sends.
   for (const direction of directions) {
-    const object = policyFor(world, connection, direction, "deny");
+    const object = policyFor(surroundingsOf(world), connection, direction, "deny");
     const after = object && withObject(world, connection, object);
     if (after && sideAfter(after, direction)?.allowed === false)
       return { verb: "deny", objects: [object], summary: [`new: ${titleOf(object)}`] };
