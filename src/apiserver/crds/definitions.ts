@@ -27,6 +27,7 @@ const wide = { priority: 1 };
 const USAGE = [
   column("Nodes", ".status.usage.nodes", "How many nodes enforce it on a pod.", { type: "integer" }),
   column("Hits", ".status.usage.packets", "Packets that its rules have decided about.", { type: "integer" }),
+  column("Audited", ".status.usage.audited", "Packets that it would have denied without audit mode.", { type: "integer", ...wide }),
   column("Last Hit", ".status.usage.lastHit", "When they last did.", { type: "date", ...wide }),
 ];
 

@@ -2,7 +2,7 @@ import { formatProtocol, protocolNumber } from "#types/proto.ts";
 import { isDns } from "./judge.ts";
 import type { End, Observed } from "./observed.ts";
 import { rulesForRequests } from "./paths.ts";
-import { createSelectors, type Pod, peerClause, type Selectors } from "./peers.ts";
+import { createSelectors, nameSelectors, type Pod, peerClause, type Selectors } from "./peers.ts";
 
 /** A rule that was learned, and how often it was seen. */
 export type LearnedRule = { readonly rule: Record<string, unknown>; readonly flows: number; readonly last: number };
@@ -49,7 +49,7 @@ export function learn(observed: readonly Observed[], isWanted: (namespace: strin
     const egress = accepted.filter(({ from }) => selectors.key(from) === key);
     return {
       namespace,
-      name: `learned-${workload}${count > 1 ? `-${count}` : ""}`,
+      name: `learned-${objectName(workload)}${count > 1 ? `-${count}` : ""}`,
       workload,
       labels: selectors.of(subject),
       ingress: rulesOf("ingress", subject, ingress, { selectors, governs }),
@@ -63,13 +63,13 @@ const byName = (a: LearnedPolicy, b: LearnedPolicy) => (`${a.namespace}/${a.name
 
 type Context = Pick<Learned, "selectors" | "governs">;
 
-/** One rule a peer. The node may always reach its own pods, so it needs none. */
+/** One rule a peer; one more for ICMP, which has no place beside ports. The node may always reach its own pods, so it needs none. */
 function rulesOf(direction: "ingress" | "egress", subject: Pod, traffic: readonly Observed[], context: Context): LearnedRule[] {
   const peerOf = ({ from, to }: Observed) => (direction === "ingress" ? from : to);
   const clauses = traffic
     .filter((one) => direction === "egress" || peerOf(one).title !== "host")
     .map((one) => ({ one, clause: peerClause(direction, peerOf(one), subject, context.selectors) }));
-  const byPeer = Map.groupBy(clauses, ({ clause }) => JSON.stringify(clause));
+  const byPeer = Map.groupBy(clauses, ({ one, clause }) => `${isIcmp(one)} ${JSON.stringify(clause)}`);
   return [...byPeer.values()].map((members): LearnedRule => {
     const [first] = members;
     const list = members.map(({ one }) => one);
@@ -81,13 +81,10 @@ function rulesOf(direction: "ingress" | "egress", subject: Pod, traffic: readonl
   });
 }
 
-/** `toPorts` with the requests that were seen, and `icmps`. */
+/** `toPorts` with the requests that were seen, or `icmps`. */
 function portClause(direction: "ingress" | "egress", traffic: readonly Observed[], context: Context): Record<string, unknown> {
-  const icmp = traffic.filter(isIcmp);
-  const byPort = Map.groupBy(
-    traffic.filter((one) => !isIcmp(one)),
-    ({ protocol, port }) => `${protocol} ${port}`,
-  );
+  if (traffic.every(isIcmp)) return { icmps: [{ fields: icmpFields(traffic) }] };
+  const byPort = Map.groupBy(traffic, ({ protocol, port }) => `${protocol} ${port}`);
   const plain: unknown[] = [];
   const toPorts: unknown[] = [];
   for (const members of byPort.values()) {
@@ -99,10 +96,7 @@ function portClause(direction: "ingress" | "egress", traffic: readonly Observed[
     else toPorts.push({ ports: [port], rules });
   }
   if (plain.length > 0) toPorts.unshift({ ports: plain });
-  return {
-    ...(toPorts.length > 0 ? { toPorts: joinDns(toPorts) } : {}),
-    ...(icmp.length > 0 ? { icmps: [{ fields: icmpFields(icmp) }] } : {}),
-  };
+  return { toPorts: joinDns(toPorts) };
 }
 
 function isIcmp({ protocol }: Observed): boolean {
@@ -125,13 +119,19 @@ function requestRules(
   traffic: readonly Observed[],
   { governs }: Context,
 ): Record<string, unknown> | undefined {
-  const requests = traffic.flatMap(({ http }) => (http ? [http] : []));
+  const requests = traffic.flatMap(({ http, protocol }) => (http && protocol === protocolNumber.TCP ? [http] : []));
   const receiverJudges = direction === "egress" && traffic.every(({ to }) => governs(to));
   if (requests.length > 0 && !receiverJudges) return { http: rulesForRequests(requests) };
   if (direction === "ingress" || !traffic.some(isDns)) return undefined;
   const names = [...new Set(traffic.flatMap(({ dns }) => (dns ? [dns] : [])))].sort();
-  const isFew = names.length > 0 && names.length <= MOST_NAMES;
-  return { dns: isFew ? names.map((matchName) => ({ matchName })) : [{ matchPattern: "*" }] };
+  const exact = names.length > 0 && names.length <= MOST_NAMES ? nameSelectors(names) : undefined;
+  return { dns: exact ?? [{ matchPattern: "*" }] };
+}
+
+/** A label's value may hold what an object's name may not. */
+function objectName(workload: string): string {
+  const name = workload.toLowerCase().replace(/[^a-z0-9-]+/g, "-");
+  return name.replace(/^-+|-+$/g, "").slice(0, 200) || "pods";
 }
 
 /** DNS over UDP and over TCP with the same names are one entry. */

@@ -1,6 +1,9 @@
 import { type Endpoint, type Flow, FlowType, L7FlowType, Verdict } from "#api/gen/flow/flow_pb.ts";
+import { reservedName } from "#identity/reserved.ts";
+import { labelKey } from "#labels/label.ts";
 import { type LabelSet, labelSet } from "#labels/label-set.ts";
 import { type IpAddress, parseAddress } from "#types/addr.ts";
+import { NumericIdentity } from "#types/identity.ts";
 import { formatProtocol, protocolNumber } from "#types/proto.ts";
 import type { HttpRequest } from "../http.ts";
 
@@ -111,7 +114,7 @@ function readFlow(flow: Flow): Observed | string {
   const isRequest = requestOf(flow);
   if (isRequest !== true) return isRequest;
   const layer4 = layer4Of(flow);
-  if (layer4 === undefined) return "no transport protocol that policies know";
+  if (layer4 === undefined) return "no protocol and port that policies know";
   const [from, to] = [
     endOf(flow.source, flow.IP?.source, flow.sourceNames),
     endOf(flow.destination, flow.IP?.destination, flow.destinationNames),
@@ -141,6 +144,7 @@ function layer4Of({ l4 }: Flow): { protocol: number; port: number } | undefined 
     case "TCP":
     case "UDP":
     case "SCTP":
+      if (protocol.value.destinationPort === 0) return undefined;
       return { protocol: protocolNumber[protocol.case], port: protocol.value.destinationPort };
     case "ICMPv4":
       return { protocol: protocolNumber.ICMP, port: protocol.value.type };
@@ -176,8 +180,8 @@ const WORLD = [2, 9, 10];
 function endOf(endpoint: Endpoint | undefined, ip: string | undefined, names: readonly string[]): End | undefined {
   const identity = endpoint?.identity ?? 0;
   if (identity > 0 && identity <= LAST_RESERVED && !WORLD.includes(identity)) {
-    const reserved = endpoint?.labels.find((text) => text.startsWith("reserved:"))?.slice("reserved:".length);
-    return { kind: "entity", identity, title: reserved ?? `identity ${identity}` };
+    const title = reservedName(NumericIdentity(identity));
+    return title === undefined ? undefined : { kind: "entity", identity, title };
   }
   const labels = endpoint?.labels ?? [];
   if (endpoint && labels.some((text) => text.startsWith("k8s:"))) return podOf(endpoint, labelSet(labels));
@@ -187,8 +191,9 @@ function endOf(endpoint: Endpoint | undefined, ip: string | undefined, names: re
   return { kind: "outside", address, names: sorted, title: sorted[0] ?? address };
 }
 
-function podOf({ namespace, podName, workloads }: Endpoint, labels: LabelSet): End {
-  const own = labels.get("k8s", "io.kubernetes.pod.namespace")?.value ?? namespace;
+function podOf({ namespace, podName, workloads }: Endpoint, labels: LabelSet): End | undefined {
+  const own = labels.get("k8s", labelKey.namespace)?.value ?? namespace;
+  if (!/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/.test(own)) return undefined;
   const workload = workloads[0]?.name ?? (nameByLabels(labels) || podName || "pod");
   return { kind: "pod", namespace: own, workload, labels, title: `${own}/${workload}` };
 }

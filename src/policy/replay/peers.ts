@@ -1,3 +1,4 @@
+import { type FqdnSelector, validateFqdn } from "#fqdn/pattern.ts";
 import { labelKey } from "#labels/label.ts";
 import type { LabelSet } from "#labels/label-set.ts";
 import { addressFamily } from "#types/addr.ts";
@@ -61,6 +62,13 @@ function userLabels(labels: LabelSet): Record<string, string> {
   return account === undefined ? {} : { [labelKey.serviceAccount]: account };
 }
 
+/** The selectors of just these names; undefined when one has none: pods ask for what is no name, too. Only a pattern may hold an underscore. */
+export function nameSelectors(names: readonly string[]): FqdnSelector[] | undefined {
+  const selectors = names.map((name) => [{ matchName: name }, { matchPattern: name }].find((one) => validateFqdn(one, false).length === 0));
+  const found = selectors.filter((one) => one !== undefined);
+  return found.length === names.length && names.every((name) => name !== "" && !name.includes("*")) ? found : undefined;
+}
+
 /** The part of a rule that names a peer: `{ fromEndpoints: [...] }`. Names come before addresses. */
 export function peerClause(direction: "ingress" | "egress", peer: End, subject: Pod, selectors: Selectors): Record<string, unknown> {
   const prefix = direction === "ingress" ? "from" : "to";
@@ -69,6 +77,7 @@ export function peerClause(direction: "ingress" | "egress", peer: End, subject: 
     return { [`${prefix}Endpoints`]: [{ matchLabels: { ...selectors.of(peer), ...namespace } }] };
   }
   if (peer.kind === "entity") return { [`${prefix}Entities`]: [peer.title] };
-  if (direction === "egress" && peer.names.length > 0) return { toFQDNs: peer.names.map((matchName) => ({ matchName })) };
+  const named = direction === "egress" && peer.names.length > 0 ? nameSelectors(peer.names) : undefined;
+  if (named !== undefined) return { toFQDNs: named };
   return { [`${prefix}CIDR`]: [`${peer.address}/${addressFamily(peer.address) === 4 ? 32 : 128}`] };
 }

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { fromJson, type JsonObject } from "@bufbuild/protobuf";
+import fc from "fast-check";
 import { FlowSchema } from "#api/gen/flow/flow_pb.ts";
+import { parsePolicy } from "../parse.ts";
 import { memorySource } from "../world/objects.ts";
 import { createWorld } from "../world/world.ts";
 import { learn, objectOf } from "./learn.ts";
@@ -234,6 +236,60 @@ describe("learn", () => {
       [{ app: "api" }, { app: "x", color: "blue" }, { app: "x", color: "green" }],
     );
     assert.ok(prove(found, observe(...flows)).holds);
+  });
+  it("takes any flow without throwing, and writes no policy that is refused", () => {
+    const text = fc.oneof(
+      fc.string({ maxLength: 12 }),
+      fc.constantFrom("app", "kube-dns", "a.b", "_x._tcp.c", "reserved:host", "::1", "/?"),
+    );
+    const end = fc.record({
+      identity: fc.constantFrom(0, 1, 2, 4, 6, 7, 300, 2 ** 24 + 1),
+      namespace: text,
+      labels: fc.array(
+        fc.oneof(
+          text,
+          fc.constantFrom("k8s:app=web", "k8s:app=A_b.c", "k8s:app", "k8s:x/y=z", "any:q=1"),
+          fc.constant("k8s:io.kubernetes.pod.namespace=n"),
+        ),
+        { maxLength: 4 },
+      ),
+      pod_name: text,
+    });
+    const l4 = fc.oneof(
+      fc.record({ TCP: fc.record({ destination_port: fc.nat(65_535) }) }),
+      fc.record({ UDP: fc.record({ destination_port: fc.constantFrom(0, 53) }) }),
+      fc.record({ ICMPv4: fc.record({ type: fc.nat(255) }) }),
+      fc.constant({}),
+    );
+    const l7 = fc.oneof(
+      fc.record({ type: fc.constant("REQUEST"), http: fc.record({ method: text, url: text }) }),
+      fc.record({ type: fc.constant("REQUEST"), dns: fc.record({ query: text }) }),
+    );
+    const plain = fc.record({
+      source: end,
+      destination: end,
+      l4,
+      is_reply: fc.boolean(),
+      verdict: fc.constantFrom("FORWARDED", "DROPPED"),
+    });
+    const ip = fc.constantFrom("10.0.0.1", "2001:db8::1", "x", "");
+    const more = fc.record({
+      Type: fc.constantFrom("L3_L4", "L7"),
+      l7,
+      IP: fc.record({ source: ip, destination: ip }),
+      destination_names: fc.array(text, { maxLength: 2 }),
+    });
+    const flow = fc.tuple(plain, more).map(([a, b]) => ({ ...a, ...b }) as JsonObject);
+    const check = (flows: JsonObject[]) => {
+      const observed = observe(...flows);
+      const found = learn(observed, () => true);
+      prove(found, observed);
+      for (const policy of found.policies) {
+        const { issues } = parsePolicy(objectOf(policy));
+        assert.deepEqual(issues, [], JSON.stringify(objectOf(policy)));
+      }
+    };
+    fc.assert(fc.property(fc.array(flow, { maxLength: 6 }), check), { numRuns: 300 });
   });
   it("generalises what differs from thing to thing in a path, and nothing else", () => {
     const paths = (...list: string[]) => rulesForRequests(list.map((path) => ({ method: "GET", path }))).map(({ path }) => path);
