@@ -1,12 +1,12 @@
 import type { Socket } from "node:net";
-import { accessRecord, UNREADABLE_HTTP } from "../access-record.ts";
-import { Http2Connection } from "../http2/connection.ts";
+import { Http2Connection, type Upgraded } from "../http2/connection.ts";
+import { firstStream, withFirstStream, withoutFirstStream } from "../http2/h2c.ts";
 import { resetSocket } from "../reset.ts";
 import type { Exchange } from "./exchange.ts";
 import { type CompleteHead, HeadReader } from "./head-reader.ts";
 import type { HttpError } from "./http-error.ts";
-import { judge } from "./judge.ts";
-import { deniedReply, localReply, upstreamFailure } from "./local-reply.ts";
+import { judge, recordRefusal } from "./judge.ts";
+import { deniedReply, localReply, timeoutAnswer, upstreamFailure } from "./local-reply.ts";
 import { HTTP2_PREFACE, parseRequestHead, type RequestHead } from "./request-head.ts";
 import { rewriteHead } from "./rewrite.ts";
 import type { HttpSession } from "./session.ts";
@@ -14,9 +14,9 @@ import { Upstream } from "./upstream.ts";
 
 /**
  * head: waiting for a request. body: passing on its body. wait: for the rest of its response. drain: throwing away the body of a request
- * that the proxy answered. tunnel: bytes both ways. http2: see `#http2`. closing: the last answer is on its way. closed.
+ * that the proxy answered. tunnel: bytes both ways. upgrade: agreed on HTTP/2, waiting for its first frame. http2: see `#http2`. closing: the last answer is on its way. closed.
  */
-type State = "head" | "body" | "wait" | "drain" | "tunnel" | "http2" | "closing" | "closed";
+type State = "head" | "body" | "wait" | "drain" | "tunnel" | "upgrade" | "http2" | "closing" | "closed";
 
 /**
  * One redirected client connection and its one connection to the server. Requests are judged and answered one at a time: the next one of a
@@ -30,6 +30,8 @@ export class HttpConnection {
   #exchange: Exchange | undefined;
   #state: State = "head";
   #clientEnded = false;
+  /** What a server that agreed on HTTP/2 sent behind its agreement. */
+  #serverRead: Buffer = Buffer.alloc(0);
   /** `#readRequests` is on the stack and goes on by itself. */
   #reading = false;
   #deadline: number;
@@ -78,7 +80,7 @@ export class HttpConnection {
     if (now < this.#deadline || this.#state === "closed") return;
     const reading = this.#state === "body" || (this.#state === "head" && this.#heads.partial);
     if (reading) this.#refuse({ status: 408, reason: "request not complete in time" });
-    else if (this.#state === "wait" && this.#exchange?.response === undefined) this.#onUpstreamTimeout();
+    else if (this.#state === "wait" && this.#exchange?.response === undefined) this.#answerForServer(...timeoutAnswer(this.#upstream));
     else if (this.#state === "head") this.#closeGently();
     else this.#abort(true);
   }
@@ -103,6 +105,10 @@ export class HttpConnection {
       case "tunnel":
         this.#extend(this.#session.timeouts.stall);
         this.#sendUpstream(chunk);
+        return;
+      case "upgrade":
+        this.#heads.hold(chunk);
+        this.#beginHttp2();
         return;
       case "http2":
       case "closing":
@@ -137,13 +143,30 @@ export class HttpConnection {
     return true;
   }
 
-  #switchToHttp2(read: Buffer): void {
+  #switchToHttp2(read: Buffer, upgraded?: Upgraded): void {
     this.#state = "http2";
     this.#client.off("data", this.#onData);
     this.#client.off("end", this.#onEnd);
     this.#client.pause();
     this.#client.unshift(read);
-    this.#http2 = new Http2Connection(this.#client, this.#session);
+    this.#http2 = new Http2Connection(this.#client, this.#session, upgraded);
+  }
+
+  #agreeOnHttp2(head: Buffer, read: Buffer): void {
+    this.#state = "upgrade";
+    this.#extend(this.#session.timeouts.head);
+    this.#sendClient(head);
+    this.#serverRead = read;
+    this.#client.resume();
+    this.#beginHttp2();
+  }
+
+  #beginHttp2(): void {
+    const [exchange, upstream, held] = [this.#exchange, this.#upstream, this.#heads.release()];
+    const bytes = exchange && withFirstStream(held, exchange.request);
+    if (bytes === undefined) this.#heads.hold(held);
+    else if (bytes === null || exchange === undefined || upstream === undefined) this.#abort(true);
+    else this.#switchToHttp2(bytes, { exchange, server: withoutFirstStream(upstream.release(), this.#serverRead) });
   }
 
   #onRequest(head: CompleteHead, request: RequestHead): void {
@@ -158,7 +181,9 @@ export class HttpConnection {
       this.#deny(exchange, head);
       return;
     }
-    const text = rewriteHead(head.text, request, actions);
+    // A request that would not fit into a first stream is one that offers nothing.
+    const offers = request.h2c && firstStream(request) === undefined ? { ...request, h2c: false, otherUpgrade: true } : request;
+    const text = rewriteHead(head.text, offers, actions);
     if (!this.#ensureUpstream()) return;
     this.#upstream?.expect(exchange);
     this.#state = "body";
@@ -188,10 +213,7 @@ export class HttpConnection {
   }
 
   #deny(exchange: Exchange, head: CompleteHead): void {
-    const framing = exchange.request.framing;
-    const long = framing.kind === "length" && framing.length > this.#session.limits.drainBytes;
-    // Whoever asked to be told before sending a body may or may not send it now: nobody could tell where the next request starts.
-    const close = !exchange.request.keepAlive || exchange.request.expectContinue || long || this.#stopping;
+    const close = exchange.closesAfterDenial(this.#session.limits) || this.#stopping;
     this.#sendClient(deniedReply(this.#session.denied, close, exchange.request));
     exchange.answered = true;
     if (close) {
@@ -205,13 +227,8 @@ export class HttpConnection {
   #onDrain(input: Buffer, from: number): void {
     const exchange = this.#exchange;
     if (exchange === undefined) return;
-    const end = exchange.requestBody.read(input, from);
-    if (typeof end !== "number") {
-      this.#closeGently();
-      return;
-    }
-    exchange.drained += end - from;
-    if (exchange.drained > this.#session.limits.drainBytes) {
+    const end = exchange.drain(input, from, this.#session.limits);
+    if (end === undefined) {
       this.#closeGently();
       return;
     }
@@ -252,10 +269,11 @@ export class HttpConnection {
         extend: (ms) => this.#extend(ms),
         progress: () => this.#onProgress(),
         tunnel: () => this.#openTunnel(),
-        halfClosed: () => this.#onUpstreamHalfClosed(),
+        http2: (head, read) => this.#agreeOnHttp2(head, read),
+        halfClosed: () => (this.#clientEnded ? this.#closeGently() : this.#client.end()),
         ended: (error) => this.#onUpstreamEnd(error),
         bad: (error) => this.#onBadResponse(error),
-        writable: () => this.#onUpstreamDrain(),
+        writable: () => (this.#state === "body" || this.#state === "tunnel" ? this.#client.resume() : undefined),
       });
       return true;
     } catch (thrown) {
@@ -270,10 +288,6 @@ export class HttpConnection {
     if (this.#heads.partial) this.#sendUpstream(this.#heads.release());
     this.#client.resume();
     this.#passOnEnd();
-  }
-
-  #onUpstreamDrain(): void {
-    if (this.#state === "body" || this.#state === "tunnel") this.#client.resume();
   }
 
   readonly #onEnd = (): void => {
@@ -299,32 +313,19 @@ export class HttpConnection {
     if (this.#clientEnded && !this.#heads.partial) this.#upstream?.end();
   }
 
-  #onUpstreamHalfClosed(): void {
-    if (this.#clientEnded) this.#closeGently();
-    else this.#client.end();
-  }
-
   #onUpstreamEnd(error: NodeJS.ErrnoException | undefined): void {
     const exchange = this.#exchange;
     if (this.#state === "closing" || this.#state === "closed") return;
-    const unanswered = exchange !== undefined && exchange.response === undefined && !exchange.answered && exchange.interimResponses === 0;
     // On a connection that was used before, the client knows best whether to try again: it sees the close as it would without a proxy.
-    if (unanswered && this.#upstream?.exchanges === 1) {
+    if (exchange?.unanswered === true && this.#upstream?.exchanges === 1) {
       this.#answerForServer(503, upstreamFailure(error?.code));
       return;
     }
-    const complete =
-      exchange === undefined || exchange.responseDone || (exchange.response?.framing.kind === "until-close" && error === undefined);
-    if (!complete && this.#state !== "tunnel") {
+    if (exchange?.isWhole(error === undefined) === false && this.#state !== "tunnel") {
       this.#session.record(exchange.errorRecord(this.#session.scope(), exchange.response?.code ?? 0, upstreamFailure(error?.code)));
     }
     if (error === undefined) this.#closeGently();
     else this.#abort(true);
-  }
-
-  #onUpstreamTimeout(): void {
-    if (this.#upstream?.connected === false) this.#answerForServer(503, upstreamFailure("ETIMEDOUT"));
-    else this.#answerForServer(504, "upstream request timeout");
   }
 
   #onBadResponse(error: HttpError): void {
@@ -344,12 +345,10 @@ export class HttpConnection {
   }
 
   /** Refuses what is not proper HTTP, and closes: what follows cannot be trusted to start where we think. */
-  #refuse({ status, reason }: HttpError): void {
+  #refuse(error: HttpError): void {
+    const { status, reason } = error;
     const exchange = this.#exchange;
-    const scope = this.#session.scope();
-    const fixed = { kind: "request", verdict: "ERROR", policyRevision: this.#session.policy()?.revision ?? 0 } as const;
-    const http = { ...UNREADABLE_HTTP, code: status };
-    this.#session.record(exchange?.errorRecord(scope, status, reason) ?? accessRecord(scope, fixed, http, { error: reason }));
+    recordRefusal(this.#session, exchange, error);
     // Once a response is under way nothing can be said any more.
     if (exchange?.response !== undefined || (exchange?.interimResponses ?? 0) > 0) {
       this.#abort(true);

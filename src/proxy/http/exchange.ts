@@ -16,7 +16,7 @@ export class Exchange {
   interimResponses = 0;
   /** The proxy answered itself; what the client still sends of the body is thrown away. */
   answered = false;
-  drained = 0;
+  #drained = 0;
   readonly #revision: number;
   readonly #started = performance.now();
 
@@ -37,6 +37,31 @@ export class Exchange {
   /** The connection can carry another request after this one. */
   get reusable(): boolean {
     return this.request.keepAlive && (this.answered || this.response?.keepAlive === true);
+  }
+
+  /** After a denial the connection must end: the client wants it, or nobody could tell (or would read so far) where the next request starts. */
+  closesAfterDenial({ drainBytes }: HttpLimits): boolean {
+    const { framing, keepAlive, expectContinue } = this.request;
+    // Whoever asked to be told before sending a body may or may not send it now.
+    return !keepAlive || expectContinue || (framing.kind === "length" && framing.length > drainBytes);
+  }
+
+  /** Throws away body bytes from `from` on. Returns where the body ends in them; undefined when it is no body, or too long to wait for its end. */
+  drain(input: Buffer, from: number, { drainBytes }: HttpLimits): number | undefined {
+    const end = this.requestBody.read(input, from);
+    if (typeof end !== "number") return undefined;
+    this.#drained += end - from;
+    return this.#drained > drainBytes ? undefined : end;
+  }
+
+  /** Nothing of a response has come, and the proxy has not answered either. */
+  get unanswered(): boolean {
+    return this.response === undefined && !this.answered && this.interimResponses === 0;
+  }
+
+  /** The response is whole when the server's connection ends now, in order or not. */
+  isWhole(inOrder: boolean): boolean {
+    return this.responseDone || (this.response?.framing.kind === "until-close" && inOrder);
   }
 
   forwardedRecord(scope: RecordScope, origins: readonly RuleOrigin[], actions: readonly HeaderAction[]): AccessMessage {

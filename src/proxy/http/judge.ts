@@ -1,7 +1,9 @@
+import { accessRecord, UNREADABLE_HTTP } from "../access-record.ts";
 import { decide } from "../policy/decide.ts";
 import type { HeaderAction } from "../policy/http-rule.ts";
 import { Exchange } from "./exchange.ts";
 import { headerValue } from "./header-fields.ts";
+import type { HttpError } from "./http-error.ts";
 import type { RequestHead } from "./request-head.ts";
 import type { HttpSession } from "./session.ts";
 
@@ -24,4 +26,12 @@ export function judge(session: HttpSession, request: RequestHead): Judged | null
   }
   session.record(exchange.forwardedRecord(session.scope(), decision.origins, decision.actions));
   return { exchange, actions: decision.actions };
+}
+
+/** Records that a request was refused, or that what came was none. */
+export function recordRefusal(session: HttpSession, exchange: Exchange | undefined, { status, reason }: HttpError): void {
+  const scope = session.scope();
+  const fixed = { kind: "request", verdict: "ERROR", policyRevision: session.policy()?.revision ?? 0 } as const;
+  const http = { ...UNREADABLE_HTTP, code: status };
+  session.record(exchange?.errorRecord(scope, status, reason) ?? accessRecord(scope, fixed, http, { error: reason }));
 }

@@ -47,3 +47,8 @@ export function upstreamFailure(code: string | undefined): string {
   const reason = code === undefined ? "connection termination" : (RESETS[code] ?? "remote connection failure");
   return `upstream connect error or disconnect/reset before headers. reset reason: ${reason}`;
 }
+
+/** Code and body when a server has not answered in time. */
+export function timeoutAnswer(upstream: { readonly connected: boolean } | undefined): [code: number, body: string] {
+  return upstream?.connected === false ? [503, upstreamFailure("ETIMEDOUT")] : [504, "upstream request timeout"];
+}

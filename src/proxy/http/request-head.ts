@@ -20,7 +20,9 @@ export interface RequestHead {
   readonly keepAlive: boolean;
   /** Wants to go on with WebSocket on this connection. */
   readonly upgrade: boolean;
-  /** Offers to leave HTTP/1.1 in another way (h2c, TLS, …): the offer is taken out, as a server may ignore it anyway. */
+  /** Offers to go on with HTTP/2, in the one way that both sides can follow. */
+  readonly h2c: boolean;
+  /** Offers to leave HTTP/1.1 in another way (TLS, several at once, …): the offer is taken out, as a server may ignore it anyway. */
   readonly otherUpgrade: boolean;
   readonly expectContinue: boolean;
 }
@@ -126,6 +128,8 @@ function finish(line: RequestLine, headers: readonly HeaderField[], host: string
   const protocols = headerItems(headers, "upgrade");
   const wanted = protocols.length > 0 && connection.includes("upgrade") && minor === 1;
   const upgrade = wanted && protocols.length === 1 && protocols[0] === "websocket" && framing.kind === "none";
+  const plain = wanted && protocols.length === 1 && framing.kind === "none" && method !== "CONNECT" && path !== "*";
+  const h2c = plain && protocols[0] === "h2c" && connection.includes("http2-settings") && isOnce(headers, "http2-settings");
   return {
     method,
     target,
@@ -137,7 +141,12 @@ function finish(line: RequestLine, headers: readonly HeaderField[], host: string
     protocol: minor === 1 ? "HTTP/1.1" : "HTTP/1.0",
     keepAlive: !connection.includes("close") && (minor === 1 || connection.includes("keep-alive")),
     upgrade,
-    otherUpgrade: protocols.length > 0 && !upgrade,
+    h2c,
+    otherUpgrade: protocols.length > 0 && !upgrade && !h2c,
     expectContinue: expect !== undefined && minor === 1,
   };
+}
+
+function isOnce(headers: readonly HeaderField[], wanted: string): boolean {
+  return headers.filter(({ name }) => name === wanted).length === 1;
 }

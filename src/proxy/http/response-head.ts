@@ -30,7 +30,8 @@ export function parseResponseHead(head: string, request: RequestHead, limits: Ht
   if (!Array.isArray(headers)) return httpError(502, headers.reason);
   const code = Number(head.slice(CODE_AT, REASON_AT));
   const tunnel = code === 101 || (request.method === "CONNECT" && code >= 200 && code < 300);
-  if (code === 101 && !request.upgrade) return httpError(502, "101 without a request to switch protocols");
+  const agreed = request.upgrade || (request.h2c && headerItems(headers, "upgrade").join() === "h2c");
+  if (code === 101 && !agreed) return httpError(502, "101 without a request to switch protocols");
   const interim = code < 200 && code !== 101;
   const framing = interim || tunnel ? ({ kind: "none" } as const) : responseFraming(code, request.method, minor, headers);
   if ("status" in framing) return framing;

@@ -3,7 +3,7 @@ import { TLSSocket } from "node:tls";
 import { resetSocket } from "../reset.ts";
 import { readBody } from "./body.ts";
 import type { Exchange } from "./exchange.ts";
-import { HeadReader } from "./head-reader.ts";
+import { type CompleteHead, HeadReader } from "./head-reader.ts";
 import { type HttpError, httpError } from "./http-error.ts";
 import { parseResponseHead } from "./response-head.ts";
 import type { HttpSession } from "./session.ts";
@@ -16,6 +16,8 @@ export interface UpstreamEvents {
   progress(): void;
   /** The server agreed to leave HTTP. */
   tunnel(): void;
+  /** The server agreed to go on with HTTP/2, and sent `read` so far. */
+  http2(head: Buffer, read: Buffer): void;
   /** The server has nothing more to say through the tunnel, but may listen. */
   halfClosed(): void;
   /** The server closed (no error) or the connection broke. */
@@ -23,6 +25,9 @@ export interface UpstreamEvents {
   bad(error: HttpError): void;
   writable(): void;
 }
+
+// biome-ignore lint/suspicious/noExplicitAny: as Node types its events
+type Listener = (...values: any[]) => void;
 
 /** The connection to the server: reads responses, passes them on, and says when each is through. */
 export class Upstream {
@@ -34,6 +39,7 @@ export class Upstream {
   readonly #events: UpstreamEvents;
   readonly #heads: HeadReader;
   #exchange: Exchange | undefined;
+  readonly #listeners: readonly (readonly [string, Listener])[];
   #tunnel = false;
   #over = false;
 
@@ -45,15 +51,20 @@ export class Upstream {
     this.#socket.setTimeout(session.timeouts.connect, () => {
       if (!this.connected) this.#finish(Object.assign(new Error("connect timed out"), { code: "ETIMEDOUT" }));
     });
-    this.#socket.on(this.#socket instanceof TLSSocket ? "secureConnect" : "connect", () => {
-      this.connected = true;
-      this.#socket.setTimeout(0);
-    });
-    this.#socket.on("data", (chunk: Buffer) => this.#onData(chunk));
-    this.#socket.on("drain", () => events.writable());
-    this.#socket.on("end", () => this.#onEnd());
-    this.#socket.on("error", (error) => this.#finish(error));
-    this.#socket.on("close", () => this.#finish(undefined));
+    this.#listeners = [
+      [this.#socket instanceof TLSSocket ? "secureConnect" : "connect", () => this.#onConnect()],
+      ["data", (chunk: Buffer) => this.#onData(chunk)],
+      ["drain", () => events.writable()],
+      ["end", () => this.#onEnd()],
+      ["error", (error: NodeJS.ErrnoException) => this.#finish(error)],
+      ["close", () => this.#finish(undefined)],
+    ];
+    for (const [name, listener] of this.#listeners) this.#socket.on(name, listener);
+  }
+
+  #onConnect(): void {
+    this.connected = true;
+    this.#socket.setTimeout(0);
   }
 
   /** The next response belongs to this exchange. */
@@ -77,6 +88,13 @@ export class Upstream {
   /** Half-closes: the client has nothing more to say. */
   end(): void {
     this.#socket.end();
+  }
+
+  /** Lets go of the socket: it is somebody else's. */
+  release(): Socket {
+    this.#over = true;
+    for (const [name, listener] of this.#listeners) this.#socket.off(name, listener);
+    return this.#socket;
   }
 
   /** Closes for good once everything queued is sent. */
@@ -136,16 +154,22 @@ export class Upstream {
       }
       exchange.response = response;
       exchange.responseBody = readBody(response.framing, this.#session.limits);
-      this.#session.record(exchange.responseRecord(this.#session.scope(), response));
-      if (response.tunnel) {
-        this.#tunnel = true;
-        this.#events.toClient(head.input.subarray(head.start));
-        this.#events.tunnel();
-        return;
-      }
-      this.#onBody(exchange, head.input.subarray(head.start), head.end - head.start);
+      // The answer itself is still to come where 101 only announces HTTP/2.
+      if (response.code !== 101 || !exchange.request.h2c) this.#session.record(exchange.responseRecord(this.#session.scope(), response));
+      if (response.tunnel) this.#leaveHttp(exchange, head);
+      else this.#onBody(exchange, head.input.subarray(head.start), head.end - head.start);
       return;
     }
+  }
+
+  #leaveHttp(exchange: Exchange, { input, start, end }: CompleteHead): void {
+    if (exchange.request.h2c) {
+      this.#events.http2(input.subarray(start, end), input.subarray(end));
+      return;
+    }
+    this.#tunnel = true;
+    this.#events.toClient(input.subarray(start));
+    this.#events.tunnel();
   }
 
   #onBody(exchange: Exchange, input: Buffer, from: number): void {

@@ -1,5 +1,13 @@
-import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from "node:http2";
+import type {
+  ClientHttp2Session,
+  ClientHttp2Stream,
+  ClientSessionOptions,
+  IncomingHttpHeaders,
+  ServerHttp2Session,
+  ServerHttp2Stream,
+} from "node:http2";
 import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import type { Exchange } from "../http/exchange.ts";
 import { judge } from "../http/judge.ts";
 import { type DeniedReply, upstreamFailure } from "../http/local-reply.ts";
@@ -12,6 +20,13 @@ const http2 = () => process.getBuiltinModule("node:http2");
 
 const MAX_STREAMS = 100;
 
+/** A change from HTTP/1.1 that both sides have agreed to. */
+export interface Upgraded {
+  readonly exchange: Exchange;
+  /** The connection to the server, which knows of stream 1 already. */
+  readonly server: Duplex;
+}
+
 /**
  * A client that speaks HTTP/2 with prior knowledge (gRPC without TLS). Node's nghttp2 frames both sides; every stream is judged by itself and
  * forwarded to one HTTP/2 connection to the server.
@@ -21,10 +36,13 @@ export class Http2Connection {
   readonly #client: ServerHttp2Session;
   #server: ClientHttp2Session | undefined;
   #streams = 0;
+  #upgraded: Upgraded | undefined;
   #idleSince: number;
 
-  constructor(socket: Socket, session: HttpSession) {
+  /** `upgraded`: what the client asked in HTTP/1.1, which is its stream 1, and the server's connection that agreed to it. */
+  constructor(socket: Socket, session: HttpSession, upgraded?: Upgraded) {
     this.#session = session;
+    this.#upgraded = upgraded;
     this.#idleSince = session.now();
     this.#client = http2().performServerHandshake(socket, {
       settings: { maxConcurrentStreams: MAX_STREAMS, maxHeaderListSize: session.limits.headBytes, enablePush: false },
@@ -57,6 +75,16 @@ export class Http2Connection {
       this.#idleSince = this.#session.now();
     });
     const grpc = isGrpc(headers);
+    const upgraded = this.#upgraded;
+    if (upgraded !== undefined) {
+      // Stream 1 comes first: it was judged when it asked for the change.
+      this.#upgraded = undefined;
+      const first = { endStream: true, waitForTrailers: true };
+      const begin = () =>
+        this.#openServer(() => upgraded.server, { maxDeflateDynamicTableSize: 0 }).request(forwardedHeaders(headers, []), first);
+      this.#forward(stream, upgraded.exchange, grpc, begin);
+      return;
+    }
     const request = requestOfStream(headers);
     if ("status" in request) {
       answer(stream, request.status, `${request.reason}\r\n`, grpc);
@@ -109,7 +137,11 @@ export class Http2Connection {
     const present = this.#server;
     if (present !== undefined && !present.closed && !present.destroyed) return present;
     const socket = this.#session.connect(host);
-    const made = http2().connect("http://upstream", { createConnection: () => socket, settings: { enablePush: false } });
+    return this.#openServer(() => socket, {});
+  }
+
+  #openServer(createConnection: () => Duplex, options: ClientSessionOptions): ClientHttp2Session {
+    const made = http2().connect("http://upstream", { ...options, createConnection, settings: { enablePush: false } });
     // The streams tell of it, too.
     made.on("error", () => undefined);
     made.setTimeout(this.#session.timeouts.connect, () => {

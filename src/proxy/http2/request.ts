@@ -24,7 +24,7 @@ export function requestOfStream(headers: IncomingHttpHeaders): RequestHead | Htt
 /** What HTTP/2 leaves to its frames. */
 const COMMON = {
   ...({ minor: 1, protocol: "HTTP/2", framing: { kind: "none" } } as const),
-  ...{ keepAlive: true, upgrade: false, otherUpgrade: false, expectContinue: false },
+  ...{ keepAlive: true, upgrade: false, h2c: false, otherUpgrade: false, expectContinue: false },
 } satisfies Partial<RequestHead>;
 
 /** RFC 9113 §8.5: a tunnel through one stream, which names a host and port and nothing else. Rules see it as in HTTP/1, without a path. */
