@@ -143,7 +143,7 @@ async function refreshed(state: AgentState, row: Endpoint): Promise<Endpoint> {
 
 const RETRY_MS = 500;
 
-/** Pod and namespace labels → identities of our endpoints. One at a time; a failure is tried again. */
+/** Pod and namespace labels → identities of our endpoints. One at a time; one that fails is tried again, and keeps no other waiting. */
 function followLabels({ log, state, endpoints }: { log: Logger; state: AgentState; endpoints: Endpoints }): AsyncDisposable {
   const controller = new AbortController();
   const { signal } = controller;
@@ -162,7 +162,8 @@ function followLabels({ log, state, endpoints }: { log: Logger; state: AgentStat
       const labels = state.pods.labelsOf(view);
       return labels && labels.key !== row.labels.key ? [{ row, view, labels }] : [];
     });
-  const round = async () => {
+  /** Whether all endpoints have their present labels now. */
+  const round = async (): Promise<boolean> => {
     const moved = new Set(
       namespaces
         .take()
@@ -171,19 +172,24 @@ function followLabels({ log, state, endpoints }: { log: Logger; state: AgentStat
     );
     for (const observer of [pods, born]) observer.take();
     for (const row of [...state.endpoints.list()]) if (moved.has(row.pod.namespace)) endpoints.regenerate(row.id);
-    for (const { row, view, labels } of stale()) await endpoints.relabel(row.id, labels, view);
+    let done = true;
+    for (const { row, view, labels } of stale()) {
+      try {
+        await endpoints.relabel(row.id, labels, view);
+      } catch (thrown) {
+        log.warn("identity not changed, retrying", { endpointId: row.id, error: errorMessage(thrown) });
+        done = false;
+      }
+    }
+    return done;
   };
   const done = (async () => {
     while (!signal.aborted) {
       await wake.promise;
       wake = Promise.withResolvers<void>();
-      try {
-        if (!signal.aborted) await round();
-      } catch (thrown) {
-        log.warn("identity not changed, retrying", { error: errorMessage(thrown) });
-        await sleep(RETRY_MS, signal);
-        wake.resolve();
-      }
+      if (signal.aborted || (await round())) continue;
+      await sleep(RETRY_MS, signal);
+      wake.resolve();
     }
   })();
   return {

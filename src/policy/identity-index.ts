@@ -1,43 +1,43 @@
+import { labelKey, labelSource } from "#labels/label.ts";
 import type { LabelSet } from "#labels/label-set.ts";
 import type { Requirement } from "#labels/selector.ts";
 import type { NumericIdentity } from "#types/identity.ts";
 
 type Labelled = { readonly id: NumericIdentity; readonly labels: LabelSet };
 
+/** Identities that may meet a requirement: all that do, and perhaps some that do not. */
+export type Candidates = { readonly size: number; has(id: NumericIdentity): boolean; [Symbol.iterator](): Iterator<NumericIdentity> };
+
+const nobody: Candidates = new Set<NumericIdentity>();
+
 /** Identities by the value of one label key, whatever its source. */
 class KeyIndex {
   readonly #byValue = new Map<string, Set<NumericIdentity>>();
-  /** Identities with the key, some more than once. */
-  #size = 0;
+  readonly #all = new Set<NumericIdentity>();
 
   add(value: string, id: NumericIdentity): void {
-    this.#size++;
+    this.#all.add(id);
     const bucket = this.#byValue.get(value);
     if (bucket === undefined) this.#byValue.set(value, new Set([id]));
     else bucket.add(id);
   }
 
   delete(value: string, id: NumericIdentity): void {
+    this.#all.delete(id);
     const bucket = this.#byValue.get(value);
-    if (bucket?.delete(id) !== true) return;
-    this.#size--;
-    if (bucket.size === 0) this.#byValue.delete(value);
+    if (bucket?.delete(id) === true && bucket.size === 0) this.#byValue.delete(value);
   }
 
-  /** How many identities `find` gives at most. */
-  count(one: Requirement): number {
-    return one.operator === "Exists" ? this.#size : (this.#byValue.get(one.values[0] ?? "")?.size ?? 0);
-  }
-
-  *find(one: Requirement): Generator<NumericIdentity> {
-    if (one.operator === "Exists") for (const bucket of this.#byValue.values()) yield* bucket;
-    else yield* this.#byValue.get(one.values[0] ?? "") ?? [];
+  find(one: Requirement): Candidates {
+    return one.operator === "Exists" ? this.#all : (this.#byValue.get(one.values[0] ?? "") ?? nobody);
   }
 }
 
 /** Identities by their labels. A key is indexed when it is first asked for: few of all keys ever are. */
 export class IdentityIndex {
   readonly #keys = new Map<string, KeyIndex>();
+  /** Those with any reserved label: few, with many keys. */
+  readonly #reserved = new Set<NumericIdentity>();
   readonly #all: () => Iterable<Labelled>;
 
   /** `all` gives what is known when a key is first asked for. */
@@ -46,17 +46,22 @@ export class IdentityIndex {
   }
 
   add({ id, labels }: Labelled): void {
+    if (labels.has(labelSource.reserved)) this.#reserved.add(id);
+    if (this.#keys.size === 0) return;
     for (const { key, value } of labels.labels) this.#keys.get(key)?.add(value, id);
   }
 
   delete({ id, labels }: Labelled): void {
+    this.#reserved.delete(id);
     for (const { key, value } of labels.labels) this.#keys.get(key)?.delete(value, id);
   }
 
-  /** The identities by a requirement that is Exists or names one value; of any source of the key. */
-  of(one: Requirement): { readonly count: number; readonly find: () => Iterable<NumericIdentity> } {
-    const index = this.#keys.get(one.key) ?? this.#build(one.key);
-    return { count: index.count(one), find: () => index.find(one) };
+  /** The identities by a requirement that is Exists or names one value. Undefined where looking for them is no help. */
+  of(one: Requirement): Candidates | undefined {
+    if (one.source === labelSource.reserved) return this.#reserved;
+    // The local cluster's name is on nearly all.
+    if (one.key === labelKey.cluster) return undefined;
+    return (this.#keys.get(one.key) ?? this.#build(one.key)).find(one);
   }
 
   #build(key: string): KeyIndex {

@@ -152,16 +152,18 @@ export function createSelectorCache(): SelectorCache {
     return { id: entry.id, kind: "added", selectors };
   }
 
-  /** The label by which the fewest identities may meet a selector, and these. */
+  /** The label by which the fewest identities may meet a selector, and those that may by all of its labels. */
   function narrowest(peer: PeerSelector): { readonly anchor: Anchor; readonly ids: Iterable<NumericIdentity> } {
     if (peer.any || peer.none) return { anchor: "nothing", ids: [] };
     if (peer.within !== undefined) return { anchor: "block", ids: withPrefix };
-    let best: { readonly anchor: Requirement; readonly count: number; readonly find: () => Iterable<NumericIdentity> } | undefined;
-    for (const one of anchorsOf(peer)) {
-      const found = identityIndex.of(one);
-      if (best === undefined || found.count < best.count) best = { anchor: one, ...found };
-    }
-    return best === undefined ? { anchor: "nothing", ids: known.keys() } : { anchor: best.anchor, ids: best.find() };
+    const anchors = anchorsOf(peer);
+    const found = anchors.flatMap((anchor) => {
+      const ids = identityIndex.of(anchor);
+      return ids === undefined ? [] : [{ anchor, ids }];
+    });
+    const [best, ...others] = found.sort((one, other) => one.ids.size - other.ids.size);
+    if (best === undefined) return { anchor: anchors[0] ?? "nothing", ids: known.keys() };
+    return { anchor: best.anchor, ids: Array.from(best.ids).filter((id) => others.every(({ ids }) => ids.has(id))) };
   }
 
   function create(peer: PeerSelector): Live {
