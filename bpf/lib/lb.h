@@ -85,13 +85,30 @@ static __always_inline void affinity_remember(const struct lb_affinity_key *key,
 	bpf_map_update_elem(&cilium_lb_affinity, key, &affinity, BPF_ANY);
 }
 
-/* Any of the backends that take new connections; 0: the map is in the middle of a change. */
+/*
+ * Any of the backends that take new connections; 0: the map is in the middle of a change. A service that has shrunk meanwhile has
+ * nothing in the slot: its first one stays as long as it has a backend.
+ */
 static __always_inline __u32 backend_at_random(const struct lb_target *target, const struct lb_service *service)
 {
 	__u16 slot = bpf_get_prandom_u32() % service->count + 1;
 	const struct lb_service *entry = service_lookup(target, slot);
 
+	if (!entry)
+		entry = service_lookup(target, 1);
 	return entry ? entry->backend_id : 0;
+}
+
+/* The backend, or when it has gone since its slot was read the first there is. */
+static __always_inline const struct lb_backend *backend_or_first(const struct lb_target *target, __u32 backend_id)
+{
+	const struct lb_backend *backend = backend_lookup(backend_id);
+	const struct lb_service *entry;
+
+	if (backend)
+		return backend;
+	entry = service_lookup(target, 1);
+	return entry ? backend_lookup(entry->backend_id) : NULL;
 }
 
 /* A backend for a socket: a random one, or the client's own when the service keeps clients. */
@@ -103,7 +120,7 @@ static __always_inline const struct lb_backend *backend_for_socket(const struct 
 	__u32 id;
 
 	if (!(service->flags & LB_SERVICE_F_AFFINITY))
-		return backend_lookup(backend_at_random(target, service));
+		return backend_or_first(target, backend_at_random(target, service));
 	*(__u64 *)key.client.bytes = client;
 	now = bpf_ktime_get_ns();
 	id = affinity_recall(&key, service, now);
@@ -111,5 +128,5 @@ static __always_inline const struct lb_backend *backend_for_socket(const struct 
 		id = backend_at_random(target, service);
 		affinity_remember(&key, id, now);
 	}
-	return backend_lookup(id);
+	return backend_or_first(target, id);
 }
