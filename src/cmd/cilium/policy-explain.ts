@@ -1,13 +1,15 @@
 import { stringify } from "yaml";
 import type { HttpExplanation } from "#policy/explain-http.ts";
+import { objectOf } from "#policy/fields.ts";
 import type { HttpRequest } from "#policy/http.ts";
 import { formatFlowPort } from "#policy/near-miss.ts";
-import { formatRuleRef, type PolicyRef, policyKey, type RuleRef } from "#policy/rule.ts";
+import { auditModeOf, formatRuleRef, type PolicyRef, policyKey, type RuleRef } from "#policy/rule.ts";
 import { type Connection, type Judgement, judge, parsePort, type Side, targetOf } from "#policy/world/connection.ts";
 import { type Found, findParty } from "#policy/world/find.ts";
-import { formatPlace } from "#policy/world/objects.ts";
+import { formatPlace, identityOf } from "#policy/world/objects.ts";
 import type { Party } from "#policy/world/party.ts";
 import { type Remedy, remedyFor } from "#policy/world/remedy.ts";
+import { configOf } from "#policy/world/settings.ts";
 import type { World } from "#policy/world/world.ts";
 import { CodedError } from "#runtime/errors.ts";
 import { formatOutput } from "./output.ts";
@@ -59,7 +61,7 @@ function explainAll(world: World, options: ExplainOptions): Answers {
   if (asked === undefined)
     throw new ExplainError("bad-port", `--port: found "${options.port}", needed is one such as 80, 53/udp, http or 8/icmp`);
   const pairs = from.parties.flatMap((source) => to.parties.map((target) => [source, target] as const));
-  const notes = [...from.notes, ...to.notes, ...policiesWithoutEffect(world)];
+  const notes = [...from.notes, ...to.notes, ...policiesWithoutEffect(world), ...auditedPlaces(world)];
   if (pairs.length > MOST_PAIRS) notes.push(`${pairs.length} pairs of pods differ for policies; the first ${MOST_PAIRS} are shown`);
   const shown = pairs.slice(0, MOST_PAIRS).map(([source, target]): Answer => {
     const end = targetOf(asked, target, to.service);
@@ -91,6 +93,17 @@ function policiesWithoutEffect({ policies }: World): string[] {
     return issue === undefined
       ? []
       : [`${key} is refused and has no effect: ${formatPlace(from.source, issue.path)} ${issue.path}: ${issue.message}`];
+  });
+}
+
+/** Where all that is denied passes, and is only reported: everywhere, or in some namespaces. */
+function auditedPlaces({ objects }: World): string[] {
+  if (configOf(objects).data["policy-audit-mode"] === "true")
+    return ["the agents are in audit mode: what is denied here passes, and is reported"];
+  return objects.flatMap(({ object }) => {
+    const { kind, name } = identityOf(object);
+    if (kind !== "Namespace" || auditModeOf(objectOf(objectOf(objectOf(object).metadata).annotations)) !== true) return [];
+    return [`namespace ${name} is in audit mode: what its pods' policies deny passes, and is reported`];
   });
 }
 

@@ -19,11 +19,12 @@ export async function policyMatrix(options: MatrixOptions): Promise<string> {
   const world = await loadWorld(options);
   if (world.endpoints.length === 0)
     throw new MatrixError("no-pods", "no pods or workloads: name files with them by --pods FILE, or --pods cluster");
-  const matrix = matrixOf(world);
-  const rows = rowsOf(matrix, options.only ?? []);
+  const { only = [] } = options;
+  const matrix = matrixOf(world, (from, to) => isWanted(from, only) || isWanted(to, only));
+  const rows = rowsOf(matrix);
   const { output = "table" } = options;
   if (output === "csv") return csv(rows);
-  if (output === "html") return (await import("./matrix-page.ts")).matrixPage(chosen(matrix, options.only ?? []));
+  if (output === "html") return (await import("./matrix-page.ts")).matrixPage(chosen(matrix, only));
   if (output !== "table")
     return formatOutput(
       output,
@@ -42,11 +43,11 @@ interface Row {
 
 const isWanted = ({ title }: Party, only: readonly string[]) => only.length === 0 || only.some((text) => title.includes(text));
 
-function rowsOf({ parties, cells }: Matrix, only: readonly string[]): Row[] {
+function rowsOf({ parties, cells }: Matrix): Row[] {
   return parties.flatMap((from, i) =>
     parties.flatMap((to, j): Row[] => {
       const cell = cells[i]?.[j];
-      return cell !== undefined && (isWanted(from, only) || isWanted(to, only)) ? [{ from, to, cell }] : [];
+      return cell === undefined ? [] : [{ from, to, cell }];
     }),
   );
 }

@@ -93,6 +93,20 @@ describe("policy explain", () => {
     assert.match(connections[0]?.patch.yaml ?? "", /allow-web-to-api/);
   });
 
+  it("says what is refused, and where nothing is enforced", async () => {
+    const refused = file("refused.yaml", allow(80).replace("fromEndpoints", "fromCIDR").replace("{ matchLabels: { app: web } }", "x"));
+    const audited = file(
+      "namespace.yaml",
+      "kind: Namespace\nmetadata: { name: shop, annotations: { policy.cilium.io/audit-mode: enabled } }\n",
+    );
+    const { text } = await explain("shop/web", "shop/api", "81", { policies: [refused, audited] });
+    assert.match(
+      text,
+      /note: CiliumNetworkPolicy\/shop\/api is refused and has no effect: .*refused\.yaml:7:\d+ spec\.ingress\[0\]\.fromCIDR\[0\]/,
+    );
+    assert.match(text, /note: namespace shop is in audit mode/);
+  });
+
   it("says what is wrong with a question", async () => {
     await assert.rejects(explain("shop/wbe", "shop/api", "80"), /--from: .*did you mean "web"/);
     await assert.rejects(explain("shop/web", "shop/api", "99999"), /--port/);

@@ -13,14 +13,14 @@ export type Cell = { readonly kind: CellKind; readonly text: string; readonly re
 /** Who may send what to whom: `cells[i][j]` from `parties[i]` to `parties[j]`. Undefined between two that no policy of ours stands between. */
 export type Matrix = { readonly parties: readonly Party[]; readonly cells: readonly (readonly (Cell | undefined)[])[] };
 
-/** The matrix of a world. `wanted` leaves out parties; without it everybody whom the policies tell apart is in it. */
-export function matrixOf(world: World, wanted: (party: Party) => boolean = () => true): Matrix {
+/** The matrix of a world: everybody whom its policies tell apart. Pairs that are not `wanted` are left undefined, and cost nothing. */
+export function matrixOf(world: World, wanted: (from: Party, to: Party) => boolean = () => true): Matrix {
   const protocols = protocolsOf(world);
   const reaches = reachesOf(world, protocols);
-  const parties = partiesOf(world).filter(wanted);
+  const parties = partiesOf(world);
   const known = new Map<Reach, Cell>();
   const cellOf = (from: Party, to: Party): Cell | undefined => {
-    if (!isPair(world, from, to)) return undefined;
+    if (!isPair(world, from, to) || !wanted(from, to)) return undefined;
     const reach = reaches.between(from, to);
     const cell = known.get(reach) ?? { kind: kindOf(reach, protocols), text: formatReach(reach, protocols), reach };
     known.set(reach, cell);

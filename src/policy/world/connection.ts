@@ -46,7 +46,7 @@ function sideOf(world: World, connection: Connection, direction: Direction): Sid
   const policy = world.policyOf(subject);
   const { protocol, port, http } = connection;
   const flow = { direction, identity: identitySeenBy(peer, own), protocol, port };
-  const explanation = explain(world.repo, world.cache, policy, { ...flow, http });
+  const explanation = explain(world.repo.enforced(), world.cache, policy, { ...flow, http });
   const { verdict } = explanation.verdict;
   const allowed = verdict === "allowed" || (verdict === "redirected" && explanation.http?.allowed !== false);
   return { direction, policy, explanation, allowed };
