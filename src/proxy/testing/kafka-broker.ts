@@ -29,6 +29,7 @@ const OFFERED: readonly (readonly [key: number, min: number, max: number])[] = [
 export interface KafkaBroker {
   serve(socket: Socket): void;
   /** Where clients are told to dial. */
+  host: string;
   port: number;
   /** `apiKey/version` of every request, in order. */
   readonly seen: string[];
@@ -53,6 +54,7 @@ export function createKafkaBroker(): KafkaBroker {
     return last === undefined ? 0 : Number(last.readBigInt64BE(0)) + last.readInt32BE(23) + 1;
   };
   const broker: KafkaBroker = {
+    host: "127.0.0.1",
     port: 0,
     seen: [],
     serve(socket) {
@@ -91,7 +93,7 @@ export function createKafkaBroker(): KafkaBroker {
     },
     [API.metadata]({ reader, writer }) {
       const names = reader.array(() => reader.string() ?? "") ?? [...topics.keys()];
-      writer.array([0], () => void writer.int32(0).string("127.0.0.1").int32(broker.port).string(null)).int32(0);
+      writer.array([0], () => void writer.int32(0).string(broker.host).int32(broker.port).string(null)).int32(0);
       writer.array(names, (name) => {
         writer.int16(0).string(name).int8(0);
         writer.array(
@@ -163,7 +165,7 @@ export function createKafkaBroker(): KafkaBroker {
         );
       });
     },
-    [API.findCoordinator]: ({ writer }) => void writer.int32(0).int16(0).string(null).int32(0).string("127.0.0.1").int32(broker.port),
+    [API.findCoordinator]: ({ writer }) => void writer.int32(0).int16(0).string(null).int32(0).string(broker.host).int32(broker.port),
     [API.joinGroup]({ reader, writer }) {
       reader.string();
       reader.skip(8);
