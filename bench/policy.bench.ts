@@ -209,7 +209,7 @@ function measureOnce(identityCount: number, policyCount: number, tell: (text: st
   };
 }
 
-/** The median of some runs in one process, as the engine of an agent is: the first of them begins with cold code, and is shown apart. */
+/** The median of some runs in one process, as the engine of an agent is: the first of them begins with colder code, and is shown apart. */
 export function measure(
   size: readonly [identities: number, policies: number],
   runs: number,
@@ -280,7 +280,7 @@ export const benchmark: Benchmark = {
         ...{ name: `${what}: ${name}`, unit: "ms", ours },
         ...(other === undefined ? {} : { peer: other, peerName, goal: 1 }),
       });
-      rows.push(row("resolve 100 endpoints", times.first, peer.first), row("the same in a fresh process", times.cold));
+      rows.push(row("resolve 100 endpoints", times.first, peer.first), row(`… the first of ${RUNS} runs`, times.cold));
       rows.push(
         row("resolve one, selectors known", times.second, peer.second),
         row("add an identity to 100 maps", times.addition, peer.addition),
