@@ -3,6 +3,7 @@ import { globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestResult } from "./count-reporter.ts";
+import type { OpenHandles } from "./open-handles.ts";
 
 /**
  * `npm test [-- LAYER...]`: every layer of tests, cheapest first. Each only tests what the ones before cannot. The last line
@@ -77,7 +78,7 @@ async function runFiles(layer: Layer): Promise<TestResult[]> {
     return files.map((file) => ({ name: file, file, result: "skipped", reason: "needs root" }));
   }
   const directory = mkdtempSync(join(tmpdir(), "test-results-"));
-  const out = join(directory, "results.jsonl");
+  const [out, handles] = [join(directory, "results.jsonl"), join(directory, "handles.jsonl")];
   const isolation = layer.shared ? ["--test-isolation=none"] : ["--test-concurrency=1"];
   const reporters = [
     "--test-reporter=dot",
@@ -89,14 +90,16 @@ async function runFiles(layer: Layer): Promise<TestResult[]> {
     const args = [
       "--test",
       "--test-force-exit",
+      "--import=./test/open-handles.ts",
       "--disable-warning=ExperimentalWarning",
       ...isolation,
       ...reporters,
       "--test-timeout=700000",
       ...files,
     ];
-    const code = await run(node, args, layer.timeoutMs, { TEST_RESULTS: out });
-    const results = readResults(out);
+    const code = await run(node, args, layer.timeoutMs, { TEST_RESULTS: out, TEST_HANDLES: handles });
+    const results = readLines<TestResult>(out);
+    for (const { file, text } of readLines<OpenHandles>(handles)) process.stdout.write(`left open: ${file.replace(root, "")}: ${text}\n`);
     if (code !== 0 && !results.some(({ result }) => result === "failed")) {
       results.push({ name: `${layer.name}: the run itself`, file: "", result: "failed" });
     }
@@ -106,10 +109,10 @@ async function runFiles(layer: Layer): Promise<TestResult[]> {
   }
 }
 
-function readResults(path: string): TestResult[] {
+function readLines<T>(path: string): T[] {
   try {
     const lines = readFileSync(path, "utf8").trim().split("\n");
-    return lines.filter((line) => line !== "").map((line) => JSON.parse(line) as TestResult);
+    return lines.filter((line) => line !== "").map((line) => JSON.parse(line) as T);
   } catch {
     return [];
   }
