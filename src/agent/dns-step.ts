@@ -25,6 +25,8 @@ export interface DnsStepsDeps {
   readonly subjects: Table<SubjectPolicy>;
   readonly proxy: ProxyClient;
   readonly identityOf: (selector: FqdnSelector) => NumericIdentity | undefined;
+  /** Whether nothing of this endpoint's may be denied. */
+  readonly isAudited: (row: Endpoint) => boolean;
   readonly log: Logger;
 }
 
@@ -56,9 +58,7 @@ export function createDnsSteps(deps: DnsStepsDeps, config: { readonly isReady: (
       run() {
         if (!config.isReady()) return;
         if (endpointChanges.take().length + subjectChanges.take().length === 0) return;
-        wanted = [...deps.endpoints.list()].flatMap(
-          (row) => dnsEndpoint(row, deps.subjects.get(subjectKey(row))?.policy, deps.identityOf) ?? [],
-        );
+        wanted = [...deps.endpoints.list()].flatMap((row) => dnsEndpoint(row, deps.subjects.get(subjectKey(row))?.policy, deps) ?? []);
         return send(between(present, wanted, deps.endpoints));
       },
     },
@@ -88,10 +88,13 @@ function between(present: readonly DnsEndpoint[], wanted: readonly DnsEndpoint[]
 function dnsEndpoint(
   row: Endpoint,
   policy: EndpointPolicy | undefined,
-  identityOf: (selector: FqdnSelector) => NumericIdentity | undefined,
+  { identityOf, isAudited }: Pick<DnsStepsDeps, "identityOf" | "isAudited">,
 ): DnsEndpoint | undefined {
   if (policy === undefined || row.identity === undefined) return undefined;
-  const ports = policy.l7("egress").flatMap(dnsPort);
+  const judged = policy.l7("egress").flatMap(dnsPort);
+  // In audit mode every name may be asked for.
+  const everyName: DnsRule = { identities: null, names: null, origins: [] };
+  const ports = isAudited(row) ? judged.map((port) => ({ ...port, rules: [...port.rules, everyName] })) : judged;
   const selectors = namesOf(policy, identityOf);
   if (ports.length + selectors.length === 0) return undefined;
   return { id: row.id, key: row.containerId, identity: row.identity, ips: addressesOf(row), ports, selectors };

@@ -102,6 +102,7 @@ export function startLoops(given: LoopsDeps, config: AgentConfig): Loops {
   const proxySteps = createProxySteps(
     {
       ...{ endpoints: state.endpoints, subjects: state.subjects, proxy: deps.proxy, log: deps.log.child("proxy") },
+      isAudited: state.audit.of,
       secrets: scope.use(createSecrets({ db: state.db, cluster, log: deps.log.child("secrets") })),
     },
     { isReady: deps.isRestored },
@@ -109,7 +110,7 @@ export function startLoops(given: LoopsDeps, config: AgentConfig): Loops {
   const dnsSteps = createDnsSteps(
     {
       ...{ endpoints: state.endpoints, subjects: state.subjects, proxy: deps.proxy, log: deps.log.child("dns") },
-      identityOf: state.fqdns.identityOf,
+      ...{ identityOf: state.fqdns.identityOf, isAudited: state.audit.of },
     },
     { isReady: deps.isRestored, settings: dnsSettings(config) },
   );

@@ -23,6 +23,8 @@ export interface ProxyStepsDeps {
   readonly subjects: Table<SubjectPolicy>;
   readonly proxy: ProxyClient;
   readonly secrets: Secrets;
+  /** Whether nothing of this endpoint's may be denied. */
+  readonly isAudited: (row: Endpoint) => boolean;
   readonly log: Logger;
 }
 
@@ -61,7 +63,7 @@ export function createProxySteps(deps: ProxyStepsDeps, config: { readonly isRead
         deps.secrets.follow(
           rows.flatMap(({ subject }) => DIRECTIONS.flatMap((direction) => secretsOf(subject?.policy?.l7(direction) ?? []))),
         );
-        wanted = rows.flatMap(({ row, subject }) => proxyEndpoint(row, subject, lookup) ?? []);
+        wanted = rows.flatMap(({ row, subject }) => proxyEndpoint(row, subject, lookup, deps.isAudited(row)) ?? []);
         return send(withFormer(wanted, sent ?? [], deps.endpoints));
       },
     },
@@ -99,10 +101,23 @@ const DIRECTIONS = ["ingress", "egress"] as const;
 
 type ProxyEndpoint = PolicyMessage["endpoints"][number];
 
+/** In audit mode every request passes: a rule for everybody and everything beside the others. */
+export function opened(ports: readonly PortPolicy[]): PortPolicy[] {
+  return ports.map((port) => ({ ...port, rules: [...port.rules, { identities: null, http: null, origins: [] }] }));
+}
+
 /** Undefined when the endpoint has nothing for the proxy. */
-function proxyEndpoint(row: Endpoint, subject: SubjectPolicy | undefined, secrets: SecretLookup): ProxyEndpoint | undefined {
+function proxyEndpoint(
+  row: Endpoint,
+  subject: SubjectPolicy | undefined,
+  secrets: SecretLookup,
+  isAudited: boolean,
+): ProxyEndpoint | undefined {
   const policy = subject?.policy;
-  const rules = (direction: (typeof DIRECTIONS)[number]) => proxyRules(policy?.l7(direction) ?? [], secrets);
+  const rules = (direction: (typeof DIRECTIONS)[number]) => {
+    const ports = proxyRules(policy?.l7(direction) ?? [], secrets);
+    return isAudited ? opened(ports) : ports;
+  };
   const [ingress, egress] = [rules("ingress"), rules("egress")];
   if (ingress.length + egress.length === 0 || row.identity === undefined) return undefined;
   return {
