@@ -146,13 +146,18 @@ function decisionText(world: World, { explanation }: Side): string[] {
   const { verdict, decidedBy, defaultDenyBy, lines } = explanation;
   const rules = decidedBy.map((rule) => `      ${ruleText(world, rule)}`);
   if (rules.length > 0 && verdict.verdict !== "error") {
-    const heading = { allowed: "allowed by", redirected: "sent through the proxy by", denied: "denied, which wins over every allow, by" };
+    const heading = { allowed: "allowed by", redirected: "sent through the proxy by", denied: deniedWords(decidedBy) };
     return [`    ${heading[verdict.verdict]}`, ...rules];
   }
   const policies = defaultDenyBy.map((policy) => `      ${policyText(policy)} at ${policyPlace(world, policy)}`);
   if (policies.length > 0) return ["    no policy allows it, and what none allows is denied by", ...policies];
   // The sentence without the flow that it speaks of, which the heading names.
   return lines.slice(0, 1).map((line) => `    ${line.slice(line.indexOf(": ") + 2)}`);
+}
+
+/** In a ClusterNetworkPolicy it is the order that decides. */
+function deniedWords(rules: readonly RuleRef[]): string {
+  return rules.some(({ kind }) => kind === "ClusterNetworkPolicy") ? "denied by" : "denied, which wins over every allow, by";
 }
 
 function requestText(world: World, { allowed, decidedBy }: HttpExplanation): string[] {

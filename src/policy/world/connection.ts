@@ -80,7 +80,11 @@ export type Target = { readonly protocol: number; readonly port: number; readonl
 export function targetOf(asked: PortQuestion, to: Party, service: WorldService | undefined): Target {
   const protocol = asked.protocol ?? protocolNumber.TCP;
   if (service !== undefined && hasPorts(protocol)) return servicePort(asked, to, service);
-  if (asked.name === "") return { protocol: icmpFor(protocol, to), port: asked.port };
+  if (asked.name === "") {
+    const own = icmpFor(protocol, to);
+    // An echo request has another number in IPv6.
+    return { protocol: own, port: own !== protocol && asked.port === echoType(protocol) ? echoType(own) : asked.port };
+  }
   const named = namedPortOf(to, asked.name, asked.protocol);
   return named ?? { problem: `${to.title} has no port named "${asked.name}"` };
 }

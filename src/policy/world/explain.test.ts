@@ -147,6 +147,20 @@ const cases: readonly {
     patch: /"except":\["10.2.3.4\/32"\]/,
   },
   {
+    name: "a deny of a ClusterNetworkPolicy",
+    policies: [
+      {
+        apiVersion: "policy.networking.k8s.io/v1alpha2",
+        kind: "ClusterNetworkPolicy",
+        metadata: { name: "admin" },
+        spec: { tier: "Admin", priority: 1, subject: { namespaces: {} }, ingress: [{ action: "Deny", from: [{ namespaces: {} }] }] },
+      },
+    ],
+    ask: ["web", "api", "9"],
+    allowed: false,
+    patch: /"action":"Pass".*"app":"web".*"number":9.*"action":"Deny"/,
+  },
+  {
     name: "a refused request",
     policies: [cnp("p", { ...api, ingress: [{ fromEndpoints: fromWeb, toPorts: on("8080", { http: [{ method: "GET" }] }) }] })],
     ask: ["web", "svc/shop/api", "80", { method: "POST", path: "/a.b" }],

@@ -1,4 +1,6 @@
+import { labelKey } from "#labels/label.ts";
 import { hostPrefix, type Prefix, parsePrefix, prefixContains } from "#types/prefix.ts";
+import { protocolNumber } from "#types/proto.ts";
 import { listOf, objectOf, textOf } from "../fields.ts";
 import type { Fields } from "../reading.ts";
 import { formatRuleRef, policyKey, type RuleRef } from "../rule.ts";
@@ -19,6 +21,9 @@ export function* narrowed(world: World, connection: Connection, rule: RuleRef): 
   const object = withoutServerFields(policy.from.object);
   const text = formatRuleRef(rule);
   const entry = entryOf(object, rule);
+  const pass = rule.kind === "ClusterNetworkPolicy" ? passBefore(world, object, connection, rule) : undefined;
+  if (pass !== undefined)
+    yield { object: pass, summary: `${text} is passed by, for this connection: a rule before it leaves that to the other policies` };
   for (const { fields, what } of exceptions(world, entry, own, peer, rule)) {
     yield { object: withEntry(object, rule, fields), summary: `${text} leaves out ${what}` };
   }
@@ -34,6 +39,36 @@ const inSpecs = (object: Fields, rule: RuleRef) => rulePath(object, rule).starts
 function specOf(object: Fields, rule: RuleRef): Fields {
   return objectOf(inSpecs(object, rule) ? listOf(object.specs)[rule.spec] : object.spec);
 }
+
+const protocolFields: Readonly<Record<number, string>> = {
+  [protocolNumber.TCP]: "tcp",
+  [protocolNumber.UDP]: "udp",
+  [protocolNumber.SCTP]: "sctp",
+};
+
+/** In a ClusterNetworkPolicy the first rule that matches decides, so one that passes on stands before the one that denies. */
+function passBefore(world: World, object: Fields, connection: Connection, rule: RuleRef): Fields | undefined {
+  const field = protocolFields[connection.protocol];
+  const { peer } = endsOf(connection, rule.section === "ingress" ? "ingress" : "egress");
+  const block =
+    peer.kind === "outside" && rule.section === "egress" ? (peer.prefix ?? (peer.address && hostPrefix(peer.address))) : undefined;
+  if (field === undefined || (peer.kind !== "pod" && block === undefined)) return undefined;
+  const spec = objectOf(object.spec);
+  const pods = () => ({
+    namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": namespaceOf(peer) } },
+    podSelector: { matchLabels: peer.kind === "pod" ? ownLabels(surroundingsOf(world), peer) : {} },
+  });
+  const entry = {
+    name: "pass-on",
+    action: "Pass",
+    [rule.section === "ingress" ? "from" : "to"]: [block === undefined ? { pods: pods() } : { networks: [block] }],
+    protocols: [{ [field]: { destinationPort: { number: connection.port } } }],
+  };
+  return { ...object, spec: { ...spec, [rule.section]: listOf(spec[rule.section]).toSpliced(rule.index, 0, entry) } };
+}
+
+const namespaceOf = (peer: Party) =>
+  (peer.kind === "pod" ? peer.subject.labels.get("k8s", labelKey.namespace)?.value : undefined) ?? "default";
 
 /** The entry with an exception for the peer, where its kind of peers can have one. */
 function* exceptions(world: World, entry: Fields, own: Party, peer: Party, rule: RuleRef) {
