@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import type { HeaderChoice } from "./access-record.ts";
+import type { ByteBudget } from "./byte-budget.ts";
 import { HttpConnection } from "./http/connection.ts";
 import type { HttpLimits } from "./http/limits.ts";
 import type { DeniedReply } from "./http/local-reply.ts";
@@ -29,6 +30,8 @@ export interface ConnectionConfig {
   readonly denied: DeniedReply;
   /** Headers that access records carry. */
   readonly recorded: HeaderChoice;
+  /** For requests that must be held whole; shared by all connections. */
+  readonly held: ByteBudget;
 }
 
 /** Begins to read the connection as what the rules of its port are about. */
@@ -36,7 +39,7 @@ export function openConnection(client: Socket, session: Session, config: Connect
   const protocols = session.policy()?.peer.protocols;
   const http = (socket: Socket, pick: (peer: PeerRules) => PeerPolicy | null, serverName?: string) =>
     new HttpConnection(socket, httpSession(session, config, pick, serverName));
-  if (protocols?.has("kafka") === true) return new KafkaConnection(client, session, config.timeouts);
+  if (protocols?.has("kafka") === true) return new KafkaConnection(client, session, config);
   if (protocols?.has("tls") !== true) return http(client, (peer) => peer.http);
   const plain = protocols.has("http") ? () => http(client, (peer) => peer.http) : undefined;
   return new TlsConnection(client, session, { timeouts: config.timeouts, plain, http });

@@ -1,6 +1,7 @@
 import { performance } from "node:perf_hooks";
 import type { Logger } from "#runtime/logger.ts";
 import { chooseHeaders, type HeaderChoice, RECORDED_HEADERS } from "./access-record.ts";
+import { ByteBudget } from "./byte-budget.ts";
 import { type Connections, createConnections } from "./connections.ts";
 import { type AccessStream, createAccessStream } from "./control/access-stream.ts";
 import { startPolicyServer } from "./control/policy-server.ts";
@@ -39,7 +40,11 @@ export interface ProxyConfig {
   readonly denied: DeniedReply;
   /** Headers that access records carry. */
   readonly recorded: HeaderChoice;
+  /** For requests that must be held whole (Kafka's); shared by all connections. */
+  readonly held: ByteBudget;
 }
+
+const HELD_BYTES = 128 * 1024 * 1024;
 
 export const DEFAULT_PROXY_CONFIG: Omit<ProxyConfig, "socketPath" | "statePath"> = {
   maxConnections: 9000,
@@ -52,6 +57,7 @@ export const DEFAULT_PROXY_CONFIG: Omit<ProxyConfig, "socketPath" | "statePath">
   timeouts: DEFAULT_HTTP_TIMEOUTS,
   denied: DENIED,
   recorded: chooseHeaders(RECORDED_HEADERS),
+  held: new ByteBudget(HELD_BYTES),
 };
 
 export interface RunningProxy extends AsyncDisposable {

@@ -189,3 +189,31 @@ describe("http2", () => {
     assert.deepEqual((await answers.ended).match(/HTTP\/1\.1 \d+/g), ["HTTP/1.1 403", "HTTP/1.1 505"]);
   });
 });
+
+describe("http2: CONNECT", () => {
+  const tunnel = serveHttp2((stream, headers) => {
+    stream.respond({ ":status": 200, "x-authority": headers[":authority"] });
+    stream.pipe(stream);
+  });
+  const policy = policyOf([anyPeer({ method: "CONNECT", host: "db:5432" })]);
+  for (const [authority, status, body] of [
+    ["db:5432", 200, "raw\x00bytes"],
+    ["other:5432", 403, "Access denied\r\n"],
+    ["db", 400, "CONNECT without a port\r\n"],
+  ] as const) {
+    it(`answers ${status} to a tunnel to ${authority}`, async () => {
+      await using proxy = await startLoopback({ policy, serve: tunnel });
+      await using session = await openHttp2(proxy);
+      const stream = session.request({ ":method": "CONNECT", ":authority": authority }, { endStream: false });
+      stream.on("error", () => undefined);
+      const [headers] = (await once(stream, "response")) as [IncomingHttpHeaders];
+      let text = "";
+      stream.on("data", (chunk: Buffer) => {
+        text += chunk.toString("latin1");
+      });
+      stream.end("raw\x00bytes");
+      await once(stream, "end");
+      assert.deepEqual([headers[":status"], text], [status, body]);
+    });
+  }
+});

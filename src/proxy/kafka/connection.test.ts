@@ -167,6 +167,24 @@ describe("Kafka, byte by byte", () => {
     assert.deepEqual([answer.length, seen], [0, []]);
   });
 
+  it("holds no more of unfinished requests than all connections together may", async () => {
+    const broker = createKafkaBroker();
+    const policy = policyOf([kafkaRule({})]);
+    await using proxy = await startLoopback({ policy, serve: broker.serve, heldBytes: 100_000 });
+    const unfinished = Buffer.concat([Buffer.from([0, 2, 0, 0]), Buffer.alloc(60_000)]);
+    const [first, second] = [await proxy.open(), await proxy.open()];
+    first.write(unfinished);
+    const ended = collect(second).ended;
+    // However many pieces it comes in: together they are too much.
+    for (let i = 0; i < 3; i++) second.write(unfinished);
+    await ended;
+    first.destroy();
+    while (proxy.connections > 0) await new Promise((again) => setImmediate(again));
+    const third = await proxy.open();
+    third.end(Buffer.concat([metadata(1, "t")]));
+    assert.ok((await collect(third).ended).length > 0);
+  });
+
   for (const [name, bytes] of [
     ["a newer version than it reads", request(API.fetch, 13).int32(0).message()],
     ["a body longer than it says", metadata(1, "yes").fill(0, 10)],

@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import { accessBase } from "../access-record.ts";
-import type { ProxiedConnection } from "../connection.ts";
+import type { ByteBudget } from "../byte-budget.ts";
+import type { ConnectionConfig, ProxiedConnection } from "../connection.ts";
 import type { HttpTimeouts } from "../http/session.ts";
 import { decideKafka } from "../policy/kafka-rules.ts";
 import type { AccessBase } from "../protocol.ts";
@@ -24,23 +25,25 @@ export class KafkaConnection implements ProxiedConnection {
   readonly #client: Socket;
   readonly #session: Session;
   readonly #timeouts: HttpTimeouts;
+  readonly #budget: ByteBudget;
   readonly #requests = new KafkaFrames(MAX_REQUEST);
   readonly #responses: Responses;
   #server: Socket | undefined;
   #lastMoved: number;
   #over = false;
 
-  constructor(client: Socket, session: Session, timeouts: HttpTimeouts) {
+  constructor(client: Socket, session: Session, { timeouts, held }: Pick<ConnectionConfig, "timeouts" | "held">) {
     this.#client = client;
     this.#session = session;
     this.#timeouts = timeouts;
+    this.#budget = held;
     this.#lastMoved = session.now();
     this.#responses = new Responses((bytes) => this.#toClient(bytes));
     client.on("data", (chunk: Buffer) => this.#onData(chunk));
     client.on("end", () => this.#server?.end() ?? client.end());
     client.on("drain", () => this.#server?.resume());
     client.on("error", () => this.cut());
-    client.on("close", () => this.#server?.destroySoon());
+    client.on("close", () => this.#onClose());
   }
 
   cut(): void {
@@ -65,13 +68,28 @@ export class KafkaConnection implements ProxiedConnection {
 
   #onData(chunk: Buffer): void {
     this.#lastMoved = this.#session.now();
+    if (this.#over) return;
+    if (!this.#budget.take(chunk.length)) {
+      this.#refuse("too many requests are waiting for their rest");
+      return;
+    }
     this.#requests.add(chunk);
     while (!this.#over) {
       const size = this.#requests.nextSize;
       if (size === undefined || (size !== null && this.#requests.length < size)) return;
-      if (size === null) this.#refuse("a Kafka request of an impossible size");
-      else this.#onRequest(this.#requests.take(size));
+      if (size === null) {
+        this.#refuse("a Kafka request of an impossible size");
+        return;
+      }
+      this.#budget.give(size);
+      this.#onRequest(this.#requests.take(size));
     }
+  }
+
+  #onClose(): void {
+    this.#over = true;
+    this.#budget.give(this.#requests.take(this.#requests.length).length);
+    this.#server?.destroySoon();
   }
 
   #onRequest(message: Buffer): void {

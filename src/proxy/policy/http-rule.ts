@@ -45,7 +45,7 @@ export function compileHttpRule(rule: HttpRule): CompiledHttpRule {
       ...(rule.headers ?? []).map(parseHeader),
       ...matches
         .filter((match) => match.mismatch === undefined || isUnknownSecret(match))
-        .map((match) => ({ name: match.name.toLowerCase(), value: expectedValue(match), shown: match.name })),
+        .map((match) => ({ name: match.name.toLowerCase(), value: expectedValue(match), shown: shownName(match) })),
     ],
     actions: matches.flatMap(({ name, value, mismatch }) =>
       mismatch === undefined ? [] : [{ name: name.toLowerCase(), value: value ?? "", mismatch }],
@@ -58,6 +58,12 @@ const UNKNOWN_SECRET = "\n";
 
 function expectedValue(match: HeaderMatch): string | undefined {
   return isUnknownSecret(match) ? UNKNOWN_SECRET : match.value || undefined;
+}
+
+function shownName(match: HeaderMatch): string {
+  if (!isUnknownSecret(match)) return match.name;
+  const { namespace = "", name = "" } = match.secret as { readonly namespace?: string; readonly name?: string };
+  return `${match.name} (Secret ${namespace}/${name} is not there, or has not exactly one value)`;
 }
 
 function isUnknownSecret({ value, secret }: HeaderMatch): boolean {

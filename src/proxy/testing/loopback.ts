@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { silentLogger } from "#runtime/logger.ts";
 import { chooseHeaders, RECORDED_HEADERS } from "../access-record.ts";
+import { ByteBudget } from "../byte-budget.ts";
 import { createConnections } from "../connections.ts";
 import { createAccessStream } from "../control/access-stream.ts";
 import { DEFAULT_HTTP_LIMITS, type HttpLimits } from "../http/limits.ts";
@@ -55,6 +56,7 @@ export interface LoopbackOptions {
   readonly timeouts?: Partial<HttpTimeouts>;
   readonly denied?: DeniedReply;
   readonly recorded?: readonly string[];
+  readonly heldBytes?: number;
   readonly maxConnections?: number;
   readonly maxConnectionsPerClient?: number;
   /** Connect here instead of to the server. */
@@ -87,6 +89,7 @@ export async function startLoopback(options: LoopbackOptions): Promise<Loopback>
       timeouts: { ...DEFAULT_HTTP_TIMEOUTS, linger: 200, ...options.timeouts },
       denied: options.denied ?? DENIED,
       recorded: chooseHeaders(options.recorded ?? RECORDED_HEADERS),
+      held: new ByteBudget(options.heldBytes ?? 1e8),
     },
   );
   const front = createServer({ allowHalfOpen: true }, (socket) => {
