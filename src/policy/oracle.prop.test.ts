@@ -25,6 +25,8 @@ const namespaces = ["a", "b"];
 const apps = ["web", "api"];
 const numbers = [1, 2, 3, 80, 81, 443];
 const methods = ["GET", "PUT"];
+/** What is asked for: one more than any rule names. */
+const asked = [...methods, "POST"];
 
 const podOf = (id: number, namespace: string, app: string, version: string): IdentityEntry => ({
   id: NumericIdentity(id),
@@ -207,7 +209,7 @@ function oracle(parsed: readonly ParsedPolicy[], subject: IdentityEntry, peer: I
     else if (strongest === "redirected") {
       const allows = at.filter((rule) => ["redirected", "allowed"].includes(actionOf(rule, flow, receiver) ?? ""));
       const open = !rules.some((rule) => rule.defaultDeny) || allows.some((rule) => methodsOf(rule, flow, receiver) === null);
-      return `redirected ${methods.filter((one) => open || allows.some((rule) => methodsOf(rule, flow, receiver)?.includes(one)))}`;
+      return `redirected ${asked.filter((one) => open || allows.some((rule) => methodsOf(rule, flow, receiver)?.includes(one)))}`;
     } else if (strongest !== undefined) return strongest;
   }
   if (flow.direction === "ingress" && peer.id === 1) return "allowed";
@@ -233,7 +235,7 @@ function answer(policy: EndpointPolicy, flow: Flow): string {
   const said = verdict(policy, flow).verdict;
   if (said !== "redirected") return said;
   const request = (method: string) => ({ method, path: "/", host: "", headers: [] });
-  return `redirected ${methods.filter((one) => explainHttp(policy, flow, request(one)).allowed)}`;
+  return `redirected ${asked.filter((one) => explainHttp(policy, flow, request(one)).allowed)}`;
 }
 
 const tcpFlows: readonly Flow[] = directions.flatMap((direction) =>
@@ -244,7 +246,7 @@ const tcpFlows: readonly Flow[] = directions.flatMap((direction) =>
 function passing(policy: EndpointPolicy, flow: Flow): readonly string[] {
   const said = answer(policy, flow);
   if (said === "denied" || said === "error") return [];
-  return said === "allowed" ? methods : said.slice("redirected ".length).split(",");
+  return said === "allowed" ? asked : said.slice("redirected ".length).split(",");
 }
 
 /** Applies changes to the policy, and what it says of them to a copy of its map. */
