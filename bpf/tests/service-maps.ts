@@ -103,8 +103,7 @@ export class ServiceMaps implements Disposable {
       this.backends.set(backendId, { address: address(end.ip), port: end.port, protocol, state: 0 });
       this.services.set(key(i + 1), { ...empty, backendId });
     }
-    for (const match of this.affinityMatch.keys()) if (match.serviceId === id) this.affinityMatch.delete(match);
-    for (const end of spec.backends) this.affinityMatch.set({ serviceId: id, backendId: this.backendId(end, protocol) }, 1);
+    if (spec.affinitySeconds) this.#setMembers(id, spec);
     if (spec.maglev) this.#setMaglev(id, spec.maglev, protocol);
     for (const [prefix, length] of spec.sourceRanges ?? [])
       this.ranges.set({ prefixlen: 32 + length + (prefix.includes(":") ? 0 : 96), serviceId: id, address: address(prefix) }, 1);
@@ -118,6 +117,11 @@ export class ServiceMaps implements Disposable {
       count: spec.backends.length,
       flags: flags | (spec.affinitySeconds ? LbServiceFlags.AFFINITY : 0) | (spec.maglev ? LbServiceFlags.MAGLEV : 0),
     });
+  }
+
+  #setMembers(serviceId: number, { backends, protocol }: ServiceSpec): void {
+    for (const match of this.affinityMatch.keys()) if (match.serviceId === serviceId) this.affinityMatch.delete(match);
+    for (const end of backends) this.affinityMatch.set({ serviceId, backendId: this.backendId(end, protocol) }, 1);
   }
 
   #setMaglev(serviceId: number, table: readonly End[], protocol: number): void {
