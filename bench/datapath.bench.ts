@@ -49,7 +49,7 @@ export const benchmark: Benchmark = {
       { name: `same-node/${family}`, ...here, to: server, family, goal: 11 },
       { name: `to-other-node/${family}`, ...here, to: remotePod, family, goal: 11 },
       { name: `from-other-node/${family}`, program: "cil_from_netdev", ifindex: 14, from: remotePod, to: server, family, goal: 11 },
-      { name: `not-for-a-pod/${family}`, program: "cil_from_netdev", ifindex: 14, from: remotePod, to: remoteNode, family, goal: 4 },
+      { name: `not-for-a-pod/${family}`, program: "cil_from_netdev", ifindex: 14, from: remotePod, to: remoteNode, family, goal: 5 },
     ]);
     const empty = loadEmptyProgram();
     return paths.map(({ name, program, ifindex, from, to, family, goal }) => {

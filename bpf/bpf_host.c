@@ -78,7 +78,6 @@ static __always_inline int from_netdev_to_service(struct __sk_buff *ctx, struct 
 
 	if (parse_transport(ctx, packet) < 0)
 		return TC_ACT_OK;
-	flow->source_id = identity_of(ipcache_lookup(&packet->source));
 	ret = packet->flags & PACKET_F_ICMP_ERROR ? nodeport_error(ctx, packet, flow) : nodeport(ctx, packet, flow);
 	if (ret != LB_TRANSLATED)
 		return ret;

@@ -173,9 +173,9 @@ __verified_alone int lb_choose(struct packet *packet, __u32 question, struct lb_
 	int inside = question & LB_FROM_INSIDE;
 	const struct lb_service *service;
 	const struct lb_backend *backend;
-	struct lb_target target = {};
+	struct lb_target target;
 	struct lb_ct_key key;
-	__u32 now = ct_now();
+	__u32 now;
 
 	if (!packet || !choice)
 		return -DROP_INVALID_PACKET;
@@ -191,6 +191,7 @@ __verified_alone int lb_choose(struct packet *packet, __u32 question, struct lb_
 		return drop_at(packet, FILE_LB, DROP_IS_A_CLUSTERIP);
 	if (!inside && source_is_refused(packet, service))
 		return drop_at(packet, FILE_LB, DROP_DENIED_BY_LB_SRC_RANGE_CHECK);
+	now = ct_now();
 	lb_ct_key_of(packet, &key);
 	backend = lb_ct_backend(packet, &key, service->service_id, now);
 	if (!backend && question & LB_KNOWN)

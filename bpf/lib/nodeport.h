@@ -13,6 +13,12 @@
 /* No service and no answer: the stack's business. Other results: LB_TRANSLATED (for a pod of this node), TC actions, drops. */
 #define NODEPORT_PASS TC_ACT_OK
 
+/* Most of what comes by is the node's own, and need not be asked whose it is. */
+static __always_inline void identify_caller(const struct packet *packet, struct flow *flow)
+{
+	flow->source_id = identity_of(ipcache_lookup(&packet->source));
+}
+
 static __always_inline int nodeport_send(struct __sk_buff *ctx, struct packet *packet, struct flow *flow, const struct remote_info *remote)
 {
 	flow->destination_id = identity_of(remote);
@@ -88,18 +94,15 @@ __verified_alone int nodeport_forward(struct __sk_buff *ctx, struct packet *pack
 __verified_alone int nodeport_answer(struct __sk_buff *ctx, struct packet *packet, struct flow *flow)
 {
 	struct l4_address caller = {}, from = {};
-	__u16 port;
 	int ret;
 
 	if (!packet || !flow)
 		return -DROP_INVALID_PACKET;
-	port = bpf_ntohs(packet->dport);
-	if (port < nat_port_min || port > nat_port_max)
-		return NODEPORT_PASS;
 	ret = nat_find_caller(packet, &caller, &from);
 	if (ret)
 		return ret < 0 ? ret : NODEPORT_PASS;
 	flow->ct_reason = CT_REPLY;
+	identify_caller(packet, flow);
 	ret = rewrite_end(ctx, packet, END_DESTINATION, &caller);
 	if (!ret && from.port)
 		ret = rewrite_end(ctx, packet, END_SOURCE, &from);
@@ -120,6 +123,7 @@ __verified_alone int nodeport_error_to_caller(struct __sk_buff *ctx, struct pack
 	if (ret)
 		return ret < 0 ? ret : NODEPORT_PASS;
 	flow->ct_reason = CT_RELATED;
+	identify_caller(packet, flow);
 	ret = rewrite_quoted(ctx, packet, &quoted, END_SOURCE, &caller);
 	caller.port = 0;
 	if (!ret)
@@ -138,6 +142,7 @@ static __always_inline int nodeport_error(struct __sk_buff *ctx, struct packet *
 
 	if (ret == NO_SERVICE)
 		return nodeport_error_to_caller(ctx, packet, flow);
+	identify_caller(packet, flow);
 	if (ret < 0 || endpoint_lookup(&packet->destination))
 		return ret;
 	flow->ct_reason = CT_RELATED;
@@ -148,15 +153,20 @@ static __always_inline int nodeport_error(struct __sk_buff *ctx, struct packet *
 __verified_alone int nodeport(struct __sk_buff *ctx, struct packet *packet, struct flow *flow)
 {
 	struct lb_choice choice = {};
+	__u16 port;
 	int ret;
 
 	if (!packet || !flow)
 		return -DROP_INVALID_PACKET;
+	port = bpf_ntohs(packet->dport);
 	if (packet->flags & (PACKET_F_STATELESS | PACKET_F_ECHO) || out_of_hops(packet))
 		return NODEPORT_PASS;
 	ret = lb_choose(packet, LB_FROM_OUTSIDE, &choice);
+	if (ret == NO_SERVICE && (port < nat_port_min || port > nat_port_max))
+		return NODEPORT_PASS;
 	if (ret == NO_SERVICE)
 		return nodeport_answer(ctx, packet, flow);
+	identify_caller(packet, flow);
 	/* With externalTrafficPolicy: Local a node without backends is to be silent: balancers in front of the cluster go by its health check. */
 	if (ret == -DROP_SERVICE_BACKEND_NOT_FOUND && !(choice.flags & LB_SERVICE_F_EXTERNAL_LOCAL))
 		flow->refuse = 1;
