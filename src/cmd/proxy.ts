@@ -1,19 +1,54 @@
-import { openBpf } from "#ebpf/kernel.ts";
-import { chooseHeaders } from "#proxy/access-record.ts";
-import type { AccessStream } from "#proxy/control/access-stream.ts";
-import { DEFAULT_DNS_PROXY_CONFIG, startDnsProxy } from "#proxy/dns/dns-proxy.ts";
-import { createPinnedGrants } from "#proxy/dns/grants.ts";
-import { createConntrackSearch } from "#proxy/dns/live-connections.ts";
-import { proxyFlags, readDeniedReply } from "#proxy/flags.ts";
-import { DEFAULT_HTTP_TIMEOUTS } from "#proxy/http/session.ts";
-import { createPinnedIpcache } from "#proxy/kernel/pinned-ipcache.ts";
-import { createTransparentTransport } from "#proxy/kernel/transparent.ts";
-import { DEFAULT_PROXY_CONFIG, startProxy } from "#proxy/proxy.ts";
-import { formatHelp, readFlags } from "#runtime/flags.ts";
+import { DNS_PROXY_PORT } from "#proxy/dns/protocol.ts";
+import { proxyFlags } from "#proxy/flags.ts";
+import { numberedSockets, openSockets, type ProxySockets } from "#proxy/sockets.ts";
+import { FIRST_FD, startSupervisor, WORKER_ENV, type WorkerMessage } from "#proxy/supervisor.ts";
+import { type FlagValues, formatHelp, readFlags } from "#runtime/flags.ts";
 import { createLogger } from "#runtime/logger.ts";
 import { runProgram } from "#runtime/program.ts";
 import { aborted } from "#runtime/scope.ts";
-import { monotonicNs } from "#sys/clock.ts";
+
+type Flags = FlagValues<typeof proxyFlags>;
+
+/** Holds the sockets and keeps a worker serving; SIGHUP puts a new one in its place. */
+async function supervise(flags: Flags, signal: AbortSignal): Promise<number> {
+  const log = createLogger("proxy");
+  const sockets = openSockets({
+    ports: { ingress: flags["proxy-ingress-port"], egress: flags["proxy-egress-port"], dns: DNS_PROXY_PORT },
+    ipv6: flags["enable-ipv6"],
+  });
+  const command = [process.execPath, ...process.execArgv, process.argv[1] ?? "", ...process.argv.slice(2)];
+  const supervisor = startSupervisor({ log, sockets, command });
+  process.on("SIGHUP", () => supervisor.upgrade());
+  await aborted(signal);
+  await supervisor.stop();
+  return 0;
+}
+
+/** Loads the program, waits for its turn, serves until it is told to end or its supervisor is gone. */
+async function work(flags: Flags, sockets: ProxySockets, signal: AbortSignal): Promise<number> {
+  const log = createLogger("proxy");
+  const { serveProxy } = await import("./proxy-worker.ts");
+  const say = (message: WorkerMessage) => process.send?.(message);
+  const heard = (wanted: WorkerMessage) =>
+    new Promise<void>((resolve) => {
+      process.on("message", (message) => {
+        if (message === wanted) resolve();
+      });
+    });
+  // Another supervisor has other sockets: two would take each other's.
+  process.on("disconnect", () => process.exit(1));
+  const [turn, release] = [heard("go"), heard("release")];
+  say("ready");
+  await Promise.race([turn, aborted(signal)]);
+  if (signal.aborted) return 0;
+  await using proxy = await serveProxy(flags, log, sockets);
+  await Promise.race([aborted(signal), release]);
+  log.info("stopping, requests under way may finish");
+  if (signal.aborted) return 0;
+  await proxy.release();
+  say("released");
+  return 0;
+}
 
 runProgram("cilium-proxy", async (signal) => {
   if (process.argv.includes("--help")) {
@@ -21,59 +56,6 @@ runProgram("cilium-proxy", async (signal) => {
     return 0;
   }
   const flags = readFlags(proxyFlags);
-  const log = createLogger("proxy");
-  await using scope = new AsyncDisposableStack();
-  const bpf = openBpf();
-  const identities = scope.use(createPinnedIpcache(bpf, flags["bpf-root"]));
-  const grants = scope.use(createPinnedGrants(bpf, flags["bpf-root"]));
-  const now = () => Number(monotonicNs() / 1_000_000_000n);
-  const findLive = createConntrackSearch(bpf, flags["bpf-root"], now);
-  const startDns = (records: AccessStream) =>
-    startDnsProxy(
-      { log: log.child("dns"), records, grants, findLive, now, identityOf: identities.identityOf },
-      {
-        ...DEFAULT_DNS_PROXY_CONFIG,
-        ipv6: flags["enable-ipv6"],
-        statePath: flags["dns-policy-path"],
-        cachePath: flags["dns-cache-path"],
-      },
-    );
-  const transport = createTransparentTransport({
-    ports: { ingress: flags["proxy-ingress-port"], egress: flags["proxy-egress-port"] },
-    ipv6: flags["enable-ipv6"],
-  });
-  const proxy = await startProxy(
-    { log, transport, identities, startDns },
-    {
-      ...DEFAULT_PROXY_CONFIG,
-      socketPath: flags["proxy-socket-path"],
-      statePath: flags["proxy-state-path"],
-      maxConnections: flags["proxy-max-connections"],
-      maxConnectionsPerClient: flags["proxy-max-connections-per-client"],
-      drainMs: flags["proxy-drain-timeout"],
-      recordCapacity: flags["proxy-access-buffer"],
-      denied: readDeniedReply(flags["http-403-msg"], flags["http-403-headers"]),
-      recorded: chooseHeaders(flags["http-access-log-headers"]),
-      timeouts: {
-        ...DEFAULT_HTTP_TIMEOUTS,
-        connect: flags["proxy-connect-timeout"] * 1000,
-        response: flags["http-request-timeout"] * 1000,
-        idle: flags["http-idle-timeout"] * 1000,
-      },
-    },
-  );
-  scope.use(proxy);
-  if (flags["proxy-prometheus-port"] > 0) {
-    const [{ createMetrics, serveMetrics }, { registerProxyMetrics }] = await Promise.all([
-      import("#runtime/metrics.ts"),
-      import("#proxy/prometheus.ts"),
-    ]);
-    const registry = await createMetrics();
-    await registerProxyMetrics(registry, proxy);
-    scope.use(await serveMetrics(registry, { host: "0.0.0.0", port: flags["proxy-prometheus-port"] }));
-  }
-  log.info("listening for redirected connections", { ...proxy.status() });
-  await aborted(signal);
-  log.info("stopping, requests under way may finish", { connections: proxy.status().connections });
-  return 0;
+  const count = Number(process.env[WORKER_ENV] ?? 0);
+  return count > 0 ? work(flags, numberedSockets(FIRST_FD, count), signal) : supervise(flags, signal);
 });

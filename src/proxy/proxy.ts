@@ -65,6 +65,8 @@ export interface RunningProxy extends AsyncDisposable {
   readonly counters: ProxyCounters;
   readonly records: AccessStream;
   readonly dns: DnsProxy | undefined;
+  /** Takes nothing new and lets go of the agent, so that another proxy may; what has begun goes on until it is disposed. */
+  release(): Promise<void>;
 }
 
 /** How long records gather before they are sent together. */
@@ -92,17 +94,25 @@ export async function startProxy(deps: ProxyDeps, config: ProxyConfig): Promise<
     saveSnapshot(config.statePath, next);
   };
   await using started = new AsyncDisposableStack();
+  const control = started.use(new AsyncDisposableStack());
   const dns = await deps.startDns?.(records);
-  if (dns) started.use(dns);
-  started.use(await startPolicyServer({ log, records, apply, status, handlers: dns?.handlers ?? {} }, config.socketPath));
+  if (dns) control.use(dns);
+  control.use(await startPolicyServer({ log, records, apply, status, handlers: dns?.handlers ?? {} }, config.socketPath));
   const listeners = await transport.listen(connections.accept, (reason) => void counters.refused[reason]++);
   // Disposed first: the agent still gets the last records.
+  const close = () => {
+    for (const listener of listeners) if (listener.listening) listener.close();
+  };
   started.defer(async () => {
-    for (const listener of listeners) listener.close();
+    close();
     await connections.drain(config.drainMs);
   });
   const running = started.move();
-  return { status, counters, records, dns, [Symbol.asyncDispose]: () => running.disposeAsync() };
+  const release = () => {
+    close();
+    return control.disposeAsync();
+  };
+  return { status, counters, records, dns, release, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
 
 function refreshIdentities(identities: IdentityLookup, log: Logger): void {

@@ -1,10 +1,12 @@
 import { readFileSync } from "node:fs";
+import { setTimeout as wait } from "node:timers/promises";
 import type { Logger } from "#runtime/logger.ts";
 import type { Netns } from "#sys/netns.ts";
 import type { AccessStream } from "../control/access-stream.ts";
 import type { AgentHandler } from "../control/policy-server.ts";
 import { writeWhole } from "../control/snapshot-file.ts";
 import type { ProxyMessage } from "../protocol.ts";
+import type { ProxySockets } from "../sockets.ts";
 import { createDnsCounters, type DnsCounters } from "./counters.ts";
 import { createExchange } from "./exchange.ts";
 import type { GrantMap } from "./grants.ts";
@@ -38,9 +40,13 @@ export interface DnsProxyConfig {
   readonly sweepMs: number;
   readonly collectMs: number;
   readonly netns?: Netns | undefined;
+  /** Sockets that are open already; own ones are opened when absent. */
+  readonly sockets?: Pick<ProxySockets, "dnsDatagrams" | "dnsStreams"> | undefined;
+  /** At the end, how long answers that are under way are waited for. */
+  readonly drainMs: number;
 }
 
-export const DEFAULT_DNS_PROXY_CONFIG = { port: DNS_PROXY_PORT, sweepMs: 1000, collectMs: 10_000 } as const;
+export const DEFAULT_DNS_PROXY_CONFIG = { port: DNS_PROXY_PORT, sweepMs: 1000, collectMs: 10_000, drainMs: 1000 } as const;
 
 export interface DnsStatus extends NameCounts {
   readonly revision: number;
@@ -80,9 +86,16 @@ export async function startDnsProxy(deps: DnsProxyDeps, config: DnsProxyConfig):
   const { identityOf } = deps;
   const record = deps.records.push;
   const exchange = createExchange({ log, names, identityOf, record, counters, policy: () => table });
-  const { port, ipv6, netns } = config;
-  const udp = scope.use(startUdp({ log, exchange, counters }, { port, ipv6, netns, upstream: { ...DEFAULT_UPSTREAM_CONFIG, netns } }));
-  const tcp = scope.use(await startTcp({ exchange, counters }, { ...DEFAULT_TCP_CONFIG, port, ipv6, netns }));
+  const { port, ipv6, netns, sockets } = config;
+  const udp = scope.use(
+    startUdp(
+      { log, exchange, counters },
+      { port, ipv6, netns, inherited: sockets?.dnsDatagrams, upstream: { ...DEFAULT_UPSTREAM_CONFIG, netns } },
+    ),
+  );
+  const tcp = scope.use(
+    await startTcp({ exchange, counters }, { ...DEFAULT_TCP_CONFIG, port, ipv6, netns, inherited: sockets?.dnsStreams }),
+  );
   const every = (ms: number, run: () => void) => {
     const timer = setInterval(run, ms).unref();
     scope.defer(() => clearInterval(timer));
@@ -100,6 +113,12 @@ export async function startDnsProxy(deps: DnsProxyDeps, config: DnsProxyConfig):
     log.info("DNS policy in force", { revision: policy.revision, endpoints: policy.endpoints.length });
     writeWhole(config.statePath, JSON.stringify(policy));
   };
+  // Disposed first: what has been asked is answered, what comes now is the next proxy's.
+  scope.defer(async () => {
+    udp.stop();
+    tcp.stop();
+    for (const end = performance.now() + config.drainMs; udp.upstream.calls > 0 && performance.now() < end; ) await wait(DRAIN_POLL_MS);
+  });
   const running = scope.move();
   return {
     counters,
@@ -120,6 +139,8 @@ export async function startDnsProxy(deps: DnsProxyDeps, config: DnsProxyConfig):
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }
+
+const DRAIN_POLL_MS = 5;
 
 function tryTo(problem: string, log: Logger, work: () => void): void {
   try {

@@ -11,10 +11,26 @@ export interface Call<Query> {
   readonly started: number;
 }
 
+/** A question that waits until its server has answered others. */
+interface Waiting<Query> {
+  readonly message: Buffer;
+  readonly client: Buffer;
+  readonly server: Buffer;
+  readonly identity: number;
+  readonly query: Query;
+}
+
+/** What is under way to one server. */
+interface Window<Query> {
+  calls: number;
+  readonly waiting: Waiting<Query>[];
+}
+
 interface Socket<Query> {
   readonly fd: number;
   readonly tag: number;
   readonly pool: string;
+  readonly window: Window<Query>;
   readonly born: number;
   readonly calls: Map<number, Call<Query>>;
   uses: number;
@@ -29,6 +45,8 @@ export interface UpstreamConfig {
   /** A question without an answer is given up. */
   readonly timeoutMs: number;
   readonly maxCalls: number;
+  /** Questions under way to one server; more wait. A burst, as after a restart, would overflow the server's socket. */
+  readonly callsPerServer: number;
   readonly netns?: Netns | undefined;
 }
 
@@ -38,6 +56,7 @@ export const DEFAULT_UPSTREAM_CONFIG: UpstreamConfig = {
   socketAgeMs: 10_000,
   timeoutMs: 5_000,
   maxCalls: 20_000,
+  callsPerServer: 128,
 };
 
 /** The proxy's questions to servers, in the names of clients. */
@@ -66,17 +85,24 @@ export function createUpstream<Query>(
 ): Upstream<Query> {
   const byTag = new Map<number, Socket<Query>>();
   const pools = new Map<string, Socket<Query>[]>();
+  const windows = new Map<string, Window<Query>>();
   const ids = randomIds();
   let nextTag = FIRST_UPSTREAM_TAG;
   let calls = 0;
 
+  const windowOf = (server: Buffer): Window<Query> => {
+    const key = keyOfWholeEnd(server);
+    const found = windows.get(key) ?? { calls: 0, waiting: [] };
+    windows.set(key, found);
+    return found;
+  };
   const open = (pool: string, client: Buffer, server: Buffer, identity: number): Socket<Query> => {
     const mark = ((identity <= 0xffff ? identity << 16 : 0) | PROXY_MARKS.egress) >>> 0;
     const fd = spoofedDatagram({ host: ipOfEnd(server), port: portOfEnd(server), mark, netns: config.netns }, ipOfEnd(client));
     do nextTag = nextTag === 0xffffffff ? FIRST_UPSTREAM_TAG : nextTag + 1;
     while (byTag.has(nextTag));
     set.add(fd, nextTag);
-    const socket = { fd, tag: nextTag, pool, born: now(), calls: new Map(), uses: 0 };
+    const socket = { fd, tag: nextTag, pool, window: windowOf(server), born: now(), calls: new Map(), uses: 0 };
     byTag.set(socket.tag, socket);
     return socket;
   };
@@ -101,6 +127,46 @@ export function createUpstream<Query>(
     pools.set(name, [...pool, made]);
     return made;
   };
+  const transmit = (message: Buffer, client: Buffer, server: Buffer, identity: number, query: Query): boolean => {
+    let socket: Socket<Query>;
+    try {
+      socket = pick(client, server, identity);
+    } catch {
+      return false;
+    }
+    let id = ids();
+    while (socket.calls.has(id)) id = ids();
+    message.writeUInt16BE(id, 0);
+    if (sendDatagram(socket.fd, message) !== 0) {
+      retire(socket);
+      return false;
+    }
+    socket.calls.set(id, { query, started: now() });
+    socket.window.calls += 1;
+    calls += 1;
+    socket.uses += 1;
+    if (socket.uses >= config.usesPerSocket) retire(socket);
+    return true;
+  };
+  /** A question is over: the next one that waits for the server has its turn. */
+  const over = (socket: Socket<Query>, id: number) => {
+    if (!socket.calls.delete(id)) return;
+    calls -= 1;
+    const { window } = socket;
+    window.calls -= 1;
+    while (window.calls < config.callsPerServer) {
+      const next = window.waiting.shift();
+      if (next === undefined) break;
+      transmit(next.message, next.client, next.server, next.identity, next.query);
+    }
+  };
+  const giveUp = (socket: Socket<Query>, time: number, onTimeout: (query: Query) => void) => {
+    for (const [id, call] of socket.calls) {
+      if (time - call.started < config.timeoutMs) break;
+      over(socket, id);
+      onTimeout(call.query);
+    }
+  };
   const isRetired = (socket: Socket<Query>) => !(pools.get(socket.pool)?.includes(socket) ?? false);
   return {
     get calls() {
@@ -110,26 +176,10 @@ export function createUpstream<Query>(
       return byTag.size;
     },
     send(message, client, server, identity, query) {
-      if (calls >= config.maxCalls) return false;
-      let socket: Socket<Query>;
-      try {
-        socket = pick(client, server, identity);
-      } catch {
-        return false;
-      }
-      let id = ids();
-      while (socket.calls.has(id)) id = ids();
-      message.writeUInt16BE(id, 0);
-      socket.calls.set(id, { query, started: now() });
-      calls += 1;
-      socket.uses += 1;
-      if (sendDatagram(socket.fd, message) !== 0) {
-        socket.calls.delete(id);
-        calls -= 1;
-        retire(socket);
-        return false;
-      }
-      if (socket.uses >= config.usesPerSocket) retire(socket);
+      const window = windowOf(server);
+      if (calls + window.waiting.length >= config.maxCalls) return false;
+      if (window.calls < config.callsPerServer) return transmit(message, client, server, identity, query);
+      window.waiting.push({ message: Buffer.from(message), client: Buffer.from(client), server: Buffer.from(server), identity, query });
       return true;
     },
     find({ tag, data }) {
@@ -137,21 +187,19 @@ export function createUpstream<Query>(
     },
     settle({ tag, data }) {
       const socket = byTag.get(tag);
-      if (socket?.calls.delete(data.readUInt16BE(0))) calls -= 1;
-      if (socket?.calls.size === 0 && isRetired(socket)) close(socket);
+      if (socket === undefined) return;
+      over(socket, data.readUInt16BE(0));
+      if (socket.calls.size === 0 && isRetired(socket)) close(socket);
     },
     sweep(onTimeout) {
       const time = now();
       for (const socket of [...byTag.values()]) {
-        for (const [id, call] of socket.calls) {
-          if (time - call.started < config.timeoutMs) break;
-          socket.calls.delete(id);
-          calls -= 1;
-          onTimeout(call.query);
-        }
+        giveUp(socket, time, onTimeout);
+        if (!byTag.has(socket.tag)) continue;
         if (time - socket.born >= config.socketAgeMs) retire(socket);
         else if (socket.calls.size === 0 && isRetired(socket)) close(socket);
       }
+      for (const [key, window] of windows) if (window.calls + window.waiting.length === 0) windows.delete(key);
     },
     [Symbol.dispose]() {
       for (const socket of byTag.values()) closeFd(socket.fd);

@@ -9,6 +9,8 @@ export interface TransparentConfig {
   readonly ipv6: boolean;
   /** The namespace of the node, when it is not the process's own (tests). */
   readonly netns?: Netns;
+  /** Listeners that are open already, IPv4 first; own ones are opened when absent. */
+  readonly listeners?: Readonly<Record<ProxyDirection, readonly number[]>> | undefined;
 }
 
 /**
@@ -19,11 +21,13 @@ export function createTransparentTransport(config: TransparentConfig): Transport
   return {
     async listen(onConnection, onRefused) {
       const hosts = config.ipv6 ? ["0.0.0.0", "::"] : ["0.0.0.0"];
-      const wanted = (["ingress", "egress"] as const).flatMap((direction) => hosts.map((host) => ({ direction, host })));
+      const wanted = (["ingress", "egress"] as const).flatMap((direction) =>
+        hosts.map((host, i) => ({ direction, host, fd: config.listeners?.[direction][i] })),
+      );
       const servers: Server[] = [];
       try {
-        for (const { direction, host } of wanted) {
-          servers.push(await listen({ direction, host, port: config.ports[direction], netns: config.netns }, onConnection, onRefused));
+        for (const { direction, host, fd } of wanted) {
+          servers.push(await listen({ direction, host, fd, port: config.ports[direction], netns: config.netns }, onConnection, onRefused));
         }
       } catch (thrown) {
         for (const server of servers) server.close();
@@ -43,10 +47,12 @@ interface ListenerPlace {
   readonly host: string;
   readonly port: number;
   readonly netns: Netns | undefined;
+  /** Open already. */
+  readonly fd: number | undefined;
 }
 
 async function listen(
-  { direction, host, port, netns }: ListenerPlace,
+  { direction, host, port, netns, fd: inherited }: ListenerPlace,
   onConnection: (connection: Redirected) => void,
   onRefused: (reason: "direct") => void,
 ): Promise<Server> {
@@ -63,7 +69,7 @@ async function listen(
     onConnection({ socket, direction, client, server: original });
   });
   // Without a mark, which accepted connections would inherit: answers belong to the client's connection, not to one of the proxy's own.
-  const fd = transparentListener({ host, port, netns });
+  const fd = inherited ?? transparentListener({ host, port, netns });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen({ fd, backlog: BACKLOG }, () => resolve());

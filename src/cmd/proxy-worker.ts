@@ -1,0 +1,87 @@
+import { openBpf } from "#ebpf/kernel.ts";
+import { chooseHeaders } from "#proxy/access-record.ts";
+import type { AccessStream } from "#proxy/control/access-stream.ts";
+import { DEFAULT_DNS_PROXY_CONFIG, startDnsProxy } from "#proxy/dns/dns-proxy.ts";
+import { createPinnedGrants } from "#proxy/dns/grants.ts";
+import { createConntrackSearch } from "#proxy/dns/live-connections.ts";
+import { type proxyFlags, readDeniedReply } from "#proxy/flags.ts";
+import { DEFAULT_HTTP_TIMEOUTS } from "#proxy/http/session.ts";
+import { createPinnedIpcache } from "#proxy/kernel/pinned-ipcache.ts";
+import { createTransparentTransport } from "#proxy/kernel/transparent.ts";
+import { DEFAULT_PROXY_CONFIG, startProxy } from "#proxy/proxy.ts";
+import type { ProxySockets } from "#proxy/sockets.ts";
+import type { FlagValues } from "#runtime/flags.ts";
+import type { Logger } from "#runtime/logger.ts";
+import { monotonicNs } from "#sys/clock.ts";
+
+/** A proxy that serves. */
+export interface ServingProxy extends AsyncDisposable {
+  /** Takes nothing new; what has begun goes on until it is disposed. */
+  release(): Promise<void>;
+}
+
+/** Builds the proxy on these sockets. */
+export async function serveProxy(flags: FlagValues<typeof proxyFlags>, log: Logger, sockets: ProxySockets): Promise<ServingProxy> {
+  await using scope = new AsyncDisposableStack();
+  const bpf = openBpf();
+  const identities = scope.use(createPinnedIpcache(bpf, flags["bpf-root"]));
+  const grants = scope.use(createPinnedGrants(bpf, flags["bpf-root"]));
+  const now = () => Number(monotonicNs() / 1_000_000_000n);
+  const findLive = createConntrackSearch(bpf, flags["bpf-root"], now);
+  const startDns = (records: AccessStream) =>
+    startDnsProxy(
+      { log: log.child("dns"), records, grants, findLive, now, identityOf: identities.identityOf },
+      {
+        ...DEFAULT_DNS_PROXY_CONFIG,
+        ipv6: flags["enable-ipv6"],
+        statePath: flags["dns-policy-path"],
+        cachePath: flags["dns-cache-path"],
+        sockets,
+      },
+    );
+  const transport = createTransparentTransport({
+    ports: { ingress: flags["proxy-ingress-port"], egress: flags["proxy-egress-port"] },
+    ipv6: flags["enable-ipv6"],
+    listeners: sockets,
+  });
+  const proxy = await startProxy(
+    { log, transport, identities, startDns },
+    {
+      ...DEFAULT_PROXY_CONFIG,
+      socketPath: flags["proxy-socket-path"],
+      statePath: flags["proxy-state-path"],
+      maxConnections: flags["proxy-max-connections"],
+      maxConnectionsPerClient: flags["proxy-max-connections-per-client"],
+      drainMs: flags["proxy-drain-timeout"],
+      recordCapacity: flags["proxy-access-buffer"],
+      denied: readDeniedReply(flags["http-403-msg"], flags["http-403-headers"]),
+      recorded: chooseHeaders(flags["http-access-log-headers"]),
+      timeouts: {
+        ...DEFAULT_HTTP_TIMEOUTS,
+        connect: flags["proxy-connect-timeout"] * 1000,
+        response: flags["http-request-timeout"] * 1000,
+        idle: flags["http-idle-timeout"] * 1000,
+      },
+    },
+  );
+  scope.use(proxy);
+  const metrics = scope.use(new AsyncDisposableStack());
+  if (flags["proxy-prometheus-port"] > 0) {
+    const [{ createMetrics, serveMetrics }, { registerProxyMetrics }] = await Promise.all([
+      import("#runtime/metrics.ts"),
+      import("#proxy/prometheus.ts"),
+    ]);
+    const registry = await createMetrics();
+    await registerProxyMetrics(registry, proxy);
+    metrics.use(await serveMetrics(registry, { host: "0.0.0.0", port: flags["proxy-prometheus-port"] }));
+  }
+  log.info("listening for redirected connections", { ...proxy.status() });
+  const running = scope.move();
+  return {
+    async release() {
+      await metrics.disposeAsync();
+      await proxy.release();
+    },
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}

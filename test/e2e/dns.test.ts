@@ -1,0 +1,146 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { after, before, describe, it } from "node:test";
+import { setTimeout as wait } from "node:timers/promises";
+import { cilium, type Lab, type Outcome, root, run, startLab } from "./lab.ts";
+
+const MANIFEST = `${root}test/e2e/manifests/dns.yaml`;
+const PROBE = `${root}test/e2e/dns-probe.ts`;
+const RATE = 1000;
+const DEADLINE_MS = 20_000;
+
+interface Counted {
+  readonly sent: number;
+  readonly answered: number;
+  readonly refused: number;
+  readonly lost: number;
+}
+
+/** Process ids of this checkout's proxies: those that hold the sockets, and those that serve. */
+async function proxies(): Promise<{ readonly supervisors: number[]; readonly serving: number[] }> {
+  const { stdout } = await run("pgrep", ["-f", `${root}src/cmd/proxy.ts`]);
+  const pids = stdout.split("\n").filter((line) => line !== "");
+  const isWorker = (pid: string) => readFileSync(`/proc/${pid}/environ`, "latin1").includes("CILIUM_PROXY_WORKER=");
+  const supervisors = pids.filter((pid) => !isWorker(pid)).map(Number);
+  const serving = await Promise.all(supervisors.map(async (pid) => firstChild(pid)));
+  return { supervisors, serving };
+}
+
+/** The older of the two workers serves. */
+async function firstChild(pid: number): Promise<number> {
+  const { stdout } = await run("pgrep", ["-o", "-P", String(pid)]);
+  return Number(stdout);
+}
+
+describe("DNS policy in the lab", () => {
+  let lab: Lab;
+  let server = "";
+  const inPod = (pod: string, ...command: string[]): Promise<Outcome> => lab.kubectl("-n", "names", "exec", pod, "--", ...command);
+  const dig = async (pod: string, ...args: string[]) => (await inPod(pod, "dig", "+time=2", "+tries=2", ...args)).stdout;
+  const connect = async (pod: string, address: string) => (await inPod(pod, "nc", "-z", "-w", "2", address, "443")).code === 0;
+  const until = async (what: string, holds: () => Promise<boolean>) => {
+    for (const end = Date.now() + DEADLINE_MS; !(await holds()); await wait(200)) assert.ok(Date.now() < end, what);
+  };
+  const flood = async (seconds: number): Promise<Counted> => {
+    const { stdout, stderr } = await inPod("client", process.execPath, PROBE, server, "api.stripe.com", String(RATE), String(seconds));
+    assert.ok(stdout !== "", stderr);
+    return JSON.parse(stdout) as Counted;
+  };
+  const all = (seconds: number) => ({ sent: RATE * seconds, answered: RATE * seconds, refused: 0, lost: 0 });
+
+  before(async () => {
+    lab = await startLab();
+    for (const args of [
+      ["apply", "-f", MANIFEST],
+      ["-n", "names", "wait", "--for=condition=Ready", "pod", "--all", "--timeout=60s"],
+      ["-n", "names", "wait", "--for=condition=Valid", "cnp", "--all", "--timeout=30s"],
+    ]) {
+      const { code, stderr } = await lab.kubectl(...args);
+      assert.equal(code, 0, stderr);
+    }
+    const pods = await lab.kubectl("-n", "kube-system", "get", "pod", "-l", "k8s-app=kube-dns", "-o", "jsonpath={.items[0].status.podIP}");
+    server = pods.stdout;
+    await until("the policy refuses", async () => (await dig("client", "api.paypal.com")).includes("REFUSED"));
+  });
+  after(() => lab?.[Symbol.asyncDispose]());
+
+  it("answers the names that a rule names, refuses others and says which rule", async () => {
+    assert.match(await dig("client", "+short", "api.stripe.com"), /^198\.51\.100\./);
+    assert.match(await dig("client", "+tcp", "+short", "API.Stripe.com"), /^198\.51\.100\./);
+    assert.match(
+      await dig("client", "api.paypal.com"),
+      /REFUSED[\s\S]*names\/stripe does not allow this name \(nearest: \*\.stripe\.com\)/,
+    );
+  });
+
+  it("opens what the pod has asked for, on the rule's port, and nothing for its neighbour with the same rules", async () => {
+    const address = (await dig("client", "+short", "api.stripe.com")).trim();
+    assert.equal(await connect("client", address), true);
+    assert.equal((await inPod("client", "nc", "-z", "-w", "1", address, "80")).code === 0, false);
+    assert.equal(await connect("neighbour", address), false);
+    await dig("neighbour", "api.stripe.com");
+    assert.equal(await connect("neighbour", address), true);
+  });
+
+  it("shows what was learned, and forgets it on demand", async () => {
+    await dig("client", "api.stripe.com");
+    const env = lab.env;
+    const list = async () => (await run("bin/cilium", ["fqdn", "cache", "list", "-p", "*.stripe.com"], { env })).stdout;
+    assert.match(
+      await list(),
+      /^Endpoint +Source +FQDN +TTL +ExpirationTime +IPs\n[\s\S]*lookup +api\.stripe\.com\. +\d+ +\S+ +198\.51\.100\.\d+/,
+    );
+    const names = await run("bin/cilium", ["fqdn", "names"], { env });
+    assert.match(names.stdout, /MatchPattern: \*\.stripe\.com/);
+    const clean = await run("bin/cilium", ["fqdn", "cache", "clean", "-f"], { env });
+    assert.deepEqual([clean.code, clean.stdout], [0, "FQDN proxy cache cleared\n"]);
+    assert.doesNotMatch(await list(), /stripe/);
+  });
+
+  it("shows questions, answers and denials as flows", async () => {
+    await dig("client", "api.paypal.com");
+    const observe = async () => {
+      const args = ["observe", "--namespace", "names", "--protocol", "dns", "--since", "1m"];
+      return (await run("bin/hubble", args, { env: lab.env })).stdout;
+    };
+    await until("flows", async () => {
+      const text = await observe();
+      return (
+        /dns-request proxy FORWARDED \(DNS Query api\.stripe\.com\. A\)/.test(text) &&
+        /dns-request proxy DROPPED \(DNS Query api\.paypal\.com\. A\)/.test(text)
+      );
+    });
+  });
+
+  it("loses no question when all agents are killed, and new names resolve and connect while they are away", async () => {
+    const status = JSON.parse((await cilium("lab", "status", "-o", "json")).stdout) as { nodes: { agent?: { pid?: number } }[] };
+    const flooding = flood(5);
+    await wait(1500);
+    for (const { agent } of status.nodes) if (agent?.pid) process.kill(agent.pid, "SIGKILL");
+    const address = (await dig("client", "+short", "api.stripe.com")).trim();
+    assert.equal(await connect("client", address), true);
+    const { sent, answered, refused, lost } = await flooding;
+    assert.deepEqual({ sent, answered, refused, lost }, all(5));
+  });
+
+  it("loses no question when the proxy is replaced by a new one", async () => {
+    const { supervisors } = await proxies();
+    const flooding = flood(4);
+    await wait(1500);
+    for (const pid of supervisors) process.kill(pid, "SIGHUP");
+    const { sent, answered, refused, lost } = await flooding;
+    assert.deepEqual({ sent, answered, refused, lost }, all(4));
+  });
+
+  it("loses what is under way, and no more, when the proxy is killed; what it had opened stays open", async () => {
+    const address = (await dig("client", "+short", "api.stripe.com")).trim();
+    const { serving } = await proxies();
+    const flooding = flood(5);
+    await wait(1500);
+    for (const pid of serving) process.kill(pid, "SIGKILL");
+    assert.equal(await connect("client", address), true);
+    const { sent, lost } = await flooding;
+    assert.equal(sent, 5 * RATE);
+    assert.ok(lost <= 100, `${lost} of ${sent} questions lost`);
+  });
+});
