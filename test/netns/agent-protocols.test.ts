@@ -35,6 +35,7 @@ const policy = {
           toPorts(KAFKA, { kafka: [{ role: "produce", topic: "orders" }] }),
         ],
       },
+      { fromCIDR: ["172.31.9.1/32"], toPorts: [toPorts(HTTP2, { http: [{ path: "/outside" }] })] },
     ],
   },
 };
@@ -79,6 +80,7 @@ describe("protocols through agent, kernel and proxy", { skip: process.getuid?.()
   const scope = new AsyncDisposableStack();
   let client: TestPod;
   let ip = "";
+  let world: Netns;
   const broker = createKafkaBroker();
 
   before(async () => {
@@ -94,6 +96,7 @@ describe("protocols through agent, kernel and proxy", { skip: process.getuid?.()
     const server = await add("server");
     client = (await add("client")).pod;
     ip = server.address;
+    world = node.world;
     broker.port = KAFKA;
     broker.host = ip;
     const http2 = createHttp2Server((request, response) => response.end(`HTTP/${request.httpVersion} ${request.url}`));
@@ -111,9 +114,9 @@ describe("protocols through agent, kernel and proxy", { skip: process.getuid?.()
   after(() => scope.disposeAsync());
 
   /** Status, HTTP version and body, by the real curl in the client's pod. */
-  async function curl(path: string): Promise<string> {
+  async function curl(path: string, netns = client.netns): Promise<string> {
     const words = ["--http2-prior-knowledge", "-s", "-m", "2", "-w", " %{http_code} %{http_version}", `http://${ip}:${HTTP2}${path}`];
-    const { stdout } = await promisify(execFile)("nsenter", [`--net=${client.netns.path}`, "curl", ...words]).catch(
+    const { stdout } = await promisify(execFile)("nsenter", [`--net=${netns.path}`, "curl", ...words]).catch(
       (failed: { stdout: string }) => failed,
     );
     const [, body = "", code = "", version = ""] = /^([\s\S]*) (\d+) (\S+)$/.exec(stdout) ?? [];
@@ -123,6 +126,11 @@ describe("protocols through agent, kernel and proxy", { skip: process.getuid?.()
   it("HTTP/2: curl with prior knowledge", async () => {
     assert.equal(await curl("/public"), "200 HTTP/2 HTTP/2.0 /public");
     assert.equal(await curl("/secret"), "403 HTTP/2 Access denied");
+  });
+
+  it("from outside the cluster: an identity beyond 16 bits is judged by its own rules, once", async () => {
+    assert.equal(await curl("/outside", world), "200 HTTP/2 HTTP/2.0 /outside");
+    assert.equal(await curl("/public", world), "403 HTTP/2 Access denied");
   });
 
   it("WebSocket and CONNECT: tunnels for what is allowed, 403 for the rest", async () => {

@@ -238,6 +238,33 @@ describe("flowOfAccess", () => {
     assert.equal(explanationOf(flow)?.fix, 'add an http rule to default/rule1 with method: "PUT" and path: "/v1/request-landing"');
   });
 
+  it("sums up Kafka requests and TLS connections, and says what would let them through", () => {
+    const { type: _type, http: _http, ...base } = access;
+    const denied = (kafkaIndex: number | undefined, field: "topic" | "serverName") => ({
+      ...({ reason: "policy", origins: [origin] } as const),
+      nearest: [
+        { origins: [origin], ...(kafkaIndex === undefined ? {} : { kafkaIndex }), mismatches: [{ field, wanted: "a", found: "b" }] },
+      ],
+    });
+    const kafka = { apiKey: "produce", apiVersion: 7, correlationId: 5, topic: "b", errorCode: 29 };
+    const ofKafka = flowOfAccess(
+      l7Event({ ...base, type: "kafka-access", verdict: "DROPPED", denied: denied(0, "topic"), kafka }),
+      demoNames(),
+    );
+    assert.equal(ofKafka.Summary, "Kafka request produce correlation id 5 topic 'b'");
+    assert.equal(ofKafka.l7?.record.case, "kafka");
+    assert.deepEqual(explanationOf(ofKafka)?.nearest[0]?.reasons, ['kafka rule 0: topic "b" does not match "a"']);
+    assert.equal(explanationOf(ofKafka)?.fix, 'add a kafka rule to default/rule1 with apiKey: "produce" and topic: "b"');
+    const tls = { serverName: "b", terminated: false };
+    const ofTls = flowOfAccess(
+      l7Event({ ...base, type: "tls-access", verdict: "DROPPED", denied: denied(undefined, "serverName"), tls }),
+      demoNames(),
+    );
+    assert.equal(ofTls.Summary, "TLS server name b");
+    assert.deepEqual(explanationOf(ofTls)?.nearest[0]?.reasons, ['serverName "b" does not match "a"']);
+    assert.equal(explanationOf(ofTls)?.fix, 'add "b" to the serverNames of default/rule1');
+  });
+
   it("takes the trace id from the headers", () => {
     const traceparent = { key: "Traceparent", value: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01" };
     const flow = flowOfAccess(l7Event({ ...access, http: { ...access.http, headers: [traceparent] } }), demoNames());

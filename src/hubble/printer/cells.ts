@@ -51,7 +51,9 @@ export function typeCell(flow: Flow): string {
     const kind = L7_KINDS[flow.l7.type] ?? "unknown";
     const { record } = flow.l7;
     if (record.case === "dns") return `dns-${kind} ${record.value.observationSource}`.trimEnd();
-    return record.case === undefined ? "unknown-l7" : `${record.case}-${kind}`;
+    // Upstream's messages have no record for TLS; the summary tells.
+    const protocol = record.case ?? (flow.Summary.startsWith("TLS ") ? "tls" : undefined);
+    return protocol === undefined ? "unknown-l7" : `${protocol}-${kind}`;
   }
   const subType = flow.eventType?.subType ?? 0;
   switch (flow.eventType?.type) {
