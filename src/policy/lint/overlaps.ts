@@ -84,6 +84,8 @@ function overlap(outer: Rule, inner: Rule, { repo }: World): Finding | undefined
     return { id: "L09", severity: "warning", ...at, message, fix: "narrow the deny, or take this rule out: a deny beats every allow" };
   }
   if (outer.action !== "allow" || hasL7Rules(outer)) return undefined;
+  // A DNS rule is there to learn addresses, which it does beside a wider allow too.
+  if (inner.ports?.some(({ l7 }) => (l7?.dns.length ?? 0) > 0) === true) return undefined;
   if (hasL7Rules(inner)) {
     if (inner.l7Merge === "restrict") return undefined;
     const message = `its application rules are moot: ${other} allows the same peers the same ports without any`;
