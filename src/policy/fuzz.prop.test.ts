@@ -176,7 +176,8 @@ function damaged(object: unknown, { way, act, value }: Damage): unknown {
   const at = Object.keys(parent)[0] ?? key;
   if (act === "remove" && Array.isArray(parent)) parent.shift();
   else if (act === "remove") delete parent[at];
-  else if (act === "rename") parent[String(value).slice(0, 20)] = parent[at];
+  // A list with a name in it is nothing that JSON can say.
+  else if (act === "rename" && !Array.isArray(parent)) parent[String(value).slice(0, 20)] = parent[at];
   else if (act === "repeat" && Array.isArray(parent)) parent.push(...Array.from({ length: 45 }, () => structuredClone(parent[0])));
   else parent[at] = value;
   return root;
