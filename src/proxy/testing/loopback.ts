@@ -65,7 +65,9 @@ export interface LoopbackOptions {
 
 /** Client → proxy → server on loopback, with plain sockets in place of transparent ones. */
 export async function startLoopback(options: LoopbackOptions): Promise<Loopback> {
+  const ends = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true }, (socket) => {
+    ends.add(socket);
     socket.on("error", () => undefined);
     options.serve(socket);
   });
@@ -76,12 +78,17 @@ export async function startLoopback(options: LoopbackOptions): Promise<Loopback>
   const [records, others]: [AccessMessage[], Exclude<AccessRecord, AccessMessage>[]] = [[], []];
   const push = (record: AccessRecord) => void (record.type === "access" ? records.push(record) : others.push(record));
   const stream = createAccessStream(1000, () => undefined);
+  const dial = () => {
+    const socket = connect({ host: "127.0.0.1", port: serverPort, allowHalfOpen: true });
+    ends.add(socket);
+    return socket;
+  };
   const connections = createConnections(
     {
       ...{ log: silentLogger, policy, counters },
       records: { ...stream, push: (record) => void (record.type !== "dns-access" && push(record)) },
       identities: { identityOf: () => CLIENT_IDENTITY, refresh: () => undefined },
-      transport: { connect: () => connect({ host: "127.0.0.1", port: serverPort, allowHalfOpen: true }) },
+      transport: { connect: dial },
     },
     {
       ...{ maxConnections: options.maxConnections ?? 100, maxConnectionsPerClient: options.maxConnectionsPerClient ?? 100, sweepMs: 10 },
@@ -93,6 +100,7 @@ export async function startLoopback(options: LoopbackOptions): Promise<Loopback>
     },
   );
   const front = createServer({ allowHalfOpen: true }, (socket) => {
+    ends.add(socket);
     const client = { ip: CLIENT_IP, port: socket.remotePort ?? 0 };
     connections.accept({ socket, direction: "ingress", client, server: { ip: SERVER_IP, port: 80 } });
   });
@@ -106,6 +114,7 @@ export async function startLoopback(options: LoopbackOptions): Promise<Loopback>
     },
     async open() {
       const socket = connect({ host: "127.0.0.1", port: frontPort, allowHalfOpen: true });
+      ends.add(socket);
       socket.on("error", () => undefined);
       // A refused connection is one, too: it ends at once.
       await once(socket, "connect").catch(() => undefined);
@@ -118,6 +127,7 @@ export async function startLoopback(options: LoopbackOptions): Promise<Loopback>
     drain: (timeoutMs) => connections.drain(timeoutMs),
     async [Symbol.asyncDispose]() {
       await connections.drain(0);
+      for (const socket of ends) socket.destroy();
       front.close();
       server.close();
     },
