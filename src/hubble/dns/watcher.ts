@@ -9,6 +9,8 @@ import type { Names } from "../names.ts";
 const DNS_PORT = 53;
 const SAME_MESSAGE_NS = 2_000_000_000n;
 const KEPT_MESSAGES = 1024;
+/** An endpoint whose DNS went to the proxy so recently is the proxy's. */
+const PROXIED_NS = 60_000_000_000n;
 const KEPT_ADDRESSES = 4096;
 /** Connections outlive the records they began with, so names are remembered at least this long. */
 const KEEP_NAMES_NS = 3_600_000_000_000n;
@@ -29,13 +31,16 @@ export interface DnsWatcher {
 export function createDnsWatcher(names: Names): DnsWatcher {
   const seen = new Map<string, bigint>();
   const learned = createNameTable();
+  const proxied = new Map<number, bigint>();
   return {
     watch(event, flow) {
+      if (event.type === "trace" && event.verdict > 0) noteProxied(proxied, event.time, flow);
       if (!isDns(event, flow)) return undefined;
       const message = messageIn(parsePacket(event.packet, { link: event.l3Device ? "ip" : "ethernet" }).payload);
       const client = message?.response ? flow.destination : flow.source;
       // Only the client's node speaks of it, so that a relay shows it once.
       if (message === undefined || !client?.ID || isRepeat(seen, event.time, flow, message)) return undefined;
+      if (event.time - (proxied.get(client.ID) ?? 0n) < PROXIED_NS) return undefined;
       if (message.response) learned.learn(client.ID, message, event.time);
       return l7Event(accessOf(event, flow, message, client.ID));
     },
@@ -47,6 +52,14 @@ export function createDnsWatcher(names: Names): DnsWatcher {
       },
     },
   };
+}
+
+/** The proxy tells of its endpoints' DNS by itself; its own packets in their names are the same once more. */
+function noteProxied(proxied: Map<number, bigint>, time: bigint, { source, l4 }: Flow): void {
+  if (l4?.protocol.case !== "UDP" || l4.protocol.value.destinationPort !== DNS_PORT || !source?.ID) return;
+  proxied.delete(source.ID);
+  proxied.set(source.ID, time);
+  if (proxied.size > KEPT_MESSAGES) forgetOldest(proxied);
 }
 
 function messageIn(payload: Uint8Array): DnsMessage | undefined {
@@ -72,7 +85,7 @@ function isRepeat(seen: Map<string, bigint>, time: bigint, flow: Flow, message: 
   return false;
 }
 
-function forgetOldest(map: Map<string, unknown>): void {
+function forgetOldest<K>(map: Map<K, unknown>): void {
   const [oldest] = map.keys();
   if (oldest !== undefined) map.delete(oldest);
 }

@@ -1,6 +1,6 @@
 import { type DnsAnswers, type DnsQuestion, dnsTypeName, readAnswers, readQuestion } from "#packet/dns.ts";
 import type { Logger } from "#runtime/logger.ts";
-import type { AccessDenial, RuleOrigin } from "../protocol.ts";
+import type { AccessDenial, AccessPeer, RuleOrigin } from "../protocol.ts";
 import { type AddressKey, ipOfEnd, keyOfEnd, portOfEnd } from "./address.ts";
 import type { DnsCounters } from "./counters.ts";
 import { ownAnswer, RCODE } from "./message.ts";
@@ -12,7 +12,9 @@ import type { DnsAccessMessage } from "./protocol.ts";
 export interface Asked {
   readonly endpointId: number;
   readonly identity: number;
-  readonly serverIdentity: number;
+  /** The two ends as records show them. */
+  readonly source: AccessPeer;
+  readonly destination: AccessPeer;
   readonly protocol: "UDP" | "TCP";
   /** Copies of the two ends. */
   readonly client: Buffer;
@@ -76,7 +78,9 @@ export function createExchange(deps: ExchangeDeps): Exchange {
       const ends = { client: Buffer.from(client), server: Buffer.from(server) };
       const origins = decision.allowed ? decision.origins : [];
       const { id, name, type } = question;
-      const asked: Asked = { endpointId, identity, serverIdentity, protocol, ...ends, id, name, type, origins };
+      const source = { ip: ipOfEnd(client), port: portOfEnd(client), identity };
+      const destination = { ip: ipOfEnd(server), port: portOfEnd(server), identity: serverIdentity };
+      const asked: Asked = { endpointId, identity, source, destination, protocol, ...ends, id, name, type, origins };
       if (decision.allowed) {
         counters.forwarded += 1;
         deps.record(recordOf(asked, "request", "FORWARDED", policy.revision, 0));
@@ -167,8 +171,8 @@ function recordOf(
     direction: "egress",
     endpointId: asked.endpointId,
     protocol: asked.protocol,
-    source: { ip: ipOfEnd(asked.client), port: portOfEnd(asked.client), identity: asked.identity },
-    destination: { ip: ipOfEnd(asked.server), port: portOfEnd(asked.server), identity: asked.serverIdentity },
+    source: asked.source,
+    destination: asked.destination,
     dns: {
       query: asked.name,
       qtypes: [dnsTypeName(asked.type)],

@@ -29,14 +29,8 @@ function keyOf(endpointId: number, ip: IpAddress): FqdnKey {
   return { address: addr16(addressToBytes(ip)), lxcId: endpointId };
 }
 
-/** The map `cilium_fqdn` by its pin; opened at the first use, since the proxy may start before the agent has made it. */
-export function createPinnedGrants(bpf: Pick<Bpf, "openMap">, bpfRoot: string): GrantMap & Disposable {
-  let opened: BpfMap<FqdnKey, FqdnEntry> | undefined;
-  const open = () => bpf.openMap(maps.ciliumFqdn, join(bpfRoot, "tc", "globals", maps.ciliumFqdn.name));
-  const map = () => {
-    opened ??= open();
-    return opened;
-  };
+/** What there is to do with the map `cilium_fqdn`; `map` gives it. */
+export function createGrants(map: () => BpfMap<FqdnKey, FqdnEntry>): GrantMap {
   return {
     set(endpointId, ip, grants) {
       const slots = [...grants.slice(0, SLOTS), ...EMPTY.slice(grants.length)];
@@ -49,16 +43,30 @@ export function createPinnedGrants(bpf: Pick<Bpf, "openMap">, bpfRoot: string): 
     delete(endpointId, ip) {
       map().delete(keyOf(endpointId, ip));
     },
-    refresh() {
-      const next = open();
-      opened?.close();
-      opened = next;
-    },
+    refresh: () => undefined,
     *entries() {
       for (const [key, { grants }] of map().entries()) {
         const expires = Math.max(...grants.map((grant) => grant.expires));
         yield { endpointId: key.lxcId, ip: addressFromBytes(key.address.bytes), expires };
       }
+    },
+  };
+}
+
+/** The map by its pin; opened at the first use, since the proxy may start before the agent has made it. */
+export function createPinnedGrants(bpf: Pick<Bpf, "openMap">, bpfRoot: string): GrantMap & Disposable {
+  let opened: BpfMap<FqdnKey, FqdnEntry> | undefined;
+  const open = () => bpf.openMap(maps.ciliumFqdn, join(bpfRoot, "tc", "globals", maps.ciliumFqdn.name));
+  const grants = createGrants(() => {
+    opened ??= open();
+    return opened;
+  });
+  return {
+    ...grants,
+    refresh() {
+      const next = open();
+      opened?.close();
+      opened = next;
     },
     [Symbol.dispose]: () => opened?.close(),
   };
