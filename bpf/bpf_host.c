@@ -95,12 +95,12 @@ static __always_inline int from_netdev_to_service(struct __sk_buff *ctx, struct 
 	return ret;
 }
 
-/* Where a service has no backend its caller is told so. */
+/* A caller is told that a service has no backend, or that his packet is too long. */
 static __always_inline int drop_or_refuse(struct __sk_buff *ctx, const struct packet *packet, const struct flow *flow, int reason)
 {
 	int ret = drop_packet(ctx, packet, flow, reason);
 
-	if (!flow->refuse || refuse(ctx, packet))
+	if (!flow->refuse || refuse(ctx, packet, flow->mtu))
 		return ret;
 	return bpf_redirect(ctx->ifindex, 0);
 }

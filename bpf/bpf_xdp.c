@@ -40,7 +40,7 @@ static __always_inline int send_translated(struct xdp_md *ctx, struct packet *pa
 	__u32 length = context_length(ctx);
 	struct link link;
 
-	if (find_link(ctx, packet, &to->destination, &link))
+	if (find_link(ctx, packet, &to->destination, to->dsr ? dsr_length(packet) : 0, &link))
 		return XDP_PASS;
 	if (translate(ctx, packet, to) < 0 || write_link(ctx, packet, &link)) {
 		metrics_count(DROP_ERROR_WRITING_TO_PACKET, DIRECTION_SERVICE, length);

@@ -87,14 +87,22 @@ static __always_inline int dsr_add_ipv6(struct context *ctx, struct packet *pack
 	return 0;
 }
 
-/* Tells the backend's node whom the caller called: once a TCP connection, with each packet of others. Before the destination is replaced. */
+/* How much longer the packet gets: the first of a TCP connection tells whom the caller called, and each of others. */
+static __always_inline __u32 dsr_length(const struct packet *packet)
+{
+	if ((packet->protocol == PROTO_TCP && !tcp_is_opening(packet)) || packet->flags & PACKET_F_LATER_FRAGMENT)
+		return 0;
+	return packet_is_ipv6(packet) ? sizeof(struct dsr_ipv6) : sizeof(struct dsr_ipv4);
+}
+
+/* Tells the backend's node whom the caller called. Before the destination is replaced. */
 __verified_alone int dsr_add(struct context *ctx, struct packet *packet)
 {
 	struct l4_address frontend = {};
 
 	if (!packet)
 		return -DROP_INVALID_PACKET;
-	if ((packet->protocol == PROTO_TCP && !tcp_is_opening(packet)) || packet->flags & PACKET_F_LATER_FRAGMENT)
+	if (!dsr_length(packet))
 		return 0;
 	frontend.address = packet->destination;
 	frontend.port = packet->dport;

@@ -11,13 +11,13 @@ struct link {
 	struct mac source;
 };
 
-/* The way to `to`, when it leads out of this device and the neighbour is known. Other ways are the stack's. */
-static __always_inline int find_link(struct xdp_md *ctx, const struct packet *packet, const struct l4_address *to, struct link *link)
+/* The way to `to` for a packet that gets that much longer, when it leads out of this device and the neighbour is known. Other ways are the stack's. */
+static __always_inline int find_link(struct xdp_md *ctx, const struct packet *packet, const struct l4_address *to, __u32 longer, struct link *link)
 {
 	struct bpf_fib_lookup fib = {};
 
 	fib_question(&fib, packet, &to->address, ctx->ingress_ifindex);
-	fib.tot_len = context_length(ctx) - ETH_HEADER;
+	fib.tot_len = context_length(ctx) - ETH_HEADER + longer;
 	if (bpf_fib_lookup(ctx, &fib, sizeof(fib), 0) != BPF_FIB_LKUP_RET_SUCCESS || fib.ifindex != ctx->ingress_ifindex)
 		return -1;
 	__builtin_memcpy(&link->destination, fib.dmac, sizeof(link->destination));

@@ -6,6 +6,8 @@ import type { Pod } from "./maps.ts";
 import { caller, end, ends, line, NODE_PORT, nodePort, placeNode, TARGET, told } from "./service-words.ts";
 import { ACK, type Family, families, type Place, remoteNode, remotePod, SERVER, SYN_ACK, TCP, tcp, thisNode, UDP, udp } from "./words.ts";
 
+const MTU = 1500;
+
 /** The option that names the frontend, as another node adds it. */
 function option(family: Family, frontend: Place, port: number, next: number): { options: Uint8Array; firstHeader?: number } {
   const address = wireAddress(frontend[family]);
@@ -72,6 +74,22 @@ describe("direct server return", () => {
       const [first, second] = [await call(), await call(ACK)];
       assert.equal(first.bytes.length - second.bytes.length, family === "ipv4" ? 8 : 24);
       assert.equal(ends(second.bytes), line(end(caller, family, 50000), end(remotePod, family, TARGET)));
+    });
+
+    it(`a caller whose packet the option makes too long is told how long it may be: ${family}`, async () => {
+      reset();
+      datapath.services.set({ ...nodePort(family, UDP, [remotePod]), flags: ["ROUTABLE", "DSR"] });
+      const headers = family === "ipv4" ? 28 : 48;
+      const longer = family === "ipv4" ? 8 : 24;
+      const call = (length: number) =>
+        datapath.fromNetwork({ ...udp(caller, thisNode, family, [50000, NODE_PORT]), payload: new Uint8Array(length - headers) });
+      assert.equal((await call(MTU - longer)).reason, undefined);
+      const out = await call(MTU - longer + 1);
+      assert.deepEqual([out.verdict, out.reason], ["redirect", "FRAGMENTATION_NEEDED"]);
+      assert.equal(ends(out.bytes), `${thisNode[family]}:- > ${caller[family]}:-`);
+      assert.deepEqual([out.packet.icmp?.type, out.packet.icmp?.code], family === "ipv4" ? [3, 4] : [2, 0]);
+      const at = (family === "ipv4" ? 34 : 54) + 6;
+      assert.equal(((out.bytes[at] ?? 0) << 8) | (out.bytes[at + 1] ?? 0), MTU - longer);
     });
 
     it(`a backend out of the cluster gets this node's address: ${family}`, async () => {
