@@ -20,8 +20,8 @@ export interface BackendRow {
   readonly state: BackendState;
   readonly nodeName?: string | undefined;
   readonly zone?: string | undefined;
-  /** `namespace/name` of all that have it. */
-  readonly services: readonly string[];
+  /** Services, pods and redirects that have it. */
+  readonly users: number;
 }
 
 /** One CiliumLocalRedirectPolicy as this node sees it. */
@@ -75,7 +75,7 @@ export function createLoadBalancerTables(db: Database): LoadBalancerTables {
         STATE: (row) => row.state,
         NODE: (row) => row.nodeName ?? "",
         ZONE: (row) => row.zone ?? "",
-        SERVICES: (row) => row.services.join(", "),
+        USERS: (row) => row.users,
       },
     }),
     redirects: db.createTable<RedirectRow>({

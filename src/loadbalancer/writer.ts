@@ -176,7 +176,7 @@ class Writer implements LoadBalancer {
       for (const other of this.#claims.owners(address))
         if (other.kind === "Service" && formatOwner(other) !== formatOwner(owner)) this.#describe(other);
     }
-    this.#users.set(formatOwner(owner), `${owner.namespace}/${owner.name}`, frontends);
+    this.#users.set(formatOwner(owner), frontends);
   }
 
   #describe(owner: Owner): void {

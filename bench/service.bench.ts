@@ -1,0 +1,279 @@
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, rmdirSync } from "node:fs";
+import { join } from "node:path";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import { encodeConfig } from "#datapath/gen/config.ts";
+import { maps as specs } from "#datapath/gen/maps.ts";
+import { createMaglevTables } from "#datapath/reconcile/maglev.ts";
+import { createServiceTarget, type ServiceMaps } from "#datapath/reconcile/services.ts";
+import type { CgroupHook, LoadedObject } from "#ebpf/bpf.ts";
+import { openBpf } from "#ebpf/kernel.ts";
+import type { SliceInput } from "#loadbalancer/backends.ts";
+import { createMaglev } from "#loadbalancer/maglev.ts";
+import type { ServiceInput } from "#loadbalancer/service.ts";
+import type { Backend } from "#loadbalancer/types.ts";
+import { createLoadBalancer, type LoadBalancer } from "#loadbalancer/writer.ts";
+import { createDatabase } from "#statedb/database.ts";
+import { findCgroup2 } from "#sys/mount.ts";
+import { buildProbe } from "./probe/build.ts";
+import { iptablesRules, nftablesRules } from "./probe/kube-proxy-rules.ts";
+import { createPlainRouting, type PlainRouting } from "./probe/plain-routing.ts";
+import { type Benchmark, percentiles, quantile, type Row } from "./row.ts";
+
+const SIZES = [10, 1_000, 10_000, 30_000];
+const CONNECTS = 2_000;
+const ROUNDS = 3;
+const BACKEND_PORT = 7100;
+const CHANGES = 500;
+
+const serviceIp = (i: number) => `10.${96 + (i >> 14)}.${(i >> 6) & 255}.${(i & 63) + 1}`;
+
+function objectsOf(count: number, backend: string): { services: ServiceInput[]; slices: SliceInput[] } {
+  const names = Array.from({ length: count }, (_, i) => `service-${i}`);
+  return {
+    services: names.map((name, i) => ({
+      metadata: { namespace: "bench", name },
+      spec: { clusterIPs: [serviceIp(i)], ports: [{ port: 80 }] },
+    })),
+    slices: names.map((name) => sliceOf(name, [backend])),
+  };
+}
+
+function sliceOf(service: string, addresses: readonly string[]): SliceInput {
+  return {
+    metadata: { namespace: "bench", name: `${service}-1`, labels: { "kubernetes.io/service-name": service } },
+    addressType: "IPv4",
+    endpoints: addresses.map((address) => ({ addresses: [address] })),
+    ports: [{ name: "", port: BACKEND_PORT }],
+  };
+}
+
+/** The load balancer of one node, with maps of the kernel that nobody else sees. */
+interface World {
+  readonly object: LoadedObject;
+  readonly balancer: LoadBalancer;
+  readonly target: ServiceMaps;
+  /** Everything stale, into tables and maps. */
+  sync(): void;
+}
+
+function openWorld(): World {
+  const bpf = openBpf();
+  const object = bpf.load(new URL("../bpf/bpf_sock.o", import.meta.url).pathname, {
+    config: { ".rodata.config": encodeConfig("bpf_sock", { traceSock: 0 }) },
+  });
+  const kernel = {
+    services: bpf.createMap(specs.ciliumLbServices),
+    backends: bpf.createMap(specs.ciliumLbBackends),
+    reverseNat: bpf.createMap(specs.ciliumLbReverseNat),
+    sourceRanges: bpf.createMap(specs.ciliumLbSourceRange),
+    affinityMatch: bpf.createMap(specs.ciliumLbAffinityMatch),
+  };
+  const shared = { ...kernel, services: object.map(specs.ciliumLbServices), backends: object.map(specs.ciliumLbBackends) };
+  const maglev = createMaglevTables({ map: bpf.createMapOfMaps(specs.ciliumLbMaglev), expedite: (work) => work() }, 16_381);
+  const place = () => ({ nodeName: "node" });
+  const target = createServiceTarget(shared, maglev, {
+    algorithm: "random",
+    mode: "snat",
+    externalClusterIp: false,
+    maglevSize: 16_381,
+    place,
+  });
+  const balancer = createLoadBalancer(createDatabase(), { nodeName: "node", nodeLabels: () => ({}), nodeAddresses: () => [] });
+  const changes = balancer.tables.frontends.observe();
+  const sync = () => {
+    balancer.refresh();
+    const rows = changes.take().flatMap(({ row }) => row ?? []);
+    for (let at = 0; at < rows.length; at += 1000) target.updateMany(rows.slice(at, at + 1000));
+  };
+  return { object, balancer, target, sync };
+}
+
+/** Nanoseconds, the minimum of the rounds' medians. */
+function connectTime(prefix: readonly string[], address: string, port: number): number {
+  const [command = "", ...args] = [...prefix, buildProbe("connect"), "to", address, String(port), String(CONNECTS)];
+  const medians = Array.from({ length: ROUNDS }, () => Number(execFileSync(command, args, { encoding: "utf8" }).split(" ")[0]));
+  return Math.min(...medians);
+}
+
+/** A peer's rules in the routing namespace; undefined when its tool is not on this machine. */
+function withRules(tool: readonly string[], rules: string, flush: readonly string[], measure: () => number): number | undefined {
+  const inRouter = (command: readonly string[], input = "") =>
+    execFileSync("ip", ["netns", "exec", "cilia-bench-router", ...command], { input, stdio: ["pipe", "ignore", "ignore"] });
+  try {
+    inRouter([tool[0] ?? "", "--version"]);
+  } catch {
+    return undefined;
+  }
+  inRouter(tool, rules);
+  try {
+    return measure();
+  } finally {
+    inRouter(flush);
+  }
+}
+
+/** Runs a command with our programs on its sockets. */
+function attachSockets(object: LoadedObject): { readonly prefix: readonly string[] } & Disposable {
+  const directory = join(findCgroup2() ?? "", `cilia-bench-${process.pid}`);
+  mkdirSync(directory, { recursive: true });
+  const bpf = openBpf();
+  const hooks: Readonly<Record<string, CgroupHook>> = { cil_sock4_connect: "connect4", cil_sock4_getpeername: "getpeername4" };
+  const links = Object.entries(hooks).map(([program, hook]) => bpf.attachCgroup(object.program(program), directory, hook));
+  return {
+    prefix: ["sh", "-c", `echo $$ > ${directory}/cgroup.procs; exec "$@"`, "sh"],
+    [Symbol.dispose]() {
+      for (const link of links) link.close();
+      rmdirSync(directory);
+    },
+  };
+}
+
+async function connectRows(routing: PlainRouting, progress: (text: string) => void): Promise<Row[]> {
+  const [command = "", ...args] = [...routing.server, buildProbe("connect"), "serve", String(BACKEND_PORT)];
+  const server = spawn(command, args, { stdio: ["ignore", "pipe", "inherit"] });
+  await once(server.stdout, "data");
+  const world = openWorld();
+  using sockets = attachSockets(world.object);
+  const rows: Row[] = [];
+  try {
+    for (const size of SIZES) {
+      progress(`connect at ${size} services`);
+      const { services, slices } = objectsOf(size, routing.serverAddress);
+      world.balancer.services.replace(services);
+      world.balancer.slices.replace(slices);
+      world.sync();
+      const vip = serviceIp(size >> 1);
+      const ruled = services.map((_, i) => ({ ip: serviceIp(i), port: 80, backend: routing.serverAddress, backendPort: BACKEND_PORT }));
+      const direct = connectTime(routing.client, routing.serverAddress, BACKEND_PORT);
+      const ours = connectTime([...sockets.prefix, ...routing.client], vip, 80);
+      const peer = () => connectTime(routing.client, vip, 80);
+      const nft = withRules(["nft", "-f", "-"], nftablesRules(ruled), ["nft", "flush", "ruleset"], peer);
+      const iptables = withRules(["iptables-legacy-restore"], iptablesRules(ruled), ["iptables-legacy-restore"], () => peer());
+      rows.push(...sizeRows(size, { direct, ours, nft, iptables }));
+      withRules(["iptables-legacy-restore"], "*nat\nCOMMIT\n", ["true"], () => 0);
+    }
+  } finally {
+    server.kill();
+    world.object.close();
+  }
+  return rows;
+}
+
+interface Times {
+  readonly direct: number;
+  readonly ours: number;
+  readonly nft: number | undefined;
+  readonly iptables: number | undefined;
+}
+
+function sizeRows(size: number, { direct, ours, nft, iptables }: Times): Row[] {
+  const base = { unit: "us", ours: ours / 1000 };
+  const against = (peerName: string, peer: number | undefined, goal: number): Row[] =>
+    peer === undefined ? [] : [{ ...base, name: `service/connect-${size}`, peer: peer / 1000, peerName, goal }];
+  return [
+    {
+      name: `service/connect-over-direct-${size}`,
+      unit: "us",
+      ours: (ours - direct) / 1000,
+      goal: 1,
+      note: `connect() p50, direct ${(direct / 1000).toFixed(1)} us`,
+    },
+    ...against("kube-proxy nftables", nft, 1),
+    ...against("kube-proxy iptables", iptables, size >= 30_000 ? 0.1 : 1),
+  ];
+}
+
+function programRows(): Row[] {
+  const world = openWorld();
+  const { services, slices } = objectsOf(30_000, "10.99.1.2");
+  const begun = performance.now();
+  world.balancer.services.replace(services);
+  world.balancer.slices.replace(slices);
+  world.sync();
+  const programmed = performance.now() - begun;
+  const times = Array.from({ length: CHANGES }, (_, i) => {
+    const changed = performance.now();
+    world.balancer.slices.upsert(sliceOf(`service-${(i * 59) % 30_000}`, ["10.99.1.2", `10.99.2.${(i % 250) + 1}`]));
+    world.sync();
+    return performance.now() - changed;
+  });
+  world.object.close();
+  return [
+    { name: "service/program-30k", unit: "ms", ours: programmed, goal: 1_000, note: "Services and EndpointSlices to the kernel's maps" },
+    ...percentiles({ name: "service/change-one", unit: "ms", note: "a slice's change to the maps, of 30,000 services" }, times, { p99: 1 }),
+  ];
+}
+
+function maglevRows(): Row[] {
+  const backends = (count: number): Backend[] =>
+    Array.from({ length: count }, (_, i) => ({ address: { ip: `10.244.0.${i}`, port: 8080, protocol: "TCP" }, state: "active" }));
+  const shares = (table: Uint32Array, count: number) => Array.from({ length: count }, (_, i) => table.filter((one) => one === i).length);
+  const maglev = createMaglev(16_381);
+  const moved = (count: number) => {
+    const [all, left] = [backends(count), backends(count).slice(1)];
+    const [before, after] = [maglev.table(all), maglev.table(left)];
+    return (
+      (before.reduce((sum, one, place) => sum + (all[one]?.address.ip === left[after[place] ?? -1]?.address.ip ? 0 : 1), 0) / 16_381) *
+      count
+    );
+  };
+  const hundred = shares(maglev.table(backends(100)), 100);
+  const times = Array.from({ length: 20 }, () => {
+    const begun = performance.now();
+    maglev.table(backends(100));
+    return performance.now() - begun;
+  });
+  return [
+    {
+      name: "service/maglev-share",
+      unit: "max/min",
+      ours: Math.max(...hundred) / Math.min(...hundred),
+      goal: 1.02,
+      note: "100 backends, 16,381 places",
+    },
+    ...[3, 10, 20, 100].map((count) => ({
+      name: `service/maglev-moved-${count}`,
+      unit: "1/N",
+      ours: moved(count),
+      goal: 1.2,
+      note: "places that move when one backend leaves",
+    })),
+    { name: "service/maglev-build", unit: "ms", ours: quantile(times, 0.5), goal: 3, note: "100 backends" },
+  ];
+}
+
+function memoryRow(): Row {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  collect();
+  const before = process.memoryUsage().heapUsed;
+  const world = openWorld();
+  const { services, slices } = objectsOf(10_000, "10.99.1.2");
+  world.balancer.services.replace(services);
+  world.balancer.slices.replace(slices);
+  world.sync();
+  collect();
+  const used = (process.memoryUsage().heapUsed - before) / 1e6;
+  world.object.close();
+  return {
+    name: "service/memory-10k",
+    unit: "MB",
+    ours: used,
+    note: "heap of 10,000 services with one endpoint: objects, tables, what is in the maps",
+  };
+}
+
+/** Services: what a connection costs, what a change costs, how fair Maglev is. Peers need `nft` and `iptables-legacy-restore` on PATH. */
+export const benchmark: Benchmark = {
+  name: "service",
+  about: "services: connect latency beside kube-proxy's rules, time to program and to change, Maglev, memory",
+  async run(progress): Promise<Row[]> {
+    progress("30,000 services into the kernel");
+    const rows = [...programRows(), ...maglevRows(), memoryRow()];
+    using routing = createPlainRouting();
+    return [...rows, ...(await connectRows(routing, progress))];
+  },
+};
