@@ -22,7 +22,7 @@ export function iptablesRules(services: readonly RuledService[]): string {
 /** What kube-proxy gives `nft -f` in mode nftables: a verdict map from address, protocol and port to the service's chain. */
 export function nftablesRules(services: readonly RuledService[]): string {
   const chains = services.map(
-    ({ backend, backendPort }, i) => `  chain service-${i} { meta l4proto tcp dnat to ${backend}:${backendPort} }`,
+    ({ backend, backendPort }, i) => `  chain service-${i} {\n    meta l4proto tcp dnat to ${backend}:${backendPort}\n  }`,
   );
   const elements = services.map(({ ip, port }, i) => `${ip} . tcp . ${port} : goto service-${i}`);
   return [

@@ -33,7 +33,8 @@ export function createBackendUsers(table: WritableTable<BackendRow>): BackendUse
       return;
     }
     const row = { address: parts, state, nodeName, zone, users: counts.active + counts.terminating + counts.quarantined };
-    if (!isDeepStrictEqual(table.get(address), row)) table.set(row);
+    const old = table.get(address);
+    if (old?.state !== state || old.nodeName !== nodeName || old.zone !== zone || old.users !== row.users) table.set(row);
   };
   return {
     set(owner, frontends) {

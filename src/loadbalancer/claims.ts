@@ -37,6 +37,8 @@ const RANK: Readonly<Record<FrontendType, number>> = {
 };
 
 interface Claim {
+  /** `formatOwner` of the owner. */
+  readonly key: string;
   readonly owner: Owner;
   readonly frontend: Frontend;
 }
@@ -46,7 +48,7 @@ export function createClaims(): Claims {
   const byOwner = new Map<string, readonly string[]>();
 
   const release = (address: string, owner: string) => {
-    const left = (byAddress.get(address) ?? []).filter((claim) => formatOwner(claim.owner) !== owner);
+    const left = (byAddress.get(address) ?? []).filter((claim) => claim.key !== owner);
     if (left.length > 0) byAddress.set(address, left);
     else byAddress.delete(address);
   };
@@ -55,13 +57,15 @@ export function createClaims(): Claims {
       const key = formatOwner(owner);
       const touched = new Set(byOwner.get(key));
       for (const address of touched) release(address, key);
+      const own: string[] = [];
       for (const frontend of frontends) {
         const address = formatL4Address(frontend.address);
         touched.add(address);
-        const others = (byAddress.get(address) ?? []).filter((claim) => formatOwner(claim.owner) !== key);
-        byAddress.set(address, others.length === 0 ? [{ owner, frontend }] : [...others, { owner, frontend }].sort(compare));
+        own.push(address);
+        const others = byAddress.get(address)?.filter((claim) => claim.key !== key) ?? [];
+        byAddress.set(address, others.length === 0 ? [{ key, owner, frontend }] : [...others, { key, owner, frontend }].sort(compare));
       }
-      if (frontends.length > 0) byOwner.set(key, [...new Set(frontends.map(({ address }) => formatL4Address(address)))]);
+      if (own.length > 0) byOwner.set(key, own);
       else byOwner.delete(key);
       return touched;
     },
@@ -70,7 +74,7 @@ export function createClaims(): Claims {
       const key = formatOwner(owner);
       return (byOwner.get(key) ?? []).flatMap((address) => {
         const winner = winnerOf(byAddress.get(address) ?? []);
-        if (winner === undefined || formatOwner(winner.owner) === key || winner.frontend.type === "LocalRedirect") return [];
+        if (winner === undefined || winner.key === key || winner.frontend.type === "LocalRedirect") return [];
         return [`${address} is taken by ${formatOwner(winner.owner)}`];
       });
     },
@@ -80,6 +84,7 @@ export function createClaims(): Claims {
 
 /** A redirect never takes an address that a Service of another namespace has. */
 function winnerOf(claims: readonly Claim[]): Claim | undefined {
+  if (claims.length <= 1) return claims[0];
   return claims.find(
     ({ owner, frontend }) =>
       frontend.type !== "LocalRedirect" ||
@@ -91,5 +96,5 @@ function compare(a: Claim, b: Claim): number {
   const rank = RANK[a.frontend.type] - RANK[b.frontend.type];
   if (rank !== 0) return rank;
   if (a.owner.created !== b.owner.created) return a.owner.created < b.owner.created ? -1 : 1;
-  return formatOwner(a.owner) < formatOwner(b.owner) ? -1 : 1;
+  return a.key < b.key ? -1 : 1;
 }

@@ -173,8 +173,9 @@ class Writer implements LoadBalancer {
       if (winner === undefined) table.delete(address);
       else if (!isDeepStrictEqual(table.get(address), winner)) table.set(winner);
       // Whoever lost the address by this, or got it back, has other problems now.
-      for (const other of this.#claims.owners(address))
-        if (other.kind === "Service" && formatOwner(other) !== formatOwner(owner)) this.#describe(other);
+      const owners = this.#claims.owners(address);
+      if (owners.length === 1 && owners[0] === owner) continue;
+      for (const other of owners) if (other.kind === "Service" && formatOwner(other) !== formatOwner(owner)) this.#describe(other);
     }
     this.#users.set(formatOwner(owner), frontends);
   }
