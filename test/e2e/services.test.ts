@@ -3,6 +3,9 @@ import { readFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import { type Lab, type Outcome, root, run, startLab } from "./lab.ts";
 
+/** Pods that end take connections for the seconds of their preStop, when there are no others. */
+const PATIENCE_MS = 15_000;
+
 /** What each command of docs/howto/services.md must print; all must succeed. */
 const HOWTO: readonly (readonly [command: RegExp, output: RegExp])[] = [
   [/^kubectl apply .*web.yaml$/, /service\/web created/],
@@ -43,8 +46,9 @@ describe("services in a lab", () => {
   const shell = (command: string, timeoutMs = 60_000): Promise<Outcome> => run("bash", ["-c", command], { env: lab.env, timeoutMs });
   /** Runs it until it prints what is expected; the network's routes and the agents are a moment behind kubectl. */
   const eventually = async (command: string, output: RegExp, code = 0): Promise<Outcome> => {
+    const deadline = performance.now() + PATIENCE_MS;
     let outcome = await shell(command);
-    for (let again = 0; again < 40 && !(outcome.code === code && output.test(outcome.stdout)); again++) outcome = await shell(command);
+    while (!(outcome.code === code && output.test(outcome.stdout)) && performance.now() < deadline) outcome = await shell(command);
     assert.equal(outcome.code, code, `${command}: ${outcome.stdout}${outcome.stderr}`);
     assert.match(outcome.stdout, output, command);
     return outcome;
