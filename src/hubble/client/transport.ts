@@ -21,7 +21,10 @@ export interface TransportOptions {
   /** Time to connect, milliseconds. */
   readonly dialTimeoutMs?: number;
   readonly interceptors?: readonly Interceptor[];
-  /** Ask the other side for a sign of life every twenty seconds, so that a dead one is noticed. */
+  /**
+   * Ask the other side for a sign of life every twenty seconds while calls run, and at `connect` when it has been silent for so long, so that a dead
+   * one is noticed.
+   */
   readonly keepAlive?: boolean;
 }
 
@@ -34,7 +37,8 @@ export interface GrpcConnection extends Disposable {
 /** How long a session may still be set up after it was disposed of. */
 const SETUP_GRACE_MS = 1000;
 
-const KEEP_ALIVE = { pingIntervalMs: 20_000, pingTimeoutMs: 20_000, pingIdleConnection: true, idleConnectionTimeoutMs: 2 ** 31 - 1 };
+// Not `pingIdleConnection`: when a session dies under a call, connect-node 2.2 pings it once more, and that throws where nobody can catch it.
+const KEEP_ALIVE = { pingIntervalMs: 20_000, pingTimeoutMs: 20_000, idleConnectionTimeoutMs: 2 ** 31 - 1 };
 
 /** A gRPC connection. It connects at the first call and again after a failure. Disposing cuts it. */
 export function openConnection(options: TransportOptions): GrpcConnection {
