@@ -4,7 +4,15 @@ import { after, before, describe, it } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
 import { cilium, type Lab, type Outcome, root, run, startLab } from "./lab.ts";
 
-const MANIFEST = `${root}test/e2e/manifests/dns.yaml`;
+const MANIFEST = `${root}examples/dns-policies/dns.yaml`;
+const PAGE = `${root}docs/howto/dns-policies.md`;
+/** What the page's commands print, for those where it matters. */
+const PRINTED: readonly (readonly [command: RegExp, output: RegExp])[] = [
+  [/\+short api\.stripe\.com$/, /^198\.51\.100\./],
+  [/dig api\.paypal/, /REFUSED/],
+  [/hubble observe/, /Policy: names\/stripe \(egress\) rule 0[\s\S]*name "api\.paypal\.com\." does not match "\*\.stripe\.com"/],
+  [/cache list/, /names\/client/],
+];
 const PROBE = `${root}test/e2e/dns-probe.ts`;
 const RATE = 1000;
 const DEADLINE_MS = 20_000;
@@ -110,6 +118,19 @@ describe("DNS policy in the lab", () => {
         /dns-request proxy DROPPED \(DNS Query api\.paypal\.com\. A\)/.test(text)
       );
     });
+  });
+
+  it("does what docs/howto/dns-policies.md says, command by command", async () => {
+    const blocks = [...readFileSync(PAGE, "utf8").matchAll(/```\n([\s\S]*?)```/g)].map(([, block = ""]) => block);
+    const commands = blocks.flatMap((block) => block.split("\n")).filter((line) => line !== "" && !/lab (up|env)/.test(line));
+    for (const command of commands) {
+      const wanted = PRINTED.find(([shape]) => shape.test(command))?.[1] ?? /^/;
+      let outcome: Outcome | undefined;
+      await until(`${command} prints ${wanted}`, async () => {
+        outcome = await run("bash", ["-c", command], { env: lab.env });
+        return outcome.code === 0 && wanted.test(outcome.stdout);
+      });
+    }
   });
 
   it("loses no question when all agents are killed, and new names resolve and connect while they are away", async () => {
