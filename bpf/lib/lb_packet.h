@@ -153,7 +153,14 @@ static __always_inline const struct lb_backend *lb_ct_begin(const struct packet 
 		.flags = lb_ct_flags_of(packet),
 	};
 	const struct lb_backend *backend = backend_lookup(entry.backend_id);
+	const struct lb_service *first;
 
+	/* It has gone since the slot or the table was read: the first slot has one as long as the service does. */
+	if (unlikely(!backend)) {
+		first = service_lookup(target, 1);
+		entry.backend_id = first ? first->backend_id : 0;
+		backend = backend_lookup(entry.backend_id);
+	}
 	if (!backend)
 		return NULL;
 	entry.lifetime = now + lb_ct_lifetime(packet, entry.flags);

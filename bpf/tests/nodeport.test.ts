@@ -192,6 +192,15 @@ describe("services from outside", () => {
       }
     });
 
+    it(`Maglev: a table that still has a backend that is gone sends its callers to another: ${family}`, async () => {
+      reset();
+      const gone: Place = { ipv4: "10.244.2.77" as Place["ipv4"], ipv6: "fd00:10:244:2::77" as Place["ipv6"] };
+      const table = Array.from({ length: 251 }, () => end(gone, family, TARGET));
+      datapath.services.set({ ...nodePort(family, TCP, [server]), maglev: table });
+      const out = await datapath.fromNetwork(tcp(caller, thisNode, family, [50000, NODE_PORT]));
+      assert.equal(told(out), `redirect ${line(end(caller, family, 50000), end(server, family, TARGET))}`);
+    });
+
     it(`fragments go where the first one goes, and come back so: ${family}`, async () => {
       reset();
       datapath.services.set(nodePort(family, UDP, [remotePod]));
