@@ -95,7 +95,8 @@ export function openKernel({ log }: { readonly log: Logger }, config: AgentConfi
       writeLbNode(maps.lbNode, { ipv4: self.ipv4, ipv6: self.ipv6, loopback: settings.loopback, netnsCookie: netnsCookie() });
       attachments.device(self.device.name, self.device.index);
       accelerate({ log, attachments }, self, settings.acceleration);
-      if (settings.sockets !== "none") attachments.cgroup(cgroupRoot(config));
+      if (settings.sockets === "none") attachments.removeCgroup();
+      else attachments.cgroup(cgroupRoot(config));
     },
     nodePortAddresses: () => nodePortAddresses(netlink, config, self, settings.nodePortAddresses),
     restoreIdentities({ identities, families: enabled }) {

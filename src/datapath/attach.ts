@@ -25,6 +25,8 @@ export interface Attachments {
   driver(name: string, ifindex: number, mode: XdpMode | undefined): void;
   /** Socket hooks on a cgroup v2 directory. */
   cgroup(directory: string): void;
+  /** Takes the socket hooks away, also those of an agent before. */
+  removeCgroup(): void;
 }
 
 export interface AttachPrograms {
@@ -94,6 +96,9 @@ export function createAttachments(
       for (const one of ["native", "generic"] as const) if (one !== mode) rmSync(pin(one), { force: true });
       const program = programs.driver;
       if (mode && program) ensure(pin(mode), program, () => bpf.attachXdp(program, ifindex, mode));
+    },
+    removeCgroup() {
+      rmSync(join(directory, "socketlb"), { recursive: true, force: true });
     },
     cgroup(cgroupDirectory) {
       const at = join(directory, "socketlb");
