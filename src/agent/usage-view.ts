@@ -4,7 +4,7 @@ import type { Decided } from "#datapath/usage.ts";
 import type { PolicyUsage } from "#k8s/types.ts";
 import type { Repository } from "#policy/repository.ts";
 import type { EndpointPolicy } from "#policy/resolve.ts";
-import { type ParsedPolicy, type PeerSelector, policyKey, type Rule, type RuleRef, ruleKey } from "#policy/rule.ts";
+import { type ParsedPolicy, type PeerSelector, policyKey, type Rule, type RuleRef, ruleKey, sectionPath } from "#policy/rule.ts";
 import { type SelectorCache, selects } from "#policy/selector-cache.ts";
 import { type Direction, directions } from "#types/direction.ts";
 
@@ -62,24 +62,37 @@ export function usageSummary({ repository, endpoints, origins, decided, toTime }
     increase(selected, new Set(rules.map(({ policy }) => policyKey(policy))));
   }
   const sums = new Map<string, Sum>();
+  const hits = new Map<string, Map<string, bigint>>();
   for (const one of decided) {
-    for (const key of new Set(origins(one.cookie).map(policyKey))) {
+    const deciding = origins(one.cookie);
+    for (const key of new Set(deciding.map(policyKey))) {
       const sum = sums.get(key) ?? nothing();
       sums.set(key, sum);
       add(sum, one);
     }
+    for (const origin of deciding) addHit(hits, origin, one);
   }
   const keys = [...new Set([...selected.keys(), ...sums.keys()])].filter((key) => repository.policies.has(key)).sort();
   return Object.fromEntries(
     keys.map((key) => {
       const { packets, audited, last } = sums.get(key) ?? nothing();
       const hit = last === 0n ? {} : { lastHit: `${toTime(last).slice(0, 19)}Z` };
-      return [
-        key,
-        { endpoints: selected.get(key) ?? 0, packets: Number(packets), ...(audited > 0n ? { audited: Number(audited) } : {}), ...hit },
-      ];
+      const all = [...(hits.get(key) ?? [])].sort(([a], [b]) => (a < b ? -1 : 1)).map(([rule, count]) => [rule, Number(count)]);
+      const rules = all.length === 0 ? {} : { rules: Object.fromEntries(all) as Record<string, number> };
+      const counts = { endpoints: selected.get(key) ?? 0, packets: Number(packets) };
+      return [key, { ...counts, ...(audited > 0n ? { audited: Number(audited) } : {}), ...hit, ...rules }];
     }),
   );
+}
+
+/** What passes in audit mode is no packet that the rule denied. */
+function addHit(hits: Map<string, Map<string, bigint>>, origin: CookieOrigin, { egress, outcome, packets }: Decided): void {
+  if (outcome === UsageOutcome.AUDITED) return;
+  const key = policyKey(origin);
+  const rules = hits.get(key) ?? new Map<string, bigint>();
+  hits.set(key, rules);
+  const rule = "section" in origin ? sectionPath(origin) : `${egress ? "egress" : "ingress"} default deny`;
+  rules.set(rule, (rules.get(rule) ?? 0n) + packets);
 }
 
 interface Sum {

@@ -2,10 +2,14 @@ import { type Cluster, isNotFound } from "./client.ts";
 import {
   CILIUM_CLUSTERWIDE_NETWORK_POLICIES,
   CILIUM_NETWORK_POLICIES,
+  CLUSTER_ROLE_BINDINGS,
+  CLUSTER_ROLES,
   CONFIG_MAPS,
   DEPLOYMENTS,
   NAMESPACES,
   type Resource,
+  ROLE_BINDINGS,
+  ROLES,
   SERVICE_ACCOUNTS,
   SERVICES,
 } from "./resources.ts";
@@ -17,6 +21,10 @@ const RESOURCES: Readonly<Record<string, Resource<KubeObject>>> = {
   Service: SERVICES,
   ServiceAccount: SERVICE_ACCOUNTS,
   ConfigMap: CONFIG_MAPS,
+  ClusterRole: CLUSTER_ROLES,
+  ClusterRoleBinding: CLUSTER_ROLE_BINDINGS,
+  Role: ROLES,
+  RoleBinding: ROLE_BINDINGS,
   CiliumNetworkPolicy: CILIUM_NETWORK_POLICIES,
   CiliumClusterwideNetworkPolicy: CILIUM_CLUSTERWIDE_NETWORK_POLICIES,
 } as Readonly<Record<string, Resource<KubeObject>>>;

@@ -29,6 +29,11 @@ export const ENDPOINT_SLICES = resource<k8s.EndpointSlice>("discovery.k8s.io/v1"
 export const LEASES = resource<k8s.Lease>("coordination.k8s.io/v1", "leases", "Lease", true);
 export const DAEMON_SETS = resource<k8s.DaemonSet>("apps/v1", "daemonsets", "DaemonSet", true);
 export const DEPLOYMENTS = resource<k8s.Deployment>("apps/v1", "deployments", "Deployment", true);
+const RBAC = "rbac.authorization.k8s.io/v1";
+export const CLUSTER_ROLES = resource<k8s.KubeObject>(RBAC, "clusterroles", "ClusterRole", false);
+export const CLUSTER_ROLE_BINDINGS = resource<k8s.KubeObject>(RBAC, "clusterrolebindings", "ClusterRoleBinding", false);
+export const ROLES = resource<k8s.KubeObject>(RBAC, "roles", "Role", true);
+export const ROLE_BINDINGS = resource<k8s.KubeObject>(RBAC, "rolebindings", "RoleBinding", true);
 export const NETWORK_POLICIES = resource<k8s.PolicyObject>("networking.k8s.io/v1", "networkpolicies", "NetworkPolicy", true);
 export const CUSTOM_RESOURCE_DEFINITIONS = resource<k8s.KubeObject>(
   "apiextensions.k8s.io/v1",

@@ -178,6 +178,8 @@ export interface PolicyUsage {
   readonly audited?: number;
   /** RFC 3339, to the second. */
   readonly lastHit?: string;
+  /** Packets, and requests, of each rule that has decided something: `ingress[0]`, `specs[1].egress[0]`, `ingress default deny`. */
+  readonly rules?: Readonly<Record<string, number>>;
 }
 
 /** What the policies of one node have decided; named as the node. */

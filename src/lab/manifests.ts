@@ -11,6 +11,10 @@ const RESOURCES: Readonly<Record<string, string>> = {
   DaemonSet: "daemonsets.apps",
   Deployment: "deployments.apps",
   Namespace: "namespaces",
+  ClusterRole: "clusterroles.rbac.authorization.k8s.io",
+  ClusterRoleBinding: "clusterrolebindings.rbac.authorization.k8s.io",
+  Role: "roles.rbac.authorization.k8s.io",
+  RoleBinding: "rolebindings.rbac.authorization.k8s.io",
 };
 
 /** The objects of a manifest of `manifests/`, with `@NAME@` replaced. */

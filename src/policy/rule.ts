@@ -59,6 +59,11 @@ export function byOrigin(a: Rule, b: Rule): number {
   return a.origin.spec - b.origin.spec || bySection || a.origin.index - b.origin.index;
 }
 
+/** Where a rule stands in its object: `ingress[0]`, `specs[1].egress[0]`. */
+export function sectionPath({ section, index, spec }: Pick<RuleRef, "section" | "index" | "spec">): string {
+  return `${spec > 0 ? `specs[${spec}].` : ""}${section}[${index}]`;
+}
+
 /** Writes an entry for people: `namespace/name (ingress) rule 0`. */
 export function formatRuleRef(ref: RuleRef): string {
   const spec = ref.spec > 0 ? ` specs[${ref.spec}]` : "";

@@ -119,6 +119,34 @@ describe("the Hubble page", { skip: existsSync(CHROMIUM) ? false : "chromium is 
     await page.locator(".card").first().waitFor();
   });
 
+  it("lists the policies with whom they select and the hits of each rule, and shows their YAML, by keyboard", async () => {
+    await using page = await open("?namespace=demo");
+    await page.locator(".card").first().waitFor();
+    await page.keyboard.press("2");
+    const row = page.locator(".policies tbody tr", { hasText: "demo/allow-frontend-to-backend" });
+    await row.filter({ hasText: /demo\/backendingress\[0\] [1-9]/ }).waitFor();
+    await row.focus();
+    await page.keyboard.press("Enter");
+    await page.locator(".numbered div", { hasText: /^11 +- fromEndpoints:[1-9]\d* hits$/ }).waitFor();
+    assert.equal(new URL(page.url()).searchParams.get("policy"), "CiliumNetworkPolicy/demo/allow-frontend-to-backend");
+    await page.keyboard.press("Escape");
+    await page.locator(".details").waitFor({ state: "detached" });
+  });
+
+  it("lints a policy as one writes it, and says what it would have done to recorded traffic", async () => {
+    await using page = await open("?page=policies&policy=CiliumNetworkPolicy/demo/allow-frontend-to-backend");
+    await page.getByRole("button", { name: "Edit a copy" }).click();
+    const text = page.getByLabel("Policy as YAML");
+    const allows = page.locator(".findings li", { hasText: /from .*demo\/frontend/ });
+    await allows.waitFor();
+    await text.fill((await text.inputValue()).replace("app: frontend", "app: frontent"));
+    await page.locator(".problems .warning", { hasText: /line 11 .*did you mean "frontend"/ }).waitFor();
+    await text.press("Control+Enter");
+    await page.locator("[aria-label='What if'] li", { hasText: "demo/frontend → demo/backend 80/TCP" }).waitFor();
+    await text.fill("kind: CiliumNetworkPolicy\n  a: [");
+    await page.locator(".problems .error", { hasText: /line 2 error YAML/ }).waitFor();
+  });
+
   it("broke no rule of its own security policy, and threw nothing", () => assert.deepEqual(failures, []));
 });
 

@@ -2,11 +2,13 @@ import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
 import { type FlowState, openFlows } from "../data/flow-store.ts";
 import type { Flow } from "../domain/flow.ts";
 import { buildServiceMap } from "../domain/service-map.ts";
-import { DEFAULT_VIEW, formatView, namespacesOf, parseView, type View, wanted } from "../domain/view.ts";
+import { DEFAULT_VIEW, formatView, namespacesOf, PAGES, parseView, type View, wanted } from "../domain/view.ts";
 import { Details } from "./details.tsx";
+import { Editor } from "./editor.tsx";
 import { FlowTable } from "./flow-table.tsx";
 import { Header } from "./header.tsx";
 import { MapView } from "./map-view.tsx";
+import { Policies } from "./policies.tsx";
 import { Timeline } from "./timeline.tsx";
 
 const NOTHING: FlowState = { flows: [], connection: "connecting", lost: 0, failure: "" };
@@ -20,15 +22,25 @@ export function App() {
   const namespaces = useMemo(() => namespacesOf(state.flows), [state.flows]);
   const shown = useMemo(() => state.flows.filter(wanted(view)), [state.flows, view]);
   const map = useMemo(() => buildServiceMap(shown), [shown]);
+  const [draft, setDraft] = useState("");
+  const edit = useCallback(
+    (text: string) => {
+      setDraft(text);
+      change({ page: "editor" });
+    },
+    [change],
+  );
   useKeys(change, setPaused, select);
   return (
     <>
       <Header view={view} change={change} namespaces={namespaces} state={state} paused={paused} setPaused={setPaused} />
-      <Timeline flows={shown} view={view} change={change} />
+      {view.page === "map" && <Timeline flows={shown} view={view} change={change} />}
       <main>
-        <MapView map={map} view={view} change={change} select={select} state={state} />
-        <FlowTable flows={shown} selected={selected} select={select} />
-        {selected && <Details flow={selected} close={() => select(undefined)} />}
+        {view.page === "policies" && <Policies view={view} change={change} edit={edit} />}
+        {view.page === "editor" && <Editor view={view} text={draft} setText={setDraft} />}
+        {view.page === "map" && <MapView map={map} view={view} change={change} select={select} state={state} />}
+        {view.page === "map" && <FlowTable flows={shown} selected={selected} select={select} />}
+        {view.page === "map" && selected && <Details flow={selected} close={() => select(undefined)} edit={edit} />}
       </main>
     </>
   );
@@ -65,7 +77,7 @@ function useFlows({ window, since, until, namespace }: View, paused: boolean): F
   return state;
 }
 
-/** `/` to search, Space to pause, Escape to close what is open. */
+/** `/` to search, 1 to 3 for the pages, Space to pause, Escape to close what is open. */
 function useKeys(
   change: (part: Partial<View>) => void,
   setPaused: (set: (paused: boolean) => boolean) => void,
@@ -76,10 +88,12 @@ function useKeys(
       const typing = event.target instanceof HTMLElement && /^(INPUT|SELECT|TEXTAREA|BUTTON)$/.test(event.target.tagName);
       if (event.key === "Escape") {
         select(undefined);
-        change({ peer: DEFAULT_VIEW.peer });
+        change({ peer: DEFAULT_VIEW.peer, policy: DEFAULT_VIEW.policy });
       } else if (event.key === "/" && !typing) {
         event.preventDefault();
         document.getElementById("search")?.focus();
+      } else if (!typing && PAGES[Number(event.key) - 1]) {
+        change({ page: PAGES[Number(event.key) - 1] ?? "map" });
       } else if (event.key === " " && !typing) {
         event.preventDefault();
         setPaused((paused) => !paused);

@@ -2,8 +2,15 @@ import { useState } from "preact/hooks";
 import { allowingPolicy } from "../domain/allow.ts";
 import { deniedBy, type Endpoint, type Explanation, type Flow, isDenied, ruleText } from "../domain/flow.ts";
 
+interface DetailsProps {
+  readonly flow: Flow;
+  readonly close: () => void;
+  /** Opens a text in the editor. */
+  readonly edit: (text: string) => void;
+}
+
 /** Everything about one flow; for a denied one why, and a policy that would allow it. */
-export function Details({ flow, close }: { readonly flow: Flow; readonly close: () => void }) {
+export function Details({ flow, close, edit }: DetailsProps) {
   const denied = isDenied(flow) || flow.verdict === "AUDIT";
   const policy = denied ? allowingPolicy(flow) : undefined;
   return (
@@ -13,7 +20,7 @@ export function Details({ flow, close }: { readonly flow: Flow; readonly close: 
       </button>
       <h2 class={denied ? "denied" : "forwarded"}>{flow.verdict?.toLowerCase()}</h2>
       {denied && <Reason flow={flow} />}
-      {policy && <AllowThis policy={policy} />}
+      {policy && <AllowThis policy={policy} edit={edit} />}
       <dl>
         <Row name="Time" value={flow.time} />
         <Row name="What" value={flow.Summary} />
@@ -65,7 +72,7 @@ function byRule(nearest: NonNullable<Explanation["nearest"]>): Map<string, strin
   return found;
 }
 
-function AllowThis({ policy }: { readonly policy: string }) {
+function AllowThis({ policy, edit }: { readonly policy: string; readonly edit: (text: string) => void }) {
   const [copied, setCopied] = useState(false);
   const copy = async () => {
     await navigator.clipboard.writeText(policy);
@@ -77,6 +84,9 @@ function AllowThis({ policy }: { readonly policy: string }) {
         Allow this{" "}
         <button type="button" onClick={copy}>
           {copied ? "Copied" : "Copy"}
+        </button>{" "}
+        <button type="button" onClick={() => edit(policy)}>
+          Edit
         </button>
       </h3>
       <pre>{policy}</pre>

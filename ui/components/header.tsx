@@ -1,5 +1,5 @@
 import type { FlowState } from "../data/flow-store.ts";
-import { DEFAULT_VIEW, type View } from "../domain/view.ts";
+import { DEFAULT_VIEW, PAGES, type View } from "../domain/view.ts";
 
 const WINDOWS: readonly (readonly [number, string])[] = [
   [60_000, "last minute"],
@@ -7,6 +7,8 @@ const WINDOWS: readonly (readonly [number, string])[] = [
   [3_600_000, "last hour"],
   [86_400_000, "last day"],
 ];
+
+const TITLES: Readonly<Record<View["page"], string>> = { map: "Map", policies: "Policies", editor: "Editor" };
 
 interface HeaderProps {
   readonly view: View;
@@ -24,6 +26,19 @@ export function Header({ view, change, namespaces, state, paused, setPaused }: H
   return (
     <header>
       <h1>Hubble</h1>
+      <nav aria-label="Pages">
+        {PAGES.map((page, index) => (
+          <button
+            type="button"
+            key={page}
+            aria-current={view.page === page ? "page" : undefined}
+            title={`Key ${index + 1}`}
+            onClick={() => change({ page })}
+          >
+            {TITLES[page]}
+          </button>
+        ))}
+      </nav>
       <label>
         Namespace{" "}
         <select

@@ -9,6 +9,8 @@ export interface View {
   readonly text: string;
   /** A card's id; empty: none. */
   readonly peer: string;
+  /** Key of the policy that is open; empty: none. */
+  readonly policy: string;
   /** How far back, milliseconds, while live. */
   readonly window: number;
   /** A time in the past to look at, instead of live. */
@@ -22,12 +24,14 @@ export const DEFAULT_VIEW: View = {
   verdict: "",
   text: "",
   peer: "",
+  policy: "",
   window: 300_000,
   since: undefined,
   until: undefined,
 };
 
-const PAGES = ["map", "policies", "editor"] as const;
+/** In the order of the header. */
+export const PAGES = ["map", "policies", "editor"] as const;
 const VERDICTS = ["", "forwarded", "denied", "audited"] as const;
 
 /** Reads an address's query; what makes no sense is left at its default. */
@@ -43,6 +47,7 @@ export function parseView(query: string): View {
     verdict: VERDICTS.find((verdict) => verdict === text("verdict")) ?? "",
     text: text("q"),
     peer: text("peer"),
+    policy: text("policy"),
     window: time("window") || DEFAULT_VIEW.window,
     since: past ? since : undefined,
     until: past ? until : undefined,
@@ -58,6 +63,7 @@ export function formatView(view: View): string {
     verdict: "verdict",
     text: "q",
     peer: "peer",
+    policy: "policy",
     window: "window",
     since: "since",
     until: "until",

@@ -169,7 +169,7 @@ export const redirectSchema: Schema = record(
 export const usageSchema: Schema = record("What one node's policies have decided; its name is the node's.", {
   policies: map("By kind/namespace/name of the policy.", {
     type: "object",
-    description: "endpoints, packets, audited and lastHit.",
+    description: "endpoints, packets, audited, lastHit, and rules with the packets of each.",
     "x-kubernetes-preserve-unknown-fields": true,
   }),
 });

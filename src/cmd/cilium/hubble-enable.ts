@@ -35,7 +35,14 @@ async function objectsOf({ namespace, ui }: Options): Promise<Manifest[]> {
   const { readManifest } = await import("#lab/manifests.ts");
   const objects = readManifest("hubble.yaml") as unknown as Manifest[];
   const wanted = objects.filter(({ metadata }) => ui || metadata.name !== "hubble-ui");
-  return wanted.map((object) => ({ ...object, metadata: { ...object.metadata, namespace } }));
+  return wanted.map((object) => inNamespace(object, namespace));
+}
+
+/** The object, and the service accounts that it names, in this namespace; what is in none stays so. */
+function inNamespace(object: Manifest & { readonly subjects?: readonly object[] }, namespace: string): Manifest {
+  const own = object.metadata.namespace === undefined ? object.metadata : { ...object.metadata, namespace };
+  const subjects = object.subjects && { subjects: object.subjects.map((one) => ({ ...one, namespace })) };
+  return { ...object, metadata: own, ...subjects };
 }
 
 const READY_MS = 120_000;

@@ -1,9 +1,9 @@
 import { type Finding, type Severity, severityOrder } from "#policy/lint/finding.ts";
 import { lintWorld } from "#policy/lint/lint.ts";
+import { pathOf, placeOf } from "#policy/lint/place.ts";
 import { formatRuleRef } from "#policy/rule.ts";
 import type { World } from "#policy/world/world.ts";
 import { CodedError } from "#runtime/errors.ts";
-import { pathOf, placeOf } from "./finding-place.ts";
 import { readText } from "./object-files.ts";
 import { formatOutput, OutputError } from "./output.ts";
 import { loadWorld, type WorldOptions } from "./world.ts";

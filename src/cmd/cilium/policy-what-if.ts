@@ -1,6 +1,7 @@
 import type { Observations } from "#policy/replay/observed.ts";
+import { proposedWorld } from "#policy/replay/proposed.ts";
 import { type Group, type WhatIf, whatIf } from "#policy/replay/what-if.ts";
-import { auditAnnotation, policyKey } from "#policy/rule.ts";
+import { policyKey } from "#policy/rule.ts";
 import { identityOf, type SourcedObject } from "#policy/world/objects.ts";
 import { createWorld, type World } from "#policy/world/world.ts";
 import { CodedError } from "#runtime/errors.ts";
@@ -46,7 +47,7 @@ function worldOptionsOf(options: WhatIfOptions): WhatIfOptions {
 function changed(before: World, proposed: readonly SourcedObject[], remove: readonly string[]): World {
   const gone = new Set(remove.map((name) => keyOf(before, name)));
   const kept = before.objects.filter(({ object }) => !gone.has(keyOfObject(object)));
-  const after = createWorld([...kept, ...proposed.map(enforced)]);
+  const after = proposedWorld(kept, proposed);
   const names = new Set(createWorld(proposed).policies.map(({ key }) => key));
   if (names.size === 0 && remove.length === 0) throw new WhatIfError("no-policy", "there is no network policy in the files");
   for (const key of names) {
@@ -60,13 +61,6 @@ function keyOfObject(object: unknown): string {
   const { kind, namespace, name } = identityOf(object);
   const isNamespaced = kind === "CiliumNetworkPolicy" || kind === "NetworkPolicy";
   return policyKey({ kind, namespace: isNamespaced ? namespace || "default" : "", name });
-}
-
-/** What is asked is what the policy would do, be it in audit mode for now. */
-function enforced({ object, source }: SourcedObject): SourcedObject {
-  const copy = structuredClone(object) as { metadata?: { annotations?: Record<string, unknown> } } | null;
-  if (copy?.metadata?.annotations) delete copy.metadata.annotations[auditAnnotation];
-  return { object: copy, source };
 }
 
 function keyOf(world: World, wanted: string): string {

@@ -1,7 +1,7 @@
 import { catalogue, type Finding } from "#policy/lint/finding.ts";
+import { placeOf } from "#policy/lint/place.ts";
 import { policyKey } from "#policy/rule.ts";
 import type { World } from "#policy/world/world.ts";
-import { placeOf } from "./finding-place.ts";
 
 const levels = { error: "error", warning: "warning", info: "note" } as const;
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { ObjectFileError, objectsIn } from "./object-files.ts";
+import { DocumentError, objectsIn } from "#policy/world/documents.ts";
 import { formatProblem, validateDocuments } from "./validate.ts";
 
 const policy = (spec: string, head = "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy") =>
@@ -91,7 +91,7 @@ describe("bad input", () => {
           objectsIn("f", text);
         } catch (thrown) {
           refused++;
-          assert.ok(thrown instanceof ObjectFileError, String(thrown));
+          assert.ok(thrown instanceof DocumentError, String(thrown));
         }
       }),
       { numRuns: 1500 },

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { pathToFileURL } from "node:url";
+import { createWorld } from "#policy/world/world.ts";
 import { silentLogger } from "#runtime/logger.ts";
 import { startUi } from "./server.ts";
 
@@ -45,6 +46,24 @@ describe("startUi", () => {
     assert.equal(await (await fetch(`http://127.0.0.1:${page.port}/`)).text(), "<html>index.html");
     await using alone = await front("127.0.0.1:1");
     assert.equal((await fetch(`http://127.0.0.1:${alone.port}/api/flows`)).status, 502);
+  });
+  it("says of policies that it has no cluster, and why the cluster does not answer", async () => {
+    assert.deepEqual([(await get("/api/policies")).status, (await get("/api/policies", { method: "POST" })).status], [503, 405]);
+    const config = { host: "127.0.0.1", port: 0, relay: "", directory: pathToFileURL(`${directory}/`) };
+    await using page = await startUi({ log: silentLogger, snapshot: () => Promise.reject(new Error("pods is forbidden")) }, config);
+    assert.equal(await (await fetch(`http://127.0.0.1:${page.port}/api/policies`)).text(), "pods is forbidden\n");
+  });
+  it("takes policies to look at, passed on or not, but nothing large and nothing that another site's page may send", async () => {
+    const snapshot = async () => ({ policies: [], subjects: [], world: createWorld([]), usage: new Map() });
+    const config = { host: "127.0.0.1", port: 0, relay: "", directory: pathToFileURL(`${directory}/`) };
+    await using back = await startUi({ log: silentLogger, snapshot }, config);
+    await using front = await startUi({ log: silentLogger }, { ...config, backend: `127.0.0.1:${back.port}` });
+    const post = (body: string, type = "application/yaml") =>
+      fetch(`http://127.0.0.1:${front.port}/api/lint`, { method: "POST", headers: { "content-type": type }, body });
+    const review = (await (await post("kind: Secret")).json()) as { problems: { message: string }[] };
+    assert.match(review.problems[0]?.message ?? "", /^Secret is no network policy/);
+    assert.equal((await post("kind: Secret", "text/plain")).status, 415);
+    assert.equal((await post("#".repeat(257 * 1024))).status, 413);
   });
   it("refuses a time that is none", async () => {
     const refused = await get("/api/flows?since=yesterday");

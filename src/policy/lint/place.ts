@@ -1,7 +1,7 @@
-import type { Finding } from "#policy/lint/finding.ts";
-import { policyKey } from "#policy/rule.ts";
-import { formatPlace, type Place, rulePath } from "#policy/world/objects.ts";
-import type { World } from "#policy/world/world.ts";
+import { policyKey } from "../rule.ts";
+import { formatPlace, type Place, rulePath } from "../world/objects.ts";
+import type { World } from "../world/world.ts";
+import type { Finding } from "./finding.ts";
 
 /** The path in its object that a finding is about; empty for the whole. */
 export function pathOf(world: World, { path, rule, policy }: Finding): string {
