@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { createCookies } from "#datapath/cookies.ts";
+import { UsageOutcome } from "#datapath/gen/enums.ts";
 import { maps as specs } from "#datapath/gen/maps.ts";
 import type { CtEntry } from "#datapath/gen/structs.ts";
 import type { Decided } from "#datapath/usage.ts";
@@ -16,7 +17,7 @@ import { IpAddress } from "#types/addr.ts";
 import { NumericIdentity } from "#types/identity.ts";
 import type { AgentState } from "./state.ts";
 import { createUsage } from "./usage.ts";
-import { usageRows } from "./usage-view.ts";
+import { usageRows, usageSummary } from "./usage-view.ts";
 
 const labels = (app: string) =>
   labelSet([`k8s:app=${app}`, "k8s:io.kubernetes.pod.namespace=default", "k8s:io.cilium.k8s.policy.cluster=default"]);
@@ -89,6 +90,28 @@ describe("usageRows", () => {
     assert.deepEqual(rows.find(({ section }) => section === "ingressDeny")?.entries, 1);
     assert.deepEqual(note("narrow", 0), [0, true]);
     assert.deepEqual(note("narrow", 1), [0, false]);
+  });
+});
+
+describe("usageSummary", () => {
+  it("tells the packets of each rule that decided something, and of default deny, but not what audit mode let pass", () => {
+    const policy = cnp("p", [from("client", ["80"]), from("client", ["443"]), from("client", ["22"])]);
+    const cookies = createCookies();
+    const [first, both] = [cookies.of([rule("p", 0)]), cookies.of([rule("p", 0), rule("p", 1)])];
+    const byDefault = cookies.of([policy.ref]);
+    const summary = usageSummary({
+      repository: createRepository().with(policy),
+      endpoints: [],
+      origins: (cookie) => cookies.origins(cookie),
+      decided: [
+        allowed(first, 3n, 7n),
+        allowed(both, 2n, 9n),
+        { ...allowed(byDefault, 4n, 9n), outcome: UsageOutcome.DENIED },
+        { ...allowed(byDefault, 8n, 9n), outcome: UsageOutcome.AUDITED },
+      ],
+      toTime: (at) => `2026-01-01T00:00:0${at}.5Z`,
+    });
+    assert.deepEqual(summary["CiliumNetworkPolicy/default/p"]?.rules, { "ingress default deny": 4, "ingress[0]": 5, "ingress[1]": 2 });
   });
 });
 
