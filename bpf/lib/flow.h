@@ -330,7 +330,7 @@ __verified_alone int flow_decide(struct __sk_buff *ctx, struct packet *packet, s
 		entry = flow_find_proxy_call(packet, flow, &place);
 	if (entry)
 		return flow_continue(ctx, packet, flow, entry, &place);
-	if (flow->origin != ORIGIN_STACK && proxy_owns(ctx, packet)) {
+	if (!flow->from_proxy && proxy_owns(ctx, packet)) {
 		flow->ct_reason = CT_REPLY;
 		flow->to_upstream = 1;
 		return 0;

@@ -30,7 +30,7 @@ type Respond = (query: Packet, via: "UDP" | "TCP") => Answer[];
 /** What it sends in place of one answer. */
 type Mangle = (answer: Buffer) => readonly Buffer[];
 
-async function serveDns(pod: RealPod, respond: Respond, mangle: Mangle, seen: string[]): Promise<AsyncDisposable> {
+async function serveDns(pod: Pick<RealPod, "netns">, respond: Respond, mangle: Mangle, seen: string[]): Promise<AsyncDisposable> {
   const answer = (message: Buffer, via: "UDP" | "TCP") => {
     const query = decode(message);
     return encode({ ...query, type: "response", flags: 0x180, additionals: [], answers: respond(query, via) });
@@ -187,7 +187,7 @@ describe("DNS policy through real sockets", { skip: process.getuid?.() === 0 ? f
       far: two.addPod("dnsfar", 40_003),
     };
     for (const node of nodes) node.learn(nodes);
-    for (const pod of [pods.near, pods.far]) servers.push(await serveDns(pod, respond, (answer) => mangle(answer), seen));
+    for (const pod of [pods.near, pods.far, one]) servers.push(await serveDns(pod, respond, (answer) => mangle(answer), seen));
     await start();
     setPolicy();
   });
@@ -230,6 +230,13 @@ describe("DNS policy through real sockets", { skip: process.getuid?.() === 0 ? f
       setPolicy();
     });
   }
+
+  it("asks a server that is a process of the node itself", async () => {
+    const [node] = nodes as [RealNode];
+    const answer = decode(await ask(pods.client, node.ipv4, question("node.stripe.com")));
+    assert.equal(answer.answers?.length, 1);
+    assert.equal((await askByTcp(pods.client, node.ipv4, question("node.stripe.com"))).length, 1);
+  });
 
   it("tells the kernel of the addresses before the answer is there", async () => {
     granted.clear();
