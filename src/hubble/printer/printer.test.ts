@@ -181,6 +181,23 @@ describe("json", () => {
     assert.equal((json.flow.extensions as JsonObject)["@type"], "type.googleapis.com/cilia.Explanation");
     assert.equal(out.split("\n").length, 2);
   });
+  it("prints fields in the order of their numbers, without spaces", () => {
+    const small = special({
+      flow: {
+        time: "2026-06-14T13:25:42.102Z",
+        uuid: "u",
+        verdict: "FORWARDED",
+        IP: { source: "10.0.0.1", ipVersion: "IPv4" },
+        is_reply: false,
+      },
+      node_name: "w",
+      time: "2026-06-14T13:25:42.102Z",
+    });
+    const golden =
+      '{"flow":{"time":"2026-06-14T13:25:42.102Z","verdict":"FORWARDED","IP":{"source":"10.0.0.1","ipVersion":"IPv4"},"is_reply":false,"uuid":"u"},' +
+      '"node_name":"w","time":"2026-06-14T13:25:42.102Z"}\n';
+    for (const format of ["json", "jsonpb"] as const) assert.equal(print([small], { format }).out, golden, format);
+  });
   it("prints the flow alone in the form before 0.11", () =>
     assert.match(print([forwarded], { format: "json", legacyJson: true }).out, /^\{"time":/));
 });
