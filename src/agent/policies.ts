@@ -6,10 +6,11 @@ import type { PolicySettings } from "#policy/settings.ts";
 import type { Logger } from "#runtime/logger.ts";
 import type { Database } from "#statedb/database.ts";
 import type { Table } from "#statedb/table.ts";
+import type { RememberedPolicies } from "./remembered-policies.ts";
 
 /**
  * A policy object and what it means. One that is refused from the start has no rules, as upstream; one that was valid before keeps
- * what it meant then, since a slip in an edit must not open what the policy closed.
+ * what it meant then, over restarts too, since a slip in an edit must not open what the policy closed.
  */
 export interface PolicyRow {
   readonly key: string;
@@ -26,9 +27,15 @@ export interface Policies {
   expect(source: string): () => void;
 }
 
+export interface PoliciesDeps {
+  readonly db: Database;
+  readonly log: Logger;
+  readonly remembered: RememberedPolicies;
+}
+
 /** The policies table and its only writer. */
-export function createPolicies(deps: { readonly db: Database; readonly log: Logger }, settings: PolicySettings): Policies {
-  const { db, log } = deps;
+export function createPolicies(deps: PoliciesDeps, settings: PolicySettings): Policies {
+  const { db, log, remembered } = deps;
   const table = db.createTable<PolicyRow>({
     name: "policy-objects",
     key: (row) => row.key,
@@ -50,9 +57,17 @@ export function createPolicies(deps: { readonly db: Database; readonly log: Logg
     for (const issue of row.parsed.issues) log.warn("policy ignored", { policy: row.key, path: issue.path, issue: issue.message });
     for (const warning of row.parsed.warnings)
       log.info("policy warning", { policy: row.key, path: warning.path, warning: warning.message });
-    const keeps = row.parsed.issues.length > 0 && old !== undefined && old.object.metadata.uid === object.metadata.uid;
-    if (keeps) log.error("policy refused, its last valid version stays in force", { policy: row.key });
-    table.set(keeps ? { ...row, parsed: old.parsed } : row);
+    const before = row.parsed.issues.length > 0 ? lastValid(old, object) : undefined;
+    if (before) log.error("policy refused, its last valid version stays in force", { policy: row.key });
+    if (row.parsed.issues.length === 0) remembered.remember(object);
+    table.set(before ? { ...row, parsed: before } : row);
+  };
+  /** What the object meant before it was refused; of an agent that starts, what the one before it knew. */
+  const lastValid = (old: PolicyRow | undefined, { kind = "", metadata: { uid = "" } }: PolicyObject): ParsedPolicy | undefined => {
+    if (old && old.object.metadata.uid === uid && old.parsed.issues.length === 0) return old.parsed;
+    const kept = remembered.recall(kind, uid);
+    const parsed = kept && parsePolicy(kept, settings);
+    return parsed?.issues.length === 0 ? parsed : undefined;
   };
   return {
     table,
@@ -66,10 +81,14 @@ export function createPolicies(deps: { readonly db: Database; readonly log: Logg
             const listed = new Set(objects.map(keyOf));
             for (const object of objects) put(typed(object));
             for (const { key, object } of [...table.list()]) if (object.kind === kind && !listed.has(key)) table.delete(key);
+            remembered.keepOnly(kind, new Set(objects.map(({ metadata }) => metadata.uid ?? "")));
           });
         },
         upsert: (object) => put(typed(object)),
-        remove: (object) => void table.delete(keyOf(object)),
+        remove(object) {
+          table.delete(keyOf(object));
+          remembered.forget(kind, object.metadata.uid ?? "");
+        },
       };
     },
   };

@@ -18,6 +18,7 @@ import { createPodsOfNode } from "./kubernetes.ts";
 import { createPolicies } from "./policies.ts";
 import { createPolicyController } from "./policy-controller.ts";
 import { createPrefixes } from "./prefixes.ts";
+import { rememberPoliciesIn } from "./remembered-policies.ts";
 import { createServices } from "./services.ts";
 
 /** Everything the agent knows, and the controllers between its tables. Nothing here touches the kernel. */
@@ -36,7 +37,8 @@ export function createState({ cluster, log }: { readonly cluster: Cluster; reado
   const fqdns = createFqdns({ identities, log: log.child("fqdn") }, { path: join(config["state-dir"], "fqdn-identities.json") });
   const nodes = createClusterNodes({ db, ipcache, identities, prefixes }, { self: nodeName });
   const pods = createPodsOfNode({ db, cluster }, { cluster: config["cluster-name"], labels: config.labels });
-  const policies = createPolicies({ db, log: log.child("policy") }, settings);
+  const remembered = rememberPoliciesIn(join(config["state-dir"], "policies"), log.child("policy"));
+  const policies = createPolicies({ db, log: log.child("policy"), remembered }, settings);
   const controller = createPolicyController(
     {
       db,

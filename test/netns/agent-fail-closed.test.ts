@@ -8,6 +8,8 @@ import { canTalk, echoServer } from "./traffic.ts";
 const missing = process.getuid?.() !== 0 ? "root is needed" : false;
 const CNP = "ciliumnetworkpolicies.cilium.io";
 const PORT = 8080;
+/** An edit that the API server takes and the agent refuses: the exception is not in the block. */
+const REFUSED = { spec: { ingress: [{ fromCIDRSet: [{ cidr: "10.0.0.0/8", except: ["192.0.2.0/24"] }] }] } };
 
 describe("what must stay shut on a node", { skip: missing }, () => {
   let node: TestNode;
@@ -40,11 +42,26 @@ describe("what must stay shut on a node", { skip: missing }, () => {
     servers.push(await echoServer(web.pod.netns, PORT));
     node.api.create(CNP, closed("edited", ["192.0.2.0/24"]));
     await until("the policy is enforced", async () => !(await canTalk(client.pod.netns, web.ip, PORT, 100)));
-    node.api.patch(CNP, "edited", "default", { spec: { ingress: [{ fromCIDR: ["300.0.2.0/24"] }] } }, { type: "merge" });
+    node.api.patch(CNP, "edited", "default", REFUSED, { type: "merge" });
     // A second policy shows that the first one's edit has been seen.
     node.api.create(CNP, closed("client", ["192.0.2.0/24"]));
     await until("the later policy is enforced", async () => !(await canTalk(web.pod.netns, client.ip, PORT, 100)));
     for (let again = 0; again < 5; again += 1) assert.equal(await canTalk(client.pod.netns, web.ip, PORT, 100), false);
+  });
+
+  it("over restarts, and when the agent was away while it was edited", async () => {
+    const [web, away, client] = [await add("restarted"), await add("away"), await add("visitor")];
+    servers.push(await echoServer(web.pod.netns, PORT), await echoServer(away.pod.netns, PORT));
+    for (const name of ["restarted", "away"]) node.api.create(CNP, closed(name, ["192.0.2.0/24"]));
+    for (const { ip } of [web, away]) await until("it is enforced", async () => !(await canTalk(client.pod.netns, ip, PORT, 100)));
+    node.api.patch(CNP, "restarted", "default", REFUSED, { type: "merge" });
+    await node.agent.stop("SIGKILL");
+    node.api.patch(CNP, "away", "default", REFUSED, { type: "merge" });
+    await node.agent.start();
+    const [fresh, other] = [await add("fresh-1"), await add("other-1")];
+    servers.push(await echoServer(fresh.pod.netns, PORT));
+    assert.equal(await canTalk(other.pod.netns, fresh.ip, PORT), true, "the agent works");
+    for (const { ip } of [web, away]) assert.equal(await canTalk(client.pod.netns, ip, PORT, 200), false);
   });
 
   it("a pod whose endpoint file cannot be read stays cut off when the agent comes back", async () => {

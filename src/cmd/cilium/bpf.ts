@@ -1,6 +1,6 @@
 import { type AskOptions, askAgents } from "./agents.ts";
 import { formatOutput, formatTable } from "./output.ts";
-import type { BpfPolicyShape } from "./shapes.ts";
+import type { BpfPolicyShape, ConntrackShape } from "./shapes.ts";
 
 type BpfOptions = AskOptions & { readonly output?: string };
 
@@ -63,17 +63,28 @@ export async function bpfIpcache(options: BpfOptions): Promise<string> {
   return formatTable(["IP PREFIX/ADDRESS", "IDENTITY"], rows);
 }
 
-/** `bpf ct list`: connections, one line each. */
+/** `bpf ct list`: connections, one line each, in upstream's words where it has one for the field. */
 export async function bpfConntrack(options: BpfOptions): Promise<string> {
-  const answers = await askAgents<readonly Readonly<Record<string, unknown>>[]>("/v1/bpf/ct", options);
+  const answers = await askAgents<readonly ConntrackShape[]>("/v1/bpf/ct", options);
   const entries = answers.flatMap(({ value }) => value);
   if (options.output) return formatOutput(options.output, entries);
-  return entries
-    .map(({ protocol, direction, source, destination, ...rest }) => {
-      const details = Object.entries(rest).map(([key, value]) => `${key}=${typeof value === "object" ? JSON.stringify(value) : value}`);
-      return `${protocol} ${String(direction).toUpperCase()} ${source} -> ${destination} ${details.join(" ")}\n`;
-    })
-    .join("");
+  return entries.map((entry) => `${conntrackLine(entry)}\n`).join("");
+}
+
+/** One connection; `OUT` when a pod of the node opened it, else `IN`. */
+export function conntrackLine(entry: ConntrackShape): string {
+  const { protocol, source, destination, flags, expires, sourceIdentity, destinationIdentity, proxyPort } = entry;
+  const end = ({ address, port }: ConntrackShape["source"]) => `${address.includes(":") ? `[${address}]` : address}:${port}`;
+  return [
+    `${protocol} ${destinationIdentity === 0 ? "IN" : "OUT"} ${end(source)} -> ${end(destination)}`,
+    `expires=${expires}`,
+    `Packets=${entry.txPackets}/${entry.rxPackets}`,
+    `Bytes=${entry.txBytes}/${entry.rxBytes}`,
+    `Flags=[ ${flags.join(" ")} ]`,
+    `SourceSecurityID=${sourceIdentity}`,
+    `DestinationSecurityID=${destinationIdentity}`,
+    ...(proxyPort === 0 ? [] : [`ProxyPort=${proxyPort}`]),
+  ].join(" ");
 }
 
 /** `bpf MAP list` for the other maps: the entries as the agent decodes them. */

@@ -146,3 +146,19 @@ export interface RuleShape {
   readonly section: string;
   readonly index: number;
 }
+
+/** One connection of `/v1/bpf/ct`; 64-bit numbers may come as text. */
+export interface ConntrackShape {
+  readonly protocol: string;
+  readonly source: { readonly address: string; readonly port: number };
+  readonly destination: { readonly address: string; readonly port: number };
+  readonly flags: readonly string[];
+  readonly expires: number | string;
+  readonly txPackets: number | string;
+  readonly txBytes: number | string;
+  readonly rxPackets: number | string;
+  readonly rxBytes: number | string;
+  readonly sourceIdentity: number;
+  readonly destinationIdentity: number;
+  readonly proxyPort: number;
+}
