@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { sharedFile } from "./data.ts";
 import { DatapathConformance } from "./datapath.ts";
 import { dataFiles, runFile, scenarioFiles } from "./files.ts";
 import { formatDifferences, formatTable, type Outcome } from "./report.ts";
@@ -27,7 +28,7 @@ describe("the compiled datapath, with the engine's policy maps", { skip: process
   it("says what the engine says, and Cilium", async (test) => {
     const outcomes: Outcome[] = [];
     await using datapath = new DatapathConformance();
-    for (const file of scenarioFiles) outcomes.push(await datapath.run(file));
+    for (const file of scenarioFiles) outcomes.push(await datapath.run(file, sharedFile(file)));
     if (outcomes.every(({ skipped }) => skipped !== undefined)) return test.skip(outcomes[0]?.skipped);
     test.diagnostic(`the datapath against both:\n${formatTable(outcomes)}`);
     for (const one of outcomes) if (one.skipped === undefined) check(one);

@@ -1,4 +1,5 @@
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { type PolicySettings, settingsWith } from "#policy/settings.ts";
 
 /** Where the data lies unless CILIA_CONFORMANCE says otherwise: beside the checkout, as it is too large to be part of it. */
@@ -67,14 +68,42 @@ export type Scenario = {
   };
 };
 
-/** Reads the lines of a data file; undefined when it is not there. */
-export function readLines<T>(name: string): T[] | undefined {
-  const path = name.includes("/") ? name : `${dataFolder}/${name}`;
-  if (!existsSync(path)) return undefined;
-  return readFileSync(path, "utf8")
-    .split("\n")
-    .filter((line) => line !== "")
-    .map((line) => JSON.parse(line) as T);
+/** One line of a file: where it stands, its text, and what it holds or why it can not be read. */
+export type DataLine = { readonly number: number; readonly text: string; readonly value?: unknown; readonly problem?: string };
+
+/** Where a file named on the command line lies: from the current directory (npm tells which it was), then in the shared data. */
+export function findFile(name: string): string | undefined {
+  const folders = [process.env.INIT_CWD ?? process.cwd(), process.cwd(), ...(name.includes("/") ? [] : [dataFolder])];
+  return folders.map((folder) => resolve(folder, name)).find(isFile);
+}
+
+/** Where a file of the shared data lies; undefined when it is not there. */
+export function sharedFile(name: string): string | undefined {
+  const path = join(dataFolder, name);
+  return isFile(path) ? path : undefined;
+}
+
+function isFile(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+}
+
+/** Reads the lines of a file; empty ones are left out, those that are no JSON say so. */
+export function readLines(path: string): DataLine[] {
+  const lines = readFileSync(path, "utf8").split("\n");
+  return lines.flatMap((text, i) => (text.trim() === "" ? [] : [readLine(text, i + 1)]));
+}
+
+function readLine(text: string, number: number): DataLine {
+  try {
+    return { number, text, value: JSON.parse(text) as unknown };
+  } catch (error) {
+    return { number, text, problem: `is not JSON: ${messageOf(error)}` };
+  }
+}
+
+/** The text of whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 const settingNames: Readonly<Record<string, keyof PolicySettings>> = {

@@ -5,7 +5,8 @@ import { decidingEntry, type Flow } from "#policy/verdict.ts";
 import { PROXY_PORTS } from "#proxy/protocol.ts";
 import { NumericIdentity } from "#types/identity.ts";
 import { hasPorts, protocolNumber } from "#types/proto.ts";
-import { type DataVerdict, readLines, type Scenario } from "./data.ts";
+import { type DataLine, type DataVerdict, readLines, type Scenario } from "./data.ts";
+import { questionOf } from "./files.ts";
 import { type Outcome, Recorder } from "./report.ts";
 import { buildCluster, type Question, questionsOf } from "./scenarios.ts";
 import { type KernelVerdict, Subject } from "./subject.ts";
@@ -64,15 +65,19 @@ export class DatapathConformance implements AsyncDisposable {
   readonly #subject = new Subject();
   #peers = 0;
 
-  /** Runs one file's scenarios. A file that is not there is skipped with the reason. */
-  async run(name: string): Promise<Outcome> {
+  /** Runs the scenarios of the file at `path`. One that is not there is skipped with the reason, or fails when it was asked for. */
+  async run(name: string, path: string | undefined, { given = false } = {}): Promise<Outcome> {
     const recorder = new Recorder(name);
     const unasked = new Map<string, number>();
-    const lines = readLines<Scenario>(name);
-    if (lines === undefined)
-      return { ...recorder.outcome(), unasked, skipped: "the data is not there; set CILIA_CONFORMANCE to its folder" };
+    if (path === undefined) {
+      if (given) recorder.refuse("is not there");
+      const skipped = given ? {} : { skipped: "the data is not there; set CILIA_CONFORMANCE to its folder" };
+      return { ...recorder.outcome(), unasked, ...skipped };
+    }
     let sent: Sent[] = [];
-    for (const scenario of lines) {
+    for (const line of readLines(path)) {
+      const scenario = scenarioOf(line, recorder, unasked);
+      if (scenario === undefined) continue;
       recorder.startCase();
       sent.push(...this.#send(scenario, unasked));
       if (sent.length < BATCH) continue;
@@ -121,6 +126,15 @@ export class DatapathConformance implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.#subject[Symbol.asyncDispose]();
   }
+}
+
+/** The scenario of a line; without one, why is counted. */
+function scenarioOf({ number, value, problem }: DataLine, recorder: Recorder, unasked: Map<string, number>): Scenario | undefined {
+  const question = questionOf(value);
+  if (question?.kind === "scenario") return question.line;
+  if (question === undefined) recorder.refuse(problem ?? "is of no known kind", number);
+  else unasked.set("lines without flows", (unasked.get("lines without flows") ?? 0) + 1);
+  return undefined;
 }
 
 /** Questions to one endpoint together: each of them has another policy. */

@@ -13,6 +13,8 @@ export type Outcome = {
   readonly cases: number;
   readonly checks: number;
   readonly differences: readonly Difference[];
+  /** What could not be read or run, as `file:line: why`; each is a failure. */
+  readonly problems: readonly string[];
   /** Differences that SEMANTICS §3 decided on, by the reason. */
   readonly deviations: ReadonlyMap<string, readonly Difference[]>;
   readonly skipped?: string;
@@ -25,7 +27,7 @@ export class Recorder {
   readonly #file: string;
   readonly #differences: Difference[] = [];
   readonly #deviations = new Map<string, Difference[]>();
-  readonly #failed = new Set<string>();
+  readonly #problems: string[] = [];
   #cases = 0;
   #checks = 0;
 
@@ -37,6 +39,11 @@ export class Recorder {
     this.#cases++;
   }
 
+  /** The file, or a line of it, can not be run. */
+  refuse(problem: string, line?: number): void {
+    this.#problems.push(`${this.#file}${line === undefined ? "" : `:${line}`}: ${problem}`);
+  }
+
   /** Compares two values by their JSON; a difference counts as a deviation when a reason is given. */
   compare(id: string, aspect: string, where: string, expected: unknown, actual: unknown, deviation?: string): boolean {
     this.#checks++;
@@ -46,18 +53,22 @@ export class Recorder {
     const difference = { id, aspect, where, expected: left, actual: right };
     if (deviation === undefined) {
       this.#differences.push(difference);
-      this.#failed.add(id);
     } else this.#deviations.set(deviation, [...(this.#deviations.get(deviation) ?? []), difference]);
     return false;
   }
 
   outcome(): Outcome {
-    return { file: this.#file, cases: this.#cases, checks: this.#checks, differences: this.#differences, deviations: this.#deviations };
+    const [file, cases, checks, differences, problems] = [this.#file, this.#cases, this.#checks, this.#differences, this.#problems];
+    return { file, cases, checks, differences, problems, deviations: this.#deviations };
   }
 }
 
 function pad(columns: readonly (string | number)[], widths: readonly number[]): string {
   return columns.map((one, i) => (i === 0 ? String(one).padEnd(widths[i] ?? 0) : String(one).padStart(widths[i] ?? 0))).join("  ");
+}
+
+function failuresOf({ differences, problems }: Outcome): number {
+  return differences.length + problems.length;
 }
 
 /** The table of all files. */
@@ -66,7 +77,7 @@ export function formatTable(outcomes: readonly Outcome[]): string {
   const lines = [pad(["file", "cases", "checks", "differ", "deviations"], widths)];
   for (const one of outcomes) {
     if (one.skipped !== undefined) lines.push(`${one.file.padEnd(34)}  skipped: ${one.skipped}`);
-    else lines.push(pad([one.file, one.cases, one.checks, one.differences.length, [...one.deviations.values()].flat().length], widths));
+    else lines.push(pad([one.file, one.cases, one.checks, failuresOf(one), [...one.deviations.values()].flat().length], widths));
   }
   return lines.join("\n");
 }
@@ -78,9 +89,10 @@ export function formatReasons(counts: readonly ReadonlyMap<string, number>[]): s
   return [...sums].map(([reason, count]) => `  ${reason}: ${count}`).join("\n");
 }
 
-/** Every difference of a file, one a line. */
-export function formatDifferences(outcome: Outcome): string {
-  return outcome.differences.map((one) => `${one.id} ${one.aspect} ${one.where}: expected ${one.expected}, got ${one.actual}`).join("\n");
+/** Everything that failed in a file, one a line. */
+export function formatDifferences({ problems, differences }: Outcome): string {
+  const differing = differences.map((one) => `${one.id} ${one.aspect} ${one.where}: expected ${one.expected}, got ${one.actual}`);
+  return [...problems, ...differing].join("\n");
 }
 
 /** How many checks passed and failed. */
@@ -88,7 +100,7 @@ export function totals(outcomes: readonly Outcome[]): { readonly passed: number;
   let [passed, failed, deviations] = [0, 0, 0];
   for (const one of outcomes) {
     const deviating = [...one.deviations.values()].flat().length;
-    failed += one.differences.length;
+    failed += failuresOf(one);
     deviations += deviating;
     passed += one.checks - one.differences.length - deviating;
   }

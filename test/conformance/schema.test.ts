@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { DEFINITIONS } from "#apiserver/crds/definitions.ts";
 import { conform } from "#apiserver/schema/conform.ts";
 import { resolveNothing } from "#apiserver/schema/schema.ts";
-import { readLines } from "./data.ts";
+import { readLines, sharedFile } from "./data.ts";
 import { dataFiles } from "./files.ts";
 
 interface Policy {
@@ -53,10 +53,16 @@ function refusal({ kind, spec, specs }: Policy): string | undefined {
   ][0];
 }
 
+/** The lines of a file of the shared data; undefined when it is not there. */
+function casesOf(file: string): Line[] | undefined {
+  const path = sharedFile(file);
+  return path === undefined ? undefined : readLines(path).map(({ value }) => value as Line);
+}
+
 describe("the definitions of Cilium's policies", () => {
   const known = new Set(Object.values(REFUSED_BEFORE).flat());
   it("take what Cilium takes", (test) => {
-    const files = dataFiles.map((file) => readLines<Line>(file));
+    const files = dataFiles.map(casesOf);
     if (files.includes(undefined)) return test.skip("the data is not there; set CILIA_CONFORMANCE to its folder");
     for (const { id, policy, policies = policy ? [policy] : [], expected } of files.flatMap((lines = []) => lines)) {
       const taken = policies.filter((_, index) => expected.policies?.[index]?.accepted ?? expected.accepted);
@@ -67,7 +73,7 @@ describe("the definitions of Cilium's policies", () => {
   });
 
   it("refuse at kubectl apply, naming the field, what cannot be right", (test) => {
-    const lines = readLines<Line>("validation.jsonl");
+    const lines = casesOf("validation.jsonl");
     if (lines === undefined) return test.skip("the data is not there; set CILIA_CONFORMANCE to its folder");
     const refused = lines.filter(({ policy }) => policy && refusal(policy) !== undefined);
     const wrong = refused.filter(({ expected }) => !expected.accepted);
