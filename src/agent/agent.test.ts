@@ -167,6 +167,26 @@ describe("the agent, from objects to maps", () => {
     await world.cluster.delete(kinds.CILIUM_NETWORK_POLICIES, { namespace: "default", name: "p" });
     await until(() => admitted(world, "web") === undefined);
   });
+  it("puts a ClusterNetworkPolicy of the tier Admin over a policy that allows, and back", async () => {
+    await using world = await startWorld();
+    await world.add("web");
+    await world.add("client");
+    await world.cluster.create(kinds.CILIUM_NETWORK_POLICIES, policy("p", "web", "client"));
+    const verdictOf = () => {
+      const id = world.state.endpoints.by("pod", "default/web")[0]?.id ?? 0;
+      const entries = [...(world.kernel.datapath.maps.policy.get(id)?.entries() ?? [])];
+      return entries.find(([{ egress, secLabel }]) => egress === 0 && secLabel === identityOf(world, "client"))?.[1].flags;
+    };
+    await until(() => verdictOf() === 0);
+    const pods = (app: string) => ({ pods: { podSelector: { matchLabels: { app } } } });
+    await world.cluster.create(kinds.CLUSTER_NETWORK_POLICIES, {
+      metadata: { name: "gate" },
+      spec: { tier: "Admin", priority: 1, subject: pods("web"), ingress: [{ action: "Deny", from: [pods("client")] }] },
+    });
+    await until(() => verdictOf() === 1);
+    await world.cluster.delete(kinds.CLUSTER_NETWORK_POLICIES, { name: "gate" });
+    await until(() => verdictOf() === 0);
+  });
   it("reaches the same maps when one in ten writes of the kernel fails", async () => {
     let seed = 7;
     const fail: FailureInjector = (operation) => {

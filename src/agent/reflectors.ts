@@ -1,5 +1,5 @@
 import type { Cluster } from "#k8s/client.ts";
-import { type ReflectorHandler, startReflector } from "#k8s/reflector.ts";
+import { type ReflectorHandler, type ReflectorOptions, startReflector } from "#k8s/reflector.ts";
 import * as kinds from "#k8s/resources.ts";
 import type { CiliumCIDRGroup, KubeObject } from "#k8s/types.ts";
 import type { Logger } from "#runtime/logger.ts";
@@ -21,8 +21,7 @@ export function startReflectors(
   const { state } = deps;
   const scope = new AsyncDisposableStack();
   const synced: Promise<void>[] = [];
-  const start = <T extends KubeObject>(resource: kinds.Resource<T>, handler: ReflectorHandler<T>, fieldSelector?: string) => {
-    const options = fieldSelector === undefined ? {} : { fieldSelector };
+  const start = <T extends KubeObject>(resource: kinds.Resource<T>, handler: ReflectorHandler<T>, options: ReflectorOptions = {}) => {
     synced.push(scope.use(startReflector(deps, resource, options, handler)).synced);
   };
   // What prunes wait for: a map entry is stray only when every source had its say.
@@ -32,7 +31,9 @@ export function startReflectors(
   start(kinds.NODES, state.nodes.nodeHandler);
   start(kinds.CILIUM_NODES, state.nodes.ciliumNodeHandler);
   const nodesSynced = Promise.all(synced).then(() => undefined);
-  start(kinds.PODS, both(state.pods.podHandler, state.services.podHandler), `spec.nodeName=${config.nodeName}`);
+  start(kinds.PODS, both(state.pods.podHandler, state.services.podHandler), {
+    fieldSelector: `spec.nodeName=${config.nodeName}`,
+  });
   start(kinds.NAMESPACES, state.pods.namespaceHandler);
   start(kinds.CILIUM_IDENTITIES, state.identities.handler);
   start(kinds.SERVICES, state.services.serviceHandler);
@@ -42,6 +43,8 @@ export function startReflectors(
   start(kinds.CILIUM_NETWORK_POLICIES, state.policies.handler("CiliumNetworkPolicy", "cilium.io/v2"));
   start(kinds.CILIUM_CLUSTERWIDE_NETWORK_POLICIES, state.policies.handler("CiliumClusterwideNetworkPolicy", "cilium.io/v2"));
   start(kinds.NETWORK_POLICIES, state.policies.handler("NetworkPolicy", "networking.k8s.io/v1"));
+  const clusterPolicies = state.policies.handler("ClusterNetworkPolicy", "policy.networking.k8s.io/v1alpha2");
+  start(kinds.CLUSTER_NETWORK_POLICIES, clusterPolicies, { optional: true });
   start(kinds.CILIUM_ENDPOINTS, ciliumEndpoints(state, config.isOwnNode));
   const all = Promise.all(synced).then(() => {
     for (const done of listed) done();

@@ -62,6 +62,7 @@ const apiVersions = [
   "core/v1::Service",
   "discovery/v1::EndpointSlice",
   "networking.k8s.io/v1::NetworkPolicy",
+  "policy.networking.k8s.io/v1alpha2::ClusterNetworkPolicy",
 ];
 
 function controllerStatus({ name, level, message, since }: HealthReport, { counters }: EdgeDeps): unknown {

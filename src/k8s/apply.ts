@@ -2,6 +2,7 @@ import { type Cluster, isNotFound } from "./client.ts";
 import {
   CILIUM_CLUSTERWIDE_NETWORK_POLICIES,
   CILIUM_NETWORK_POLICIES,
+  CLUSTER_NETWORK_POLICIES,
   CLUSTER_ROLE_BINDINGS,
   CLUSTER_ROLES,
   CONFIG_MAPS,
@@ -27,6 +28,7 @@ const RESOURCES: Readonly<Record<string, Resource<KubeObject>>> = {
   RoleBinding: ROLE_BINDINGS,
   CiliumNetworkPolicy: CILIUM_NETWORK_POLICIES,
   CiliumClusterwideNetworkPolicy: CILIUM_CLUSTERWIDE_NETWORK_POLICIES,
+  ClusterNetworkPolicy: CLUSTER_NETWORK_POLICIES,
 } as Readonly<Record<string, Resource<KubeObject>>>;
 
 /** Any object, with its kind. */

@@ -61,6 +61,17 @@ describe("startReflector", () => {
     await cluster.create(NAMESPACES, { metadata: { name: "late" } });
     await until(store, ["late"]);
   });
+
+  it("takes an optional kind that the server does not know for empty, until it is defined", async () => {
+    using cluster = createFakeCluster();
+    cluster.failNext("LIST", new KubeError(404, "NotFound", "the server could not find the requested resource"), 2);
+    const store = createStore<Namespace>();
+    await using reflector = startReflector({ cluster, log }, NAMESPACES, { optional: true }, store);
+    await reflector.synced;
+    assert.equal(store.objects.size, 0);
+    await cluster.create(NAMESPACES, { metadata: { name: "defined" } });
+    await until(store, ["defined"]);
+  });
 });
 
 describe("runAsLeader", () => {

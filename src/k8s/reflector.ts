@@ -19,6 +19,11 @@ export interface Reflector extends AsyncDisposable {
   readonly synced: Promise<void>;
 }
 
+/** Which objects, and whether the kind may be missing for good: then none are there, and it is asked for now and then. */
+export interface ReflectorOptions extends ListOptions {
+  readonly optional?: boolean;
+}
+
 export interface ReflectorDeps {
   readonly cluster: Cluster;
   readonly log: Logger;
@@ -31,7 +36,7 @@ export interface ReflectorDeps {
 export function startReflector<T extends KubeObject>(
   deps: ReflectorDeps,
   resource: Resource<T>,
-  options: ListOptions,
+  options: ReflectorOptions,
   handler: ReflectorHandler<T>,
 ): Reflector {
   const controller = new AbortController();
@@ -49,7 +54,7 @@ export function startReflector<T extends KubeObject>(
 async function run<T extends KubeObject>(
   { cluster, log }: ReflectorDeps,
   resource: Resource<T>,
-  options: ListOptions,
+  { optional = false, ...options }: ReflectorOptions,
   handler: ReflectorHandler<T>,
   signal: AbortSignal,
   onSynced: () => void,
@@ -82,7 +87,9 @@ async function run<T extends KubeObject>(
       if (signal.aborted) return;
       if (isTooOld(thrown)) version = undefined;
       // A kind that is not defined yet will be in a moment: somebody is installing the cluster.
-      const wait = isNotFound(thrown) ? Math.min(backoff.next(), 300) : backoff.next();
+      const missing = isNotFound(thrown);
+      if (missing && optional) onSynced();
+      const wait = missing && !optional ? Math.min(backoff.next(), 300) : backoff.next();
       log.debug("watch ended, resuming", { resource: resource.plural, error: errorMessage(thrown), retryMs: Math.round(wait) });
       await sleep(wait, signal);
     }

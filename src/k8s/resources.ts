@@ -48,6 +48,12 @@ export const CILIUM_CLUSTERWIDE_NETWORK_POLICIES = resource<k8s.PolicyObject>(
   "CiliumClusterwideNetworkPolicy",
   false,
 );
+export const CLUSTER_NETWORK_POLICIES = resource<k8s.PolicyObject>(
+  "policy.networking.k8s.io/v1alpha2",
+  "clusternetworkpolicies",
+  "ClusterNetworkPolicy",
+  false,
+);
 export const CILIUM_IDENTITIES = resource<k8s.CiliumIdentity>("cilium.io/v2", "ciliumidentities", "CiliumIdentity", false);
 export const CILIUM_ENDPOINTS = resource<k8s.CiliumEndpoint>("cilium.io/v2", "ciliumendpoints", "CiliumEndpoint", true);
 export const CILIUM_NODES = resource<k8s.CiliumNode>("cilium.io/v2", "ciliumnodes", "CiliumNode", false);

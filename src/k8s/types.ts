@@ -162,7 +162,7 @@ export interface Deployment extends KubeObject {
   status?: { replicas?: number; readyReplicas?: number; availableReplicas?: number };
 }
 
-/** A CiliumNetworkPolicy, CiliumClusterwideNetworkPolicy or NetworkPolicy; the policy engine parses what is inside. */
+/** A CiliumNetworkPolicy, CiliumClusterwideNetworkPolicy, NetworkPolicy or ClusterNetworkPolicy; the policy engine parses what is inside. */
 export interface PolicyObject extends KubeObject {
   spec?: unknown;
   specs?: unknown;

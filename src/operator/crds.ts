@@ -44,6 +44,7 @@ async function applyDefinition({ cluster, log }: { readonly cluster: Cluster; re
     if (isNotFound(thrown)) return undefined;
     throw thrown;
   });
+  if (found && isForeign(found)) return;
   if (found && !isOlder(found.metadata.labels?.[VERSION_LABEL], wanted.metadata.labels?.[VERSION_LABEL])) return;
   try {
     if (found) {
@@ -55,6 +56,11 @@ async function applyDefinition({ cluster, log }: { readonly cluster: Cluster; re
     // Another operator was quicker: its definition is as good as ours.
     if (!isConflict(thrown)) throw thrown;
   }
+}
+
+/** A kind of another project that somebody else defined, as they see fit. */
+function isForeign({ metadata }: KubeObject): boolean {
+  return !metadata.name.endsWith(".cilium.io") && metadata.labels?.[VERSION_LABEL] === undefined;
 }
 
 /** Compares versions such as 1.34.2 number by number; no version is older than any. */

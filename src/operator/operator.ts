@@ -1,5 +1,5 @@
 import { type Cluster, isConflict, isNotFound } from "#k8s/client.ts";
-import { startReflector } from "#k8s/reflector.ts";
+import { type ReflectorOptions, startReflector } from "#k8s/reflector.ts";
 import {
   CILIUM_CLUSTERWIDE_NETWORK_POLICIES,
   CILIUM_ENDPOINTS,
@@ -8,6 +8,7 @@ import {
   CILIUM_NETWORK_POLICIES,
   CILIUM_NODES,
   CILIUM_POLICY_USAGES,
+  CLUSTER_NETWORK_POLICIES,
   NODES,
   PODS,
   type Resource,
@@ -51,9 +52,13 @@ export async function createDefinitions(deps: OperatorDeps, signal: AbortSignal)
 export async function runControllers(deps: OperatorDeps, config: OperatorConfig, signal: AbortSignal): Promise<void> {
   await using scope = new AsyncDisposableStack();
   const { cluster, log } = deps;
-  const reflect = <T extends KubeObject>(resource: Resource<T>, onChange?: (object: T, gone: boolean) => void) => {
+  const reflect = <T extends KubeObject>(
+    resource: Resource<T>,
+    onChange?: (object: T, gone: boolean) => void,
+    options: ReflectorOptions = {},
+  ) => {
     const store = createStore<T>(onChange);
-    const reflector = scope.use(startReflector(deps, resource, {}, store));
+    const reflector = scope.use(startReflector(deps, resource, options, store));
     return { ...store, synced: reflector.synced };
   };
 
@@ -77,17 +82,20 @@ export async function runControllers(deps: OperatorDeps, config: OperatorConfig,
   const pods = reflect<Pod>(PODS, (pod) => {
     if (pod.metadata.labels?.["k8s-app"] === "cilium" && pod.spec?.nodeName) taintQueue.add(pod.spec.nodeName);
   });
-  const policyStores: PolicyStore[] = [];
-  for (const resource of [CILIUM_NETWORK_POLICIES, CILIUM_CLUSTERWIDE_NETWORK_POLICIES]) {
+  const readPolicies = (resource: Resource<PolicyObject>, options?: ReflectorOptions): PolicyStore => {
     const status = queue(`${resource.plural}-status`, async (key) => {
       const policy = policies.objects.get(key);
       if (policy) await updateValidCondition(cluster, resource, policy, new Date());
     });
-    const policies = reflect<PolicyObject>(resource, (policy, gone) => {
+    const onPolicy = (policy: PolicyObject, gone: boolean) => {
       if (!gone) status.add(objectKey(policy));
-    });
-    policyStores.push({ resource, objects: policies.objects });
-  }
+    };
+    const policies = reflect<PolicyObject>(resource, onPolicy, options);
+    return { resource, objects: policies.objects };
+  };
+  const policyStores = [CILIUM_NETWORK_POLICIES, CILIUM_CLUSTERWIDE_NETWORK_POLICIES].map((resource) => readPolicies(resource));
+  // Another project's kind: its status has no place for usage, and its definition may be another one's, of another version.
+  readPolicies(CLUSTER_NETWORK_POLICIES, { optional: true });
   if (config["policy-usage-interval"] > 0) {
     const usages = reflect<CiliumPolicyUsage>(CILIUM_POLICY_USAGES);
     const run = async () => {

@@ -125,6 +125,7 @@ function readPortOf(reading: Reading, fields: Fields, path: string, protocol: nu
   }
   const start = readInteger(reading, range.start, `${path}.destinationPort.range.start`, 0, 0xffff) ?? 0;
   const end = readInteger(reading, range.end, `${path}.destinationPort.range.end`, 0, 0xffff) ?? 0;
+  if (end <= start) refuse(reading, `${path}.destinationPort.range`, `ends at ${end}, which is not after its start, ${start}`);
   return [{ protocol, name: "", port: start, endPort: start > 0 && end > start ? end : 0 }];
 }
 

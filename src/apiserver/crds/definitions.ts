@@ -1,9 +1,12 @@
 import type { JsonObject } from "../object.ts";
 import type { Schema } from "../schema/schema.ts";
+import { clusterNetworkPolicySchema } from "./cluster-network-policy.ts";
 import { policySchema } from "./policy.ts";
 import { cidrGroupSchema, endpointSchema, identitySchema, nodeSchema, poolSchema, redirectSchema, usageSchema } from "./state.ts";
 
 interface Definition {
+  /** Of another project's API; else Cilium's own, `cilium.io/v2`. */
+  readonly api?: { readonly group: string; readonly version: string; readonly approved: string };
   readonly kind: string;
   readonly plural: string;
   readonly short: readonly string[];
@@ -51,6 +54,27 @@ export const DEFINITIONS: readonly Definition[] = [
     status: true,
     schema: policySchema(true),
     columns: [VALID, ...USAGE],
+  },
+  {
+    // Upstream's short name, cnp, is CiliumNetworkPolicy's here.
+    kind: "ClusterNetworkPolicy",
+    plural: "clusternetworkpolicies",
+    short: ["cnetpol"],
+    api: {
+      group: "policy.networking.k8s.io",
+      version: "v1alpha2",
+      approved: "https://github.com/kubernetes-sigs/network-policy-api/pull/347",
+    },
+    namespaced: false,
+    policy: true,
+    status: true,
+    schema: clusterNetworkPolicySchema,
+    columns: [
+      column("Tier", ".spec.tier", "Before or after all other policies."),
+      column("Priority", ".spec.priority", "Within the tier; the lowest comes first."),
+      VALID,
+      AGE,
+    ],
   },
   {
     kind: "CiliumEndpoint",
@@ -130,16 +154,21 @@ export const DEFINITIONS: readonly Definition[] = [
   },
 ];
 
+const OWN_API = { group: "cilium.io", version: "v2" };
+
 /** The CustomResourceDefinition object of one kind. */
 export function toManifest(definition: Definition): JsonObject {
-  const { kind, plural, short, namespaced, policy, status, schema, columns } = definition;
+  const { kind, plural, short, namespaced, policy, status, schema, columns, api } = definition;
+  const { group, version } = api ?? OWN_API;
+  // Kubernetes wants to know who approved a kind of its own domain.
+  const annotations = api === undefined ? {} : { annotations: { "api-approved.kubernetes.io": api.approved } };
   const singular = kind.toLowerCase();
   return {
     apiVersion: "apiextensions.k8s.io/v1",
     kind: "CustomResourceDefinition",
-    metadata: { name: `${plural}.cilium.io`, labels: { "io.cilium.k8s.crd.schema.version": "1.34.2" } },
+    metadata: { name: `${plural}.${group}`, labels: { "io.cilium.k8s.crd.schema.version": "1.34.2" }, ...annotations },
     spec: {
-      group: "cilium.io",
+      group,
       scope: namespaced ? "Namespaced" : "Cluster",
       names: {
         kind,
@@ -151,7 +180,7 @@ export function toManifest(definition: Definition): JsonObject {
       },
       versions: [
         {
-          name: "v2",
+          name: version,
           served: true,
           storage: true,
           additionalPrinterColumns: columns,

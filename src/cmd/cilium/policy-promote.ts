@@ -1,5 +1,11 @@
-import type { Cluster } from "#k8s/client.ts";
-import { CILIUM_CLUSTERWIDE_NETWORK_POLICIES, CILIUM_NETWORK_POLICIES, NETWORK_POLICIES, type Resource } from "#k8s/resources.ts";
+import { type Cluster, isNotFound } from "#k8s/client.ts";
+import {
+  CILIUM_CLUSTERWIDE_NETWORK_POLICIES,
+  CILIUM_NETWORK_POLICIES,
+  CLUSTER_NETWORK_POLICIES,
+  NETWORK_POLICIES,
+  type Resource,
+} from "#k8s/resources.ts";
 import type { PolicyObject } from "#k8s/types.ts";
 import { auditAnnotation, auditModeOf } from "#policy/rule.ts";
 import { CodedError } from "#runtime/errors.ts";
@@ -44,9 +50,19 @@ export async function policyPromote(names: readonly string[], options: PromoteOp
 }
 
 async function candidates(cluster: Cluster): Promise<Candidate[]> {
-  const resources = [CILIUM_NETWORK_POLICIES, CILIUM_CLUSTERWIDE_NETWORK_POLICIES, NETWORK_POLICIES];
-  const lists = await Promise.all(resources.map(async (resource) => ({ resource, ...(await cluster.list(resource, {})) })));
+  const resources = [CILIUM_NETWORK_POLICIES, CILIUM_CLUSTERWIDE_NETWORK_POLICIES, NETWORK_POLICIES, CLUSTER_NETWORK_POLICIES];
+  const lists = await Promise.all(resources.map(async (resource) => ({ resource, items: await listKnown(cluster, resource) })));
   return lists.flatMap(({ resource, items }) => items.map((object) => ({ resource, object })));
+}
+
+/** Not every cluster knows every kind. */
+async function listKnown(cluster: Cluster, resource: PolicyResource): Promise<readonly PolicyObject[]> {
+  try {
+    return (await cluster.list(resource, {})).items;
+  } catch (thrown) {
+    if (isNotFound(thrown)) return [];
+    throw thrown;
+  }
 }
 
 function choose(all: readonly Candidate[], name: string): Candidate {

@@ -26,6 +26,7 @@ const versions: Readonly<Record<string, readonly string[]>> = {
   CiliumNetworkPolicy: ["cilium.io/v2"],
   CiliumClusterwideNetworkPolicy: ["cilium.io/v2"],
   NetworkPolicy: ["networking.k8s.io/v1"],
+  ClusterNetworkPolicy: ["policy.networking.k8s.io/v1alpha2"],
 };
 
 /**
