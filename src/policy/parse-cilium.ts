@@ -18,8 +18,8 @@ import {
   readObjects,
   readString,
   refuse,
-  warn,
   warnPortability,
+  warnUnstorable,
 } from "./reading.ts";
 import { type AuthType, type L7Rules, type PolicyRef, type PortRule, type Rule, type Section, tier } from "./rule.ts";
 
@@ -47,7 +47,7 @@ function readAuth(reading: Reading, value: unknown, path: string): AuthType | un
   if (!Object.hasOwn(authModes, mode)) {
     const allowed = Object.keys(authModes);
     const ignored = "Cilium's engine ignores it and asks for nothing, a cluster's schema refuses it";
-    warn(reading, `${path}.mode`, `"${mode}" is not one of ${allowed.join(", ")}: ${ignored}${didYouMean(mode, allowed)}`);
+    warnUnstorable(reading, `${path}.mode`, `"${mode}" is not one of ${allowed.join(", ")}: ${ignored}${didYouMean(mode, allowed)}`);
     return undefined;
   }
   return authModes[mode];
@@ -210,7 +210,7 @@ export function readSpec(reading: Reading, spec: Fields, path: string, policy: P
       : { selector: node, forInit: false };
   const log = readString(reading, readObject(reading, spec.log, `${path}.log`)?.value, `${path}.log.value`);
   if (log !== undefined && log.length > 32)
-    warn(reading, `${path}.log.value`, `has ${log.length} characters; a cluster's schema takes at most 32`);
+    warnUnstorable(reading, `${path}.log.value`, `has ${log.length} characters; a cluster's schema takes at most 32`);
   checkLabels(reading, spec.labels, `${path}.labels`);
   const scope: RuleScope = {
     policy,

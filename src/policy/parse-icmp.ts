@@ -1,5 +1,5 @@
 import { protocolNumber } from "#types/proto.ts";
-import { didYouMean, type Fields, type Reading, readObjects, readString, refuse } from "./reading.ts";
+import { didYouMean, type Fields, type Reading, readObjects, readString, refuse, warn, warnUnstorable } from "./reading.ts";
 import type { PortSpec } from "./rule.ts";
 
 const v4Types: Readonly<Record<string, number>> = {
@@ -77,12 +77,21 @@ function readType(reading: Reading, value: unknown, family: string, path: string
   return undefined;
 }
 
+/** A cluster's schema looks at texts only, so that a number out of range is stored, as in Cilium. */
+function checkType(reading: Reading, type: number, given: unknown, path: string): void {
+  if (type >= 0 && type <= 255) return;
+  const message = `${type} is not an ICMP type, which go from 0 to 255: it matches nothing`;
+  if (typeof given === "string") warnUnstorable(reading, path, `${message}, and a cluster's schema refuses it`);
+  else warn(reading, path, message);
+}
+
 function readField(reading: Reading, one: Fields, path: string): PortSpec[] {
   const family = readString(reading, one.family, `${path}.family`) ?? "";
   const type = readType(reading, one.type, family, `${path}.type`);
   if (!["", "IPv4", "IPv6"].includes(family))
     refuse(reading, `${path}.family`, `"${family}" is not IPv4 or IPv6${didYouMean(family, ["IPv4", "IPv6"])}`);
   if (type === undefined) return [];
+  checkType(reading, type, one.type, `${path}.type`);
   const protocol = family === "IPv6" ? protocolNumber.ICMPv6 : protocolNumber.ICMP;
   return [{ protocol, name: "", port: type, endPort: 0 }];
 }

@@ -18,7 +18,7 @@ import {
   readString,
   readStrings,
   refuse,
-  warn,
+  warnUnstorable,
 } from "./reading.ts";
 import { type Issue, type PeerSelector, type PolicyRef, type PortSpec, type Rule, tier } from "./rule.ts";
 
@@ -78,9 +78,15 @@ function readPeer(reading: Reading, fields: Fields, path: string, namespace: str
   const block = readObject(reading, fields.ipBlock, `${path}.ipBlock`);
   const inNamespace = readObject(reading, fields.namespaceSelector, `${path}.namespaceSelector`);
   const ofPods = readObject(reading, fields.podSelector, `${path}.podSelector`);
+  if (block === undefined && inNamespace === undefined && ofPods === undefined)
+    warnUnstorable(
+      reading,
+      path,
+      "names no peer: Kubernetes refuses it; for everybody leave the list out, for the namespace's pods write podSelector: {}",
+    );
   const blocks = block === undefined ? [] : readBlock(reading, block, `${path}.ipBlock`);
   if (block !== undefined && (inNamespace !== undefined || ofPods !== undefined))
-    warn(reading, path, "ipBlock beside podSelector or namespaceSelector means either; Kubernetes refuses them in one peer");
+    warnUnstorable(reading, path, "ipBlock beside podSelector or namespaceSelector means either; Kubernetes refuses them in one peer");
   if (inNamespace === undefined && ofPods === undefined && (block !== undefined || direction === "egress")) return blocks;
   const at = `${path}.podSelector`;
   const pods = inNamespace === undefined ? podsOf(reading, ofPods, at, namespace) : podRequirements(reading, ofPods, at);
@@ -96,9 +102,19 @@ function readPort(reading: Reading, fields: Fields, path: string): PortSpec[] {
     refuse(reading, `${path}.protocol`, `"${text}" is not a protocol; allowed are TCP, UDP and SCTP${didYouMean(text, protocols)}`);
     return [];
   }
+  if (!["TCP", "UDP", "SCTP"].includes(text))
+    warnUnstorable(
+      reading,
+      `${path}.protocol`,
+      `"${text}" is refused by Kubernetes; allowed are TCP, UDP and SCTP${didYouMean(text, protocols)}`,
+    );
   const spread = protocol === "ANY" ? portProtocols : [protocolNumber[protocol]];
   const endPort = readInteger(reading, fields.endPort, `${path}.endPort`, 0, 0xffff) ?? 0;
   const { name, port } = readPortNumber(reading, fields.port, `${path}.port`);
+  if (endPort > 0 && (port === 0 || endPort < port)) {
+    const why = port === 0 ? "needs a port that is a number beside it" : `is below the port ${port}`;
+    warnUnstorable(reading, `${path}.endPort`, `${endPort} ${why}: Kubernetes refuses it`);
+  }
   return spread.map((number) => ({ protocol: number, name, port, endPort: port > 0 && endPort > port ? endPort : 0 }));
 }
 
@@ -139,6 +155,11 @@ export function readNetworkPolicy(reading: Reading, object: Fields, policy: Poli
   const spec = readObject(reading, object.spec, "spec") ?? {};
   checkFields(reading, spec, "spec", ["podSelector", "policyTypes", "ingress", "egress"]);
   const types = readStrings(reading, spec.policyTypes, "spec.policyTypes") ?? [];
+  types.forEach((type, i) => {
+    if (type === "Ingress" || type === "Egress") return;
+    const hint = didYouMean(type, ["Ingress", "Egress"]);
+    warnUnstorable(reading, `spec.policyTypes[${i}]`, `"${type}" is refused by Kubernetes; allowed are Ingress and Egress${hint}`);
+  });
   const { kind, namespace, name } = policy;
   const subject = selectorOf(podsOf(reading, spec.podSelector, "spec.podSelector", namespace));
   const make = (direction: Direction) => (index: number) => ({

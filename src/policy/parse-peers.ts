@@ -15,6 +15,7 @@ import {
   readString,
   readStrings,
   refuse,
+  warn,
   warnPortability,
 } from "./reading.ts";
 import type { PeerSelector, Rule, ServiceReference } from "./rule.ts";
@@ -168,6 +169,16 @@ function readEntities(reading: Reading, value: unknown, path: string): Pick<Peer
   return { peers, dns, entity: special };
 }
 
+/** Groups of cloud providers are taken, as Cilium takes them, but nobody here asks a provider who is in them. */
+function readGroups(reading: Reading, value: unknown, path: string): PeerSelector[] {
+  const groups = readObjects(reading, value, path) ?? [];
+  if (groups.length > 0) {
+    const instead = "name the addresses in a CiliumCIDRGroup and select that with cidrGroupRef or cidrGroupSelector in a CIDRSet";
+    warn(reading, path, `selects nobody: groups of cloud providers are not looked up; ${instead}`);
+  }
+  return groups.map(() => noPeer);
+}
+
 /** Reads the peers of one entry of `ingress` (prefix `from`) or `egress` (prefix `to`); a denial has no names. */
 export function readPeers(
   reading: Reading,
@@ -208,7 +219,7 @@ export function readPeers(
       },
     },
     { field: "Nodes", read: (value, at) => readNodes(reading, value, at, scope) },
-    { field: "Groups", read: (value, at) => (readObjects(reading, value, at) ?? []).map(() => noPeer) },
+    { field: "Groups", read: (value, at) => readGroups(reading, value, at) },
   ];
   if (prefix === "to" && !deny) readers.push({ field: "FQDNs", read: (value, at) => readFqdns(reading, value, at) });
 

@@ -13,6 +13,7 @@ import {
   refuse,
   warn,
   warnPortability,
+  warnUnstorable,
 } from "./reading.ts";
 import type { L7Rules, ListenerRef, PortRule, PortSpec, TlsContext } from "./rule.ts";
 
@@ -53,6 +54,8 @@ function readProtocol(reading: Reading, fields: Fields, path: string): (typeof p
   if (known === undefined) {
     const hint = /^icmp/i.test(text) ? "; use icmps for ICMP" : didYouMean(text, protocols);
     refuse(reading, `${path}.protocol`, `"${text}" is not a protocol; allowed are ${protocols.join(", ")}${hint}`);
+  } else if (known !== text) {
+    warnUnstorable(reading, `${path}.protocol`, `"${text}" has to be written ${known}: a cluster's schema refuses other spellings`);
   }
   return known;
 }
@@ -71,7 +74,11 @@ function readPort(reading: Reading, fields: Fields, path: string): PortEntry | u
   const text = readString(reading, fields.port, `${path}.port`) ?? "";
   const endPort = readInteger(reading, fields.endPort, `${path}.endPort`, -0x80000000, 0x7fffffff) ?? 0;
   const protocol = readProtocol(reading, fields, path);
-  if (protocol === undefined) return undefined;
+  // What is wrong with the port is said too, be the protocol wrong or the port no text.
+  if (protocol === undefined || (text === "" && typeof (fields.port ?? "") !== "string")) {
+    if (text !== "") readPortText(reading, text, `${path}.port`);
+    return undefined;
+  }
   const spread = protocol === "ANY" ? portProtocols : [protocolNumber[protocol]];
   const omitted = fields.protocol === undefined || fields.protocol === null || fields.protocol === "";
   const entry = (spec: Omit<PortSpec, "protocol">, isZero: boolean, isRange: boolean): PortEntry => ({
@@ -88,17 +95,9 @@ function readPort(reading: Reading, fields: Fields, path: string): PortEntry | u
     }
     return entry({ name: "", port: 0, endPort: 0 }, false, false);
   }
-  if (isPortName(text)) return entry({ name: text.toLowerCase(), port: 0, endPort: 0 }, false, false);
-  const port = parsePortNumber(text);
-  if (port === undefined) {
-    const hint = /^\d+-\d+$/.test(text) ? "; write a range with port and endPort" : "";
-    refuse(
-      reading,
-      `${path}.port`,
-      `"${text}" is neither a number from 0 to 65535 nor a port name (letters, digits and single dashes, at most 15)${hint}`,
-    );
-    return undefined;
-  }
+  const port = readPortText(reading, text, `${path}.port`);
+  if (typeof port === "string") return entry({ name: port, port: 0, endPort: 0 }, false, false);
+  if (port === undefined) return undefined;
   const zero = port === 0;
   // Cilium looks at the spelling: a protocol in lower case slips through, and such an entry matches nothing that exists.
   if (text !== "0" && !portProtocols.includes(spread[0] ?? 0) && fields.protocol === protocol) {
@@ -106,6 +105,17 @@ function readPort(reading: Reading, fields: Fields, path: string): PortEntry | u
     return undefined;
   }
   return entry({ name: "", port, endPort: rangeEnd(reading, port, endPort, `${path}.endPort`) }, zero, endPort > port);
+}
+
+/** A port's number, or its name in lower case; undefined when the text is neither, which is said. */
+function readPortText(reading: Reading, text: string, path: string): number | string | undefined {
+  if (isPortName(text)) return text.toLowerCase();
+  const port = parsePortNumber(text);
+  if (port !== undefined) return port;
+  const hint = /^\d+-\d+$/.test(text) ? "; write a range with port and endPort" : "";
+  const needed = "neither a number from 0 to 65535 nor a port name (letters, digits and single dashes, at most 15)";
+  refuse(reading, path, `"${text}" is ${needed}${hint}`);
+  return undefined;
 }
 
 function rangeEnd(reading: Reading, port: number, endPort: number, path: string): number {
@@ -149,6 +159,14 @@ function readListener(reading: Reading, value: unknown, path: string, scope: Por
     name: readString(reading, fields.name, `${path}.name`) ?? "",
     priority: readInteger(reading, fields.priority, `${path}.priority`, 0, 255) ?? 0,
   };
+  if (scope.section === "egress") {
+    const instead = "use rules.http, rules.dns or serverNames, or take the listener out";
+    warn(
+      reading,
+      path,
+      `nobody serves listener "${listener.name}", so connections on these ports are reset: no Envoy runs here; ${instead}`,
+    );
+  }
   if (scope.section === "ingress") refuse(reading, path, `a listener ("${listener.name}") is allowed on egress only`);
   return listener;
 }

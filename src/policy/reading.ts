@@ -40,6 +40,11 @@ function misfit(reading: Reading, path: string, wanted: string, value: unknown):
   return undefined;
 }
 
+/** Records what the engine takes, as Cilium's does, but no API server stores. */
+export function warnUnstorable(reading: Reading, path: string, message: string): void {
+  reading.warnings.push({ path, message, stage: "schema" });
+}
+
 /** The value as an object; null and absent are undefined, anything else is an issue. */
 export function readObject(reading: Reading, value: unknown, path: string): Fields | undefined {
   if (value === undefined || value === null) return undefined;

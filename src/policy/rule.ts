@@ -204,7 +204,7 @@ export type Rule = {
 };
 
 /** Something wrong, or worth saying, about a policy; `path` is in JSON notation from the object's root: `spec.ingress[0].fromCIDR[1]`. */
-export type Issue = { readonly path: string; readonly message: string; readonly stage: "decode" | "validate" | "portability" };
+export type Issue = { readonly path: string; readonly message: string; readonly stage: "decode" | "validate" | "portability" | "schema" };
 
 /** A policy object in the engine's form. When `issues` is not empty the policy has no effect: `rules` is empty. */
 export type ParsedPolicy = {

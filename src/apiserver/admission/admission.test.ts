@@ -192,6 +192,23 @@ describe("workload admission", () => {
       assert.deepEqual(at(job, "spec", "selector", "matchLabels"), { "batch.kubernetes.io/controller-uid": job.metadata.uid });
     }));
 
+  it("refuses of NetworkPolicies what kube-apiserver refuses", () =>
+    withClient((client) => {
+      const create = (rest: object) =>
+        client.create("networkpolicies.networking.k8s.io", {
+          metadata: { name: "p", namespace: "default" },
+          spec: { podSelector: {}, ...rest },
+        });
+      const ports = (port: object) => ({ egress: [{ ports: [port] }] });
+      refuses(() => create({ policyTypes: ["egress"] }), 422, /policyTypes\[0\].*supported values: "Egress", "Ingress"/);
+      refuses(() => create(ports({ protocol: "tcp", port: 80 })), 422, /protocol.*supported values: "SCTP", "TCP", "UDP"/);
+      refuses(() => create(ports({ port: 90, endPort: 80 })), 422, /endPort.*greater than or equal to `port`/);
+      refuses(() => create(ports({ endPort: 80 })), 422, /`port` is not specified/);
+      refuses(() => create({ ingress: [{ from: [{}] }] }), 422, /from\[0\].*[Rr]equired/);
+      refuses(() => create({ ingress: [{ from: [{ ipBlock: { cidr: "10.0.0.0/8", except: ["10.0.0.0/8"] } }] }] }), 422, /strict subset/);
+      create({ ...ports({ port: 80, endPort: 90 }), ingress: [{ from: [{ ipBlock: { cidr: "10.0.0.0/8", except: ["10.1.0.0/16"] } }] }] });
+    }));
+
   it("moves a secret's stringData into data", () =>
     withClient((client) => {
       const secret = client.create("secrets", { metadata: { name: "s", namespace: "default" }, stringData: { a: "b" } });

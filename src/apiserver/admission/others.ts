@@ -19,16 +19,6 @@ export const namespaceRules: Rules = {
   },
 };
 
-export const networkPolicyRules: Rules = {
-  defaults(policy) {
-    const spec = specOf(policy);
-    fill(spec, { podSelector: {}, policyTypes: spec.egress === undefined ? ["Ingress"] : ["Ingress", "Egress"] });
-    for (const rule of [...items(spec, "ingress"), ...items(spec, "egress")]) {
-      for (const port of items(rule, "ports")) fill(port, { protocol: "TCP" });
-    }
-  },
-};
-
 export const secretRules: Rules = {
   defaults(secret) {
     fill(bodyOf(secret), { type: "Opaque" });

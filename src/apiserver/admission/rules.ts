@@ -2,6 +2,7 @@ import type { Cause } from "../errors.ts";
 import type { KubeObject } from "../object.ts";
 import type { Core } from "../operations/core.ts";
 import { definitionRules } from "./definitions.ts";
+import { networkPolicyRules } from "./network-policies.ts";
 import * as others from "./others.ts";
 import { podRules } from "./pods.ts";
 import { serviceRules } from "./services.ts";
@@ -35,7 +36,7 @@ const TABLE: Readonly<Record<string, Rules>> = {
   "statefulsets.apps": workloads.statefulSetRules,
   "jobs.batch": workloads.jobRules,
   "cronjobs.batch": workloads.cronJobRules,
-  "networkpolicies.networking.k8s.io": others.networkPolicyRules,
+  "networkpolicies.networking.k8s.io": networkPolicyRules,
   "endpointslices.discovery.k8s.io": others.endpointSliceRules,
   "rolebindings.rbac.authorization.k8s.io": others.bindingRules,
   "clusterrolebindings.rbac.authorization.k8s.io": others.bindingRules,

@@ -132,7 +132,10 @@ function sideText(world: World, side: Side | undefined, title: string, own: Part
   const { explanation, allowed } = side;
   const lines = [`  ${title}: ${allowed ? "allowed" : "denied"}`, ...decisionText(world, side)];
   const { http, nearest } = explanation;
-  if (http !== undefined) lines.push(...requestText(world, http));
+  const proxy = explanation.verdict.verdict === "redirected" ? explanation.verdict.entry?.proxy : undefined;
+  if (proxy?.parser === "crd")
+    lines.push(`    the connection is reset: nobody serves listener ${proxy.key.slice("crd:".length)}, as no Envoy runs here`);
+  else if (http !== undefined) lines.push(...requestText(world, http));
   else if (explanation.verdict.verdict === "redirected")
     lines.push("    application rules decide about each request: ask with --method and --path");
   for (const { origin, reasons } of [...nearest, ...(http?.nearest ?? [])]) {

@@ -29,6 +29,26 @@ describe("validateDocuments", () => {
     );
     assert.match(errors.join("\n"), /:8:\d+: spec\.egress\[0\]\.toPorts\[0\]\.ports\[0\]/);
   });
+  it("says what is wrong with the port beside what is wrong with its protocol, and each thing once", () => {
+    const portErrors = (port: string) =>
+      validateDocuments("f.yaml", policy(`  endpointSelector: {}\n  egress: [{ toPorts: [{ ports: [${port}] }] }]\n`))[0]?.errors.map(
+        ({ path, message }) => `${path.split(".").at(-1)} ${message}`,
+      ) ?? [];
+    const both = portErrors('{ port: "70000", protocol: TPC }');
+    assert.match(both.join("\n"), /^protocol "TPC".*did you mean "TCP"\?\nport "70000" is neither/);
+    assert.match(portErrors("{ port: 80, protocol: TCP }").join("\n"), /^port must be a text \(write it in quotes: "80"\)[^\n]*$/);
+    assert.match(portErrors('{ port: "80", protocol: tcp }').join("\n"), /^protocol "tcp" has to be written TCP/);
+  });
+  it("knows what Kubernetes refuses of its own policies", () => {
+    const text = policy(
+      "  podSelector: {}\n  policyTypes: [egress]\n  egress: [{ to: [{}], ports: [{ port: 90, endPort: 80, protocol: tcp }] }]\n",
+      "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy",
+    );
+    const errors = validateDocuments("f.yaml", text)[0]?.errors.map(({ path }) => path.split(".").at(-1));
+    assert.deepEqual(errors?.sort(), ["endPort", "policyTypes[0]", "protocol", "to[0]"]);
+  });
+  it("does not suggest the word that it found", () =>
+    assert.match(firstError(policy(GOOD, "apiVersion: cilium.io/v1\nkind: CiliumNetworkPolicy")), /cilium\.io\/v2 is needed$/));
   it("looks at every document and into Lists", () => {
     const list = `apiVersion: v1\nkind: List\nitems:\n- ${policy(BAD).replaceAll("\n", "\n  ").trimEnd()}\n`;
     const results = validateDocuments("f.yaml", `${policy(GOOD)}---\n${list}`);

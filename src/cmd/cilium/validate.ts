@@ -97,11 +97,13 @@ function validateObject(file: string, object: unknown, at: string, place: Placer
   }
   const served = versions[kindText];
   if (served !== undefined && version !== "" && !served.includes(version)) {
-    return refused("apiVersion", `found "${version}", ${served.join(" or ")} is needed${didYouMean(version, served)}`);
+    return refused("apiVersion", `found "${version}", ${served.join(" or ")} is needed`);
   }
   const { issues, warnings } = parsePolicy(object);
   const format = ({ path, message }: Issue) => place(fromRoot(path), message);
-  return [{ object: title, errors: issues.map(format), warnings: warnings.map(format) }];
+  // What no API server stores is as wrong to its author as what the engine refuses.
+  const [unstorable, notes] = [warnings.filter(({ stage }) => stage === "schema"), warnings.filter(({ stage }) => stage !== "schema")];
+  return [{ object: title, errors: [...issues, ...unstorable].map(format), warnings: notes.map(format) }];
 }
 
 /** `file:line:column: path: message`, as much of it as there is. */

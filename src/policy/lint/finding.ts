@@ -44,6 +44,8 @@ export const catalogue = {
   L22: "HTTP rules on a port that carries TLS",
   L23: "replicas of one workload that policies treat differently",
   L24: "an empty list, or an empty entry, that means something else than it seems",
+  L25: "what no API server stores",
+  L26: "a field that Cilium has and Cilia does not serve",
 } as const;
 
 /** The id of a kind of finding. */

@@ -166,6 +166,16 @@ const samples: Readonly<Record<LintId, { readonly bad: Sample; readonly says: Re
     says: /fromEndpoints: \[\] selects nobody/,
     good: one(select("api", { ingress: [{ fromEndpoints: [{}] }] })),
   },
+  L25: {
+    bad: one(select("api", { ingress: [{ icmps: [{ fields: [{ type: "300" }] }] }] })),
+    says: /300 is not an ICMP type/,
+    good: one(select("api", { ingress: [{ icmps: [{ fields: [{ type: 8 }] }] }] })),
+  },
+  L26: {
+    bad: one(select("api", { egress: [{ toGroups: [{ aws: {} }] }] })),
+    says: /selects nobody: groups of cloud providers/,
+    good: one(select("api", { egress: [dns] })),
+  },
 };
 
 function replica(number: number, app: string): object {

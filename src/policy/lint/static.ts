@@ -7,10 +7,14 @@ const kinds: readonly { readonly words: RegExp; readonly id: LintId; readonly se
   { words: /kube-apiserver on 443/, id: "L15", severity: "warning", fix: "name the API server's own port beside it, usually 6443" },
   { words: /needs protocol: TCP/, id: "L07", severity: "warning", fix: "write `protocol: TCP` on the port" },
   { words: /not portable/, id: "L21", severity: "info", fix: "`cilium policy export --portable FILE` writes what every Cilium accepts" },
+  { words: /selects nobody: groups/, id: "L26", severity: "warning", fix: "use a CiliumCIDRGroup" },
+  { words: /nobody serves listener/, id: "L26", severity: "warning", fix: "use application rules, or take it out" },
   { words: /./, id: "L16", severity: "warning", fix: "correct the spelling, or take it out" },
 ];
 
-function ofWarning({ ref }: ParsedPolicy, { path, message }: Issue): Finding[] {
+function ofWarning({ ref }: ParsedPolicy, { path, message, stage }: Issue): Finding[] {
+  if (stage === "schema")
+    return [{ id: "L25", severity: "error", policy: ref, path, message, fix: "correct it: as it is, no API server stores the policy" }];
   const kind = kinds.find(({ words }) => words.test(message));
   return kind === undefined ? [] : [{ id: kind.id, severity: kind.severity, policy: ref, path, message, fix: kind.fix }];
 }

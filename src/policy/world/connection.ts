@@ -48,7 +48,8 @@ function sideOf(world: World, connection: Connection, direction: Direction): Sid
   const flow = { direction, identity: identitySeenBy(peer, own), protocol, port };
   const explanation = explain(world.repo.enforced(), world.cache, policy, { ...flow, http });
   const { verdict } = explanation.verdict;
-  const allowed = verdict === "allowed" || (verdict === "redirected" && explanation.http?.allowed !== false);
+  const served = verdict === "redirected" && explanation.verdict.entry?.proxy?.parser !== "crd";
+  const allowed = verdict === "allowed" || (served && explanation.http?.allowed !== false);
   return { direction, policy, explanation, allowed };
 }
 

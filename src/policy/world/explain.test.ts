@@ -205,6 +205,19 @@ describe("remedyFor", () => {
     });
   }
 
+  it("empties a list of denials rather than leave it out, which kubectl apply would pass over", () => {
+    const world = worldOf(cnp("p", { ...api, egressDeny: [{ toEntities: ["world"] }], egress: [{ toEntities: ["all"] }] }));
+    const remedy = remedyFor(world, connection(world, "api", "1.1.1.1", "9"));
+    assert.match(JSON.stringify(remedy?.objects), /"egressDeny":\[\]/);
+  });
+
+  it("knows that nobody serves a listener", () => {
+    const toPorts = [{ ports: [{ port: "9", protocol: "TCP" }], listener: { envoyConfig: { name: "c" }, name: "l" } }];
+    const world = worldOf(cnp("p", { ...api, egress: [{ toPorts }] }));
+    assert.equal(judge(world, connection(world, "api", "web", "9")).allowed, false);
+    assert.match(world.policies[0]?.parsed.warnings.map(({ message }) => message).join() ?? "", /nobody serves listener "l".*are reset/);
+  });
+
   it("leaves everybody else as they were", () => {
     const policies = [cnp("p", { endpointSelector: {}, ingress: [{}] })];
     const world = worldOf(...policies);

@@ -103,12 +103,9 @@ function withEntry(object: Fields, rule: RuleRef, entry: Fields | undefined): Fi
   const list = listOf(spec[rule.section]).flatMap((one, i) => (i !== rule.index ? [one] : entry === undefined ? [] : [entry]));
   const direction = rule.section.startsWith("ingress") ? "ingress" : "egress";
   const opened = list.length === 0 && rule.section.endsWith("Deny") && listOf(spec[direction]).length === 0;
-  // In place, so that the author finds the sections in their order.
-  const fields = Object.entries(spec).flatMap(([key, value]): [string, unknown][] => {
-    if (key !== rule.section) return [[key, value]];
-    return list.length > 0 ? [[key, list]] : [];
-  });
-  const next = { ...Object.fromEntries(fields), ...(opened ? { [direction]: [{}] } : {}) };
+  // In place, so that the author finds the sections in their order. Where nothing is left the list stays, empty: a missing field would not be
+  // taken out by kubectl apply unless kubectl apply had put it in.
+  const next = { ...spec, [rule.section]: list, ...(opened ? { [direction]: [{}] } : {}) };
   if (!inSpecs(object, rule)) return { ...object, spec: next };
   return { ...object, specs: listOf(object.specs).map((one, i) => (i === rule.spec ? next : one)) };
 }
