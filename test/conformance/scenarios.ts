@@ -1,32 +1,24 @@
 import { labelSet } from "#labels/label-set.ts";
-import { parsePolicy } from "#policy/parse.ts";
 import { createRepository, type Repository } from "#policy/repository.ts";
 import { type EndpointPolicy, resolveEndpoint } from "#policy/resolve.ts";
-import { policyKey, type RuleRef } from "#policy/rule.ts";
+import { type ParsedPolicy, policyKey, type RuleRef } from "#policy/rule.ts";
 import { createSelectorCache, type IdentityEntry, type SelectorCache } from "#policy/selector-cache.ts";
 import { decidingEntry, type Flow, verdict } from "#policy/verdict.ts";
 import type { Direction } from "#types/direction.ts";
 import { NumericIdentity, reservedIdentity } from "#types/identity.ts";
-import { parseProtocol, protocolNumber } from "#types/proto.ts";
+import { parseProtocol } from "#types/proto.ts";
 import { type DataIdentity, type DataVerdict, type Scenario, settingsOf } from "./data.ts";
 import { expectedL7, l7Of } from "./l7.ts";
+import { deviationsOf, documentedReadings, EXTENSION, isExtension, parseAs, type Reading, readRules } from "./quirks.ts";
 import type { Recorder } from "./report.ts";
-
-/** Quirks of the reference where ours does the documented thing (SEMANTICS §3). */
-const decided = new Set([
-  "icmp-type-0",
-  "unresolved-services",
-  "empty-to-fqdns",
-  "empty-cidr-group-selector",
-  "merge-order",
-  "port-wraparound",
-]);
 
 /** A scenario's cluster with the policies of its endpoints. */
 export type Cluster = {
   readonly repo: Repository;
   readonly cache: SelectorCache;
   readonly policies: ReadonlyMap<number, EndpointPolicy>;
+  /** Of each policy, whether it is taken. */
+  readonly accepted: readonly boolean[];
   numberOf(ref: RuleRef): number;
 };
 
@@ -35,18 +27,24 @@ function entryOf(one: DataIdentity): IdentityEntry {
   return { id: NumericIdentity(one.id), labels: labelSet(one.labels), namedPorts };
 }
 
-/** Makes a scenario's cluster; `onParsed` is told what became of each policy. */
-export function buildCluster(scenario: Scenario, onParsed: (number: number, accepted: boolean) => void = () => {}): Cluster {
-  const settings = settingsOf(scenario.config);
-  const parsed = scenario.policies.map((object) => parsePolicy(object, settings));
-  for (const [i, one] of parsed.entries()) onParsed(i, one.issues.length === 0);
+/** How the policies are read for a cluster: by each deviation in which way; without any, as our engine does. */
+type View = { readonly deviations: readonly string[]; readonly readings: readonly Reading[] };
+
+/** The policies of a scenario as they were read, in a repository of their own. */
+function repositoryOf(scenario: Scenario, view: View): { readonly repo: Repository; readonly parsed: readonly ParsedPolicy[] } {
   const services = (scenario.services ?? []).map((one) => ({
     ...one,
     labels: labelSet(Object.entries(one.labels ?? {}).map(([key, value]) => `k8s:${key}=${value}`)),
   }));
-  const repo = createRepository(settings)
-    .with(...parsed)
-    .withServices(services);
+  const parsed = scenario.policies.map((_, i) => parseAs(scenario, i, view.deviations, view.readings));
+  const empty = createRepository(settingsOf(scenario.config)).withServices(services);
+  const read = parsed.map((one) => readRules(one, view.deviations, view.readings, empty));
+  return { repo: empty.with(...read), parsed };
+}
+
+/** Makes a scenario's cluster; `view` reads its policies in another way than our engine does. */
+export function buildCluster(scenario: Scenario, view: View = { deviations: [], readings: [] }): Cluster {
+  const { repo, parsed } = repositoryOf(scenario, view);
   const cache = createSelectorCache();
   cache.update({ add: scenario.identities.map(entryOf) });
   const policies = new Map<number, EndpointPolicy>();
@@ -56,23 +54,14 @@ export function buildCluster(scenario: Scenario, onParsed: (number: number, acce
     policies.set(one.id, resolveEndpoint(repo, cache, { identity: id, labels, namedPorts }));
   }
   const numbers = new Map(parsed.map((one, i) => [policyKey(one.ref), i]));
-  return { repo, cache, policies, numberOf: (ref) => numbers.get(policyKey(ref)) ?? -1 };
-}
-
-/** A policy that the reference refuses and ours accepts with a warning is one of our extensions; its scenario's answers differ. */
-function usesExtension(scenario: Scenario): boolean {
-  const settings = settingsOf(scenario.config);
-  return scenario.policies.some((object, i) => {
-    if (scenario.expected.policies[i]?.accepted !== false) return false;
-    const { issues, warnings } = parsePolicy(object, settings);
-    return issues.length === 0 && warnings.some((one) => one.stage === "portability");
-  });
+  const accepted = parsed.map(({ issues }) => issues.length === 0);
+  return { repo, cache, policies, accepted, numberOf: (ref) => numbers.get(policyKey(ref)) ?? -1 };
 }
 
 function checkEnforcement(scenario: Scenario, cluster: Cluster, recorder: Recorder, deviation: string | undefined): void {
   for (const expected of scenario.expected.enforcement) {
     const policy = cluster.policies.get(expected.id);
-    if (policy === undefined) continue;
+    if (policy === undefined) throw new Error(`expected.enforcement names ${expected.id}, which is no endpoint of the scenario`);
     const where = `endpoint ${expected.id}`;
     const numbers = policy.selectedBy
       .map((ref) => cluster.numberOf({ ...ref, section: "ingress", index: 0, spec: 0 }))
@@ -155,56 +144,95 @@ function sidesOf([from, to, protocol, port, egress, ingress]: FlowRow): Side[] {
   ];
 }
 
-function isIcmp({ protocol }: Flow): boolean {
-  return protocol === protocolNumber.ICMP || protocol === protocolNumber.ICMPv6;
-}
-
-function checkFlows(scenario: Scenario, cluster: Cluster, recorder: Recorder, deviation: string | undefined): void {
-  const wanted = scenario.expected.verdicts.map(wantedOf);
-  for (const { flow, endpoint, answer, where } of scenario.expected.flows.flatMap(sidesOf)) {
-    const policy = cluster.policies.get(endpoint);
-    const expected = wanted[answer];
-    if (policy === undefined || expected === undefined) continue;
-    const actual = answerOf(cluster, policy, flow);
-    const excused = excuseOf(deviation, flow);
-    const reason = excused ?? (isEqualDeny(policy, flow) ? "which of two equal denies is named" : undefined);
-    for (const aspect of aspects) {
-      const allowed = attribution.has(aspect) ? reason : excused;
-      if (!recorder.compare(scenario.id, aspect, `${flow.direction} ${where}`, expected[aspect], actual[aspect], allowed)) break;
-    }
-  }
-}
-
-/** Why a scenario's answers may differ, where that was decided. */
-function deviationOf(scenario: Scenario): string | undefined {
-  return scenario.quirks?.find((one) => decided.has(one)) ?? (usesExtension(scenario) ? "extension" : undefined);
-}
-
-/** Why the answer for one flow of a scenario may differ. */
-function excuseOf(deviation: string | undefined, flow: Flow): string | undefined {
-  return deviation === "icmp-type-0" && !isIcmp(flow) ? undefined : deviation;
-}
-
 /** Gives a scenario's cluster and everything that has an answer, for an engine that is asked in another way. */
 export function* questionsOf(scenario: Scenario, cluster: Cluster): Generator<Question> {
-  const deviation = deviationOf(scenario);
+  const peers = new Map(scenario.identities.map((one) => [one.id, one]));
+  const deviations = deviationsOf(scenario);
   for (const side of scenario.expected.flows.flatMap(sidesOf)) {
     const policy = cluster.policies.get(side.endpoint);
     const expected = scenario.expected.verdicts[side.answer];
-    if (policy !== undefined && expected !== undefined) yield { ...side, policy, expected, excuse: excuseOf(deviation, side.flow) };
+    if (policy === undefined || expected === undefined) throw new Error(`the flow ${side.where} has no endpoint or verdict behind it`);
+    const readings = documentedReadings(deviations, side.flow, peers.get(side.flow.identity));
+    const excuse = readings.includes("documented") ? deviations.find((_, i) => readings[i] === "documented") : undefined;
+    yield { ...side, policy, expected, readings, excuse };
   }
 }
 
 /** One side of a flow with the reference's answer. */
-export type Question = Side & { readonly policy: EndpointPolicy; readonly expected: DataVerdict; readonly excuse: string | undefined };
+export type Question = Side & {
+  readonly policy: EndpointPolicy;
+  readonly expected: DataVerdict;
+  /** How the documented answer reads each of the scenario's deviations. */
+  readonly readings: readonly Reading[];
+  /** The deviation by which our answer may be another one. */
+  readonly excuse: string | undefined;
+};
+
+/** Compares answers aspect by aspect, up to the first that differs. */
+function compareAnswers(
+  id: string,
+  where: string,
+  [wanted, actual]: readonly [Answer, Answer],
+  recorder: Recorder,
+  reasons: Reasons,
+): void {
+  for (const aspect of aspects) {
+    const reason = attribution.has(aspect) ? reasons.attribution : reasons.all;
+    if (!recorder.compare(id, aspect, where, wanted[aspect], actual[aspect], reason)) return;
+  }
+}
+
+type Reasons = { readonly all: string | undefined; readonly attribution: string | undefined };
+
+const EQUAL_DENY = "which of two equal denies is named";
+
+function checkFlows(scenario: Scenario, cluster: Cluster, recorder: Recorder): void {
+  const wanted = scenario.expected.verdicts.map(wantedOf);
+  for (const { flow, policy, answer, where, excuse } of questionsOf(scenario, cluster)) {
+    const expected = wanted[answer];
+    if (expected === undefined) continue;
+    const attribution = excuse ?? (isEqualDeny(policy, flow) ? EQUAL_DENY : undefined);
+    const answers = [expected, answerOf(cluster, policy, flow)] as const;
+    compareAnswers(scenario.id, `${flow.direction} ${where}`, answers, recorder, { all: excuse, attribution });
+  }
+}
+
+/**
+ * Holds what a deviation excuses to account. Read with the reference's quirk, the policies must give the reference's answers: so nothing but the
+ * quirk makes a difference. Spelled in the documented way, they must give what our engine says of them as they are.
+ */
+function checkDeviations(scenario: Scenario, cluster: Cluster, recorder: Recorder): void {
+  const deviations = deviationsOf(scenario);
+  if (deviations.length === 0) return;
+  const clusters = new Map<string, Cluster>();
+  const read = (readings: readonly Reading[]): Cluster => {
+    const known = clusters.get(readings.join()) ?? buildCluster(scenario, { deviations, readings });
+    clusters.set(readings.join(), known);
+    return known;
+  };
+  const theirs = read(deviations.map(() => "reference"));
+  checkEnforcement(scenario, theirs, recorder, undefined);
+  for (const { flow, endpoint, policy, expected, where, readings } of questionsOf(scenario, cluster)) {
+    const at = `${flow.direction} ${where}`;
+    const [quirky, documented] = [theirs.policies.get(endpoint), read(readings).policies.get(endpoint)];
+    if (quirky === undefined || documented === undefined) continue;
+    const [wanted, said] = [wantedOf(expected), answerOf(theirs, quirky, flow)];
+    for (const aspect of ["verdict", "redirect", "l7"] as const)
+      recorder.compare(scenario.id, `${aspect} by the quirk`, at, wanted[aspect], said[aspect]);
+    recorder.compare(scenario.id, "verdict as documented", at, verdict(documented, flow).verdict, verdict(policy, flow).verdict);
+  }
+}
 
 /** Runs one scenario and records every difference. */
 export function runScenario(scenario: Scenario, recorder: Recorder): void {
   recorder.startCase();
-  const deviation = deviationOf(scenario);
-  const cluster = buildCluster(scenario, (i, accepted) => {
-    recorder.compare(scenario.id, "accepted", `policy ${i}`, scenario.expected.policies[i]?.accepted, accepted, deviation);
-  });
-  checkEnforcement(scenario, cluster, recorder, deviation);
-  checkFlows(scenario, cluster, recorder, deviation);
+  const extended = deviationsOf(scenario).find((one) => one === EXTENSION);
+  const cluster = buildCluster(scenario);
+  for (const [i, accepted] of cluster.accepted.entries()) {
+    const excuse = isExtension(scenario, i) ? EXTENSION : undefined;
+    recorder.compare(scenario.id, "accepted", `policy ${i}`, scenario.expected.policies[i]?.accepted, accepted, excuse);
+  }
+  checkEnforcement(scenario, cluster, recorder, extended);
+  checkFlows(scenario, cluster, recorder);
+  checkDeviations(scenario, cluster, recorder);
 }
