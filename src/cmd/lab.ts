@@ -70,7 +70,7 @@ async function up(flags: UpFlags): Promise<void> {
   const progress = createProgress(process.stderr);
   // In this process, as it has the user's proxy settings and the daemon has not.
   if (plan.images === "real") await prepareDebianImages((step) => progress.step(step));
-  progress.step(`starting a lab of ${plan.nodes.length} nodes`);
+  progress.step(`starting a lab of ${countNodes(plan.nodes.length)}`);
   await startDaemon(plan, (step) => progress.step(step));
   if (!flags.wait) {
     progress.done("the API server serves");
@@ -83,9 +83,13 @@ async function up(flags: UpFlags): Promise<void> {
     process.exitCode = 1;
     return;
   }
-  progress.done(`lab ready: ${plan.nodes.length} nodes`);
+  progress.done(`lab ready: ${countNodes(plan.nodes.length)}`);
   if (flags.explain !== false)
     process.stdout.write('Use it:   eval "$(bin/cilium lab env)"   then kubectl, cilium, hubble\nEnd it:   bin/cilium lab down\n');
+}
+
+function countNodes(count: number): string {
+  return `${count} node${count === 1 ? "" : "s"}`;
 }
 
 function pods(report: LabReport) {

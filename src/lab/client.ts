@@ -61,7 +61,7 @@ export async function readReport(): Promise<LabReport> {
       response.on("data", (chunk: Buffer) => chunks.push(chunk));
       response.on("end", () => resolve(Buffer.concat(chunks).toString()));
     });
-    asked.on("error", (cause) => reject(new LabError("not-running", "no lab is running; start one with: cilium lab up", { cause })));
+    asked.on("error", () => reject(new LabError("not-running", "no lab is running; start one with: cilium lab up")));
     asked.on("timeout", () => asked.destroy(new Error("the lab does not answer")));
     asked.end();
   });
