@@ -5,7 +5,7 @@ import { CUSTOM_RESOURCE_DEFINITIONS } from "#k8s/resources.ts";
 import { silentLogger } from "#runtime/logger.ts";
 import { applyDefinitions, readDefinitions } from "./crds.ts";
 
-const status = { conditions: [{ type: "Established", status: "True" }] };
+const status = { conditions: [{ type: "Established", status: "True" as const }] };
 
 describe("applyDefinitions", () => {
   it("leaves a definition of ClusterNetworkPolicy that is not Cilium's alone, and brings its own up to date", async () => {

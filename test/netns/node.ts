@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { createWriteStream, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
@@ -194,7 +194,7 @@ function createAgent({ directory, name, kubeconfig, bpfRoot, netns, flags }: Age
       await until("the agent is ready", async () => {
         if (child?.exitCode !== null) throw new Error(`the agent ended: ${readFileSync(logFile, "utf8").slice(-2000)}`);
         const status = (await get("/v1/healthz").catch(() => undefined)) as { cilium?: { state: string } } | undefined;
-        return status?.cilium?.state === "Ok";
+        return status?.cilium?.state === "Ok" && existsSync(join(directory, "cni.sock"));
       });
       return performance.now() - started;
     },
