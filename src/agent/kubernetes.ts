@@ -7,8 +7,9 @@ import { NAMESPACES, PODS } from "#k8s/resources.ts";
 import type { KubeObject, Namespace, Pod } from "#k8s/types.ts";
 import { parseLabelFilter } from "#labels/identity-labels.ts";
 import type { LabelSet } from "#labels/label-set.ts";
-import { auditModeOf } from "#policy/rule.ts";
+import { namespaceAudit } from "#policy/rule.ts";
 import { workloadOf } from "#policy/world/workload.ts";
+import type { Logger } from "#runtime/logger.ts";
 import type { Database } from "#statedb/database.ts";
 import type { Table, WritableTable } from "#statedb/table.ts";
 
@@ -37,10 +38,10 @@ export interface PodsOfNode {
 
 /** Pods of this node and the cluster's namespaces, as far as identities need them. */
 export function createPodsOfNode(
-  deps: { readonly db: Database; readonly cluster: Cluster },
+  deps: { readonly db: Database; readonly cluster: Cluster; readonly log: Logger },
   config: { readonly cluster: string; readonly labels: string },
 ): PodsOfNode {
-  const { db, cluster } = deps;
+  const { db, cluster, log } = deps;
   const pods = db.createTable<PodRow>({ name: "pods", key: podKey, columns: { POD: podKey, LABELS: (row) => row.labels } });
   const namespaces = db.createTable<NamespaceRow>({
     name: "namespaces",
@@ -64,11 +65,16 @@ export function createPodsOfNode(
   };
   const findNamespace = async (name: string): Promise<NamespaceRow> =>
     namespaces.get(name) ?? namespaceRow(await cluster.get(NAMESPACES, { name }));
+  const heardOf = (namespace: Namespace): NamespaceRow => {
+    const { problem } = namespaceAudit(namespace.metadata.annotations);
+    if (problem !== undefined) log.warn("namespace in audit mode by a word that is none", { namespace: namespace.metadata.name, problem });
+    return namespaceRow(namespace);
+  };
   return {
     pods,
     namespaces,
     podHandler: tableHandler(db, pods, podRow, podKey),
-    namespaceHandler: tableHandler(db, namespaces, namespaceRow, (row) => row.name),
+    namespaceHandler: tableHandler(db, namespaces, heardOf, (row) => row.name),
     async describe(pod) {
       const [view, namespace] = await Promise.all([findPod(pod), findNamespace(pod.namespace)]);
       return { view, labels: labelsOfPod(view, namespace.labels, settings) };
@@ -107,7 +113,7 @@ export function tableHandler<Object_ extends KubeObject, Row extends object>(
 }
 
 function namespaceRow({ metadata }: Namespace): NamespaceRow {
-  return { name: metadata.name, labels: metadata.labels ?? {}, audit: auditModeOf(metadata.annotations) ?? false };
+  return { name: metadata.name, labels: metadata.labels ?? {}, audit: namespaceAudit(metadata.annotations).audit };
 }
 
 function podRow(pod: Pod): PodRow {

@@ -36,7 +36,7 @@ export function createState({ cluster, log }: { readonly cluster: Cluster; reado
   const prefixes = createPrefixes({ identities, ipcache }, families);
   const fqdns = createFqdns({ identities, log: log.child("fqdn") }, { path: join(config["state-dir"], "fqdn-identities.json") });
   const nodes = createClusterNodes({ db, ipcache, identities, prefixes }, { self: nodeName });
-  const pods = createPodsOfNode({ db, cluster }, { cluster: config["cluster-name"], labels: config.labels });
+  const pods = createPodsOfNode({ db, cluster, log: log.child("pods") }, { cluster: config["cluster-name"], labels: config.labels });
   const remembered = rememberPoliciesIn(join(config["state-dir"], "policies"), log.child("policy"));
   const policies = createPolicies({ db, log: log.child("policy"), remembered }, settings);
   const controller = createPolicyController(

@@ -222,6 +222,20 @@ export const auditAnnotation = "policy.cilium.io/audit-mode";
 /** On a policy: `restrict` or `union`, in place of the agent's `policy-l7-merge`. */
 export const l7MergeAnnotation = "policy.cilium.io/l7-merge";
 
+/** Whether a namespace's pods are in audit mode. A misspelt word counts as `enabled`: who writes the annotation must not be cut off by a slip. */
+export function namespaceAudit(annotations: Readonly<Record<string, unknown>> | undefined): {
+  readonly audit: boolean;
+  readonly problem?: string;
+} {
+  const audit = auditModeOf(annotations);
+  if (audit !== undefined) return { audit };
+  const found = JSON.stringify(annotations?.[auditAnnotation]);
+  return {
+    audit: true,
+    problem: `${auditAnnotation}: found ${found}, allowed are enabled and disabled; taken as enabled: nothing is denied`,
+  };
+}
+
 /** Whether annotations ask for audit mode; anything but these two words is undefined. */
 export function auditModeOf(annotations: Readonly<Record<string, unknown>> | undefined): boolean | undefined {
   const text = annotations?.[auditAnnotation];

@@ -3,7 +3,7 @@ import type { HttpExplanation } from "#policy/explain-http.ts";
 import { objectOf } from "#policy/fields.ts";
 import type { HttpRequest } from "#policy/http.ts";
 import { formatFlowPort } from "#policy/near-miss.ts";
-import { auditModeOf, formatRuleRef, type PolicyRef, policyKey, type RuleRef } from "#policy/rule.ts";
+import { formatRuleRef, namespaceAudit, type PolicyRef, policyKey, type RuleRef } from "#policy/rule.ts";
 import { type Connection, type Judgement, judge, parsePort, type Side, targetOf } from "#policy/world/connection.ts";
 import { type Found, findParty } from "#policy/world/find.ts";
 import { formatPlace, identityOf } from "#policy/world/objects.ts";
@@ -40,7 +40,10 @@ export async function policyExplain(options: ExplainOptions): Promise<{ readonly
   const answers = explainAll(world, options);
   const ok = answers.pairs.every(({ judgement }) => judgement.allowed);
   if (options.output) return { text: await formatOutput(options.output, toJson(world, answers)), ok };
-  return { text: `${[...answers.notes.map((note) => `note: ${note}`), ...answers.pairs.map((one) => toText(world, one))].join("\n")}`, ok };
+  return {
+    text: `${[...answers.notes.map((note) => `note: ${note}`), ...answers.pairs.map((one) => toText(world, one, options.patch))].join("\n")}`,
+    ok,
+  };
 }
 
 interface Answer {
@@ -90,9 +93,9 @@ function policiesWithoutEffect({ policies }: World): string[] {
   return policies.flatMap(({ parsed, from, key }) => {
     const [issue] = parsed.issues;
     if (parsed.audit && issue === undefined) return [`${key} is in audit mode: it denies nothing, and is left out here`];
-    return issue === undefined
-      ? []
-      : [`${key} is refused and has no effect: ${formatPlace(from.source, issue.path)} ${issue.path}: ${issue.message}`];
+    if (issue === undefined) return [];
+    const place = formatPlace(from.source, issue.path);
+    return [`${key} is refused and has no effect: ${place.includes(issue.path) ? place : `${place} ${issue.path}`}: ${issue.message}`];
   });
 }
 
@@ -102,12 +105,16 @@ function auditedPlaces({ objects }: World): string[] {
     return ["the agents are in audit mode: what is denied here passes, and is reported"];
   return objects.flatMap(({ object }) => {
     const { kind, name } = identityOf(object);
-    if (kind !== "Namespace" || auditModeOf(objectOf(objectOf(objectOf(object).metadata).annotations)) !== true) return [];
-    return [`namespace ${name} is in audit mode: what its pods' policies deny passes, and is reported`];
+    if (kind !== "Namespace" || !namespaceAudit(annotationsOf(object)).audit) return [];
+    const { problem } = namespaceAudit(annotationsOf(object));
+    const why = problem === undefined ? "" : ` (${problem})`;
+    return [`namespace ${name} is in audit mode: what its pods' policies deny passes, and is reported${why}`];
   });
 }
 
-function toText(world: World, { connection, note, judgement, remedy }: Answer): string {
+const annotationsOf = (object: unknown) => objectOf(objectOf(objectOf(object).metadata).annotations);
+
+function toText(world: World, { connection, note, judgement, remedy }: Answer, looked: boolean): string {
   const { from, to } = connection;
   const lines = [`${from.title} → ${to.title} ${portText(connection)}: ${judgement.allowed ? "ALLOWED" : "DENIED"}`];
   if (note !== undefined) lines.push(`  ${note}`);
@@ -115,7 +122,7 @@ function toText(world: World, { connection, note, judgement, remedy }: Answer): 
     ...sideText(world, judgement.egress, `egress of ${from.title}`, from),
     ...sideText(world, judgement.ingress, `ingress of ${to.title}`, to),
   );
-  return `${lines.join("\n")}\n${remedyText(judgement, remedy)}`;
+  return `${lines.join("\n")}\n${looked ? remedyText(judgement, remedy) : ""}`;
 }
 
 function portText(connection: Connection): string {

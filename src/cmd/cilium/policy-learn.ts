@@ -2,7 +2,7 @@ import { Document, isMap, isSeq } from "yaml";
 import { type LearnedPolicy, type LearnedRule, learn, objectOf } from "#policy/replay/learn.ts";
 import type { Observations } from "#policy/replay/observed.ts";
 import { type Proof, prove } from "#policy/replay/prove.ts";
-import { type FlowOptions, readObservations } from "./flow-input.ts";
+import { FlowInputError, type FlowOptions, readObservations } from "./flow-input.ts";
 import { formatOutput } from "./output.ts";
 
 export interface LearnOptions extends FlowOptions {
@@ -17,6 +17,10 @@ export async function policyLearn(options: LearnOptions): Promise<{ readonly tex
   const observations = await readObservations(options);
   const observed = observations.list();
   const learned = learn(observed, (namespace) => (wanted === undefined ? namespace !== "kube-system" : namespace === wanted));
+  if (learned.policies.length === 0) {
+    const where = wanted === undefined ? "outside kube-system" : `of namespace ${wanted}`;
+    throw new FlowInputError("no-data", `nothing to learn: none of the ${observations.flows} flows is to or from a pod ${where}`);
+  }
   const proof = prove(learned, observed);
   const ok = proof.holds;
   if (options.output && options.output !== "yaml") {

@@ -29,6 +29,7 @@ export async function policyWhatIf(
   const before = await loadWorld(worldOptionsOf(options));
   const after = changed(before, readObjects(files), options.remove);
   const observations = await readObservations(options);
+  if (observations.flows === 0) throw new WhatIfError("no-data", "there are no flows to replay: that says nothing about the policies");
   const result = whatIf(before, after, observations.list());
   const ok = result.denied.length === 0;
   if (options.output) return { text: await formatOutput(options.output, { ...result, ...recordOf(observations) }), ok };
@@ -88,7 +89,6 @@ function textOf(result: WhatIf, observations: Observations): string {
   const { denied, unchanged, contradictions } = result;
   const summary = [
     `${observations.flows} flows replayed: ${unchanged} connections and requests fare as before, ${denied.length} would break.`,
-    ...(observations.flows === 0 ? ["No flow was recorded: this says nothing about the policies."] : []),
     ...(contradictions > 0
       ? [`${contradictions} were recorded under other policies than those of before: their records say otherwise.`]
       : []),

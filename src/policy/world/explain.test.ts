@@ -211,6 +211,12 @@ describe("remedyFor", () => {
     assert.match(JSON.stringify(remedy?.objects), /"egressDeny":\[\]/);
   });
 
+  it("says that a denial of a request takes the whole port", () => {
+    const world = worldOf();
+    const asked = { ...connection(world, "web", "api", "9"), http: { method: "GET", path: "/", host: "api", headers: [] } };
+    assert.match(remedyFor(world, asked)?.summary.join() ?? "", /denies every request to port 9/);
+  });
+
   it("knows that nobody serves a listener", () => {
     const toPorts = [{ ports: [{ port: "9", protocol: "TCP" }], listener: { envoyConfig: { name: "c" }, name: "l" } }];
     const world = worldOf(cnp("p", { ...api, egress: [{ toPorts }] }));

@@ -68,9 +68,17 @@ function denial(world: World, connection: Connection): Remedy | undefined {
     const object = policyFor(surroundingsOf(world), connection, direction, "deny");
     const after = object && withObject(world, connection, object);
     if (after && sideAfter(after, direction)?.allowed === false)
-      return { verb: "deny", objects: [object], summary: [`new: ${titleOf(object)}`] };
+      return { verb: "deny", objects: [object], summary: [`new: ${titleOf(object)}`, ...wholePort(connection)] };
   }
   return undefined;
+}
+
+/** Denies know ports alone, so that a request takes all others of its port with it. */
+function wholePort({ http, port }: Connection): string[] {
+  if (http === undefined) return [];
+  return [
+    `it denies every request to port ${port}: a deny knows no methods and paths; for this one alone, narrow the HTTP rules that allow it`,
+  ];
 }
 
 type After = { readonly world: World; readonly connection: Connection };
