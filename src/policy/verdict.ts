@@ -19,7 +19,10 @@ export type Verdict =
   | { readonly verdict: "denied"; readonly entry?: undefined }
   | { readonly verdict: "error"; readonly error: string; readonly entry?: undefined };
 
-function covers(entry: PolicyMapEntry, flow: Flow): boolean {
+/** What a lookup reads of an entry. */
+type MapKey = Pick<PolicyMapEntry, "direction" | "protocol" | "port" | "portPrefix" | "precedence">;
+
+function covers(entry: MapKey, flow: Flow): boolean {
   if (entry.direction !== flow.direction) return false;
   if (entry.protocol === 0) return true;
   if (entry.protocol !== flow.protocol) return false;
@@ -30,12 +33,12 @@ function portOf({ protocol, port }: Flow): number {
   return hasPorts(protocol) || protocol === protocolNumber.ICMP || protocol === protocolNumber.ICMPv6 ? port : 0;
 }
 
-function matchBits(entry: PolicyMapEntry): number {
+function matchBits(entry: MapKey): number {
   return entry.protocol === 0 ? 0 : 8 + entry.portPrefix;
 }
 
-function longest(entries: readonly PolicyMapEntry[], flow: Flow): PolicyMapEntry | undefined {
-  let best: PolicyMapEntry | undefined;
+function longest<T extends MapKey>(entries: readonly T[], flow: Flow): T | undefined {
+  let best: T | undefined;
   for (const one of entries) if (covers(one, flow) && (best === undefined || matchBits(one) > matchBits(best))) best = one;
   return best;
 }
@@ -46,7 +49,7 @@ export function decidingEntry(policy: EndpointPolicy, flow: Flow): PolicyMapEntr
 }
 
 /** `decidingEntry` with the peer's entries and those for any peer at hand: for who asks about many ports. */
-export function decideAmong(ofPeer: readonly PolicyMapEntry[], ofAny: readonly PolicyMapEntry[], flow: Flow): PolicyMapEntry | undefined {
+export function decideAmong<T extends MapKey>(ofPeer: readonly T[], ofAny: readonly T[], flow: Flow): T | undefined {
   const own = longest(ofPeer, flow);
   const any = longest(ofAny, flow);
   if (own === undefined || any === undefined) return own ?? any;

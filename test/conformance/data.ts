@@ -33,6 +33,7 @@ export type DataMapEntry = {
   readonly protocol: number;
   readonly port: number;
   readonly portPrefix: number;
+  readonly precedence: number;
   readonly deny?: boolean;
   readonly proxy?: string;
 };
@@ -64,7 +65,7 @@ export type Scenario = {
     }[];
     readonly verdicts: readonly DataVerdict[];
     readonly flows: readonly (readonly [number, number, string, number, number | null, number | null])[];
-    readonly policyMaps?: Readonly<Record<string, readonly DataMapEntry[]>>;
+    readonly policyMaps?: Readonly<Record<string, readonly DataMapEntry[] | null>>;
   };
 };
 

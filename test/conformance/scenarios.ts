@@ -1,3 +1,4 @@
+import { reservedIdentities } from "#identity/reserved.ts";
 import { labelSet } from "#labels/label-set.ts";
 import { createRepository, type Repository } from "#policy/repository.ts";
 import { type EndpointPolicy, resolveEndpoint } from "#policy/resolve.ts";
@@ -9,6 +10,7 @@ import { NumericIdentity, reservedIdentity } from "#types/identity.ts";
 import { parseProtocol } from "#types/proto.ts";
 import { type DataIdentity, type DataVerdict, type Scenario, settingsOf } from "./data.ts";
 import { expectedL7, l7Of } from "./l7.ts";
+import { compareMaps } from "./policy-map.ts";
 import { deviationsOf, documentedReadings, EXTENSION, isExtension, parseAs, type Reading, readRules } from "./quirks.ts";
 import type { Recorder } from "./report.ts";
 
@@ -46,7 +48,10 @@ function repositoryOf(scenario: Scenario, view: View): { readonly repo: Reposito
 export function buildCluster(scenario: Scenario, view: View = { deviations: [], readings: [] }): Cluster {
   const { repo, parsed } = repositoryOf(scenario, view);
   const cache = createSelectorCache();
-  cache.update({ add: scenario.identities.map(entryOf) });
+  const listed = new Set(scenario.identities.map(({ id }) => id));
+  // The reserved identities are there whether listed or not (README of the data).
+  const unlisted = reservedIdentities().filter(({ id }) => id >= 1 && id <= 10 && !listed.has(id));
+  cache.update({ add: [...scenario.identities.map(entryOf), ...unlisted.map(({ id, labels }) => ({ id, labels, namedPorts: [] }))] });
   const policies = new Map<number, EndpointPolicy>();
   for (const one of scenario.identities) {
     if (!one.endpoint) continue;
@@ -197,6 +202,18 @@ function checkFlows(scenario: Scenario, cluster: Cluster, recorder: Recorder): v
   }
 }
 
+/** Compares the recorded policy maps by what they answer; with a deviation, those of the reference's reading. */
+function checkMaps({ id, config, expected: { policyMaps } }: Scenario, cluster: Cluster, recorder: Recorder): void {
+  if (policyMaps === undefined) return;
+  recorder.compare(id, "policy map", "of any endpoint", true, Object.keys(policyMaps).length > 0);
+  for (const [endpoint, rows] of Object.entries(policyMaps)) {
+    const policy = cluster.policies.get(Number(endpoint));
+    if (policy === undefined) throw new Error(`expected.policyMaps names ${endpoint}, which is no endpoint of the scenario`);
+    for (const { where, expected, actual } of compareMaps(rows ?? [], policy, config.ipv6 === true))
+      recorder.compare(id, "policy map", `of ${endpoint}, ${where}`, expected, actual);
+  }
+}
+
 /**
  * Holds what a deviation excuses to account. Read with the reference's quirk, the policies must give the reference's answers: so nothing but the
  * quirk makes a difference. Spelled in the documented way, they must give what our engine says of them as they are.
@@ -211,6 +228,7 @@ function checkDeviations(scenario: Scenario, cluster: Cluster, recorder: Recorde
     return known;
   };
   const theirs = read(deviations.map(() => "reference"));
+  checkMaps(scenario, theirs, recorder);
   checkEnforcement(scenario, theirs, recorder, undefined);
   for (const { flow, endpoint, policy, expected, where, readings } of questionsOf(scenario, cluster)) {
     const at = `${flow.direction} ${where}`;
@@ -234,5 +252,6 @@ export function runScenario(scenario: Scenario, recorder: Recorder): void {
   }
   checkEnforcement(scenario, cluster, recorder, extended);
   checkFlows(scenario, cluster, recorder);
+  if (deviationsOf(scenario).length === 0) checkMaps(scenario, cluster, recorder);
   checkDeviations(scenario, cluster, recorder);
 }
