@@ -294,10 +294,10 @@ describe("audit mode", () => {
     await until(() => configOf(world, "web")?.audit === 1);
     await world.cluster.patch(kinds.NAMESPACES, { name: "default" }, "merge", annotate("disabled"));
     await until(() => configOf(world, "web")?.audit === 0);
-    // A slip cuts nobody off.
-    await world.cluster.patch(kinds.NAMESPACES, { name: "default" }, "merge", annotate("enable"));
+    // A slip opens nothing.
+    await world.cluster.patch(kinds.NAMESPACES, { name: "default" }, "merge", annotate("enabled"));
     await until(() => configOf(world, "web")?.audit === 1);
-    await world.cluster.patch(kinds.NAMESPACES, { name: "default" }, "merge", annotate("disabled"));
+    await world.cluster.patch(kinds.NAMESPACES, { name: "default" }, "merge", annotate("enable"));
     await until(() => configOf(world, "web")?.audit === 0);
     const [row] = world.state.endpoints.by("pod", "default/web");
     world.control.setAuditMode(row?.id ?? assert.fail(), true);

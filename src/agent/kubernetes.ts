@@ -67,7 +67,7 @@ export function createPodsOfNode(
     namespaces.get(name) ?? namespaceRow(await cluster.get(NAMESPACES, { name }));
   const heardOf = (namespace: Namespace): NamespaceRow => {
     const { problem } = namespaceAudit(namespace.metadata.annotations);
-    if (problem !== undefined) log.warn("namespace in audit mode by a word that is none", { namespace: namespace.metadata.name, problem });
+    if (problem !== undefined) log.warn("a namespace's audit mode is a word that is none", { namespace: namespace.metadata.name, problem });
     return namespaceRow(namespace);
   };
   return {

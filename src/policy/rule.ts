@@ -222,7 +222,7 @@ export const auditAnnotation = "policy.cilium.io/audit-mode";
 /** On a policy: `restrict` or `union`, in place of the agent's `policy-l7-merge`. */
 export const l7MergeAnnotation = "policy.cilium.io/l7-merge";
 
-/** Whether a namespace's pods are in audit mode. A misspelt word counts as `enabled`: who writes the annotation must not be cut off by a slip. */
+/** Whether a namespace's pods are in audit mode. A misspelt word counts as `disabled`: a slip must not open what policies close. */
 export function namespaceAudit(annotations: Readonly<Record<string, unknown>> | undefined): {
   readonly audit: boolean;
   readonly problem?: string;
@@ -231,8 +231,8 @@ export function namespaceAudit(annotations: Readonly<Record<string, unknown>> | 
   if (audit !== undefined) return { audit };
   const found = JSON.stringify(annotations?.[auditAnnotation]);
   return {
-    audit: true,
-    problem: `${auditAnnotation}: found ${found}, allowed are enabled and disabled; taken as enabled: nothing is denied`,
+    audit: false,
+    problem: `${auditAnnotation}: found ${found}, allowed are enabled and disabled; taken as disabled: policies are enforced`,
   };
 }
 

@@ -45,10 +45,11 @@ const REFUSED_BEFORE: Readonly<Record<string, readonly string[]>> = {
 function refusal({ kind, spec, specs }: Policy): string | undefined {
   const definition = DEFINITIONS.find((one) => one.kind === kind);
   if (!definition) return undefined;
-  const object = { ...(spec === undefined ? {} : { spec }), ...(specs === undefined ? {} : { specs }) };
+  // Every object has metadata, whether its definition speaks of it or not.
+  const object = { metadata: { name: "x" }, ...(spec === undefined ? {} : { spec }), ...(specs === undefined ? {} : { specs }) };
   const { unknown, mistyped, causes } = conform(definition.schema, object, { resolve: resolveNothing, dropNulls: false });
   return [
-    ...unknown.map((field) => `unknown field ${field}`),
+    ...unknown.filter((field) => field !== "metadata").map((field) => `unknown field ${field}`),
     ...[...mistyped, ...causes].map(({ field, message }) => `${field}: ${message}`),
   ][0];
 }

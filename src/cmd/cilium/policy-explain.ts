@@ -105,10 +105,10 @@ function auditedPlaces({ objects }: World): string[] {
     return ["the agents are in audit mode: what is denied here passes, and is reported"];
   return objects.flatMap(({ object }) => {
     const { kind, name } = identityOf(object);
-    if (kind !== "Namespace" || !namespaceAudit(annotationsOf(object)).audit) return [];
-    const { problem } = namespaceAudit(annotationsOf(object));
-    const why = problem === undefined ? "" : ` (${problem})`;
-    return [`namespace ${name} is in audit mode: what its pods' policies deny passes, and is reported${why}`];
+    if (kind !== "Namespace") return [];
+    const { audit, problem } = namespaceAudit(annotationsOf(object));
+    if (problem !== undefined) return [`namespace ${name}: ${problem}`];
+    return audit ? [`namespace ${name} is in audit mode: what its pods' policies deny passes, and is reported`] : [];
   });
 }
 
