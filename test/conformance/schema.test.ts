@@ -43,13 +43,12 @@ const REFUSED_BEFORE: Readonly<Record<string, readonly string[]>> = {
 
 /** The first thing that the definition of the policy's kind has against it; undefined for kinds that are not ours. */
 function refusal({ kind, spec, specs }: Policy): string | undefined {
-  const definition = DEFINITIONS.find((one) => one.kind === kind);
+  const definition = DEFINITIONS.find((one) => one.kind === kind && kind.startsWith("Cilium"));
   if (!definition) return undefined;
-  // Every object has metadata, whether its definition speaks of it or not.
-  const object = { metadata: { name: "x" }, ...(spec === undefined ? {} : { spec }), ...(specs === undefined ? {} : { specs }) };
+  const object = { ...(spec === undefined ? {} : { spec }), ...(specs === undefined ? {} : { specs }) };
   const { unknown, mistyped, causes } = conform(definition.schema, object, { resolve: resolveNothing, dropNulls: false });
   return [
-    ...unknown.filter((field) => field !== "metadata").map((field) => `unknown field ${field}`),
+    ...unknown.map((field) => `unknown field ${field}`),
     ...[...mistyped, ...causes].map(({ field, message }) => `${field}: ${message}`),
   ][0];
 }
