@@ -89,7 +89,8 @@ describe("the Hubble page", { skip: existsSync(CHROMIUM) ? false : "chromium is 
     await edge.focus();
     await page.keyboard.press("Enter");
     const details = page.locator(".details");
-    assert.match((await details.textContent()) ?? "", /default-deny[\s\S]*Nearest rules[\s\S]*needs app=frontend, has app=attacker/);
+    // The edge was denied in several steps of the demo, and the details tell of the newest denial, as soon as the page has it.
+    await details.filter({ hasText: /default-deny[\s\S]*Nearest rules[\s\S]*needs app=frontend, has app=attacker/ }).waitFor();
     const policy = await details.locator("pre").textContent();
     const get = "kubectl -n attacker exec deploy/attacker -- curl -s -m 2 -o /dev/null -w '%{http_code}' http://backend.demo/get";
     assert.notEqual((await inLab(get)).stdout, "200", "it is denied before");
@@ -97,7 +98,7 @@ describe("the Hubble page", { skip: existsSync(CHROMIUM) ? false : "chromium is 
       `printf '%s' "$POLICY" > ${POLICY_FILE}; kubectl apply -f ${POLICY_FILE}`.replace("$POLICY", escapeShell(policy ?? "")),
     );
     assert.equal(applied.code, 0, applied.stderr);
-    assert.equal((await inLab(`for i in 1 2 3 4 5; do [ "$(${get})" = 200 ] && echo passed && break; sleep 0.5; done`)).stdout, "passed\n");
+    assert.equal((await inLab(`until [ "$(${get})" = 200 ]; do sleep 0.2; done; echo passed`, 60_000)).stdout, "passed\n");
     await page.keyboard.press("Escape");
     await details.waitFor({ state: "detached" });
   });
@@ -107,9 +108,9 @@ describe("the Hubble page", { skip: existsSync(CHROMIUM) ? false : "chromium is 
     await page.locator(".card").first().waitFor();
     await page.keyboard.press("/");
     await page.keyboard.type("POST");
+    await page.waitForURL(`${ADDRESS}/?namespace=demo&q=POST`);
     await page.locator(".flows tbody tr", { hasText: "POST" }).first().waitFor();
-    for (const row of await page.locator(".flows tbody tr").allTextContents()) assert.match(row, /POST/);
-    assert.equal(new URL(page.url()).search, "?namespace=demo&q=POST");
+    await page.locator(".flows tbody tr", { hasNotText: "POST" }).first().waitFor({ state: "detached" });
   });
 
   it("looks at a time in the past, and says when nothing is kept of it", async () => {
@@ -179,7 +180,7 @@ describe("the metrics", { skip: existsSync(`${root}${PROMETHEUS}`) ? false : "De
   it("are scraped by Prometheus from every node", async () => {
     const up = async () =>
       ((await query("query?query=sum%28up%29")) as { result?: { value?: [number, string] }[] } | undefined)?.result?.[0]?.value?.[1];
-    for (let attempt = 0; attempt < 40 && (await up()) !== "6"; attempt++) await new Promise((resolve) => setTimeout(resolve, 250));
+    for (let attempt = 0; attempt < 240 && (await up()) !== "6"; attempt++) await new Promise((resolve) => setTimeout(resolve, 250));
     assert.equal(await up(), "6");
   });
 
@@ -218,7 +219,7 @@ describe("docs/howto/observe.md", () => {
 });
 
 async function serves(): Promise<void> {
-  for (let attempt = 0; attempt < 100; attempt++) {
+  for (let attempt = 0; attempt < 600; attempt++) {
     const answer = await fetch(ADDRESS).catch(() => undefined);
     if (answer?.ok) return;
     await new Promise((resolve) => setTimeout(resolve, 100));

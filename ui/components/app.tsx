@@ -11,6 +11,9 @@ import { MapView } from "./map-view.tsx";
 import { Policies } from "./policies.tsx";
 import { Timeline } from "./timeline.tsx";
 
+/** A flow, or an edge by its id: then the newest flow that was stopped there, also when a newer one comes. */
+export type Selected = Flow | string;
+
 const NOTHING: FlowState = { flows: [], connection: "connecting", lost: 0, failure: "" };
 
 /** The whole page: one view, kept in the address. */
@@ -18,10 +21,11 @@ export function App() {
   const [view, change] = useView();
   const [paused, setPaused] = useState(false);
   const state = useFlows(view, paused);
-  const [selected, select] = useState<Flow | undefined>();
+  const [selected, select] = useState<Selected | undefined>();
   const namespaces = useMemo(() => namespacesOf(state.flows), [state.flows]);
   const shown = useMemo(() => state.flows.filter(wanted(view)), [state.flows, view]);
   const map = useMemo(() => buildServiceMap(shown), [shown]);
+  const flow = typeof selected === "string" ? map.edges.get(selected)?.lastDenied : selected;
   const [draft, setDraft] = useState("");
   const edit = useCallback(
     (text: string) => {
@@ -39,8 +43,8 @@ export function App() {
         {view.page === "policies" && <Policies view={view} change={change} edit={edit} />}
         {view.page === "editor" && <Editor view={view} text={draft} setText={setDraft} />}
         {view.page === "map" && <MapView map={map} view={view} change={change} select={select} state={state} />}
-        {view.page === "map" && <FlowTable flows={shown} selected={selected} select={select} />}
-        {view.page === "map" && selected && <Details flow={selected} close={() => select(undefined)} edit={edit} />}
+        {view.page === "map" && <FlowTable flows={shown} selected={flow} select={select} />}
+        {view.page === "map" && flow && <Details flow={flow} close={() => select(undefined)} edit={edit} />}
       </main>
     </>
   );

@@ -1,6 +1,5 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { FlowState } from "../data/flow-store.ts";
-import type { Flow } from "../domain/flow.ts";
 import { type Layout, layoutMap, type PlacedEdge } from "../domain/layout.ts";
 import { outcome, type ServiceMap } from "../domain/service-map.ts";
 import type { View } from "../domain/view.ts";
@@ -10,7 +9,8 @@ interface MapProps {
   readonly map: ServiceMap;
   readonly view: View;
   readonly change: (part: Partial<View>) => void;
-  readonly select: (flow: Flow) => void;
+  /** Opens the newest flow that was stopped on an edge, by the edge's id. */
+  readonly select: (edge: string) => void;
   readonly state: FlowState;
 }
 
@@ -75,9 +75,9 @@ function emptyText({ connection, flows }: FlowState, view: View): string {
   return view.since === undefined ? "No flows yet: nothing has talked in this time." : "Nothing is kept of this time.";
 }
 
-function Edge({ placed: { edge, path }, select }: { readonly placed: PlacedEdge; readonly select: (flow: Flow) => void }) {
-  const { lastDenied, counts } = edge;
-  const open = lastDenied && (() => select(lastDenied));
+function Edge({ placed: { edge, path }, select }: { readonly placed: PlacedEdge; readonly select: (edge: string) => void }) {
+  const { id, lastDenied, counts } = edge;
+  const open = lastDenied && (() => select(id));
   const text = `${edge.source} → ${edge.destination} ${edge.port}: ${counts.forwarded} forwarded, ${counts.denied} denied`;
   return (
     <g class={`edge ${outcome(counts)}`}>
