@@ -20,6 +20,8 @@ function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
+const none: readonly Label[] = [];
+
 /** Makes a set of labels; of two with equal source and key the later one stays. */
 export function labelSetOf(labels: Iterable<Label>): LabelSet {
   const bySourceKey = new Map<string, Label>();
@@ -47,7 +49,7 @@ export function labelSetOf(labels: Iterable<Label>): LabelSet {
     // A value may hold anything but a line feed (a label's alphabet has none).
     key: sorted.map(({ source, key, value }) => `${source}:${key}=${value};`).join(""),
     get: find,
-    of: (key) => byKey.get(key) ?? [],
+    of: (key) => byKey.get(key) ?? none,
     has: (source) => sources.has(source),
   };
 }

@@ -16,6 +16,7 @@ export const everyPort: PortSpec = { protocol: 0, name: "", port: 0, endPort: 0 
 /** What the rules of one direction say, before identities come in. */
 export type Compiled = { readonly filters: readonly Filter[]; readonly levels: number };
 
+const noLogs: readonly string[] = [];
 const noL7 = { http: [], dns: [], kafka: [], serverNames: [], widened: false, restricts: false } as const;
 
 /** A listener of a CiliumEnvoyConfig is one of the endpoint's own namespace. */
@@ -42,7 +43,7 @@ type FilterScope = { readonly namespace: string; readonly settings: PolicySettin
 
 function filterOf(rule: Rule, level: number, peer: PeerSelector, spec: PortSpec, ports: PortRule | undefined, scope: FilterScope): Filter {
   const base = { spec, peer, action: rule.action, tier: rule.tier, level, origins: [rule.origin], reason: "policy" as const };
-  const logs = rule.log === undefined ? [] : [rule.log];
+  const logs = rule.log === undefined ? noLogs : [rule.log];
   if (ports === undefined || rule.action !== "allow") return { ...base, ...noL7, auth: rule.auth, logs };
   const redirect = redirectOf(ports, spec.protocol, scope.namespace, scope.settings);
   const l7 = redirect === undefined ? undefined : ports.l7;
@@ -81,15 +82,20 @@ export function impliedFilter(peer: PeerSelector, level: number, reason: EntryRe
 
 /** Collects filters, merging those of equal peers, port and level. */
 class FilterSet {
-  readonly #filters = new Map<string, Filter>();
+  /** By the peers' text, as it is (a key made of it would have to be hashed for every rule), then by level and port. */
+  readonly #byPeer = new Map<string, Map<string, Filter>>();
+
   add(filter: Filter): void {
-    const key = `${filter.level}|${specKey(filter.spec)}|${filter.peer.text}`;
-    const present = this.#filters.get(key);
-    this.#filters.set(key, present === undefined ? filter : mergeFilters(present, filter));
+    const { text } = filter.peer;
+    const ofPeer = this.#byPeer.get(text) ?? new Map<string, Filter>();
+    if (ofPeer.size === 0) this.#byPeer.set(text, ofPeer);
+    const key = `${filter.level}|${specKey(filter.spec)}`;
+    const present = ofPeer.get(key);
+    ofPeer.set(key, present === undefined ? filter : mergeFilters(present, filter));
   }
 
   values(): Filter[] {
-    return [...this.#filters.values()];
+    return Array.from(this.#byPeer.values(), (ofPeer) => [...ofPeer.values()]).flat();
   }
 }
 

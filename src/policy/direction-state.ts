@@ -3,7 +3,7 @@ import { type NumericIdentity, reservedIdentity } from "#types/identity.ts";
 import { type Chain, chainOf, distill, type Row } from "./distill.ts";
 import type { Filter, Redirect } from "./filter.ts";
 import type { EndpointPolicy, MapDelta, PolicyMapEntry, Subject } from "./resolve.ts";
-import type { CachedSelector, IdentityChange, SelectorCache } from "./selector-cache.ts";
+import type { CachedSelector, IdentityChange, NamedPort, SelectorCache } from "./selector-cache.ts";
 
 /** The identities' rows of one direction. */
 export type DirectionState = {
@@ -27,7 +27,7 @@ type SelectorFilters = { readonly cached: CachedSelector; readonly filters: read
 class Selection {
   readonly selectors: readonly SelectorFilters[];
   #next: Map<number, Selection> | undefined;
-  /** By the named ports of the identity, where they matter. */
+  /** By the named ports of the identity; under the empty text where these do not matter. */
   readonly rows = new Map<string, readonly Row[]>();
 
   constructor(selectors: readonly SelectorFilters[]) {
@@ -112,12 +112,13 @@ function fillRows(state: DirectionState, cache: SelectorCache, subject: Subject)
 }
 
 const noRows: readonly Row[] = [];
+const noPorts: readonly NamedPort[] = [];
 
 /** The rows of one identity: those of all identities in the same selectors (with the same named ports, where they matter) are one list. */
 function rowsFor(state: DirectionState, cache: SelectorCache, subject: Subject, id: NumericIdentity, selection: Selection): readonly Row[] {
   if (selection === state.root) return noRows;
-  const theirs = state.namedPorts ? (cache.entry(id)?.namedPorts ?? []) : [];
-  const ports = theirs.map(({ name, protocol, port }) => `${name}:${protocol}:${port}`).join();
+  const theirs = state.namedPorts ? (cache.entry(id)?.namedPorts ?? noPorts) : noPorts;
+  const ports = theirs.length === 0 ? "" : theirs.map(({ name, protocol, port }) => `${name}:${protocol}:${port}`).join();
   const known = selection.rows.get(ports);
   if (known !== undefined) return known;
   const filters = selection.selectors.flatMap((one) => one.filters);

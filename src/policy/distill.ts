@@ -26,6 +26,8 @@ type Block = { readonly protocol: number; readonly port: number; readonly bits: 
 export type Chain = {
   readonly blocks: ReadonlyMap<number, Block>;
   readonly filters: ReadonlyMap<number, readonly Filter[]>;
+  /** Bit `n` is set when a block has `n` bits: most chains have one or two widths, and no other has to be looked for. */
+  readonly widths: number;
   readonly hasPass: boolean;
   readonly hasAuth: boolean;
 };
@@ -57,12 +59,14 @@ export function blocksOf(spec: PortSpec, namedPorts: readonly NamedPort[]): Bloc
 export function chainOf(filters: readonly Filter[], namedPorts: readonly NamedPort[]): Chain {
   const blocks = new Map<number, Block>();
   const byBlock = new Map<number, Filter[]>();
+  let widths = 0;
   for (const filter of filters) {
     for (const block of blocksOf(filter.spec, namedPorts)) {
       const key = keyOf(block.protocol, block.port, block.bits);
       const present = byBlock.get(key);
       if (present === undefined) {
         blocks.set(key, block);
+        widths |= 1 << block.bits;
         byBlock.set(key, [filter]);
       } else present.push(filter);
     }
@@ -70,15 +74,18 @@ export function chainOf(filters: readonly Filter[], namedPorts: readonly NamedPo
   return {
     blocks,
     filters: byBlock,
+    widths,
     hasPass: filters.some((one) => one.action === "pass"),
     hasAuth: filters.some((one) => one.auth !== undefined),
   };
 }
 
-/** The blocks around a block, the nearest first, without itself. */
-function* around({ protocol, port, bits }: Block): Generator<number> {
-  for (let b = bits - 1; b >= 0; b--) yield keyOf(protocol, (port >> (16 - b)) << (16 - b), b);
-  if (protocol !== 0) yield keyOf(0, 0, 0);
+/** The blocks around a block that these widths allow, the nearest first, without itself. */
+function around({ protocol, port, bits }: Block, widths: number): number[] {
+  const keys: number[] = [];
+  for (let b = bits - 1; b >= 0; b--) if ((widths & (1 << b)) !== 0) keys.push(keyOf(protocol, (port >> (16 - b)) << (16 - b), b));
+  if (protocol !== 0 && (widths & 1) !== 0) keys.push(keyOf(0, 0, 0));
+  return keys;
 }
 
 const noFilters: readonly Filter[] = [];
@@ -100,7 +107,7 @@ function highestAuth(filters: readonly Filter[]): AuthType | undefined {
 
 /** The nearest authentication of allows of one strength around a block, in one chain; the block itself counts when `here` is set. */
 function nearestAuth(chain: Chain, block: Block, here: boolean, strength: number): AuthType | undefined {
-  const around_ = here ? [keyOf(block.protocol, block.port, block.bits), ...around(block)] : around(block);
+  const around_ = here ? [keyOf(block.protocol, block.port, block.bits), ...around(block, chain.widths)] : around(block, chain.widths);
   for (const key of around_) {
     const type = highestAuth(
       (chain.filters.get(key) ?? noFilters).filter((one) => one.action === "allow" && precedenceOf(one) === strength),
@@ -160,7 +167,7 @@ function covering(block: Block, key: number, own: Chain, outer: Chain): { readon
     const strength = filters === undefined ? -1 : strongest(filters);
     if (strength > best.strength && filters !== undefined) best = { filters, strength };
   };
-  for (const around_ of [key, ...around(block)]) {
+  for (const around_ of [key, ...around(block, own.widths | outer.widths)]) {
     consider(own.filters.get(around_));
     if (own !== outer) consider(outer.filters.get(around_));
   }
@@ -173,7 +180,7 @@ function strengthOnly(filters: readonly Filter[], strength: number): readonly Fi
 
 /** Whether a row would say nothing new: everybody's row for the same block says it already, or a wider deny does. */
 function isRedundant(block: Block, key: number, strength: number, deny: boolean, own: Chain, outer: Chain): boolean {
-  for (const around_ of [key, ...around(block)]) {
+  for (const around_ of [key, ...around(block, own.widths | outer.widths)]) {
     const wider = around_ !== key;
     if (wider && !deny) return false;
     const others = own === outer ? noFilters : (outer.filters.get(around_) ?? noFilters);
@@ -223,7 +230,8 @@ function authRows(own: Chain, outer: Chain): Row[] {
 function passedRow(block: Block, key: number, own: Chain, outer: Chain, defaultDeny: boolean): Row | undefined {
   const chains = own === outer ? [own] : [own, outer];
   const candidates: Filter[] = [];
-  for (const around_ of [key, ...around(block)]) for (const chain of chains) candidates.push(...(chain.filters.get(around_) ?? noFilters));
+  for (const around_ of [key, ...around(block, own.widths | outer.widths)])
+    for (const chain of chains) candidates.push(...(chain.filters.get(around_) ?? noFilters));
   // Stable: of equals, the nearest block and the peer's own chain stay first.
   candidates.sort((a, b) => precedenceOf(b) - precedenceOf(a));
   let passed: Filter | undefined;

@@ -13,23 +13,26 @@ const nobody: Candidates = new Set<NumericIdentity>();
 /** Identities by the value of one label key, whatever its source. */
 class KeyIndex {
   readonly #byValue = new Map<string, Set<NumericIdentity>>();
-  readonly #all = new Set<NumericIdentity>();
+  /** Whoever has the key; made when it is first asked for, as most keys are only ever asked for with a value. */
+  #all: Set<NumericIdentity> | undefined;
 
   add(value: string, id: NumericIdentity): void {
-    this.#all.add(id);
+    this.#all?.add(id);
     const bucket = this.#byValue.get(value);
     if (bucket === undefined) this.#byValue.set(value, new Set([id]));
     else bucket.add(id);
   }
 
   delete(value: string, id: NumericIdentity): void {
-    this.#all.delete(id);
+    this.#all?.delete(id);
     const bucket = this.#byValue.get(value);
     if (bucket?.delete(id) === true && bucket.size === 0) this.#byValue.delete(value);
   }
 
   find(one: Requirement): Candidates {
-    return one.operator === "Exists" ? this.#all : (this.#byValue.get(one.values[0] ?? "") ?? nobody);
+    if (one.operator !== "Exists") return this.#byValue.get(one.values[0] ?? "") ?? nobody;
+    this.#all ??= new Set(Array.from(this.#byValue.values(), (ids) => [...ids]).flat());
+    return this.#all;
   }
 }
 
@@ -38,11 +41,11 @@ export class IdentityIndex {
   readonly #keys = new Map<string, KeyIndex>();
   /** Those with any reserved label: few, with many keys. */
   readonly #reserved = new Set<NumericIdentity>();
-  readonly #all: () => Iterable<Labelled>;
+  readonly #forEach: (visit: (one: Labelled) => void) => void;
 
-  /** `all` gives what is known when a key is first asked for. */
-  constructor(all: () => Iterable<Labelled>) {
-    this.#all = all;
+  /** `forEach` visits what is known when a key is first asked for. */
+  constructor(forEach: (visit: (one: Labelled) => void) => void) {
+    this.#forEach = forEach;
   }
 
   add({ id, labels }: Labelled): void {
@@ -66,7 +69,9 @@ export class IdentityIndex {
 
   #build(key: string): KeyIndex {
     const index = new KeyIndex();
-    for (const { id, labels } of this.#all()) for (const one of labels.of(key)) index.add(one.value, id);
+    this.#forEach(({ id, labels }) => {
+      for (const one of labels.of(key)) index.add(one.value, id);
+    });
     this.#keys.set(key, index);
     return index;
   }

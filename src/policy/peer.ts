@@ -18,7 +18,14 @@ export function labelPeer(requirements: readonly Requirement[], except: readonly
   return { text: `${selector.text}${less}`, any: false, none: false, requirements: selector.requirements, except };
 }
 
-const reserved = (name: string) => labelPeer([requirement(`reserved:${name}`, "Exists")]);
+const reservedPeers = new Map<string, PeerSelector>();
+
+/** The peers of a reserved label; one object for each, as every policy has some of them. */
+function reserved(name: string): PeerSelector {
+  const peer = reservedPeers.get(name) ?? labelPeer([requirement(`reserved:${name}`, "Exists")]);
+  reservedPeers.set(name, peer);
+  return peer;
+}
 
 /** Peers by address block: identities of blocks within it. A zero-length block is the world of its family. */
 export function cidrPeer(prefix: Prefix, except: readonly Prefix[], settings: PolicySettings): PeerSelector {
@@ -80,7 +87,8 @@ export function entityPeers(entity: string, settings: PolicySettings): readonly 
     case "cluster-mesh":
       return [...infrastructure.map(reserved), labelPeer([requirement(`k8s:${labelKey.cluster}`, "Exists")])];
     case "world":
-      return settings.ipv4 && settings.ipv6 ? ["world", "world-ipv4", "world-ipv6"].map(reserved) : [reserved("world")];
+      // Nobody carries the labels of one family when the cluster has one, but policy maps have rows for their identities, as Cilium's.
+      return ["world", "world-ipv4", "world-ipv6"].map(reserved);
     default:
       return [reserved(entity)];
   }

@@ -108,6 +108,7 @@ type State = Pick<Repository, "revision" | "settings" | "policies" | "services">
 function build(state: State): Repository {
   const { settings, policies, services, subjects } = state;
   const next = (changes: Partial<State>) => build({ ...state, revision: state.revision + 1, ...changes });
+  const dnsPods = dnsPeer(settings);
   let enforced: Repository | undefined;
 
   function selecting(rules: readonly Rule[], labels: LabelSet, identity: NumericIdentity): Rule[] {
@@ -182,12 +183,12 @@ function build(state: State): Repository {
     },
     select: (labels, identity) => {
       const rules = selecting(candidateRules(subjects, labels), labels, identity);
-      const all = selects(dnsPeer(settings), labels, undefined) ? [...rules.map(withResolvers), ...clientRules(rules)] : rules;
+      const all = selects(dnsPods, labels, undefined) ? [...rules.map(withResolvers), ...clientRules(rules)] : rules;
       // In the order of their names, so that the order in which policies arrived can not matter.
       return all.sort(byOrigin);
     },
     concerns: ({ rules }, labels, identity) =>
-      selecting(rules, labels, identity).length > 0 || (rules.some(usesDns) && selects(dnsPeer(settings), labels, undefined)),
+      selecting(rules, labels, identity).length > 0 || (rules.some(usesDns) && selects(dnsPods, labels, undefined)),
     peersOf,
     portsOf,
     usesServices() {

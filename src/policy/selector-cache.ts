@@ -1,12 +1,13 @@
 import { prefixOfLabel } from "#identity/cidr.ts";
 import { reservedIdentities } from "#identity/reserved.ts";
+import { labelKey } from "#labels/label.ts";
 import type { LabelSet } from "#labels/label-set.ts";
 import { holds, type Requirement } from "#labels/selector.ts";
 import type { NumericIdentity } from "#types/identity.ts";
 import { type Prefix, prefixParts } from "#types/prefix.ts";
 import { AnchorIndex } from "./anchor-index.ts";
 import { type Block, blockOf, fitsBlocks } from "./block.ts";
-import { IdentityIndex } from "./identity-index.ts";
+import { type Candidates, IdentityIndex } from "./identity-index.ts";
 import type { PeerSelector } from "./rule.ts";
 
 /** A container port with a name. */
@@ -74,10 +75,15 @@ export function prefixOfLabels(labels: LabelSet): Prefix | undefined {
   return best;
 }
 
-/** The labels each of which every selected identity must have: selectors and identities find each other through one. */
+/** So many are tried one by one rather than narrowed down by one more label, whose index may have to be made of all identities. */
+const fewEnough = 100;
+
+/** The labels each of which every selected identity must have: selectors and identities find each other through one. The namespace comes first. */
 function anchorsOf(peer: PeerSelector): Requirement[] {
   if (peer.orFamily !== undefined) return [];
-  return peer.requirements.filter((one) => one.operator === "Exists" || (one.operator === "In" && one.values.length === 1));
+  const anchors = peer.requirements.filter((one) => one.operator === "Exists" || (one.operator === "In" && one.values.length === 1));
+  const place = anchors.findIndex(({ key, operator }) => key === labelKey.namespace && operator === "In");
+  return place > 0 ? [...anchors.splice(place, 1), ...anchors] : anchors;
 }
 
 /** The live sets of identities behind peer selectors. Not persistent: it is one node's view, changed by `update`. */
@@ -111,7 +117,9 @@ export function usersOf(changes: readonly IdentityChange[]): ReadonlySet<Selecto
 export function createSelectorCache(): SelectorCache {
   const known = new Map<NumericIdentity, Known>();
   const live = new Map<string, Live>();
-  const identityIndex = new IdentityIndex(() => Array.from(known.values(), ({ entry }) => entry));
+  const identityIndex = new IdentityIndex((visit) => {
+    for (const { entry } of known.values()) visit(entry);
+  });
   const byLabel = new AnchorIndex<Live>();
   const elsewhere = { block: new Set<Live>(), nothing: new Set<Live>() };
   const withPrefix = new Set<NumericIdentity>();
@@ -157,13 +165,18 @@ export function createSelectorCache(): SelectorCache {
     if (peer.any || peer.none) return { anchor: "nothing", ids: [] };
     if (peer.within !== undefined) return { anchor: "block", ids: withPrefix };
     const anchors = anchorsOf(peer);
-    const found = anchors.flatMap((anchor) => {
+    const found: { readonly anchor: Requirement; readonly ids: Candidates }[] = [];
+    for (const anchor of anchors) {
       const ids = identityIndex.of(anchor);
-      return ids === undefined ? [] : [{ anchor, ids }];
-    });
+      if (ids !== undefined) found.push({ anchor, ids });
+      if (ids !== undefined && ids.size <= fewEnough) break;
+    }
     const [best, ...others] = found.sort((one, other) => one.ids.size - other.ids.size);
     if (best === undefined) return { anchor: anchors[0] ?? "nothing", ids: known.keys() };
-    return { anchor: best.anchor, ids: Array.from(best.ids).filter((id) => others.every(({ ids }) => ids.has(id))) };
+    return {
+      anchor: best.anchor,
+      ids: others.length === 0 ? best.ids : [...best.ids].filter((id) => others.every(({ ids }) => ids.has(id))),
+    };
   }
 
   function create(peer: PeerSelector): Live {

@@ -1,6 +1,6 @@
 import type { EndpointPolicy, PolicyMapEntry } from "#policy/resolve.ts";
 import { decideAmong } from "#policy/verdict.ts";
-import { NumericIdentity, reservedIdentity } from "#types/identity.ts";
+import { NumericIdentity } from "#types/identity.ts";
 import { protocolNumber } from "#types/proto.ts";
 import type { DataMapEntry } from "./data.ts";
 
@@ -26,9 +26,6 @@ function portsOf({ protocol, port, portPrefix }: Row): number[] {
   const last = port + (1 << (16 - portPrefix)) - 1;
   return [port - 1, port, Math.min(last, top), last + 1].filter((one) => one >= 0 && one <= top);
 }
-
-/** Identities that nobody carries where there is only one address family: the reference gives them rows all the same, for the entity `world`. */
-const ofTwoFamilies: ReadonlySet<number> = new Set([reservedIdentity.worldIpv4, reservedIdentity.worldIpv6]);
 
 /** What a map says of a peer: by the two lookups of the datapath. */
 type Lookup = (peer: readonly Row[], protocol: number, port: number) => string;
@@ -61,14 +58,13 @@ function questionsOf(rows: readonly Row[]): [number, number][] {
  * each peer and direction. How they are filled means nothing (README of the data): rows that a wider one covers may be there or not, and the
  * numbers of the precedence are free.
  */
-export function* compareMaps(recorded: readonly DataMapEntry[], policy: EndpointPolicy, dualStack: boolean): Generator<MapComparison> {
+export function* compareMaps(recorded: readonly DataMapEntry[], policy: EndpointPolicy): Generator<MapComparison> {
   const [theirs, ours] = [recorded.map(recordedRow), policy.entries().map(ownRow)];
   for (const direction of ["ingress", "egress"] as const) {
     const [their, own] = [byIdentity(theirs, direction), byIdentity(ours, direction)];
     const [theySay, weSay] = [lookupIn(their.get(0) ?? [], direction), lookupIn(own.get(0) ?? [], direction)];
     const questions = questionsOf([...their.values(), ...own.values()].flat());
     for (const peer of new Set([0, ...their.keys(), ...own.keys()])) {
-      if (!dualStack && ofTwoFamilies.has(peer)) continue;
       // Rows for any peer are asked alone under 0: so is a peer that neither map names.
       const [theirRows, ownRows] = peer === 0 ? [[], []] : [their.get(peer) ?? [], own.get(peer) ?? []];
       const answers = questions.map(([protocol, port]) => ({

@@ -209,7 +209,7 @@ function checkMaps({ id, config, expected: { policyMaps } }: Scenario, cluster: 
   for (const [endpoint, rows] of Object.entries(policyMaps)) {
     const policy = cluster.policies.get(Number(endpoint));
     if (policy === undefined) throw new Error(`expected.policyMaps names ${endpoint}, which is no endpoint of the scenario`);
-    for (const { where, expected, actual } of compareMaps(rows ?? [], policy, config.ipv6 === true))
+    for (const { where, expected, actual } of compareMaps(rows ?? [], policy))
       recorder.compare(id, "policy map", `of ${endpoint}, ${where}`, expected, actual);
   }
 }
