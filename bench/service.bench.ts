@@ -256,17 +256,15 @@ function programRows(): Row[] {
 function maglevRows(): Row[] {
   const backends = (count: number): Backend[] =>
     Array.from({ length: count }, (_, i) => ({ address: { ip: `10.244.0.${i}`, port: 8080, protocol: "TCP" }, state: "active" }));
-  const shares = (table: Uint32Array, count: number) => Array.from({ length: count }, (_, i) => table.filter((one) => one === i).length);
-  const maglev = createMaglev(16_381);
-  const moved = (count: number) => {
+  const moved = (size: number, count: number) => {
     const [all, left] = [backends(count), backends(count).slice(1)];
-    const [before, after] = [maglev.table(all), maglev.table(left)];
-    return (
-      (before.reduce((sum, one, place) => sum + (all[one]?.address.ip === left[after[place] ?? -1]?.address.ip ? 0 : 1), 0) / 16_381) *
-      count
-    );
+    const [before, after] = [createMaglev(size).table(all), createMaglev(size).table(left)];
+    const changed = before.filter((one, place) => all[one]?.address.ip !== left[after[place] ?? -1]?.address.ip).length;
+    return (changed / size) * count;
   };
-  const hundred = shares(maglev.table(backends(100)), 100);
+  const maglev = createMaglev(16_381);
+  const shares = new Uint32Array(100);
+  for (const one of maglev.table(backends(100))) shares[one] = (shares[one] ?? 0) + 1;
   const times = Array.from({ length: 20 }, () => {
     const begun = performance.now();
     maglev.table(backends(100));
@@ -275,17 +273,26 @@ function maglevRows(): Row[] {
   return [
     {
       name: "service/maglev-share",
-      unit: "max/min",
-      ours: Math.max(...hundred) / Math.min(...hundred),
-      goal: 1.02,
-      note: "100 backends, 16,381 places",
+      unit: "%",
+      ours: Math.max(...Array.from(shares, (share) => Math.abs((share * 100) / maglev.size - 1))) * 100,
+      goal: 2,
+      note: "farthest from the ideal share, 100 backends, 16,381 places",
     },
-    ...[3, 10, 20, 100].map((count) => ({
-      name: `service/maglev-moved-${count}`,
+    ...(
+      [
+        [16_381, 3],
+        [16_381, 10],
+        [16_381, 20],
+        [16_381, 42],
+        [16_381, 100],
+        [65_521, 100],
+      ] as const
+    ).map(([size, count]) => ({
+      name: `service/maglev-moved-${count}${size === 16_381 ? "" : `-of-${size}`}`,
       unit: "1/N",
-      ours: moved(count),
+      ours: moved(size, count),
       goal: 1.2,
-      note: "places that move when one backend leaves",
+      note: `places of ${size} that move when one backend leaves`,
     })),
     { name: "service/maglev-build", unit: "ms", ours: quantile(times, 0.5), goal: 3, note: "100 backends" },
   ];
