@@ -13,7 +13,7 @@ import { openBpf } from "#ebpf/kernel.ts";
 import type { SliceInput } from "#loadbalancer/backends.ts";
 import { createMaglev } from "#loadbalancer/maglev.ts";
 import type { ServiceInput } from "#loadbalancer/service.ts";
-import type { Backend } from "#loadbalancer/types.ts";
+import { type Backend, l4Address } from "#loadbalancer/types.ts";
 import { createLoadBalancer, type LoadBalancer } from "#loadbalancer/writer.ts";
 import { createDatabase } from "#statedb/database.ts";
 import { findCgroup2 } from "#sys/mount.ts";
@@ -203,24 +203,30 @@ function sizeRows(size: number, { direct, ours, nft, iptables }: Times): Row[] {
   ];
 }
 
+/** Processor time of this thread, milliseconds: what other programs do meanwhile is not in it. */
+function threadTime(): number {
+  const { user, system } = process.threadCpuUsage();
+  return (user + system) / 1000;
+}
+
 function programRows(): Row[] {
   const { services, slices } = objectsOf(30_000, "10.99.1.2");
   const fill = () => {
     const world = openWorld();
-    const begun = performance.now();
+    const [begun, used] = [performance.now(), threadTime()];
     world.balancer.services.replace(services);
     world.balancer.slices.replace(slices);
     world.sync();
-    return { world, programmed: performance.now() - begun };
+    return { world, programmed: performance.now() - begun, cpu: threadTime() - used };
   };
   const fills = Array.from({ length: ROUNDS }, (_, i) => {
-    const { world, programmed } = fill();
+    const { world, programmed, cpu } = fill();
     const inMaps = world.written;
     if (i < ROUNDS - 1) world.object.close();
-    return { world, programmed, inMaps };
+    return { world, programmed, cpu, inMaps };
   });
   const world = fills.at(-1)?.world ?? openWorld();
-  const { programmed, inMaps } = fills.reduce((best, one) => (one.programmed < best.programmed ? one : best));
+  const { programmed, cpu, inMaps } = fills.reduce((best, one) => (one.programmed < best.programmed ? one : best));
   const change = (i: number): readonly [whole: number, inMaps: number] => {
     const changed = performance.now();
     world.balancer.slices.upsert(sliceOf(`service-${(i * 59) % 30_000}`, ["10.99.1.2", `10.99.2.${(i % 250) + 1}`]));
@@ -245,17 +251,17 @@ function programRows(): Row[] {
       unit: "ms",
       ours: programmed,
       goal: 1_000,
-      note: `from objects; ${inMaps.toFixed(0)} ms of it in the maps`,
+      note: `from objects; ${inMaps.toFixed(0)} ms of it in the maps; ${cpu.toFixed(0)} ms of the thread's processor time`,
     },
     { name: "service/change-one-p50", unit: "ms", ours: least(0, 0.5), note },
-    { name: "service/change-one-p99", unit: "ms", ours: least(0, 0.99), note },
+    { name: "service/change-one-p99", unit: "ms", ours: least(0, 0.99), goal: 1, note },
     { name: "service/change-one-in-maps-p99", unit: "ms", ours: least(1, 0.99), goal: 1, note },
   ];
 }
 
 function maglevRows(): Row[] {
   const backends = (count: number): Backend[] =>
-    Array.from({ length: count }, (_, i) => ({ address: { ip: `10.244.0.${i}`, port: 8080, protocol: "TCP" }, state: "active" }));
+    Array.from({ length: count }, (_, i) => ({ address: l4Address(`10.244.0.${i}`, 8080, "TCP"), state: "active" }));
   const moved = (size: number, count: number) => {
     const [all, left] = [backends(count), backends(count).slice(1)];
     const [before, after] = [createMaglev(size).table(all), createMaglev(size).table(left)];

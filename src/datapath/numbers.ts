@@ -29,10 +29,13 @@ export function createNumbers(first: number, last: number): Numbers {
   };
   return {
     acquire(name) {
-      const item = byName.get(name) ?? { id: unusedId(), users: 0 };
+      const known = byName.get(name);
+      const item = known ?? { id: unusedId(), users: 0 };
       item.users += 1;
-      byName.set(name, item);
-      taken.add(item.id);
+      if (known === undefined) {
+        byName.set(name, item);
+        taken.add(item.id);
+      }
       return item.id;
     },
     get: (name) => byName.get(name)?.id,

@@ -1,9 +1,8 @@
 import { LbServiceFlags as FLAG, LbScope, lbBackendStateNames, NatDirection, natFlagsNames } from "#datapath/gen/enums.ts";
-import { formatL4Address } from "#loadbalancer/types.ts";
 import { formatProtocol } from "#types/proto.ts";
 import { addr16Text } from "./addr16.ts";
 import type { DatapathMaps } from "./loader.ts";
-import { l4Address } from "./reconcile/service-entries.ts";
+import { entryAddress } from "./reconcile/service-entries.ts";
 
 /** One entry of the service map. */
 export interface LbSlot {
@@ -40,13 +39,13 @@ type ServiceMaps = Pick<DatapathMaps, "services" | "backends" | "reverseNat" | "
 export function dumpServices(maps: ServiceMaps): LbDump {
   const backends = [...maps.backends.entries()].map(([id, backend]) => ({
     id,
-    address: formatL4Address(l4Address(backend)),
+    address: entryAddress(backend).text,
     state: (lbBackendStateNames[backend.state] ?? String(backend.state)).toLowerCase(),
   }));
   const names = new Map(backends.map(({ id, address }) => [id, address]));
   const slots = [...maps.services.entries()].map(
     ([key, value]): LbSlot => ({
-      frontend: formatL4Address(l4Address(key)),
+      frontend: entryAddress(key).text,
       scope: key.scope === LbScope.INTERNAL ? "internal" : "external",
       slot: key.slot,
       serviceId: value.serviceId,

@@ -32,14 +32,16 @@ function call(command: number, fd: number, count: number, ...pointers: (number |
 
 /** Writes all; throws at the first entry that is refused, those before it are written. */
 export function updateBatch<K, V>(map: BatchMap<K, V>, entries: Iterable<readonly [K, V]>): void {
-  const keys = Buffer.alloc(CHUNK * map.key.size);
-  const values = Buffer.alloc(CHUNK * map.value.size);
+  const list = Array.isArray(entries) ? (entries as readonly (readonly [K, V])[]) : [...entries];
+  const room = Math.min(CHUNK, list.length);
+  const keys = Buffer.allocUnsafe(room * map.key.size);
+  const values = Buffer.allocUnsafe(room * map.value.size);
   let count = 0;
   const flush = () => {
     if (count > 0) check("bpf MAP_UPDATE_BATCH", call(CMD.mapUpdateBatch, map.fd, count, 16, keys, 24, values).result, map.name);
     count = 0;
   };
-  for (const [key, value] of entries) {
+  for (const [key, value] of list) {
     map.key.encode(key, keys, count * map.key.size);
     map.value.encode(value, values, count * map.value.size);
     if (++count === CHUNK) flush();
@@ -50,7 +52,7 @@ export function updateBatch<K, V>(map: BatchMap<K, V>, entries: Iterable<readonl
 /** Deletes those that are there; the answer is how many were. */
 export function deleteBatch<K>(map: Omit<BatchMap<K, unknown>, "value">, keys: Iterable<K>): number {
   const list = [...keys];
-  const bytes = Buffer.alloc(list.length * map.key.size);
+  const bytes = Buffer.allocUnsafe(list.length * map.key.size);
   list.forEach((key, i) => {
     map.key.encode(key, bytes, i * map.key.size);
   });

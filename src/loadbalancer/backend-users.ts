@@ -1,7 +1,6 @@
-import { isDeepStrictEqual } from "node:util";
 import type { WritableTable } from "#statedb/table.ts";
 import type { BackendRow } from "./tables.ts";
-import { type Backend, type BackendState, type Frontend, formatL4Address } from "./types.ts";
+import type { Backend, BackendState, Frontend } from "./types.ts";
 
 /** Keeps the table of backends: one row an address, as long as somebody has it. */
 export interface BackendUsers {
@@ -16,45 +15,51 @@ const STATES: readonly BackendState[] = ["active", "terminating", "quarantined"]
 type Counts = Record<BackendState, number>;
 
 export function createBackendUsers(table: WritableTable<BackendRow>): BackendUsers {
-  const byOwner = new Map<string, ReadonlyMap<string, Backend>>();
+  const byOwner = new Map<string, readonly Backend[]>();
   const byAddress = new Map<string, Counts>();
 
-  const count = (address: string, { state }: Backend, change: 1 | -1) => {
-    const counts = byAddress.get(address) ?? { active: 0, terminating: 0, quarantined: 0 };
+  const count = ({ address, state }: Backend, change: 1 | -1) => {
+    const counts = byAddress.get(address.text) ?? { active: 0, terminating: 0, quarantined: 0 };
     counts[state] += change;
-    byAddress.set(address, counts);
+    byAddress.set(address.text, counts);
   };
-  const write = (address: string, { address: parts, nodeName, zone }: Backend) => {
-    const counts = byAddress.get(address);
+  const write = ({ address, nodeName, zone }: Backend) => {
+    const counts = byAddress.get(address.text);
     const state = STATES.find((one) => (counts?.[one] ?? 0) > 0);
     if (counts === undefined || state === undefined) {
-      byAddress.delete(address);
-      table.delete(address);
+      byAddress.delete(address.text);
+      table.delete(address.text);
       return;
     }
-    const row = { address: parts, state, nodeName, zone, users: counts.active + counts.terminating + counts.quarantined };
-    const old = table.get(address);
+    const row = { address, state, nodeName, zone, users: counts.active + counts.terminating + counts.quarantined };
+    const old = table.get(address.text);
     if (old?.state !== state || old.nodeName !== nodeName || old.zone !== zone || old.users !== row.users) table.set(row);
   };
   return {
     set(owner, frontends) {
-      const all = frontends.flatMap(({ backends }) => backends);
-      const next = new Map(all.map((backend) => [formatL4Address(backend.address), backend]));
-      const before = byOwner.get(owner) ?? new Map<string, Backend>();
-      if (next.size > 0) byOwner.set(owner, next);
+      const next = distinct(frontends);
+      const gone = new Map((byOwner.get(owner) ?? []).map((backend) => [backend.address.text, backend]));
+      if (next.length > 0) byOwner.set(owner, next);
       else byOwner.delete(owner);
-      for (const [address, backend] of before) {
-        if (next.has(address)) continue;
-        count(address, backend, -1);
-        write(address, backend);
+      for (const backend of next) {
+        const old = gone.get(backend.address.text);
+        gone.delete(backend.address.text);
+        if (old?.state === backend.state && old.nodeName === backend.nodeName && old.zone === backend.zone) continue;
+        if (old) count(old, -1);
+        count(backend, 1);
+        write(backend);
       }
-      for (const [address, backend] of next) {
-        const old = before.get(address);
-        if (isDeepStrictEqual(old, backend)) continue;
-        if (old) count(address, old, -1);
-        count(address, backend, 1);
-        write(address, backend);
+      for (const backend of gone.values()) {
+        count(backend, -1);
+        write(backend);
       }
     },
   };
+}
+
+/** Each address once, as the last frontend has it. Most frontends of an owner have the same list. */
+function distinct(frontends: readonly Frontend[]): readonly Backend[] {
+  const lists = new Set(frontends.map(({ backends }) => backends));
+  if (lists.size <= 1) return frontends[0]?.backends ?? [];
+  return [...new Map([...lists].flatMap((backends) => backends.map((backend) => [backend.address.text, backend] as const))).values()];
 }

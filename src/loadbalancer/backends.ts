@@ -1,6 +1,6 @@
 import { parseAddress } from "#types/addr.ts";
 import { isPort, parseL4Protocol } from "./service.ts";
-import type { Backend, BackendState, L4Protocol } from "./types.ts";
+import { type Backend, type BackendState, type L4Protocol, l4Address } from "./types.ts";
 
 interface Conditions {
   readonly ready?: boolean | null;
@@ -96,7 +96,7 @@ function addEndpoint(
     const key = `${ip} ${port}`;
     const before = found.get(key);
     if (before === undefined || RANK[state] < RANK[before.state])
-      found.set(key, { address: { ip, port, protocol }, state, nodeName, zone, hints: wanted });
+      found.set(key, { address: l4Address(ip, port, protocol), state, nodeName, zone, hints: wanted });
   }
 }
 

@@ -1,4 +1,4 @@
-import { type Frontend, type FrontendType, formatL4Address } from "./types.ts";
+import type { Frontend, FrontendType } from "./types.ts";
 
 /** What brought a frontend: a Service, a Pod's host ports or a CiliumLocalRedirectPolicy. */
 export interface Owner {
@@ -7,18 +7,15 @@ export interface Owner {
   readonly name: string;
   /** Of two that want the same address the older one has it. */
   readonly created: string;
-}
-
-/** `Service demo/web`; the key of an owner. */
-export function formatOwner({ kind, namespace, name }: Owner): string {
-  return `${kind} ${namespace}/${name}`;
+  /** `Service demo/web`; nobody else's. */
+  readonly text: string;
 }
 
 /** Who wants which address, and who has it. */
 export interface Claims {
   /** Replaces all that an owner wants; an empty list releases it. Answers the addresses whose frontend may be another one now. */
   set(owner: Owner, frontends: readonly Frontend[]): ReadonlySet<string>;
-  /** The frontend that has the address, as `formatL4Address` writes it. */
+  /** The frontend that has the address, by its text. */
   winner(address: string): Frontend | undefined;
   /** What the owner wants and does not get: `10.96.0.1:80/TCP is taken by Service demo/other`. */
   conflicts(owner: Owner): string[];
@@ -37,8 +34,6 @@ const RANK: Readonly<Record<FrontendType, number>> = {
 };
 
 interface Claim {
-  /** `formatOwner` of the owner. */
-  readonly key: string;
   readonly owner: Owner;
   readonly frontend: Frontend;
 }
@@ -48,22 +43,22 @@ export function createClaims(): Claims {
   const byOwner = new Map<string, readonly string[]>();
 
   const release = (address: string, owner: string) => {
-    const left = (byAddress.get(address) ?? []).filter((claim) => claim.key !== owner);
+    const left = (byAddress.get(address) ?? []).filter((claim) => claim.owner.text !== owner);
     if (left.length > 0) byAddress.set(address, left);
     else byAddress.delete(address);
   };
   return {
     set(owner, frontends) {
-      const key = formatOwner(owner);
+      const key = owner.text;
       const touched = new Set(byOwner.get(key));
       for (const address of touched) release(address, key);
       const own: string[] = [];
       for (const frontend of frontends) {
-        const address = formatL4Address(frontend.address);
+        const address = frontend.address.text;
         touched.add(address);
         own.push(address);
-        const others = byAddress.get(address)?.filter((claim) => claim.key !== key) ?? [];
-        byAddress.set(address, others.length === 0 ? [{ key, owner, frontend }] : [...others, { key, owner, frontend }].sort(compare));
+        const others = byAddress.get(address)?.filter((claim) => claim.owner.text !== key) ?? [];
+        byAddress.set(address, others.length === 0 ? [{ owner, frontend }] : [...others, { owner, frontend }].sort(compare));
       }
       if (own.length > 0) byOwner.set(key, own);
       else byOwner.delete(key);
@@ -71,11 +66,10 @@ export function createClaims(): Claims {
     },
     winner: (address) => winnerOf(byAddress.get(address) ?? [])?.frontend,
     conflicts: (owner) => {
-      const key = formatOwner(owner);
-      return (byOwner.get(key) ?? []).flatMap((address) => {
+      return (byOwner.get(owner.text) ?? []).flatMap((address) => {
         const winner = winnerOf(byAddress.get(address) ?? []);
-        if (winner === undefined || winner.key === key || winner.frontend.type === "LocalRedirect") return [];
-        return [`${address} is taken by ${formatOwner(winner.owner)}`];
+        if (winner === undefined || winner.owner.text === owner.text || winner.frontend.type === "LocalRedirect") return [];
+        return [`${address} is taken by ${winner.owner.text}`];
       });
     },
     owners: (address) => (byAddress.get(address) ?? []).map(({ owner }) => owner),
@@ -96,5 +90,5 @@ function compare(a: Claim, b: Claim): number {
   const rank = RANK[a.frontend.type] - RANK[b.frontend.type];
   if (rank !== 0) return rank;
   if (a.owner.created !== b.owner.created) return a.owner.created < b.owner.created ? -1 : 1;
-  return a.key < b.key ? -1 : 1;
+  return a.owner.text < b.owner.text ? -1 : 1;
 }

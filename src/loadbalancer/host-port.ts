@@ -1,6 +1,6 @@
 import { parseAddress } from "#types/addr.ts";
 import { isPort, parseL4Protocol } from "./service.ts";
-import type { Frontend } from "./types.ts";
+import { type Frontend, l4Address } from "./types.ts";
 
 /** What we read of a Pod of this node. */
 export interface PodInput {
@@ -8,6 +8,7 @@ export interface PodInput {
     readonly name: string;
     readonly namespace?: string;
     readonly labels?: Readonly<Record<string, string>>;
+    readonly creationTimestamp?: string;
     readonly deletionTimestamp?: string;
   };
   readonly spec?: {
@@ -50,13 +51,13 @@ export function hostPortsOf(pod: PodInput): Frontend[] {
     return addresses.flatMap((ip): Frontend[] => {
       const any = ip.includes(":") ? "::" : "0.0.0.0";
       if (wanted !== undefined && wanted !== any && wanted.includes(":") !== ip.includes(":")) return [];
-      const backend = { address: { ip, port: containerPort, protocol }, state: "active", nodeName: pod.spec?.nodeName } as const;
+      const backend = { address: l4Address(ip, containerPort, protocol), state: "active", nodeName: pod.spec?.nodeName } as const;
       return [
         {
           service,
           portName: name ?? "",
           type: "HostPort",
-          address: { ip: wanted ?? any, port: hostPort, protocol },
+          address: l4Address(wanted ?? any, hostPort, protocol),
           backends: [backend],
           internalPolicy: "Cluster",
           externalPolicy: "Cluster",

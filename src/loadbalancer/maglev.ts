@@ -1,4 +1,4 @@
-import { type Backend, formatL4Address } from "./types.ts";
+import type { Backend } from "./types.ts";
 
 /** Primes: any step then visits every place of the table. Upstream's allowed sizes. */
 export const MAGLEV_TABLE_SIZES = [251, 509, 1021, 2039, 4093, 8191, 16_381, 32_749, 65_521, 131_071] as const;
@@ -48,7 +48,7 @@ export function createMaglev(size: number): Maglev {
     size,
     table(backends) {
       if (backends.length === 0) return new Uint32Array(0);
-      const named = backends.map(({ address }, position) => ({ name: formatL4Address(address), position }));
+      const named = backends.map(({ address }, position) => ({ name: address.text, position }));
       named.sort((a, b) => (a.name < b.name ? -1 : 1));
       return fill(
         size,

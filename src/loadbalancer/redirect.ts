@@ -3,7 +3,7 @@ import { type LabelSelectorObject, matches, requirementsOf, selectorOf } from "#
 import { parseAddress } from "#types/addr.ts";
 import { type PodInput, podAddresses } from "./host-port.ts";
 import { isPort, parseL4Protocol } from "./service.ts";
-import type { Backend, Frontend, L4Protocol, ServiceName } from "./types.ts";
+import { type Backend, type Frontend, type L4Protocol, l4Address, type ServiceName } from "./types.ts";
 
 interface PortInput {
   readonly port: string;
@@ -111,7 +111,7 @@ export function redirectsOf(redirect: Redirect, services: readonly Frontend[], p
     return [{ ...PLAIN, service: redirect.name, portName: frontend.portName, address: frontend.address, backends }];
   };
   if (from.kind === "address") {
-    return from.ports.flatMap(({ port, protocol, name }) => taken({ portName: name, address: { ip: from.ip, port, protocol } }));
+    return from.ports.flatMap(({ port, protocol, name }) => taken({ portName: name, address: l4Address(from.ip, port, protocol) }));
   }
   const wanted = ({ address, portName, type }: Frontend) =>
     type === "ClusterIP" &&
@@ -143,7 +143,7 @@ function backendsOf(pods: readonly PodInput[], { port, protocol }: Port, fronten
   return pods.flatMap((pod) =>
     podAddresses(pod)
       .filter((ip) => ip.includes(":") === frontendIp.includes(":"))
-      .map((ip) => ({ address: { ip, port, protocol }, state: "active", nodeName: pod.spec?.nodeName })),
+      .map((ip) => ({ address: l4Address(ip, port, protocol), state: "active", nodeName: pod.spec?.nodeName })),
   );
 }
 

@@ -1,7 +1,7 @@
 import { parseAddress } from "#types/addr.ts";
 import { type Prefix, parsePrefix } from "#types/prefix.ts";
 import { parseAnnotations, type ServiceAnnotations } from "./annotations.ts";
-import type { Frontend, FrontendType, L4Protocol, ServiceName } from "./types.ts";
+import { type Frontend, type FrontendType, type L4Protocol, l4Address, type ServiceName } from "./types.ts";
 
 /** What we read of a Kubernetes Service. */
 export interface ServiceInput {
@@ -84,7 +84,7 @@ export function parseService(service: ServiceInput): ParsedService {
           ...common,
           portName: input.name ?? "",
           type,
-          address: { ip, port, protocol },
+          address: l4Address(ip, port, protocol),
           externalPolicy: type === "ClusterIP" ? common.internalPolicy : external,
           sourceRanges: type === "LoadBalancer" ? sourceRanges : [],
         },

@@ -13,29 +13,29 @@ export interface Source<T> {
   remove(object: T): void;
 }
 
-/** `changed` is told of every object that came, went or was replaced; what is replaced goes first. */
-export function createSource<T extends Named>(changed: (object: T, gone: boolean) => void): Source<T> {
+/** `changed` is told of every object that came, went or was replaced, and of its key; what is replaced goes first. */
+export function createSource<T extends Named>(changed: (object: T, key: string, gone: boolean) => void): Source<T> {
   const objects = new Map<string, T>();
-  const upsert = (object: T) => {
-    const before = objects.get(objectKey(object));
-    objects.set(objectKey(object), object);
-    if (before) changed(before, true);
-    changed(object, false);
+  const upsert = (object: T, key = objectKey(object)) => {
+    const before = objects.get(key);
+    objects.set(key, object);
+    if (before) changed(before, key, true);
+    changed(object, key, false);
   };
-  const remove = (object: T) => {
-    const before = objects.get(objectKey(object));
+  const remove = (key: string) => {
+    const before = objects.get(key);
     if (before === undefined) return;
-    objects.delete(objectKey(object));
-    changed(before, true);
+    objects.delete(key);
+    changed(before, key, true);
   };
   return {
     objects,
-    upsert,
-    remove,
+    upsert: (object) => upsert(object),
+    remove: (object) => remove(objectKey(object)),
     replace(list) {
-      const listed = new Set(list.map(objectKey));
-      for (const [key, object] of [...objects]) if (!listed.has(key)) remove(object);
-      for (const object of list) upsert(object);
+      const listed = new Map(list.map((object) => [objectKey(object), object]));
+      for (const key of objects.keys()) if (!listed.has(key)) remove(key);
+      for (const [key, object] of listed) upsert(object, key);
     },
   };
 }

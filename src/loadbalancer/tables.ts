@@ -1,6 +1,6 @@
 import type { Database } from "#statedb/database.ts";
 import type { WritableTable } from "#statedb/table.ts";
-import { type BackendState, type Frontend, formatL4Address, formatServiceName, type L4Address, type ServiceName } from "./types.ts";
+import { type BackendState, type Frontend, formatServiceName, type L4Address, type ServiceName } from "./types.ts";
 
 /** One Service as this node sees it. */
 export interface ServiceRow {
@@ -56,22 +56,22 @@ export function createLoadBalancerTables(db: Database): LoadBalancerTables {
     }),
     frontends: db.createTable<Frontend>({
       name: "frontends",
-      key: (row) => formatL4Address(row.address),
+      key: (row) => row.address.text,
       indexes: { ip: (row) => row.address.ip, service: (row) => formatServiceName(row.service) },
       columns: {
-        ADDRESS: (row) => formatL4Address(row.address),
+        ADDRESS: (row) => row.address.text,
         TYPE: (row) => row.type,
         SERVICE: (row) => formatServiceName(row.service),
         PORT: (row) => row.portName,
-        BACKENDS: (row) => row.backends.map(({ address, state }) => `${formatL4Address(address)} (${state})`).join(", "),
+        BACKENDS: (row) => row.backends.map(({ address, state }) => `${address.text} (${state})`).join(", "),
         OPTIONS: (row) => optionsOf(row).join(", "),
       },
     }),
     backends: db.createTable<BackendRow>({
       name: "backends",
-      key: (row) => formatL4Address(row.address),
+      key: (row) => row.address.text,
       columns: {
-        ADDRESS: (row) => formatL4Address(row.address),
+        ADDRESS: (row) => row.address.text,
         STATE: (row) => row.state,
         NODE: (row) => row.nodeName ?? "",
         ZONE: (row) => row.zone ?? "",
@@ -83,7 +83,7 @@ export function createLoadBalancerTables(db: Database): LoadBalancerTables {
       key: (row) => formatServiceName(row.name),
       columns: {
         POLICY: (row) => formatServiceName(row.name),
-        FRONTENDS: (row) => row.frontends.map(formatL4Address).join(", "),
+        FRONTENDS: (row) => row.frontends.map(({ text }) => text).join(", "),
         PROBLEM: (row) => row.problem,
       },
     }),

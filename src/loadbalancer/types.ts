@@ -8,11 +8,13 @@ export interface ServiceName {
 
 export type L4Protocol = "TCP" | "UDP" | "SCTP";
 
-/** An address of one transport protocol. `ip` in canonical text form, `port` in host order. */
+/** An address of one transport protocol; made by `l4Address`. `ip` in canonical text form, `port` in host order. */
 export interface L4Address {
   readonly ip: string;
   readonly port: number;
   readonly protocol: L4Protocol;
+  /** `10.96.0.1:443/TCP`, IPv6 in brackets. Kept, because it is the key of every table that the address stands in. */
+  readonly text: string;
 }
 
 /** Which of a Service's addresses this is; Cilium's names, as `cilium service list` prints them. */
@@ -66,17 +68,17 @@ export interface Frontend {
   readonly forwarding?: Forwarding | undefined;
 }
 
-/** `10.96.0.1:443/TCP`, IPv6 in brackets. */
-export function formatL4Address({ ip, port, protocol }: L4Address): string {
-  return `${ip.includes(":") ? `[${ip}]` : ip}:${port}/${protocol}`;
+/** The text is joined: one string, where a template would keep its pieces as well. */
+export function l4Address(ip: string, port: number, protocol: L4Protocol): L4Address {
+  return { ip, port, protocol, text: [ip.includes(":") ? `[${ip}]` : ip, ":", port, "/", protocol].join("") };
 }
 
-/** Reads what `formatL4Address` wrote; throws RangeError for anything else. */
+/** Reads the `text` of an address; throws RangeError for anything else. */
 export function parseL4Address(text: string): L4Address {
   const found = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d+)\/(TCP|UDP|SCTP)$/.exec(text);
   if (!found) throw new RangeError(`"${text}" is no address such as 10.96.0.1:443/TCP`);
   const [, six, four, port, protocol] = found;
-  return { ip: six ?? four ?? "", port: Number(port), protocol: protocol as L4Protocol };
+  return l4Address(six ?? four ?? "", Number(port), protocol as L4Protocol);
 }
 
 /** `namespace/name`. */

@@ -3,13 +3,13 @@ import type { Database } from "#statedb/database.ts";
 import { NODE_ANNOTATION } from "./annotations.ts";
 import { type BackendUsers, createBackendUsers } from "./backend-users.ts";
 import { type BackendSet, readSlices, SERVICE_NAME_LABEL, type SliceInput } from "./backends.ts";
-import { type Claims, createClaims, formatOwner, type Owner } from "./claims.ts";
+import { type Claims, createClaims, type Owner } from "./claims.ts";
 import { hostPortsOf, type PodInput } from "./host-port.ts";
 import { parseRedirect, type RedirectInput, redirectsOf } from "./redirect.ts";
 import { type ParsedService, parseService, type ServiceInput } from "./service.ts";
-import { createSource, type Named, namespaceOf, objectKey, type Source } from "./source.ts";
-import { createLoadBalancerTables, type LoadBalancerTables } from "./tables.ts";
-import { type Backend, type Frontend, formatServiceName, isWildcard } from "./types.ts";
+import { createSource, namespaceOf, objectKey, type Source } from "./source.ts";
+import { createLoadBalancerTables, type LoadBalancerTables, type ServiceRow } from "./tables.ts";
+import { type Backend, type Frontend, formatServiceName, isWildcard, l4Address } from "./types.ts";
 
 export interface LoadBalancer {
   readonly tables: LoadBalancerTables;
@@ -41,22 +41,22 @@ export function createLoadBalancer(db: Database, config: LoadBalancerConfig): Lo
 }
 
 interface KnownService {
-  readonly service: ParsedService;
-  readonly backends: readonly Backend[];
-  readonly problems: readonly string[];
+  /** Without the conflicts that it has with others. */
+  readonly row: ServiceRow;
+  readonly frontends: readonly Frontend[];
 }
 
 class Writer implements LoadBalancer {
   readonly tables: LoadBalancerTables;
-  readonly services = createSource<ServiceInput>((object) => this.#touch("Service", objectKey(object)));
-  readonly slices = createSource<SliceInput>((slice, gone) => this.#placeSlice(slice, gone));
-  readonly pods = createSource<PodInput>((pod) => this.#touchPod(pod));
-  readonly redirects = createSource<RedirectInput>((object) => this.#touch("CiliumLocalRedirectPolicy", objectKey(object)));
+  readonly services = createSource<ServiceInput>((_, key) => this.#touch("Service", key));
+  readonly slices = createSource<SliceInput>((slice, _, gone) => this.#placeSlice(slice, gone));
+  readonly pods = createSource<PodInput>((pod, key) => this.#touchPod(pod, key));
+  readonly redirects = createSource<RedirectInput>((_, key) => this.#touch("CiliumLocalRedirectPolicy", key));
   readonly #db: Database;
   readonly #config: LoadBalancerConfig;
   readonly #claims: Claims = createClaims();
   readonly #users: BackendUsers;
-  readonly #slicesByService = new Map<string, Map<string, SliceInput>>();
+  readonly #slicesByService = new Map<string, readonly SliceInput[]>();
   readonly #known = new Map<string, KnownService>();
   /** Redirects come last: they stand on services and pods. */
   readonly #stale = { Service: new Set<string>(), Pod: new Set<string>(), CiliumLocalRedirectPolicy: new Set<string>() };
@@ -70,7 +70,7 @@ class Writer implements LoadBalancer {
   }
 
   slicesOf(service: string): readonly SliceInput[] {
-    return [...(this.#slicesByService.get(service)?.values() ?? [])];
+    return this.#slicesByService.get(service) ?? [];
   }
 
   onStale(wake: () => void): void {
@@ -107,16 +107,15 @@ class Writer implements LoadBalancer {
   /** A slice may be given to another service: the one that had it is touched too. */
   #placeSlice(slice: SliceInput, gone: boolean): void {
     const service = `${namespaceOf(slice)}/${slice.metadata.labels?.[SERVICE_NAME_LABEL] ?? ""}`;
-    const bucket = this.#slicesByService.get(service) ?? new Map<string, SliceInput>();
-    if (gone) bucket.delete(slice.metadata.name);
-    else bucket.set(slice.metadata.name, slice);
-    if (bucket.size > 0) this.#slicesByService.set(service, bucket);
+    const others = this.slicesOf(service).filter(({ metadata }) => metadata.name !== slice.metadata.name);
+    const slices = gone ? others : [...others, slice];
+    if (slices.length > 0) this.#slicesByService.set(service, slices);
     else this.#slicesByService.delete(service);
     this.#touch("Service", service);
   }
 
-  #touchPod(pod: PodInput): void {
-    this.#touch("Pod", objectKey(pod));
+  #touchPod(pod: PodInput, key: string): void {
+    this.#touch("Pod", key);
     for (const redirect of this.redirects.objects.values())
       if (namespaceOf(redirect) === namespaceOf(pod)) this.#touch("CiliumLocalRedirectPolicy", objectKey(redirect));
   }
@@ -132,8 +131,14 @@ class Writer implements LoadBalancer {
       const set = readSlices(service.frontends.length > 0 ? this.slicesOf(key) : []);
       const bare = service.frontends.map((frontend) => ({ ...frontend, backends: backendsOf(set, frontend) }));
       const frontends = withNodeAddresses(bare, this.#config.nodeAddresses());
-      const backends = [...new Set(frontends.flatMap((frontend) => frontend.backends))];
-      this.#known.set(key, { service, backends, problems: [...service.problems, ...set.problems] });
+      const row = {
+        name: service.name,
+        frontends: service.frontends.length,
+        localBackends: this.#countLocal(frontends),
+        healthCheckNodePort: service.healthCheckNodePort,
+        problems: [...service.problems, ...set.problems],
+      };
+      this.#known.set(key, { row, frontends });
       this.#claim(owner, frontends);
     }
     this.#describe(owner);
@@ -158,7 +163,7 @@ class Writer implements LoadBalancer {
       return;
     }
     const service = redirect.from.kind === "service" ? this.#known.get(formatServiceName(redirect.from.service)) : undefined;
-    const frontends = redirectsOf(redirect, service?.service.frontends ?? [], this.pods.objects.values());
+    const frontends = redirectsOf(redirect, service?.frontends ?? [], this.pods.objects.values());
     this.#claim(owner, frontends);
     const conflicts = this.#claims.conflicts(owner);
     const row = { name: owner, frontends: frontends.map(({ address }) => address), problem: conflicts.join("; ") };
@@ -175,9 +180,17 @@ class Writer implements LoadBalancer {
       // Whoever lost the address by this, or got it back, has other problems now.
       const owners = this.#claims.owners(address);
       if (owners.length === 1 && owners[0] === owner) continue;
-      for (const other of owners) if (other.kind === "Service" && formatOwner(other) !== formatOwner(owner)) this.#describe(other);
+      for (const other of owners) if (other.kind === "Service" && other.text !== owner.text) this.#describe(other);
     }
-    this.#users.set(formatOwner(owner), frontends);
+    this.#users.set(owner.text, frontends);
+  }
+
+  /** Pods of this node that take connections; one has an address of each family. */
+  #countLocal(frontends: readonly Frontend[]): number {
+    const isLocal = ({ nodeName, state }: Backend) => nodeName === this.#config.nodeName && state === "active";
+    const addresses = new Set(frontends.flatMap(({ backends }) => backends.filter(isLocal).map(({ address }) => address.ip)));
+    const six = [...addresses].filter((ip) => ip.includes(":")).length;
+    return Math.max(six, addresses.size - six);
   }
 
   #describe(owner: Owner): void {
@@ -187,15 +200,8 @@ class Writer implements LoadBalancer {
       this.tables.services.delete(key);
       return;
     }
-    const { service, backends, problems } = known;
-    const local = backends.filter(({ nodeName, state }) => nodeName === this.#config.nodeName && state === "active");
-    const row = {
-      name: service.name,
-      frontends: service.frontends.length,
-      localBackends: countPods(local),
-      healthCheckNodePort: service.healthCheckNodePort,
-      problems: [...problems, ...this.#claims.conflicts(owner)],
-    };
+    const conflicts = this.#claims.conflicts(owner);
+    const row = conflicts.length === 0 ? known.row : { ...known.row, problems: [...known.row.problems, ...conflicts] };
     if (!isDeepStrictEqual(this.tables.services.get(key), row)) this.tables.services.set(row);
   }
 }
@@ -207,20 +213,14 @@ function drain(set: Set<string>): string[] {
   return keys;
 }
 
-function ownerOf(kind: Owner["kind"], key: string, object: (Named & { metadata: { creationTimestamp?: string } }) | undefined): Owner {
+function ownerOf(kind: Owner["kind"], key: string, object: { metadata: { creationTimestamp?: string } } | undefined): Owner {
   const slash = key.indexOf("/");
-  return { kind, namespace: key.slice(0, slash), name: key.slice(slash + 1), created: object?.metadata.creationTimestamp ?? "" };
+  const created = object?.metadata.creationTimestamp ?? "";
+  return { kind, namespace: key.slice(0, slash), name: key.slice(slash + 1), created, text: `${kind} ${key}` };
 }
 
 function backendsOf(set: BackendSet, { portName, address }: Frontend): readonly Backend[] {
   return set.of(portName, address.protocol, address.ip.includes(":") ? "IPv6" : "IPv4");
-}
-
-/** A pod has one address of each family. */
-function countPods(backends: readonly Backend[]): number {
-  const addresses = [...new Set(backends.map(({ address }) => address.ip))];
-  const six = addresses.filter((ip) => ip.includes(":")).length;
-  return Math.max(six, addresses.length - six);
 }
 
 /**
@@ -231,7 +231,8 @@ function withNodeAddresses(frontends: readonly Frontend[], addresses: readonly s
   return frontends.flatMap((frontend) => {
     if (!isWildcard(frontend)) return [frontend];
     const own = addresses.filter((ip) => ip.includes(":") === frontend.address.ip.includes(":"));
-    const exact = own.map((ip) => ({ ...frontend, address: { ...frontend.address, ip } }));
+    const { port, protocol } = frontend.address;
+    const exact = own.map((ip) => ({ ...frontend, address: l4Address(ip, port, protocol) }));
     return frontend.type === "HostPort" ? exact : [frontend, ...exact];
   });
 }

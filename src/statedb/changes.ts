@@ -35,7 +35,11 @@ export function createObserver<T>(
   const sink: ObserverSink<T> = {
     record(change) {
       const before = pending.get(change.key);
-      const previous = before === undefined ? change.previous : before.previous;
+      if (before === undefined) {
+        pending.set(change.key, change);
+        return;
+      }
+      const { previous } = before;
       pending.delete(change.key);
       // A row that came and went unseen never existed for this observer.
       if (change.row !== undefined || previous !== undefined) pending.set(change.key, { ...change, previous });

@@ -1,4 +1,4 @@
-import { createTable, type Table, type TableSpec, type Transactions, type WritableTable } from "./table.ts";
+import { createTable, type Table, type TableSpec, type Transactions, type WritableTable, type Write } from "./table.ts";
 
 /** A set of tables with one clock of revisions. */
 export interface Database {
@@ -14,40 +14,35 @@ export interface Database {
   show(name: string): string | undefined;
 }
 
-interface Transaction {
-  readonly undo: (() => void)[];
-  readonly publish: (() => void)[];
-  readonly notify: Set<() => void>;
-}
-
 export function createDatabase(): Database {
   const tables = new Map<string, Table<object>>();
   let revision = 0;
-  let open: Transaction | undefined;
+  /** The writes of the open transaction. */
+  let open: Write[] | undefined;
 
+  const commit = (writes: readonly Write[]) => {
+    for (const write of writes) write.publish();
+    for (const notify of new Set(writes.map((write) => write.notify))) notify();
+  };
   const within = <R>(fn: () => R): R => {
     if (open) return fn();
-    const transaction: Transaction = { undo: [], publish: [], notify: new Set() };
-    open = transaction;
+    const writes: Write[] = [];
+    open = writes;
     let result: R;
     try {
       result = fn();
     } catch (thrown) {
       open = undefined;
-      for (const undo of transaction.undo.reverse()) undo();
+      for (const write of writes.reverse()) write.undo();
       throw thrown;
     }
     open = undefined;
-    for (const publish of transaction.publish) publish();
-    for (const notify of transaction.notify) notify();
+    commit(writes);
     return result;
   };
   const transactions: Transactions = {
     nextRevision: () => ++revision,
-    within,
-    onRollback: (undo) => open?.undo.push(undo),
-    onCommit: (publish) => open?.publish.push(publish),
-    afterCommit: (notify) => open?.notify.add(notify),
+    add: (write) => (open ? void open.push(write) : commit([write])),
   };
   return {
     createTable<T extends object>(spec: TableSpec<T>): WritableTable<T> {

@@ -9,8 +9,11 @@ export interface Index<T> {
 
 export type IndexFunction<T> = (row: T) => Key | undefined | readonly Key[];
 
+/** Most values have one row: a map for each of them would be most of a large table's memory. */
+type Bucket<T> = { readonly key: Key; readonly row: T } | Map<Key, T>;
+
 export function createIndex<T>(valuesOf: IndexFunction<T>): Index<T> {
-  const buckets = new Map<Key, Map<Key, T>>();
+  const buckets = new Map<Key, Bucket<T>>();
   const values = (row: T): readonly Key[] => {
     const found = valuesOf(row);
     if (found === undefined) return [];
@@ -20,17 +23,22 @@ export function createIndex<T>(valuesOf: IndexFunction<T>): Index<T> {
     add(key, row) {
       for (const value of values(row)) {
         const bucket = buckets.get(value);
-        if (bucket) bucket.set(key, row);
-        else buckets.set(value, new Map([[key, row]]));
+        if (bucket instanceof Map) bucket.set(key, row);
+        else if (bucket === undefined || bucket.key === key) buckets.set(value, { key, row });
+        else buckets.set(value, new Map([[bucket.key, bucket.row] as const, [key, row] as const]));
       }
     },
     remove(key, row) {
       for (const value of values(row)) {
         const bucket = buckets.get(value);
-        bucket?.delete(key);
-        if (bucket?.size === 0) buckets.delete(value);
+        if (bucket instanceof Map) bucket.delete(key);
+        if (bucket instanceof Map ? bucket.size === 0 : bucket?.key === key) buckets.delete(value);
       }
     },
-    find: (value) => [...(buckets.get(value)?.values() ?? [])],
+    find(value) {
+      const bucket = buckets.get(value);
+      if (bucket === undefined) return [];
+      return bucket instanceof Map ? [...bucket.values()] : [bucket.row];
+    },
   };
 }

@@ -46,17 +46,21 @@ export interface WritableTable<T> extends Table<T> {
   expect(source: string): () => void;
 }
 
+/** One write of a row, as long as its transaction is open. */
+export interface Write {
+  /** Takes it back; called in reverse order when the transaction fails. */
+  undo(): void;
+  /** Tells observers; called in order when the transaction has succeeded. */
+  publish(): void;
+  /** To be called after all of these, once however many writes have the same. */
+  readonly notify: () => void;
+}
+
 /** What a table needs of its database: revisions, and the transaction that is open. */
 export interface Transactions {
   nextRevision(): number;
-  /** Runs `fn` in the open transaction, or in one of its own. */
-  within<R>(fn: () => R): R;
-  /** To be called in reverse order when the transaction fails. */
-  onRollback(undo: () => void): void;
-  /** To be called, in order, when the transaction has succeeded. */
-  onCommit(publish: () => void): void;
-  /** To be called after all of these, once however often it was given. */
-  afterCommit(notify: () => void): void;
+  /** Into the open transaction; with none it is one of its own. */
+  add(write: Write): void;
 }
 
 interface Entry<T> {
@@ -82,21 +86,22 @@ export function createTable<T extends object>(spec: TableSpec<T>, transactions: 
     } else entries.delete(key);
     return before;
   };
-  const write = (key: Key, row: T | undefined) =>
-    transactions.within(() => {
-      const oldRevision = revision;
-      revision = transactions.nextRevision();
-      const before = place(key, row && { row: Object.freeze(row), revision, status: PENDING });
-      const change: Change<T> = { key, row, previous: before?.row, revision };
-      transactions.onRollback(() => {
+  const write = (key: Key, row: T | undefined) => {
+    const oldRevision = revision;
+    revision = transactions.nextRevision();
+    const before = place(key, row && { row: Object.freeze(row), revision, status: PENDING });
+    const change: Change<T> = { key, row, previous: before?.row, revision };
+    transactions.add({
+      undo() {
         place(key, before);
         revision = oldRevision;
-      });
-      transactions.onCommit(() => {
+      },
+      publish() {
         for (const sink of sinks) sink.record(change);
-      });
-      transactions.afterCommit(notify);
+      },
+      notify,
     });
+  };
   const notify = () => {
     for (const sink of sinks) sink.notify();
   };

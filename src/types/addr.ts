@@ -6,19 +6,32 @@ export type IpAddress = Brand<string, "IpAddress">;
 /** The address family. */
 export type IpFamily = 4 | 6;
 
-function parseIpv4(text: string): Uint8Array | undefined {
-  const parts = text.split(".");
-  if (parts.length !== 4) return undefined;
-  const bytes = new Uint8Array(4);
-  for (const [i, part] of parts.entries()) {
-    // Go and the kernel refuse leading zeros: some readers take them as octal.
-    if (!/^(0|[1-9]\d{0,2})$/.test(part)) return undefined;
-    const value = Number(part);
-    if (value > 255) return undefined;
-    bytes[i] = value;
+const [ZERO, NINE, DOT] = [0x30, 0x39, 0x2e];
+
+/** Writes the four bytes; false when the text is no IPv4 address. Go and the kernel refuse leading zeros: some readers take them as octal. */
+function readIpv4(text: string, into: Uint8Array, offset: number): boolean {
+  let part = 0;
+  let digits = 0;
+  let value = 0;
+  for (let i = 0; i <= text.length; i++) {
+    const code = i < text.length ? text.charCodeAt(i) : DOT;
+    if (code >= ZERO && code <= NINE) {
+      if (digits > 0 && value === 0) return false;
+      value = value * 10 + code - ZERO;
+      digits += 1;
+      if (value > 255) return false;
+    } else {
+      if (code !== DOT || digits === 0 || part === 4) return false;
+      into[offset + part] = value;
+      part += 1;
+      digits = 0;
+      value = 0;
+    }
   }
-  return bytes;
+  return part === 4;
 }
+
+const scratch = new Uint8Array(4);
 
 function parseGroups(text: string): number[] | undefined {
   if (text === "") return [];
@@ -26,9 +39,9 @@ function parseGroups(text: string): number[] | undefined {
   const parts = text.split(":");
   for (const [i, part] of parts.entries()) {
     if (part.includes(".")) {
-      const v4 = i === parts.length - 1 ? parseIpv4(part) : undefined;
-      if (v4 === undefined) return undefined;
-      groups.push(((v4[0] ?? 0) << 8) | (v4[1] ?? 0), ((v4[2] ?? 0) << 8) | (v4[3] ?? 0));
+      if (i !== parts.length - 1 || !readIpv4(part, scratch, 0)) return undefined;
+      const [a = 0, b = 0, c = 0, d = 0] = scratch;
+      groups.push((a << 8) | b, (c << 8) | d);
     } else {
       if (!/^[0-9a-fA-F]{1,4}$/.test(part)) return undefined;
       groups.push(Number.parseInt(part, 16));
@@ -74,7 +87,9 @@ function formatIpv6(bytes: Uint8Array): string {
 
 /** Reads an address in any legal form; an IPv4-mapped IPv6 address becomes IPv4. Undefined when it is none. */
 export function parseAddress(text: string): IpAddress | undefined {
-  const bytes = text.includes(":") ? parseIpv6(text) : parseIpv4(text);
+  // Text of IPv4 that is accepted is canonical.
+  if (!text.includes(":")) return readIpv4(text, scratch, 0) ? (text as IpAddress) : undefined;
+  const bytes = parseIpv6(text);
   return bytes === undefined ? undefined : addressFromBytes(bytes);
 }
 
@@ -98,14 +113,16 @@ export function isV4Mapped(bytes: Uint8Array): boolean {
 
 /** The address as the datapath has it: 16 bytes, IPv4 as ::ffff:a.b.c.d. */
 export function addressToBytes(address: IpAddress): Uint8Array {
-  const raw = address.includes(":") ? parseIpv6(address) : parseIpv4(address);
-  if (raw === undefined) throw new RangeError(`"${address}" is not an IP address`);
-  if (raw.length === 16) return raw;
+  const bytes = address.includes(":") ? parseIpv6(address) : mappedIpv4(address);
+  if (bytes === undefined) throw new RangeError(`"${address}" is not an IP address`);
+  return bytes;
+}
+
+function mappedIpv4(text: string): Uint8Array | undefined {
   const bytes = new Uint8Array(16);
   bytes[10] = 0xff;
   bytes[11] = 0xff;
-  bytes.set(raw, 12);
-  return bytes;
+  return readIpv4(text, bytes, 12) ? bytes : undefined;
 }
 
 /** The address in 4 or 16 bytes; 16 bytes that hold a mapped IPv4 address give IPv4. Throws RangeError for other lengths. */

@@ -1,7 +1,7 @@
 import type { LbMaglevPiece } from "#datapath/gen/structs.ts";
 import type { BpfMap, MapOfMaps } from "#ebpf/bpf.ts";
 import { createMaglev } from "#loadbalancer/maglev.ts";
-import { type Backend, formatL4Address } from "#loadbalancer/types.ts";
+import type { Backend } from "#loadbalancer/types.ts";
 import type { Expedite } from "../expedite.ts";
 
 /** The services' Maglev tables in the kernel. */
@@ -32,7 +32,7 @@ export function createMaglevTables(deps: { readonly map: TableMap; readonly expe
   const made = new Map<number, string>();
 
   const write = ({ serviceId, backends, idOf }: MaglevInput) => {
-    const content = backends.map((backend) => `${formatL4Address(backend.address)}=${idOf(backend)}`).join();
+    const content = backends.map((backend) => `${backend.address.text}=${idOf(backend)}`).join();
     if (made.get(serviceId) === content && map.innerId(serviceId) !== undefined) return;
     const known = made.has(serviceId);
     const ids = backends.map(idOf);

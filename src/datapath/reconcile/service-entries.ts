@@ -1,7 +1,16 @@
 import { LbServiceFlags as FLAG, LbBackendState, LbScope } from "#datapath/gen/enums.ts";
 import type { LbAffinityMatchKey, LbBackend, LbReverseNat, LbService, LbServiceKey, LbSourceRangeKey } from "#datapath/gen/structs.ts";
 import { backendsFor, hasTwoScopes, type Place } from "#loadbalancer/select.ts";
-import type { Algorithm, Backend, BackendState, Frontend, FrontendType, L4Address, Scope } from "#loadbalancer/types.ts";
+import {
+  type Algorithm,
+  type Backend,
+  type BackendState,
+  type Frontend,
+  type FrontendType,
+  type L4Address,
+  l4Address,
+  type Scope,
+} from "#loadbalancer/types.ts";
 import { addressToBytes, IpAddress } from "#types/addr.ts";
 import { prefixToBytes } from "#types/prefix.ts";
 import { parseProtocol } from "#types/proto.ts";
@@ -138,6 +147,6 @@ export function serviceKey({ ip, port, protocol }: L4Address, scope: number, slo
 }
 
 /** The address of an entry. */
-export function l4Address({ address, port, protocol }: { address: Addr16; port: number; protocol: number }): L4Address {
-  return { ip: addr16Text(address), port, protocol: protocol === 17 ? "UDP" : protocol === 132 ? "SCTP" : "TCP" };
+export function entryAddress({ address, port, protocol }: { address: Addr16; port: number; protocol: number }): L4Address {
+  return l4Address(addr16Text(address), port, protocol === 17 ? "UDP" : protocol === 132 ? "SCTP" : "TCP");
 }

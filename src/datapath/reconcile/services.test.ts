@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { maps as specs } from "#datapath/gen/maps.ts";
 import { dumpServices } from "#datapath/service-dump.ts";
 import { createFakeBpf } from "#ebpf/fake.ts";
-import type { Backend, BackendState, Frontend } from "#loadbalancer/types.ts";
+import { type Backend, type BackendState, type Frontend, l4Address } from "#loadbalancer/types.ts";
 import { createMaglevTables } from "./maglev.ts";
 import { createServiceTarget, type ServiceMaps } from "./services.ts";
 
@@ -12,7 +12,7 @@ const frontend = (ip: string, backends: readonly Backend[], change: Partial<Fron
   service: { namespace: "demo", name: "web" },
   portName: "http",
   type: "LoadBalancer",
-  address: { ip, port: 80, protocol: "TCP" },
+  address: l4Address(ip, 80, "TCP"),
   backends,
   internalPolicy: "Cluster",
   externalPolicy: "Cluster",
@@ -22,7 +22,7 @@ const frontend = (ip: string, backends: readonly Backend[], change: Partial<Fron
 });
 
 const backend = (host: number, state: BackendState = "active"): Backend => ({
-  address: { ip: `10.244.1.${host}`, port: 8080, protocol: "TCP" },
+  address: l4Address(`10.244.1.${host}`, 8080, "TCP"),
   state,
   nodeName: host % 2 === 0 ? "n1" : "n2",
 });

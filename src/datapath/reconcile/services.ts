@@ -1,10 +1,10 @@
 import type { LbAffinityMatchKey, LbBackend, LbReverseNat, LbService, LbServiceKey, LbSourceRangeKey } from "#datapath/gen/structs.ts";
 import type { BpfMap } from "#ebpf/bpf.ts";
-import { type Backend, type Frontend, formatL4Address, type L4Address, parseL4Address } from "#loadbalancer/types.ts";
+import { type Backend, type Frontend, type L4Address, parseL4Address } from "#loadbalancer/types.ts";
 import type { BatchTarget } from "#reconciler/reconciler.ts";
 import { createNumbers } from "../numbers.ts";
 import type { MaglevTables } from "./maglev.ts";
-import { backendEntry, l4Address, type ServiceEntries, type ServiceSettings, serviceEntries, serviceKey } from "./service-entries.ts";
+import { backendEntry, entryAddress, type ServiceEntries, type ServiceSettings, serviceEntries, serviceKey } from "./service-entries.ts";
 
 export interface ServiceKernel {
   readonly services: BpfMap<LbServiceKey, LbService>;
@@ -16,7 +16,7 @@ export interface ServiceKernel {
 
 /** What a frontend may have in the maps, from before it is written until it is known to be gone. */
 interface Realized {
-  readonly backends: Set<string>;
+  backends: readonly string[];
   /** Entries of each scope: slot 0 and those behind it. */
   slots: readonly [external: number, internal: number];
   /** By their text. */
@@ -30,7 +30,8 @@ interface Plan {
   readonly frontend: Frontend;
   readonly serviceId: number;
   readonly realized: Realized;
-  readonly backends: ReadonlyMap<string, Backend>;
+  /** The texts of its backends. */
+  readonly backends: readonly string[];
   readonly entries: ServiceEntries;
 }
 
@@ -68,7 +69,7 @@ class ServiceTarget implements ServiceMaps {
   }
 
   idOf(frontend: Frontend): number | undefined {
-    return this.#serviceIds.get(formatL4Address(frontend.address));
+    return this.#serviceIds.get(frontend.address.text);
   }
 
   update(frontend: Frontend): void {
@@ -78,8 +79,8 @@ class ServiceTarget implements ServiceMaps {
   updateMany(frontends: readonly Frontend[]): void {
     const { services, backends, reverseNat, sourceRanges, affinityMatch } = this.#kernel;
     const plans = frontends.map((frontend) => this.#plan(frontend));
-    const all = new Map(plans.flatMap((plan) => [...plan.backends]));
-    backends.setMany([...all].map(([name, backend]) => [this.#backendIds.get(name) ?? 0, backendEntry(backend)] as const));
+    const all = new Map(plans.flatMap(({ frontend }) => frontend.backends.map((backend) => [this.#backendId(backend), backend] as const)));
+    backends.setMany([...all].map(([id, backend]) => [id, backendEntry(backend)] as const));
     services.setMany(plans.flatMap(({ entries }) => entries.slots));
     reverseNat.setMany(plans.map(({ serviceId, entries }) => [serviceId, entries.reverseNat] as const));
     const idOf = (backend: Backend) => this.#backendId(backend);
@@ -92,11 +93,11 @@ class ServiceTarget implements ServiceMaps {
   }
 
   remove(frontend: Frontend): void {
-    this.#removeNamed(formatL4Address(frontend.address));
+    this.#removeNamed(frontend.address.text);
   }
 
   async prune(frontends: Iterable<Frontend>): Promise<void> {
-    const keep = new Set([...frontends].map(({ address }) => formatL4Address(address)));
+    const keep = new Set([...frontends].map(({ address }) => address.text));
     for (const name of [...this.#realized.keys()]) if (!keep.has(name)) this.#removeNamed(name);
     this.#freeBackends(this.#backendIds.unused());
     const { services, backends, reverseNat, sourceRanges, affinityMatch } = this.#kernel;
@@ -111,26 +112,24 @@ class ServiceTarget implements ServiceMaps {
   }
 
   #hasSlot(key: LbServiceKey): boolean {
-    const realized = this.#realized.get(formatL4Address(l4Address(key)));
+    const realized = this.#realized.get(entryAddress(key).text);
     return realized !== undefined && key.slot < (realized.slots[key.scope] ?? 0);
   }
 
   #backendId(backend: Backend): number {
-    return this.#backendIds.get(formatL4Address(backend.address)) ?? 0;
+    return this.#backendIds.get(backend.address.text) ?? 0;
   }
 
   /** Numbers for all that the frontend needs, noted before anything is written: what fails half-way is cleaned up all the same. */
   #plan(frontend: Frontend): Plan {
-    const name = formatL4Address(frontend.address);
+    const name = frontend.address.text;
     const realized = this.#realized.get(name) ?? nothingRealized();
     const serviceId = this.#serviceIds.get(name) ?? this.#serviceIds.acquire(name);
     this.#realized.set(name, realized);
-    const backends = new Map(frontend.backends.map((backend) => [formatL4Address(backend.address), backend]));
-    for (const backend of backends.keys()) {
-      if (realized.backends.has(backend)) continue;
-      this.#backendIds.acquire(backend);
-      realized.backends.add(backend);
-    }
+    const backends = distinct(frontend.backends.map(({ address }) => address.text));
+    const more = without(backends, realized.backends);
+    for (const backend of more) this.#backendIds.acquire(backend);
+    if (more.length > 0) realized.backends = [...realized.backends, ...more];
     const entries = serviceEntries(frontend, serviceId, (backend) => this.#backendId(backend), this.#settings);
     const slots = slotsOf(entries);
     realized.slots = [Math.max(realized.slots[0], slots[0]), Math.max(realized.slots[1], slots[1])];
@@ -152,11 +151,7 @@ class ServiceTarget implements ServiceMaps {
     if (realized.affinity.size > 0) affinityMatch.deleteMany(missing(realized.affinity, affinity));
     realized.affinity = affinity;
     if (entries.maglev === undefined) this.#maglev.remove(serviceId);
-    if (realized.backends.size > backends.size)
-      this.#letGo(
-        realized,
-        [...realized.backends].filter((name) => !backends.has(name)),
-      );
+    if (realized.backends.length > backends.length) this.#letGo(realized, without(realized.backends, backends));
   }
 
   #deleteSlots(address: L4Address, scope: number, from: number, to: number): void {
@@ -177,7 +172,7 @@ class ServiceTarget implements ServiceMaps {
     reverseNat.delete(serviceId);
     for (const key of realized.ranges.values()) sourceRanges.delete(key);
     affinityMatch.deleteMany(realized.affinity.values());
-    this.#letGo(realized, [...realized.backends]);
+    this.#letGo(realized, realized.backends);
     this.#realized.delete(name);
     this.#serviceIds.release(name);
     this.#serviceIds.free(name);
@@ -187,10 +182,8 @@ class ServiceTarget implements ServiceMaps {
   #letGo(realized: Realized, names: readonly string[]): void {
     const last = names.filter((name) => this.#backendIds.users(name) === 1);
     if (last.length > 0) this.#kernel.backends.deleteMany(last.flatMap((name) => this.#backendIds.get(name) ?? []));
-    for (const name of names) {
-      realized.backends.delete(name);
-      this.#backendIds.release(name);
-    }
+    realized.backends = without(realized.backends, names);
+    for (const name of names) this.#backendIds.release(name);
     for (const name of last) this.#backendIds.free(name);
   }
 
@@ -204,11 +197,22 @@ class ServiceTarget implements ServiceMaps {
   #restore(): void {
     const backendNames = new Map<number, string>();
     for (const [id, backend] of this.#kernel.backends.entries()) {
-      const name = formatL4Address(l4Address(backend));
+      const name = entryAddress(backend).text;
       if (this.#backendIds.restore(id, name)) backendNames.set(id, name);
     }
+    const behind = this.#restoreSlots(backendNames);
+    for (const [name, realized] of this.#realized) {
+      this.#serviceIds.acquire(name);
+      realized.backends = distinct(behind.get(name) ?? []);
+      for (const backend of realized.backends) this.#backendIds.acquire(backend);
+    }
+  }
+
+  /** Answers which of the backends each frontend's slots name. */
+  #restoreSlots(backendNames: ReadonlyMap<number, string>): ReadonlyMap<string, readonly string[]> {
+    const behind = new Map<string, string[]>();
     for (const [key, { serviceId, backendId }] of this.#kernel.services.entries()) {
-      const name = formatL4Address(l4Address(key));
+      const name = entryAddress(key).text;
       const realized = this.#realized.get(name) ?? nothingRealized();
       this.#realized.set(name, realized);
       const slots: [number, number] = [...realized.slots];
@@ -216,22 +220,34 @@ class ServiceTarget implements ServiceMaps {
       realized.slots = slots;
       if (key.slot === 0) this.#serviceIds.restore(serviceId, name);
       const backend = key.slot > 0 ? backendNames.get(backendId) : undefined;
-      if (backend === undefined || realized.backends.has(backend)) continue;
-      this.#backendIds.acquire(backend);
-      realized.backends.add(backend);
+      if (backend === undefined) continue;
+      const names = behind.get(name) ?? [];
+      behind.set(name, names);
+      names.push(backend);
     }
-    for (const name of this.#realized.keys()) this.#serviceIds.acquire(name);
+    return behind;
   }
 }
 
 function nothingRealized(): Realized {
-  return { backends: new Set(), slots: [0, 0], ranges: NOTHING, affinity: NOTHING };
+  return { backends: [], slots: [0, 0], ranges: NOTHING, affinity: NOTHING };
+}
+
+function distinct(names: readonly string[]): readonly string[] {
+  return names.length <= 1 ? names : [...new Set(names)];
+}
+
+function without(names: readonly string[], unwanted: readonly string[]): readonly string[] {
+  if (names.length === 0 || unwanted.length === 0) return names;
+  const left = new Set(unwanted);
+  return names.filter((name) => !left.has(name));
 }
 
 /** Number of entries of each scope. */
 function slotsOf({ slots, heads }: ServiceEntries): [external: number, internal: number] {
   const counts: [number, number] = [0, 0];
-  for (const [{ scope }] of [...slots, ...heads]) counts[scope === 1 ? 1 : 0] += 1;
+  for (const [{ scope }] of slots) counts[scope === 1 ? 1 : 0] += 1;
+  for (const [{ scope }] of heads) counts[scope === 1 ? 1 : 0] += 1;
   return counts;
 }
 
