@@ -159,6 +159,7 @@ __subprogram int flow_begin(struct __sk_buff *ctx, struct packet *packet, struct
 __subprogram int flow_ask_again(struct __sk_buff *ctx, const struct packet *packet, struct flow *flow, struct ct_entry *entry, int egress)
 {
 	struct ct_side *side = egress ? &entry->egress : &entry->ingress;
+	const struct policy_scratch *scratch = policy_scratch();
 	struct ct_side now = {};
 	int ret;
 
@@ -166,8 +167,8 @@ __subprogram int flow_ask_again(struct __sk_buff *ctx, const struct packet *pack
 	ret = flow_ask(ctx, packet, flow, &now);
 	if (ret < 0)
 		return ret;
-	/* A connection the proxy has taken stays with it: its server knows another one. */
-	if (!now.proxy_port || (flow->from_proxy == MARK_FROM_INGRESS_PROXY >> 8 && !egress))
+	/* A connection the proxy has taken stays with it: its server knows another one. Audit mode takes none that has begun: that would end it. */
+	if (!now.proxy_port || (scratch && scratch->answer.only_watched) || (flow->from_proxy == MARK_FROM_INGRESS_PROXY >> 8 && !egress))
 		now.proxy_port = side->proxy_port;
 	usage_settle(entry);
 	*side = now;

@@ -27,7 +27,7 @@ struct policy_answer {
 	__u8 match_type;  /* of the denial if there is one, else of the verdict */
 	__u8 enforced;    /* the policy was looked at */
 	__u8 ask_audited; /* policy_ask_audited may have more to say */
-	__u8 pad;
+	__u8 only_watched; /* the proxy is to see it, and nothing is to end because of that */
 };
 
 /* What a question needs besides, too big for the stack, which is nearly used up there. A program is not interrupted by another on its CPU. */
@@ -197,6 +197,7 @@ __verified_alone int policy_ask(const struct policy_query *query, struct policy_
 		answer->verdict = 0;
 		answer->cookie = 0;
 	}
+	answer->only_watched = answer->verdict > 0 && config->audit & POLICY_AUDIT_ALL;
 	answer->ask_audited = answer->verdict >= 0 && !answer->denial && config->audit & POLICY_AUDIT_SECOND;
 	return answer->verdict < 0 ? answer->verdict : 0;
 }
@@ -216,6 +217,11 @@ __verified_alone int policy_ask_audited(const struct policy_query *query, struct
 		/* Where nothing is enforced, the audited rules are the only ones that have something to say. */
 		if (!answer->cookie)
 			answer->cookie = audited->cookie;
+		/* The requests of what the others let pass unseen: the proxy reports what the audited rules would deny of them. */
+		if (audited->verdict && !answer->verdict) {
+			answer->verdict = audited->verdict;
+			answer->only_watched = 1;
+		}
 		return 0;
 	}
 	answer->denial = audited->verdict;

@@ -1,5 +1,5 @@
 import { addressesOf, type Endpoint, subjectKey } from "#endpoint/endpoint.ts";
-import type { SubjectPolicy } from "#endpoint/subject-policy.ts";
+import { auditedKey, type SubjectPolicy } from "#endpoint/subject-policy.ts";
 import { type FqdnSelector, fqdnLabelKey } from "#fqdn/pattern.ts";
 import type { L7Policy, L7Rule } from "#policy/l7-policy.ts";
 import type { EndpointPolicy } from "#policy/resolve.ts";
@@ -58,7 +58,7 @@ export function createDnsSteps(deps: DnsStepsDeps, config: { readonly isReady: (
       run() {
         if (!config.isReady()) return;
         if (endpointChanges.take().length + subjectChanges.take().length === 0) return;
-        wanted = [...deps.endpoints.list()].flatMap((row) => dnsEndpoint(row, deps.subjects.get(subjectKey(row))?.policy, deps) ?? []);
+        wanted = [...deps.endpoints.list()].flatMap((row) => dnsEndpoint(row, deps) ?? []);
         return send(between(present, wanted, deps.endpoints));
       },
     },
@@ -77,27 +77,33 @@ function between(present: readonly DnsEndpoint[], wanted: readonly DnsEndpoint[]
     const old = former.get(endpoint.id);
     former.delete(endpoint.id);
     if (old?.key !== endpoint.key) return endpoint;
-    const kept = old.ports.filter((port) => !endpoint.ports.some((one) => one.port === port.port && one.protocol === port.protocol));
-    return { ...endpoint, ports: [...endpoint.ports, ...kept], selectors: old.selectors };
+    const audit = addPorts(endpoint.audit ?? [], old.audit ?? []);
+    const ports = addPorts(endpoint.ports, old.ports);
+    return { ...endpoint, ports, ...(audit.length > 0 ? { audit } : {}), selectors: old.selectors };
   });
   const leaving = [...former.values()].filter(({ id, key }) => endpoints.get(id)?.containerId === key);
   return [...next, ...leaving];
 }
 
+function addPorts(ports: readonly DnsPort[], former: readonly DnsPort[]): DnsPort[] {
+  return [...ports, ...former.filter((old) => !ports.some((one) => one.port === old.port && one.protocol === old.protocol))];
+}
+
 /** Undefined when the endpoint has nothing for the DNS proxy. */
-function dnsEndpoint(
-  row: Endpoint,
-  policy: EndpointPolicy | undefined,
-  { identityOf, isAudited }: Pick<DnsStepsDeps, "identityOf" | "isAudited">,
-): DnsEndpoint | undefined {
+function dnsEndpoint(row: Endpoint, { subjects, identityOf, isAudited }: DnsStepsDeps): DnsEndpoint | undefined {
+  const key = subjectKey(row);
+  const [policy, audited] = [subjects.get(key)?.policy, subjects.get(auditedKey(key))?.policy];
   if (policy === undefined || row.identity === undefined) return undefined;
   const judged = policy.l7("egress").flatMap(dnsPort);
+  const isOpen = isAudited(row);
+  const audit = audited === undefined ? (isOpen ? judged : []) : audited.l7("egress").flatMap(dnsPort);
   // In audit mode every name may be asked for.
   const everyName: DnsRule = { identities: null, names: null, origins: [] };
-  const ports = isAudited(row) ? judged.map((port) => ({ ...port, rules: [...port.rules, everyName] })) : judged;
-  const selectors = namesOf(policy, identityOf);
-  if (ports.length + selectors.length === 0) return undefined;
-  return { id: row.id, key: row.containerId, identity: row.identity, ips: addressesOf(row), ports, selectors };
+  const ports = isOpen ? judged.map((port) => ({ ...port, rules: [...port.rules, everyName] })) : judged;
+  const selectors = namesOf(audited === undefined ? [policy] : [policy, audited], identityOf);
+  if (ports.length + audit.length + selectors.length === 0) return undefined;
+  const judgedToo = audit.length === 0 ? {} : { audit };
+  return { id: row.id, key: row.containerId, identity: row.identity, ips: addressesOf(row), ports, ...judgedToo, selectors };
 }
 
 /** The proxy speaks UDP and TCP. A port where DNS is only one of several kinds of rules keeps those that let DNS pass. */
@@ -115,15 +121,19 @@ function dnsRule({ parser, identities, dns, origins }: L7Rule): DnsRule[] {
   return [{ identities, names: dns, origins }];
 }
 
-/** The selectors of the endpoint's rules. Selectors whose rows are the same share one number, so that an address needs few. */
-function namesOf(policy: EndpointPolicy, identityOf: (selector: FqdnSelector) => NumericIdentity | undefined): NamedIdentity[] {
+/** The selectors of the endpoint's rules, audited ones too. Selectors whose rows are the same share one number, so that an address needs few. */
+function namesOf(
+  policies: readonly EndpointPolicy[],
+  identityOf: (selector: FqdnSelector) => NumericIdentity | undefined,
+): NamedIdentity[] {
   const selectors = new Map<string, FqdnSelector>();
-  for (const { peer } of policy.egress.filters) if (peer.fqdn !== undefined) selectors.set(fqdnLabelKey(peer.fqdn), peer.fqdn);
+  for (const { peer } of policies.flatMap(({ egress }) => egress.filters))
+    if (peer.fqdn !== undefined) selectors.set(fqdnLabelKey(peer.fqdn), peer.fqdn);
   const representatives = new Map<string, NumericIdentity>();
   return [...selectors.values()].flatMap((selector) => {
     const identity = identityOf(selector);
     if (identity === undefined) return [];
-    const rows = JSON.stringify(policy.entriesFor(identity).map((entry) => ({ ...entry, identity: 0 })));
+    const rows = JSON.stringify(policies.map((policy) => policy.entriesFor(identity).map((entry) => ({ ...entry, identity: 0 }))));
     const shared = representatives.get(rows) ?? identity;
     representatives.set(rows, shared);
     const { matchName, matchPattern } = selector;

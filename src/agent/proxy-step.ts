@@ -1,6 +1,8 @@
 import { addressesOf, type Endpoint, subjectKey } from "#endpoint/endpoint.ts";
-import { type SubjectPolicy, subjectOfKey } from "#endpoint/subject-policy.ts";
-import type { PolicyMessage, PortPolicy } from "#proxy/protocol.ts";
+import { auditedKey, type SubjectPolicy, subjectOfKey } from "#endpoint/subject-policy.ts";
+import type { L7Policy } from "#policy/l7-policy.ts";
+import type { EndpointPolicy } from "#policy/resolve.ts";
+import type { DirectionPolicies, PolicyMessage, PortPolicy } from "#proxy/protocol.ts";
 import type { Step } from "#reconciler/pipeline.ts";
 import type { Logger } from "#runtime/logger.ts";
 import type { Table } from "#statedb/table.ts";
@@ -59,11 +61,17 @@ export function createProxySteps(deps: ProxyStepsDeps, config: { readonly isRead
       run() {
         if (!config.isReady()) return;
         if (endpointChanges.take().length + subjectChanges.take().length + secretChanges.take().length === 0) return;
-        const rows = [...deps.endpoints.list()].map((row) => ({ row, subject: deps.subjects.get(subjectKey(row)) }));
+        const policyOf = (key: string) => deps.subjects.get(key)?.policy;
+        const rows = [...deps.endpoints.list()].map((row) => {
+          const key = subjectKey(row);
+          return { row, policy: policyOf(key), audited: policyOf(auditedKey(key)), isOpen: deps.isAudited(row) };
+        });
         deps.secrets.follow(
-          rows.flatMap(({ subject }) => DIRECTIONS.flatMap((direction) => secretsOf(subject?.policy?.l7(direction) ?? []))),
+          rows.flatMap(({ policy, audited }) =>
+            DIRECTIONS.flatMap((direction) => secretsOf([policy, audited].flatMap((one) => one?.l7(direction) ?? []))),
+          ),
         );
-        wanted = rows.flatMap(({ row, subject }) => proxyEndpoint(row, subject, lookup, deps.isAudited(row)) ?? []);
+        wanted = rows.flatMap((one) => proxyEndpoint(one, lookup) ?? []);
         return send(withFormer(wanted, sent ?? [], deps.endpoints));
       },
     },
@@ -86,9 +94,17 @@ export function withFormer(
     const row = endpoints.get(old.id);
     if (row?.identity === undefined || addressesOf(row).join() !== old.ips.join()) continue;
     const next = byId.get(old.id) ?? { ...old, ingress: [], egress: [] };
-    byId.set(old.id, { ...next, ingress: addPorts(next.ingress, old.ingress), egress: addPorts(next.egress, old.egress) });
+    const audit = addDirections(next.audit ?? NO_PORTS, old.audit ?? NO_PORTS);
+    const isAudited = audit.ingress.length + audit.egress.length > 0;
+    byId.set(old.id, { ...next, ...addDirections(next, old), ...(isAudited ? { audit } : {}) });
   }
-  return [...byId.values()].filter(({ ingress, egress }) => ingress.length + egress.length > 0);
+  return [...byId.values()].filter(({ ingress, egress, audit }) => audit !== undefined || ingress.length + egress.length > 0);
+}
+
+const NO_PORTS: DirectionPolicies = { ingress: [], egress: [] };
+
+function addDirections(ports: DirectionPolicies, former: DirectionPolicies): DirectionPolicies {
+  return { ingress: addPorts(ports.ingress, former.ingress), egress: addPorts(ports.egress, former.egress) };
 }
 
 function addPorts(ports: readonly PortPolicy[], former: readonly PortPolicy[]): PortPolicy[] {
@@ -106,20 +122,26 @@ export function opened(ports: readonly PortPolicy[]): PortPolicy[] {
   return ports.map((port) => ({ ...port, rules: [...port.rules, { identities: null, http: null, origins: [] }] }));
 }
 
+interface Judged {
+  readonly row: Endpoint;
+  readonly policy: EndpointPolicy | undefined;
+  /** What `policy` would be if no policy were in audit mode; undefined when that is nothing else. */
+  readonly audited: EndpointPolicy | undefined;
+  /** Nothing of this endpoint's may be denied. */
+  readonly isOpen: boolean;
+}
+
 /** Undefined when the endpoint has nothing for the proxy. */
-function proxyEndpoint(
-  row: Endpoint,
-  subject: SubjectPolicy | undefined,
-  secrets: SecretLookup,
-  isAudited: boolean,
-): ProxyEndpoint | undefined {
-  const policy = subject?.policy;
+function proxyEndpoint({ row, policy, audited, isOpen }: Judged, secrets: SecretLookup): ProxyEndpoint | undefined {
   const rules = (direction: (typeof DIRECTIONS)[number]) => {
-    const ports = proxyRules(policy?.l7(direction) ?? [], secrets);
-    return isAudited ? opened(ports) : ports;
+    const judged = policy?.l7(direction) ?? [];
+    const ports = proxyRules(judged, secrets);
+    const would = audited === undefined ? (isOpen ? judged : []) : audited.l7(direction);
+    return { ports: isOpen ? opened(ports) : ports, audit: proxyRules(withoutUnserved(would, judged, ports), secrets) };
   };
   const [ingress, egress] = [rules("ingress"), rules("egress")];
-  if (ingress.length + egress.length === 0 || row.identity === undefined) return undefined;
+  const total = ingress.ports.length + egress.ports.length + ingress.audit.length + egress.audit.length;
+  if (total === 0 || row.identity === undefined) return undefined;
   return {
     id: row.id,
     identity: row.identity,
@@ -127,9 +149,19 @@ function proxyEndpoint(
     namespace: row.pod.namespace,
     podName: row.pod.name,
     labels: row.labels.texts,
-    ingress,
-    egress,
+    ingress: ingress.ports,
+    egress: egress.ports,
+    ...(ingress.audit.length + egress.audit.length === 0 ? {} : { audit: { ingress: ingress.audit, egress: egress.audit } }),
   };
+}
+
+/** A port whose rules the proxy does not serve is denied there by not being told of, so audit mode must not tell of it either. */
+function withoutUnserved(would: readonly L7Policy[], judged: readonly L7Policy[], served: readonly PortPolicy[]): readonly L7Policy[] {
+  const first = (policy: L7Policy) => Math.max(policy.port, 1);
+  const unserved = judged.filter((policy) => !served.some(({ port }) => port === first(policy)));
+  const last = ({ port, endPort }: L7Policy) => (port === 0 ? 0xffff : Math.max(port, endPort));
+  const meets = (a: L7Policy, b: L7Policy) => a.port <= last(b) && b.port <= last(a);
+  return would.filter((policy) => !unserved.some((other) => meets(policy, other)));
 }
 
 /** Whether the pod's policy sends anything to the proxy: for the status. */

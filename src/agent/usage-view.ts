@@ -27,13 +27,15 @@ export interface RuleUsage {
   /** Rows of policy maps that it has a part in; a rule may have none because others cover it (`shadowed`), or because it has no peers. */
   readonly entries: number;
   readonly shadowed: boolean;
+  /** It allows nobody by its own words (`ingress: [{}]`): it is there for the default deny. */
+  readonly empty: boolean;
   /** Of connections that it allowed, in both directions, or that it denied. Rules that decide together each count the whole. */
   readonly packets: number;
   readonly bytes: number;
   /** Packets that passed because of audit mode, and that it would have denied. */
   readonly audited: number;
-  /** Requests that its application rules allowed or denied. */
-  readonly requests: { readonly allowed: number; readonly denied: number };
+  /** Requests that its application rules allowed or denied, or would have denied without audit mode. */
+  readonly requests: { readonly allowed: number; readonly denied: number; readonly audited: number };
   /** RFC 3339; empty: never. */
   readonly lastHit: string;
 }
@@ -75,7 +77,8 @@ export function usageSummary({ repository, endpoints, origins, decided, toTime }
   const keys = [...new Set([...selected.keys(), ...sums.keys()])].filter((key) => repository.policies.has(key)).sort();
   return Object.fromEntries(
     keys.map((key) => {
-      const { packets, audited, last } = sums.get(key) ?? nothing();
+      const { packets, audited: auditedPackets, auditedRequests, last } = sums.get(key) ?? nothing();
+      const audited = auditedPackets + auditedRequests;
       const hit = last === 0n ? {} : { lastHit: `${toTime(last).slice(0, 19)}Z` };
       const all = [...(hits.get(key) ?? [])].sort(([a], [b]) => (a < b ? -1 : 1)).map(([rule, count]) => [rule, Number(count)]);
       const rules = all.length === 0 ? {} : { rules: Object.fromEntries(all) as Record<string, number> };
@@ -101,10 +104,14 @@ interface Sum {
   audited: bigint;
   allowedRequests: bigint;
   deniedRequests: bigint;
+  auditedRequests: bigint;
   last: bigint;
 }
 
-const nothing = (): Sum => ({ packets: 0n, bytes: 0n, audited: 0n, allowedRequests: 0n, deniedRequests: 0n, last: 0n });
+const nothing = (): Sum => ({
+  ...{ packets: 0n, bytes: 0n, audited: 0n, last: 0n },
+  ...{ allowedRequests: 0n, deniedRequests: 0n, auditedRequests: 0n },
+});
 
 /** One row for each rule of each policy, and for each direction that a policy puts somebody into default deny in. */
 export function usageRows(input: UsageInput): RuleUsage[] {
@@ -140,6 +147,7 @@ function sumsByOrigin({ decided, origins }: UsageInput): ReadonlyMap<string, Sum
 function add(sum: Sum, { layer, outcome, packets, bytes, last }: Decided): void {
   if (layer === 7) {
     if (outcome === UsageOutcome.DENIED) sum.deniedRequests += packets;
+    else if (outcome === UsageOutcome.AUDITED) sum.auditedRequests += packets;
     else sum.allowedRequests += packets;
   } else if (outcome === UsageOutcome.AUDITED) {
     sum.audited += packets;
@@ -192,8 +200,13 @@ function ruleRows(input: UsageInput, policy: ParsedPolicy, sums: ReadonlyMap<str
     const peers = rules.flatMap((rule) => repository.peersOf(rule));
     const shadowed = endpoints > 0 && entries === 0 && rules.every(hasPorts) && peers.some((peer) => selectsSomebody(input.cache, peer));
     const place = { section, index, spec, direction: direction ?? "ingress" };
-    return [{ ...refOf(input, policy), ...place, endpoints, entries, shadowed, ...counts(input, sums.get(key)) }];
+    const empty = rules.every(isEmpty);
+    return [{ ...refOf(input, policy), ...place, endpoints, entries, shadowed, empty, ...counts(input, sums.get(key)) }];
   });
+}
+
+function isEmpty({ action, peers, services, ports }: Rule): boolean {
+  return action === "allow" && ports === null && peers.length + services.length === 0;
 }
 
 /** A list of no ports matches nothing. */
@@ -216,7 +229,7 @@ function defaultRows(input: UsageInput, policy: ParsedPolicy, sums: ReadonlyMap<
     const endpoints = presence.endpoints.get(key) ?? 0;
     if (endpoints === 0 && !sums.has(key)) return [];
     const place = { section: "default-deny" as const, index: -1, spec: 0, direction };
-    return [{ ...refOf(input, policy), ...place, endpoints, entries: 0, shadowed: false, ...counts(input, sums.get(key)) }];
+    return [{ ...refOf(input, policy), ...place, endpoints, entries: 0, shadowed: false, empty: false, ...counts(input, sums.get(key)) }];
   });
 }
 
@@ -226,12 +239,12 @@ function refOf({ created }: UsageInput, { ref, audit }: ParsedPolicy) {
 }
 
 function counts({ toTime }: UsageInput, sum: Sum = nothing()) {
-  const { packets, bytes, audited, allowedRequests, deniedRequests, last } = sum;
+  const { packets, bytes, audited, allowedRequests, deniedRequests, auditedRequests, last } = sum;
   return {
     packets: Number(packets),
     bytes: Number(bytes),
     audited: Number(audited),
-    requests: { allowed: Number(allowedRequests), denied: Number(deniedRequests) },
+    requests: { allowed: Number(allowedRequests), denied: Number(deniedRequests), audited: Number(auditedRequests) },
     lastHit: last === 0n ? "" : toTime(last),
   };
 }

@@ -40,6 +40,7 @@ export interface UsageDeps {
   readonly inUse: () => ReadonlySet<number> | undefined;
 }
 
+const OUTCOMES = { FORWARDED: UsageOutcome.ALLOWED, DROPPED: UsageOutcome.DENIED, AUDIT: UsageOutcome.AUDITED } as const;
 const NANOSECONDS = 1_000_000_000n;
 
 /** Counts of rules: the datapath's, those of collected connections, and requests. All of them are pinned and outlive the agent. */
@@ -109,8 +110,8 @@ export function createUsage({ log, maps, state, inUse }: UsageDeps): Usage {
     },
     access({ kind, direction, verdict, origins, denied }) {
       if (kind !== "request" || verdict === "ERROR") return;
-      const outcome = verdict === "DROPPED" ? UsageOutcome.DENIED : UsageOutcome.ALLOWED;
-      const cookie = cookies.of((verdict === "DROPPED" ? (denied?.origins ?? []) : (origins ?? [])).flatMap(ruleOf));
+      const outcome = OUTCOMES[verdict];
+      const cookie = cookies.of(((verdict === "FORWARDED" ? origins : denied?.origins) ?? []).flatMap(ruleOf));
       const key = `${cookie} ${direction} ${outcome}`;
       const packets = (requests.get(key)?.packets ?? 0n) + 1n;
       requests.set(key, { cookie, egress: direction === "egress", outcome, layer: 7, packets, bytes: 0n, last: monotonicNs() });

@@ -86,7 +86,7 @@ function formatSocketEvent(event: SocketEvent): string {
   return `${point} cgroup_id: ${event.cgroupId} sock_cookie: ${event.socketCookie}, dst ${ip}:${event.destinationPort} ${protocol}${refused}`;
 }
 
-const VERDICT_WORDS = { FORWARDED: "Forwarded", DROPPED: "Denied", ERROR: "Error" } as const;
+const VERDICT_WORDS = { FORWARDED: "Forwarded", DROPPED: "Denied", AUDIT: "Audited", ERROR: "Error" } as const;
 
 function formatL7Event(event: L7Event, format: MonitorFormat): string {
   const { access } = event;

@@ -54,7 +54,9 @@ function httpSession(
   const policy = () => {
     const found = session.policy();
     const rules = found === null ? null : pick(found.peer);
-    return found === null || rules === null ? null : { rules, revision: found.revision };
+    if (found === null || rules === null) return null;
+    const { audited } = found.peer;
+    return { rules, audited: audited === undefined ? null : pick(audited), revision: found.revision };
   };
   return {
     policy,

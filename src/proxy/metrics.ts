@@ -13,7 +13,7 @@ export type RefusalReason = "direct" | "no-policy" | "limit" | "client-limit" | 
 
 /** All zero. */
 export function createCounters(): ProxyCounters {
-  const verdicts = () => ({ FORWARDED: 0, DROPPED: 0, ERROR: 0 });
+  const verdicts = () => ({ FORWARDED: 0, DROPPED: 0, AUDIT: 0, ERROR: 0 });
   return {
     requests: { ingress: verdicts(), egress: verdicts() },
     refused: { direct: 0, "no-policy": 0, limit: 0, "client-limit": 0, identity: 0 },

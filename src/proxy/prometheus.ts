@@ -22,9 +22,10 @@ export async function registerProxyMetrics(registry: Registry, proxy: RunningPro
       },
     });
   counter("cilium_policy_l7_total", "Requests judged by HTTP policy", ["rule", "proxy_type"], (set) => {
-    const total = (verdict: "FORWARDED" | "DROPPED" | "ERROR") => counters.requests.ingress[verdict] + counters.requests.egress[verdict];
-    set({ rule: "received", proxy_type: "envoy" }, total("FORWARDED") + total("DROPPED"));
-    set({ rule: "forwarded", proxy_type: "envoy" }, total("FORWARDED"));
+    const total = (verdict: keyof typeof counters.requests.ingress) =>
+      counters.requests.ingress[verdict] + counters.requests.egress[verdict];
+    set({ rule: "received", proxy_type: "envoy" }, total("FORWARDED") + total("AUDIT") + total("DROPPED"));
+    set({ rule: "forwarded", proxy_type: "envoy" }, total("FORWARDED") + total("AUDIT"));
     set({ rule: "denied", proxy_type: "envoy" }, total("DROPPED"));
     set({ rule: "parse_errors", proxy_type: "envoy" }, total("ERROR"));
   });

@@ -99,15 +99,24 @@ export interface PortPolicy {
   readonly rules: readonly PeerRule[];
 }
 
-export interface EndpointPolicy {
+/** The rules of both directions. */
+export interface DirectionPolicies {
+  readonly ingress: readonly PortPolicy[];
+  readonly egress: readonly PortPolicy[];
+}
+
+export interface EndpointPolicy extends DirectionPolicies {
   readonly id: number;
   readonly identity: number;
   readonly ips: readonly string[];
   readonly namespace?: string;
   readonly podName?: string;
   readonly labels?: readonly string[];
-  readonly ingress: readonly PortPolicy[];
-  readonly egress: readonly PortPolicy[];
+  /**
+   * The rules that would be in force without audit mode: what they alone would deny passes with the verdict AUDIT. A port that is only here is one
+   * that the policy in force lets pass whole.
+   */
+  readonly audit?: DirectionPolicies;
 }
 
 /**
@@ -212,8 +221,8 @@ export interface AccessBase {
   /** Milliseconds since 1970, with fractions. */
   readonly time: number;
   readonly kind: "request" | "response";
-  /** ERROR: malformed input, or the server could not be reached or answered nonsense. */
-  readonly verdict: "FORWARDED" | "DROPPED" | "ERROR";
+  /** AUDIT: it passed; without audit mode it would have been `denied`. ERROR: malformed input, or the server could not be reached or answered nonsense. */
+  readonly verdict: "FORWARDED" | "DROPPED" | "AUDIT" | "ERROR";
   readonly direction: ProxyDirection;
   /** The endpoint whose policy was asked: the server for ingress, the client for egress. */
   readonly endpointId: number;

@@ -1,3 +1,4 @@
+import type { RuleUsage } from "#agent/usage-view.ts";
 import { type Cluster, isNotFound } from "#k8s/client.ts";
 import {
   CILIUM_CLUSTERWIDE_NETWORK_POLICIES,
@@ -11,7 +12,7 @@ import { auditAnnotation, auditModeOf } from "#policy/rule.ts";
 import { CodedError } from "#runtime/errors.ts";
 import type { AskOptions } from "./agents.ts";
 import { formatOutput } from "./output.ts";
-import { type UsageShape, usageOf } from "./policy-usage.ts";
+import { auditedText, usageOf } from "./policy-usage.ts";
 
 /** The policy cannot be promoted: there is none of that name, or it is not in audit mode. */
 export class PromoteError extends CodedError {}
@@ -83,24 +84,26 @@ function titleOf({ kind }: PolicyResource, { metadata }: PolicyObject): string {
   return `${kind} ${metadata.namespace ? `${metadata.namespace}/` : ""}${metadata.name}`;
 }
 
-interface Denial {
-  readonly section: string;
-  readonly direction: string;
-  readonly index: number;
+interface Denial extends Pick<RuleUsage, "section" | "direction" | "index" | "lastHit"> {
   readonly packets: number;
-  readonly lastHit: string;
+  readonly requests: number;
 }
 
-function denialsOf({ kind }: PolicyResource, { metadata }: PolicyObject, usage: readonly UsageShape[]): Denial[] {
+function denialsOf({ kind }: PolicyResource, { metadata }: PolicyObject, usage: readonly RuleUsage[]): Denial[] {
   return usage
-    .filter((row) => row.kind === kind && row.name === metadata.name && row.namespace === (metadata.namespace ?? "") && row.audited > 0)
-    .map(({ section, direction, index, audited, lastHit }) => ({ section, direction, index, packets: audited, lastHit }));
+    .filter((row) => row.kind === kind && row.name === metadata.name && row.namespace === (metadata.namespace ?? ""))
+    .filter((row) => row.audited + row.requests.audited > 0)
+    .map(({ section, direction, index, audited, requests, lastHit }) => ({
+      ...{ section, direction, index, lastHit },
+      ...{ packets: audited, requests: requests.audited },
+    }));
 }
 
 function resultText(title: string, denials: readonly Denial[], dryRun: boolean): string {
-  const lines = denials.map(({ section, direction, index, packets, lastHit }) => {
+  const lines = denials.map(({ section, direction, index, packets, requests, lastHit }) => {
     const rule = section === "default-deny" ? `${direction} default deny` : `${section}[${index}]`;
-    return `  ${rule}: ${packets} packets, the last at ${lastHit}`;
+    const what = auditedText({ audited: packets, requests: { allowed: 0, denied: 0, audited: requests } });
+    return `  ${rule}: ${what}, the last at ${lastHit}`;
   });
   const found =
     denials.length === 0

@@ -1,27 +1,7 @@
+import type { RuleUsage } from "#agent/usage-view.ts";
 import { CodedError } from "#runtime/errors.ts";
 import { type AskOptions, askAgents } from "./agents.ts";
 import { formatOutput, formatTable } from "./output.ts";
-
-/** What a rule has decided, as an agent says it (`GET /v1/policy/usage`); `-o json` prints these, all nodes added up. */
-export interface UsageShape {
-  readonly kind: string;
-  readonly namespace: string;
-  readonly name: string;
-  readonly section: string;
-  readonly direction: string;
-  readonly index: number;
-  readonly spec: number;
-  readonly audit: boolean;
-  readonly created: string;
-  readonly endpoints: number;
-  readonly entries: number;
-  readonly shadowed: boolean;
-  readonly packets: number;
-  readonly bytes: number;
-  readonly audited: number;
-  readonly requests: { readonly allowed: number; readonly denied: number };
-  readonly lastHit: string;
-}
 
 export class UsageError extends CodedError {}
 
@@ -45,14 +25,14 @@ export async function policyUsage(policies: readonly string[], options: UsageOpt
 }
 
 /** What all rules have decided on all nodes that answer. */
-export async function usageOf(options: AskOptions): Promise<UsageShape[]> {
-  const answers = await askAgents<UsageShape[]>("/v1/policy/usage", options);
+export async function usageOf(options: AskOptions): Promise<RuleUsage[]> {
+  const answers = await askAgents<RuleUsage[]>("/v1/policy/usage", options);
   return addUp(answers.map(({ value }) => value));
 }
 
 /** The same rule on several nodes as one: counts added, the newest hit. */
-function addUp(answers: readonly (readonly UsageShape[])[]): UsageShape[] {
-  const rows = new Map<string, UsageShape>();
+function addUp(answers: readonly (readonly RuleUsage[])[]): RuleUsage[] {
+  const rows = new Map<string, RuleUsage>();
   for (const row of answers.flat()) {
     const key = `${row.kind}/${row.namespace}/${row.name} ${row.spec} ${row.section} ${row.direction} ${row.index}`;
     const old = rows.get(key);
@@ -61,7 +41,7 @@ function addUp(answers: readonly (readonly UsageShape[])[]): UsageShape[] {
   return [...rows.values()].sort((a, b) => compare(titleOf(a), titleOf(b)) || compare(ruleOf(a), ruleOf(b)));
 }
 
-function sum(a: UsageShape, b: UsageShape): UsageShape {
+function sum(a: RuleUsage, b: RuleUsage): RuleUsage {
   return {
     ...a,
     endpoints: a.endpoints + b.endpoints,
@@ -71,20 +51,24 @@ function sum(a: UsageShape, b: UsageShape): UsageShape {
     packets: a.packets + b.packets,
     bytes: a.bytes + b.bytes,
     audited: a.audited + b.audited,
-    requests: { allowed: a.requests.allowed + b.requests.allowed, denied: a.requests.denied + b.requests.denied },
+    requests: {
+      allowed: a.requests.allowed + b.requests.allowed,
+      denied: a.requests.denied + b.requests.denied,
+      audited: a.requests.audited + b.requests.audited,
+    },
     lastHit: [a.lastHit, b.lastHit].sort().at(-1) ?? "",
   };
 }
 
 const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
 
-function isNamed({ namespace, name }: UsageShape, wanted: string): boolean {
+function isNamed({ namespace, name }: RuleUsage, wanted: string): boolean {
   return wanted === name || wanted === `${namespace}/${name}`;
 }
 
-/** A rule that is younger than the window has had no time to be used. Default deny that denies nobody is what one hopes for. */
-function isUnused({ section, created, lastHit }: UsageShape, since: number): boolean {
-  if (section === "default-deny") return false;
+/** A rule that is younger than the window has had no time to be used. Denying that meets nobody is what one hopes for. */
+function isUnused({ section, empty, created, lastHit }: RuleUsage, since: number): boolean {
+  if (section === "default-deny" || empty) return false;
   const last = lastHit === "" ? Date.parse(created) : Date.parse(lastHit);
   return !(last > since);
 }
@@ -100,7 +84,7 @@ function parseSpan(text: string): number {
   return parts.reduce((total, [, count, unit]) => total + Number(count) * (SPANS[unit ?? ""] ?? 0), 0);
 }
 
-function usageTable(rows: readonly UsageShape[], now: number): string {
+function usageTable(rows: readonly RuleUsage[], now: number): string {
   const headings = ["POLICY", "RULE", "PODS", "PACKETS", "BYTES", "REQUESTS", "LAST HIT", "NOTE"];
   let last = "";
   const lines = rows.map((row) => {
@@ -122,18 +106,26 @@ const SHORT: Readonly<Record<string, string>> = {
   ClusterNetworkPolicy: "cnetpol",
 };
 
-function titleOf({ kind, namespace, name }: UsageShape): string {
+function titleOf({ kind, namespace, name }: RuleUsage): string {
   return `${SHORT[kind] ?? kind}/${namespace === "" ? "" : `${namespace}/`}${name}`;
 }
 
-function ruleOf({ section, index, spec, direction }: UsageShape): string {
+function ruleOf({ section, index, spec, direction }: RuleUsage): string {
   return section === "default-deny" ? `${direction} default deny` : `${spec > 0 ? `specs[${spec}].` : ""}${section}[${index}]`;
 }
 
-function noteOf({ section, endpoints, entries, shadowed, audit, audited }: UsageShape): string {
-  const notes = audit ? [`audit${audited > 0 ? `: ${audited} packets would be denied` : ""}`] : audited > 0 ? [`audited ${audited}`] : [];
+/** `3 packets, 1 request`: what audit mode let pass. Empty: nothing. */
+export function auditedText({ audited, requests }: Pick<RuleUsage, "audited" | "requests">): string {
+  const counted = (count: number, what: string) => (count === 0 ? [] : [`${count} ${what}${count === 1 ? "" : "s"}`]);
+  return [...counted(audited, "packet"), ...counted(requests.audited, "request")].join(", ");
+}
+
+function noteOf({ section, endpoints, entries, shadowed, empty, audit, ...row }: RuleUsage): string {
+  const audited = auditedText(row);
+  const notes = audited !== "" ? [`audit: ${audited} would be denied`] : audit ? ["audit"] : [];
   if (shadowed) notes.push("shadowed: other rules cover it");
   else if (endpoints === 0) notes.push("selects no pod");
+  else if (empty) notes.push("denies on purpose: it allows nobody");
   else if (entries === 0 && section !== "default-deny") notes.push("matches nobody");
   return notes.join("; ");
 }

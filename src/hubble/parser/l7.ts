@@ -13,7 +13,7 @@ import { summaryOf } from "./summary.ts";
 
 type Access = AccessRecord | DnsAccessMessage;
 
-const VERDICTS = { FORWARDED: Verdict.FORWARDED, DROPPED: Verdict.DROPPED, ERROR: Verdict.ERROR } as const;
+const VERDICTS = { FORWARDED: Verdict.FORWARDED, DROPPED: Verdict.DROPPED, AUDIT: Verdict.AUDIT, ERROR: Verdict.ERROR } as const;
 
 /** A request or response at the proxy as a flow. A response goes from the server to the client. */
 export function flowOfAccess(event: L7Event, names: Names): Flow {

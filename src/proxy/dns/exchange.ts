@@ -83,7 +83,9 @@ export function createExchange(deps: ExchangeDeps): Exchange {
       const asked: Asked = { endpointId, identity, source, destination, protocol, ...ends, id, name, type, origins };
       if (decision.allowed) {
         counters.forwarded += 1;
-        deps.record(recordOf(asked, "request", "FORWARDED", policy.revision, 0));
+        const { audited } = decision;
+        const record = recordOf(asked, "request", audited === undefined ? "FORWARDED" : "AUDIT", policy.revision, 0);
+        deps.record(audited === undefined ? record : { ...record, denied: audited });
         return { asked };
       }
       counters.denied += 1;

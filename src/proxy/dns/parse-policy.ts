@@ -45,6 +45,9 @@ function parseEndpoint(check: Checker, input: unknown, path: string): DnsEndpoin
     identity: check.integer(fields.identity, `${path}.identity`, 0, MAX_IDENTITY),
     ips,
     ports: check.list(fields.ports, `${path}.ports`).map((port, i) => parsePort(check, port, `${path}.ports[${i}]`)),
+    ...(fields.audit === undefined
+      ? {}
+      : { audit: check.list(fields.audit, `${path}.audit`).map((port, i) => parsePort(check, port, `${path}.audit[${i}]`)) }),
     selectors: check.list(fields.selectors, `${path}.selectors`).map((one, i) => parseSelector(check, one, `${path}.selectors[${i}]`)),
   };
 }

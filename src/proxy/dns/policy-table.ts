@@ -5,7 +5,8 @@ import type { DnsEndpoint, DnsPolicyMessage, DnsPort, DnsRule } from "./protocol
 
 /** What the policy says about a question. */
 export type DnsDecision =
-  | { readonly allowed: true; readonly origins: readonly RuleOrigin[] }
+  /** `audited`: only because of audit mode. */
+  | { readonly allowed: true; readonly origins: readonly RuleOrigin[]; readonly audited?: AccessDenial }
   | { readonly allowed: false; readonly denied: AccessDenial };
 
 export interface DnsEndpointRules {
@@ -29,9 +30,9 @@ export interface DnsPolicyTable {
 /** The table of a policy. Endpoints with equal rules share what is compiled. */
 export function compileDnsPolicy(policy: DnsPolicyMessage | undefined): DnsPolicyTable {
   const shared = new Map<string, DnsPortRules>();
-  const compile = (ports: readonly DnsPort[]): DnsPortRules => {
-    const key = JSON.stringify(ports);
-    const rules = shared.get(key) ?? portRules(ports.flatMap((port) => port.rules));
+  const compile = (ports: readonly DnsPort[], audited: readonly DnsPort[]): DnsPortRules => {
+    const key = JSON.stringify([ports, audited]);
+    const rules = shared.get(key) ?? auditedRules(ports, audited);
     shared.set(key, rules);
     return rules;
   };
@@ -43,17 +44,37 @@ export function compileDnsPolicy(policy: DnsPolicyMessage | undefined): DnsPolic
   return { revision: policy?.revision ?? 0, endpoints: policy?.endpoints ?? [], endpoint: (address) => byAddress.get(address) };
 }
 
-function endpointRules(endpoint: DnsEndpoint, compile: (ports: readonly DnsPort[]) => DnsPortRules): DnsEndpointRules {
+function endpointRules(
+  endpoint: DnsEndpoint,
+  compile: (ports: readonly DnsPort[], audited: readonly DnsPort[]) => DnsPortRules,
+): DnsEndpointRules {
   const known = new Map<number, DnsPortRules | undefined>();
   return {
     endpoint,
     port(port, protocol) {
       const key = port * 256 + protocol;
       if (known.has(key)) return known.get(key);
-      const mine = endpoint.ports.filter((one) => one.port === port && (one.protocol === 0 || one.protocol === protocol));
-      const rules = mine.length === 0 ? undefined : compile(mine);
+      const isHere = (one: DnsPort) => one.port === port && (one.protocol === 0 || one.protocol === protocol);
+      const [mine, audited] = [endpoint.ports.filter(isHere), (endpoint.audit ?? []).filter(isHere)];
+      const rules = mine.length + audited.length === 0 ? undefined : compile(mine, audited);
       known.set(key, rules);
       return rules;
+    },
+  };
+}
+
+const EVERY_NAME: DnsRule = { identities: null, names: null, origins: [] };
+
+/** What `ports` allow, and the audited ones would not, passes and is reported. Ports that only the audited have are open. */
+function auditedRules(ports: readonly DnsPort[], audited: readonly DnsPort[]): DnsPortRules {
+  const inForce = portRules(ports.length === 0 ? [EVERY_NAME] : ports.flatMap(({ rules }) => rules));
+  if (audited.length === 0) return inForce;
+  const would = portRules(audited.flatMap(({ rules }) => rules));
+  return {
+    decide(server, name) {
+      const decision = inForce.decide(server, name);
+      const other = decision.allowed ? would.decide(server, name) : decision;
+      return decision.allowed && !other.allowed ? { ...decision, audited: other.denied } : decision;
     },
   };
 }

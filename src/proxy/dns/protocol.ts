@@ -43,6 +43,8 @@ export interface DnsEndpoint {
   readonly identity: number;
   readonly ips: readonly string[];
   readonly ports: readonly DnsPort[];
+  /** The rules that would be in force without audit mode, as in `EndpointPolicy.audit`. */
+  readonly audit?: readonly DnsPort[];
   readonly selectors: readonly NamedIdentity[];
 }
 
@@ -92,7 +94,7 @@ export interface DnsAccessMessage {
   /** Milliseconds since 1970, with fractions. */
   readonly time: number;
   readonly kind: "request" | "response";
-  readonly verdict: "FORWARDED" | "DROPPED" | "ERROR";
+  readonly verdict: "FORWARDED" | "DROPPED" | "AUDIT" | "ERROR";
   readonly direction: ProxyDirection;
   /** The endpoint that asks. */
   readonly endpointId: number;

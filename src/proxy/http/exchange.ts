@@ -73,6 +73,10 @@ export class Exchange {
     return this.#record(scope, { kind: "request", verdict: "DROPPED" }, 403, { denied: redactDenial(denied) });
   }
 
+  auditedRecord(scope: RecordScope, denied: AccessDenial): AccessMessage {
+    return this.#record(scope, { kind: "request", verdict: "AUDIT" }, 0, { denied: redactDenial(denied) });
+  }
+
   responseRecord(scope: RecordScope, response: Pick<ResponseHead, "code" | "headers">): AccessMessage {
     const latencyNs = this.#latency();
     const fixed = { kind: "response", verdict: "FORWARDED", policyRevision: this.#revision } as const;

@@ -19,12 +19,18 @@ export function judge(session: HttpSession, request: RequestHead): Judged | null
   if (policy === null) return null;
   const exchange = new Exchange(request, session.limits, policy.revision);
   const { method, path, host, headers } = request;
-  const decision = decide(policy.rules, { method, path, host, header: (name) => headerValue(headers, name) });
+  const view = { method, path, host, header: (name: string) => headerValue(headers, name) };
+  const decision = decide(policy.rules, view);
   if (!decision.allowed) {
     session.record(exchange.deniedRecord(session.scope(), decision.denied));
     return { exchange, actions: undefined };
   }
-  session.record(exchange.forwardedRecord(session.scope(), decision.origins, decision.actions));
+  const audited = policy.audited === null ? undefined : decide(policy.audited, view);
+  session.record(
+    audited?.allowed === false
+      ? exchange.auditedRecord(session.scope(), audited.denied)
+      : exchange.forwardedRecord(session.scope(), decision.origins, decision.actions),
+  );
   return { exchange, actions: decision.actions };
 }
 

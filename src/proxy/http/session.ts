@@ -33,7 +33,12 @@ export const DEFAULT_HTTP_TIMEOUTS: HttpTimeouts = {
 /** What a connection needs to know of the world. */
 export interface HttpSession {
   /** The policy now in force for this peer, or null when the connection is not the proxy's any more. */
-  policy(): { readonly rules: PeerPolicy; readonly revision: number } | null;
+  policy(): {
+    readonly rules: PeerPolicy;
+    /** What `rules` would be without audit mode; null when that is nothing else. */
+    readonly audited: PeerPolicy | null;
+    readonly revision: number;
+  } | null;
   scope(): RecordScope;
   /** Opens the connection to where the client wanted to go, as the client; `host` is whom the request names. Throws when no socket can be made. */
   connect(host: string): Socket;

@@ -101,7 +101,9 @@ export class KafkaConnection implements ProxiedConnection {
     }
     const decision = decideKafka(policy.peer.mine, request);
     if (decision.allowed) {
-      this.#record(request, { verdict: "FORWARDED", origins: decision.origins }, 0);
+      const audited = policy.peer.audited && decideKafka(policy.peer.audited.mine, request);
+      if (audited?.allowed === false) this.#record(request, { verdict: "AUDIT", denied: audited.denied }, 0);
+      else this.#record(request, { verdict: "FORWARDED", origins: decision.origins }, 0);
       this.#forward(request, message);
       return;
     }

@@ -1,6 +1,6 @@
 import { parseAddress } from "#types/addr.ts";
-import type { EndpointPolicy, PolicyMessage, PortPolicy } from "../protocol.ts";
-import { Checker, type PolicyIssue } from "./checker.ts";
+import type { DirectionPolicies, EndpointPolicy, PolicyMessage, PortPolicy } from "../protocol.ts";
+import { Checker, type Fields, type PolicyIssue } from "./checker.ts";
 import { parsePeerRule } from "./parse-rule.ts";
 
 const MAX_ISSUES = 20;
@@ -25,17 +25,21 @@ function parseEndpoint(check: Checker, input: unknown, path: string): EndpointPo
     if (address === undefined) check.fail(`${path}.ips[${i}]`, "must be an IP address");
     return address ?? "";
   });
-  const ports = (name: "ingress" | "egress") =>
-    check.list(fields[name], `${path}.${name}`).map((item, i) => parsePort(check, item, `${path}.${name}[${i}]`));
   return {
     id: check.integer(fields.id, `${path}.id`, 0, 65535),
     identity: check.integer(fields.identity, `${path}.identity`, 0, 0xffffffff),
     ips,
     ...(typeof fields.namespace === "string" ? { namespace: fields.namespace } : {}),
     ...(typeof fields.podName === "string" ? { podName: fields.podName } : {}),
-    ingress: ports("ingress"),
-    egress: ports("egress"),
+    ...parseDirections(check, fields, path),
+    ...(fields.audit === undefined ? {} : { audit: parseDirections(check, check.object(fields.audit, `${path}.audit`), `${path}.audit`) }),
   };
+}
+
+function parseDirections(check: Checker, fields: Fields, path: string): DirectionPolicies {
+  const ports = (name: keyof DirectionPolicies) =>
+    check.list(fields[name], `${path}.${name}`).map((item, i) => parsePort(check, item, `${path}.${name}[${i}]`));
+  return { ingress: ports("ingress"), egress: ports("egress") };
 }
 
 function parsePort(check: Checker, input: unknown, path: string): PortPolicy {

@@ -11,10 +11,21 @@ export interface PeerRules {
   readonly mine: readonly PeerRule[];
   /** What its connections are read as. */
   readonly protocols: ReadonlySet<Protocol>;
+  /** What they would be without audit mode, when that is something else. */
+  readonly audited?: PeerRules;
   /** For HTTP in the clear. */
   readonly http: PeerPolicy;
   /** For HTTP inside TLS that the proxy ends, judged by these of the rules. */
   inside(rules: readonly PeerRule[]): PeerPolicy;
+}
+
+const EVERYTHING: PeerRule = { identities: null, http: null, origins: [] };
+
+/** The rules for a peer of a port where audit mode reports what `audited` would deny; without `rules` everything passes there. */
+export function auditedPeerRules(rules: readonly PeerRule[] | undefined, audited: readonly PeerRule[], identity: number): PeerRules {
+  const inForce = peerRules(rules ?? [EVERYTHING], identity);
+  const would = peerRules(audited, identity);
+  return { ...inForce, protocols: inForce.protocols.size > 0 ? inForce.protocols : would.protocols, audited: would };
 }
 
 /** Selects the rules for a peer. A peer whose own rules leave it open is read as the others of the port are. */

@@ -1,5 +1,5 @@
-import type { PolicyMessage, PortPolicy, ProxyDirection } from "../protocol.ts";
-import { type PeerRules, peerRules } from "./peer-rules.ts";
+import type { PeerRule, PolicyMessage, PortPolicy, ProxyDirection } from "../protocol.ts";
+import { auditedPeerRules, type PeerRules, peerRules } from "./peer-rules.ts";
 
 /** The rules of one port of one endpoint. */
 export interface PortRules {
@@ -47,14 +47,14 @@ export function createPolicyTable(): PolicyTable {
     replace(policy) {
       const nextByIp = new Map<string, EndpointRules>();
       const nextShared = new Map<string, PortLookup>();
-      const lookup = (ports: readonly PortPolicy[]) => {
-        const key = JSON.stringify(ports);
-        const found = nextShared.get(key) ?? shared.get(key) ?? portLookup(ports);
+      const lookup = (ports: readonly PortPolicy[], audited: readonly PortPolicy[] = []) => {
+        const key = JSON.stringify([ports, audited]);
+        const found = nextShared.get(key) ?? shared.get(key) ?? portLookup(ports, audited);
         nextShared.set(key, found);
         return found;
       };
-      for (const { id, identity, ips, ingress, egress } of policy.endpoints) {
-        const rules = { id, identity, ingress: lookup(ingress), egress: lookup(egress) };
+      for (const { id, identity, ips, ingress, egress, audit } of policy.endpoints) {
+        const rules = { id, identity, ingress: lookup(ingress, audit?.ingress), egress: lookup(egress, audit?.egress) };
         for (const ip of ips) nextByIp.set(ip, rules);
       }
       [byIp, shared, revision] = [nextByIp, nextShared, policy.revision];
@@ -67,12 +67,16 @@ export function createPolicyTable(): PolicyTable {
 type PortLookup = (port: number) => PortRules | undefined;
 
 /** Several entries can cover one port (a range and a port in it): their rules add up. */
-function portLookup(ports: readonly PortPolicy[]): PortLookup {
+function portLookup(ports: readonly PortPolicy[], audited: readonly PortPolicy[]): PortLookup {
   const known = new Map<number, PortRules | undefined>();
   return (port) => {
     if (known.has(port)) return known.get(port);
-    const covering = ports.filter((entry) => entry.port <= port && port <= (entry.endPort ?? entry.port));
-    const made = covering.length === 0 ? undefined : portRules(covering);
+    const rulesAt = (all: readonly PortPolicy[]) => {
+      const covering = all.filter((entry) => entry.port <= port && port <= (entry.endPort ?? entry.port));
+      return covering.length === 0 ? undefined : covering.flatMap((entry) => entry.rules);
+    };
+    const [rules, would] = [rulesAt(ports), rulesAt(audited)];
+    const made = rules === undefined && would === undefined ? undefined : portRules(rules, would);
     known.set(port, made);
     return made;
   };
@@ -81,14 +85,13 @@ function portLookup(ports: readonly PortPolicy[]): PortLookup {
 /** Peers remembered for each port; more (scans from many addresses) start over. */
 const MAX_PEERS = 4096;
 
-function portRules(covering: readonly PortPolicy[]): PortRules {
-  const rules = covering.flatMap((entry) => entry.rules);
+function portRules(rules: readonly PeerRule[] | undefined, audited: readonly PeerRule[] | undefined): PortRules {
   const peers = new Map<number, PeerRules>();
   return {
     peer(identity) {
       let found = peers.get(identity);
       if (found === undefined) {
-        found = peerRules(rules, identity);
+        found = audited === undefined ? peerRules(rules ?? [], identity) : auditedPeerRules(rules, audited, identity);
         if (peers.size >= MAX_PEERS) peers.clear();
         peers.set(identity, found);
       }

@@ -5,7 +5,7 @@ import type { HttpTimeouts } from "../http/session.ts";
 import type { PeerPolicy } from "../policy/decide.ts";
 import { type PeerRules, parserOf } from "../policy/peer-rules.ts";
 import { decideTls, type TlsDecision } from "../policy/tls-rules.ts";
-import type { AccessBase } from "../protocol.ts";
+import type { AccessBase, AccessDenial } from "../protocol.ts";
 import { resetSocket } from "../reset.ts";
 import type { Session } from "../session.ts";
 import { openTunnel, type Tunnel } from "../tunnel.ts";
@@ -95,9 +95,15 @@ export class TlsConnection implements ProxiedConnection {
   };
 
   /** A name that may not be the real one counts as none. */
-  #decide(): TlsDecision | undefined {
-    const policy = this.#session.policy();
-    return policy === null ? undefined : decideTls(policy.peer.mine, this.#encrypted ? undefined : this.#serverName);
+  #decide(peer = this.#session.policy()?.peer): TlsDecision | undefined {
+    return peer && decideTls(peer.mine, this.#encrypted ? undefined : this.#serverName);
+  }
+
+  /** What would have denied it without audit mode. */
+  #audited(): AccessDenial | undefined {
+    const audited = this.#session.policy()?.peer.audited;
+    const decision = audited && this.#decide(audited);
+    return decision?.action === "deny" ? decision.denied : undefined;
   }
 
   #follow(decision: TlsDecision | undefined): void {
@@ -110,7 +116,10 @@ export class TlsConnection implements ProxiedConnection {
       resetSocket(this.#client);
       return;
     }
-    this.#record({ verdict: "FORWARDED", origins: decision.origins }, decision.action === "terminate");
+    const denied = this.#audited();
+    const outcome =
+      denied === undefined ? { verdict: "FORWARDED" as const, origins: decision.origins } : { verdict: "AUDIT" as const, denied };
+    this.#record(outcome, decision.action === "terminate");
     this.#release();
     if (decision.action === "terminate") this.#terminate(decision);
     else this.#pass(this.#client, () => this.#session.connect(), this.#held);
@@ -134,7 +143,7 @@ export class TlsConnection implements ProxiedConnection {
     }
     const name = this.#serverName ?? "";
     if (rules.some((rule) => parserOf(rule) === "http")) {
-      this.#inner = this.#options.http(inside, () => this.#rulesInside(), name);
+      this.#inner = this.#options.http(inside, (peer) => this.#rulesInside(peer), name);
       return;
     }
     const connect = () =>
@@ -142,11 +151,10 @@ export class TlsConnection implements ProxiedConnection {
     this.#pass(inside, connect, EMPTY);
   }
 
-  /** The rules inside, by the policy now in force: null when it would not end this connection here any more. */
-  #rulesInside(): PeerPolicy | null {
-    const decision = this.#decide();
-    const peer = this.#session.policy()?.peer;
-    return peer === undefined || decision?.action !== "terminate" ? null : peer.inside(decision.rules);
+  /** The rules inside: null when these would not end the connection here. */
+  #rulesInside(peer: PeerRules): PeerPolicy | null {
+    const decision = this.#decide(peer);
+    return decision?.action === "terminate" ? peer.inside(decision.rules) : null;
   }
 
   #fail(error: Error, terminated: boolean): void {
