@@ -63,6 +63,22 @@ describe("the proxy's part", () => {
       assert.equal(call.reason, "POLICY_DENIED");
     });
 
+    it(`audit mode shows what is new to the proxy, and leaves alone what has begun: ${family}`, async () => {
+      const plain: readonly Rule[] = [{ protocol: TCP, port: 80, cookie: 6 }];
+      begin({ server: plain });
+      delivered(await datapath.fromPod(client, tcp(client, server, family, PORTS)));
+      datapath.maps.setPolicy(server, { ingress: plain, audited: { ingress: l7 } });
+      delivered(await datapath.fromPod(client, tcp(client, server, family, PORTS, ACK)));
+      datapath.maps.setPolicy(server, { ingress: l7, audit: true });
+      delivered(await datapath.fromPod(client, tcp(client, server, family, PORTS, ACK)));
+      toProxy(await datapath.fromPod(client, tcp(client, server, family, [40001, 80])));
+      datapath.maps.setPolicy(server, { ingress: plain, audited: { ingress: l7 } });
+      toProxy(await datapath.fromPod(client, tcp(client, server, family, [40002, 80])));
+      datapath.maps.setPolicy(server, { ingress: [], audited: { ingress: l7 } });
+      const denied = await datapath.fromPod(client, tcp(client, server, family, [40003, 80]));
+      assert.equal(denied.reason, "POLICY_DENIED", "nothing is watched that the policy in force denies");
+    });
+
     it(`ingress: from a pod here, from the network, from the stack: ${family}`, async () => {
       begin({ server: l7 });
       toProxy(await datapath.fromPod(client, tcp(client, server, family, PORTS)));

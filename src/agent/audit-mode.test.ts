@@ -57,6 +57,38 @@ describe("audit mode", () => {
     world.control.setAuditMode(row?.id ?? assert.fail(), true);
     await until(() => configOf(world, "web")?.audit === 1);
   });
+  it("of a pod by its own annotation, for as long as that is there", async () => {
+    await using world = await startWorld();
+    await world.cluster.create(kinds.CILIUM_NETWORK_POLICIES, policy("p", "web", "client"));
+    await world.add("web");
+    for (const [word, audit] of [
+      ["enabled", 1],
+      ["enable", 0],
+      ["enabled", 1],
+      [null, 0],
+    ] as const) {
+      await world.cluster.patch(kinds.PODS, { namespace: "default", name: "web" }, "merge", annotate(word));
+      await until(() => configOf(world, "web")?.audit === audit);
+    }
+  });
+  it("of a policy shows its requests to the proxy, which lets all of them pass; promoted, they are judged", async () => {
+    await using world = await startWorld();
+    await world.add("web");
+    const { metadata, spec } = policy("p", "web", "client");
+    const rules = { http: [{ method: "GET" }] };
+    const toPorts = [{ ports: [{ port: "80", protocol: "TCP" }], rules }];
+    const ingress = [{ fromEndpoints: [{}], toPorts }];
+    await world.cluster.create(kinds.CILIUM_NETWORK_POLICIES, {
+      metadata: { ...metadata, ...annotate("enabled").metadata },
+      spec: { ...spec, ingress },
+    } as never);
+    const sent = () => world.proxy.sent.at(-1)?.find(({ podName }) => podName === "web");
+    const has80 = (ports: readonly { readonly port: number }[] = []) => ports.some(({ port }) => port === 80);
+    await until(() => has80(sent()?.audit?.ingress));
+    assert.deepEqual(sent()?.ingress, []);
+    await world.cluster.patch(kinds.CILIUM_NETWORK_POLICIES, { namespace: "default", name: "p" }, "merge", annotate(null));
+    await until(() => sent()?.audit === undefined && has80(sent()?.ingress));
+  });
   it("spelt wrong, refuses the policy: nobody is cut off by what was meant to be an audit", async () => {
     await using world = await startWorld();
     await world.add("web");

@@ -164,14 +164,14 @@ function followLabels({ log, state, endpoints }: { log: Logger; state: AgentStat
     });
   /** Whether all endpoints have their present labels now. */
   const round = async (): Promise<boolean> => {
+    // Names of namespaces, and of pods with theirs: no name of one is a name of the other.
     const moved = new Set(
-      namespaces
-        .take()
+      [...namespaces.take(), ...pods.take()]
         .filter(({ row, previous }) => (row?.audit ?? false) !== (previous?.audit ?? false))
         .map(({ key }) => String(key)),
     );
-    for (const observer of [pods, born]) observer.take();
-    for (const row of [...state.endpoints.list()]) if (moved.has(row.pod.namespace)) endpoints.regenerate(row.id);
+    born.take();
+    for (const { id, pod } of [...state.endpoints.list()]) if (moved.has(pod.namespace) || moved.has(podKey(pod))) endpoints.regenerate(id);
     let done = true;
     for (const { row, view, labels } of stale()) {
       try {

@@ -7,7 +7,7 @@ import { NAMESPACES, PODS } from "#k8s/resources.ts";
 import type { KubeObject, Namespace, Pod } from "#k8s/types.ts";
 import { parseLabelFilter } from "#labels/identity-labels.ts";
 import type { LabelSet } from "#labels/label-set.ts";
-import { namespaceAudit } from "#policy/rule.ts";
+import { scopeAudit } from "#policy/rule.ts";
 import { workloadOf } from "#policy/world/workload.ts";
 import type { Logger } from "#runtime/logger.ts";
 import type { Database } from "#statedb/database.ts";
@@ -16,6 +16,8 @@ import type { Table, WritableTable } from "#statedb/table.ts";
 /** A pod of this node, and what its workload is called. */
 export interface PodRow extends PodView {
   readonly workloads: readonly { readonly name: string; readonly kind: string }[];
+  /** It is in audit mode by its own annotation. */
+  readonly audit: boolean;
 }
 
 export interface NamespaceRow {
@@ -65,16 +67,24 @@ export function createPodsOfNode(
   };
   const findNamespace = async (name: string): Promise<NamespaceRow> =>
     namespaces.get(name) ?? namespaceRow(await cluster.get(NAMESPACES, { name }));
-  const heardOf = (namespace: Namespace): NamespaceRow => {
-    const { problem } = namespaceAudit(namespace.metadata.annotations);
-    if (problem !== undefined) log.warn("a namespace's audit mode is a word that is none", { namespace: namespace.metadata.name, problem });
+  const warnOf = <Object_ extends KubeObject>(kind: string, { metadata }: Object_) => {
+    const { problem } = scopeAudit(metadata.annotations);
+    if (problem !== undefined)
+      log.warn("an audit mode is a word that is none", { [kind]: podKey({ namespace: "", ...metadata }), problem });
+  };
+  const heardOfPod = (pod: Pod): PodRow => {
+    warnOf("pod", pod);
+    return podRow(pod);
+  };
+  const heardOfNamespace = (namespace: Namespace): NamespaceRow => {
+    warnOf("namespace", namespace);
     return namespaceRow(namespace);
   };
   return {
     pods,
     namespaces,
-    podHandler: tableHandler(db, pods, podRow, podKey),
-    namespaceHandler: tableHandler(db, namespaces, heardOf, (row) => row.name),
+    podHandler: tableHandler(db, pods, heardOfPod, podKey),
+    namespaceHandler: tableHandler(db, namespaces, heardOfNamespace, (row) => row.name),
     async describe(pod) {
       const [view, namespace] = await Promise.all([findPod(pod), findNamespace(pod.namespace)]);
       return { view, labels: labelsOfPod(view, namespace.labels, settings) };
@@ -113,10 +123,11 @@ export function tableHandler<Object_ extends KubeObject, Row extends object>(
 }
 
 function namespaceRow({ metadata }: Namespace): NamespaceRow {
-  return { name: metadata.name, labels: metadata.labels ?? {}, audit: namespaceAudit(metadata.annotations).audit };
+  return { name: metadata.name, labels: metadata.labels ?? {}, audit: scopeAudit(metadata.annotations).audit };
 }
 
 function podRow(pod: Pod): PodRow {
   const owner = (pod.metadata.ownerReferences ?? []).find(({ controller }) => controller === true) ?? pod.metadata.ownerReferences?.[0];
-  return { ...podView(pod), workloads: [owner ? workloadOf(owner, pod.metadata.labels ?? {}) : { kind: "Pod", name: pod.metadata.name }] };
+  const workload = owner ? workloadOf(owner, pod.metadata.labels ?? {}) : { kind: "Pod", name: pod.metadata.name };
+  return { ...podView(pod), workloads: [workload], audit: scopeAudit(pod.metadata.annotations).audit };
 }

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { createCookies } from "#datapath/cookies.ts";
-import { createEndpointTable, type Endpoint } from "#endpoint/endpoint.ts";
+import { createEndpointTable, type Endpoint, podKey } from "#endpoint/endpoint.ts";
 import { createSubjectPolicyTable } from "#endpoint/subject-policy.ts";
 import { createIpcache } from "#ipcache/ipcache.ts";
 import type { Cluster } from "#k8s/client.ts";
@@ -63,9 +63,9 @@ export function createState({ cluster, log }: { readonly cluster: Cluster; reado
   const audit = {
     /** For every endpoint of this node. */
     on: config["policy-audit-mode"],
-    /** Whether what is denied to or from this endpoint passes: by its own setting, its namespace's or the agent's. */
-    of: (endpoint: Pick<Endpoint, "auditMode" | "pod">): boolean =>
-      endpoint.auditMode || audit.on || (pods.namespaces.get(endpoint.pod.namespace)?.audit ?? false),
+    /** Whether what is denied to or from this endpoint passes: by its own setting, its pod's annotation, its namespace's or the agent's. */
+    of: ({ auditMode, pod }: Pick<Endpoint, "auditMode" | "pod">): boolean =>
+      auditMode || audit.on || pods.namespaces.get(pod.namespace)?.audit === true || pods.pods.get(podKey(pod))?.audit === true,
   };
   return {
     db,

@@ -29,6 +29,7 @@ export interface World extends AsyncDisposable {
   readonly loops: Loops;
   readonly control: EndpointControl;
   readonly kernel: Kernel;
+  readonly proxy: ReturnType<typeof createFakeProxy>;
   readonly directory: string;
   add(name: string): Promise<string>;
 }
@@ -106,6 +107,7 @@ export async function startWorld(
     loops,
     control,
     kernel,
+    proxy,
     directory,
     async add(name) {
       await cluster

@@ -66,6 +66,22 @@ const allowed = (cookie: number, packets: bigint, last: bigint): Decided => ({
 });
 
 describe("usageRows", () => {
+  it("tells a rule that allows nobody on purpose from one whose peers are not there", () => {
+    const rows = rowsOf([cnp("p", [{}]), cnp("q", [from("nobody")])], () => []);
+    const seen = rows.filter(({ section }) => section === "ingress").map(({ name, entries, empty }) => [name, entries, empty]);
+    assert.deepEqual(seen, [
+      ["p", 0, true],
+      ["q", 0, false],
+    ]);
+  });
+
+  it("counts requests that audit mode let pass apart from what was allowed", () => {
+    const [row] = rowsOf([cnp("p", [from("client", ["80"])])], (cookie) => [
+      { ...allowed(cookie([rule("p", 0)]), 3n, 7n), layer: 7, outcome: UsageOutcome.AUDITED },
+    ]);
+    assert.deepEqual(row?.requests, { allowed: 0, denied: 0, audited: 3 });
+  });
+
   it("adds up all counts of a rule, and counts what rules decided together for each of them", () => {
     const rows = rowsOf([cnp("p", [from("client", ["80"]), from("client", ["443"])])], (cookie) => [
       allowed(cookie([rule("p", 0)]), 3n, 7n),
@@ -160,8 +176,9 @@ describe("createUsage", () => {
     const access = usage.access as (message: unknown) => void;
     for (let i = 0; i < 3; i += 1) access(message);
     access({ ...message, verdict: "DROPPED", origins: undefined, denied: { origins: [rule("p", 0)], nearest: [], reason: "policy" } });
+    access({ ...message, verdict: "AUDIT", origins: undefined, denied: { origins: [rule("p", 0)], nearest: [], reason: "policy" } });
     access({ ...message, kind: "response" });
-    assert.deepEqual((await total(0))?.requests, { allowed: 3, denied: 1 });
+    assert.deepEqual((await total(0))?.requests, { allowed: 3, denied: 1, audited: 1 });
   });
   it("keeps the counts of rules that are there, and forgets numbers and counts of those that are gone, after a while", async () => {
     const { maps, cookies, usage, key, total } = setUp();

@@ -3,7 +3,7 @@ import { startLab } from "#lab/daemon.ts";
 import { checkMachine } from "#lab/preflight.ts";
 import { reviewPolicy } from "#policy/lint/review.ts";
 import { policyKinds } from "#policy/parse.ts";
-import { namespaceAudit } from "#policy/rule.ts";
+import { scopeAudit } from "#policy/rule.ts";
 import { errorMessage } from "#runtime/errors.ts";
 import { createLogger } from "#runtime/logger.ts";
 import { runProgram } from "#runtime/program.ts";
@@ -15,12 +15,15 @@ const say = (message: { readonly step?: string; readonly up?: true; readonly err
   process.stdout.write(`${JSON.stringify(message)}\n`);
 };
 
-/** Authors of policies hear from the engine what the API server's schema can not know. */
-function review(object: {
-  readonly kind?: string | undefined;
+interface Annotated {
   readonly metadata?: { readonly annotations?: Readonly<Record<string, string>> | undefined };
-}): readonly string[] {
-  if (object.kind === "Namespace") return [namespaceAudit(object.metadata?.annotations).problem ?? []].flat();
+}
+
+/** Authors of policies hear from the engine what the API server's schema can not know. */
+function review(object: Annotated & { readonly kind?: string | undefined; readonly spec?: unknown }): readonly string[] {
+  const { template } = (object.spec ?? {}) as { readonly template?: Annotated };
+  if (object.kind === "Namespace" || object.kind === "Pod" || template !== undefined)
+    return [object, template].flatMap((one) => scopeAudit(one?.metadata?.annotations).problem ?? []);
   if (!policyKinds.includes(object.kind ?? "")) return [];
   const { errors, warnings } = reviewPolicy(object);
   return [...errors.map((text) => `this policy has no effect: ${text}`), ...warnings];

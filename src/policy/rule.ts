@@ -64,10 +64,11 @@ export function sectionPath({ section, index, spec }: Pick<RuleRef, "section" | 
   return `${spec > 0 ? `specs[${spec}].` : ""}${section}[${index}]`;
 }
 
-/** Writes an entry for people: `namespace/name (ingress) rule 0`. */
+/** Writes an entry for people: `namespace/name (ingress) rule 0`. Kinds may share names, so what is no CiliumNetworkPolicy says its kind first. */
 export function formatRuleRef(ref: RuleRef): string {
+  const kind = ref.kind === "CiliumNetworkPolicy" ? "" : `${ref.kind} `;
   const spec = ref.spec > 0 ? ` specs[${ref.spec}]` : "";
-  return `${ref.namespace === "" ? "" : `${ref.namespace}/`}${ref.name}${spec} (${ref.section}) rule ${ref.index}`;
+  return `${kind}${ref.namespace === "" ? "" : `${ref.namespace}/`}${ref.name}${spec} (${ref.section}) rule ${ref.index}`;
 }
 
 /** A set of peers: identities whose labels meet all requirements and whose address block lies in `within` and in none of `except`. */
@@ -222,8 +223,8 @@ export const auditAnnotation = "policy.cilium.io/audit-mode";
 /** On a policy: `restrict` or `union`, in place of the agent's `policy-l7-merge`. */
 export const l7MergeAnnotation = "policy.cilium.io/l7-merge";
 
-/** Whether a namespace's pods are in audit mode. A misspelt word counts as `disabled`: a slip must not open what policies close. */
-export function namespaceAudit(annotations: Readonly<Record<string, unknown>> | undefined): {
+/** Whether a namespace's pods, or one pod, are in audit mode by their annotations. A misspelt word counts as `disabled`: a slip must not open what policies close. */
+export function scopeAudit(annotations: Readonly<Record<string, unknown>> | undefined): {
   readonly audit: boolean;
   readonly problem?: string;
 } {

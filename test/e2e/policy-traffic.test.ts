@@ -99,6 +99,28 @@ describe("policies and their traffic", () => {
     assert.doesNotMatch(learned, /pod-template-hash|10\.244\./);
   });
 
+  it("audit mode of HTTP rules: every request passes, what they would refuse is reported, and promoting ends that", async () => {
+    const demo = `${root}examples/policy-progression`;
+    const post = "kubectl -n demo exec deploy/frontend -- curl -s -m 2 -o /dev/null -w '%{http_code}' -X POST http://backend/headers";
+    await must(`kubectl apply -f ${demo}/apps.yaml && kubectl -n demo wait --for=condition=Ready pod --all --timeout=60s`, {});
+    const policy = `${demo}/04-allow-frontend-to-backend-l7.yaml`;
+    await must(`kubectl annotate --local -f ${policy} policy.cilium.io/audit-mode=enabled -o yaml | kubectl apply -f -`, {});
+    const reported = (what: string) => `hubble observe --namespace demo --verdict AUDIT --last 100 --explain | grep -A 3 '${what}'`;
+    // A policy takes a moment to get to the node.
+    const asked = (command: string, what: string) => `${command} && ${reported(what)}`;
+    await must(asked(post, "POST http://backend/headers"), {
+      output: /^200[\s\S]*http-request AUDIT[\s\S]*no HTTP rule of these policies allows the request/,
+      retry: true,
+    });
+    await must("cilium policy promote demo/allow-frontend-to-backend --dry-run", {
+      output: /ingress\[0\]: [1-9]\d* requests?/,
+      retry: true,
+    });
+    await must("cilium policy promote demo/allow-frontend-to-backend", { output: /is enforced now/ });
+    await must(post, { output: /^403$/, retry: true });
+    await must("kubectl -n demo delete cnp --all", {});
+  });
+
   it("learns requests by method and path: what was asked goes on, the rest is refused", async () => {
     const demo = `${root}examples/policy-progression`;
     const get = (path: string, more = "") =>

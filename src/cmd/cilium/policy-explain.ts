@@ -3,7 +3,7 @@ import type { HttpExplanation } from "#policy/explain-http.ts";
 import { objectOf } from "#policy/fields.ts";
 import type { HttpRequest } from "#policy/http.ts";
 import { formatFlowPort } from "#policy/near-miss.ts";
-import { formatRuleRef, namespaceAudit, type PolicyRef, policyKey, type RuleRef } from "#policy/rule.ts";
+import { formatRuleRef, type PolicyRef, policyKey, type RuleRef, scopeAudit } from "#policy/rule.ts";
 import { type Connection, type Judgement, judge, parsePort, type Side, targetOf } from "#policy/world/connection.ts";
 import { type Found, findParty } from "#policy/world/find.ts";
 import { formatPlace, identityOf } from "#policy/world/objects.ts";
@@ -104,11 +104,12 @@ function auditedPlaces({ objects }: World): string[] {
   if (configOf(objects).data["policy-audit-mode"] === "true")
     return ["the agents are in audit mode: what is denied here passes, and is reported"];
   return objects.flatMap(({ object }) => {
-    const { kind, name } = identityOf(object);
-    if (kind !== "Namespace") return [];
-    const { audit, problem } = namespaceAudit(annotationsOf(object));
-    if (problem !== undefined) return [`namespace ${name}: ${problem}`];
-    return audit ? [`namespace ${name} is in audit mode: what its pods' policies deny passes, and is reported`] : [];
+    const { kind, namespace, name } = identityOf(object);
+    if (kind !== "Namespace" && kind !== "Pod") return [];
+    const { audit, problem } = scopeAudit(annotationsOf(object));
+    const [title, whose] = kind === "Pod" ? [`pod ${namespace}/${name}`, "its"] : [`namespace ${name}`, "its pods'"];
+    if (problem !== undefined) return [`${title}: ${problem}`];
+    return audit ? [`${title} is in audit mode: what ${whose} policies deny passes, and is reported`] : [];
   });
 }
 

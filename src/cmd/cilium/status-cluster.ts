@@ -1,6 +1,7 @@
 import type { Cluster } from "#k8s/client.ts";
-import { DAEMON_SETS, DEPLOYMENTS, NODES, PODS } from "#k8s/resources.ts";
-import type { DaemonSet, Deployment, Pod } from "#k8s/types.ts";
+import { DAEMON_SETS, DEPLOYMENTS, NAMESPACES, NODES, PODS } from "#k8s/resources.ts";
+import type { DaemonSet, Deployment, KubeObject, Pod } from "#k8s/types.ts";
+import { scopeAudit } from "#policy/rule.ts";
 
 /** One workload of the installation, as `cilium status` shows it. */
 export interface Component {
@@ -17,6 +18,8 @@ export interface ClusterStatus {
   readonly phases: Readonly<Record<string, Readonly<Record<string, number>>>>;
   readonly images: Readonly<Record<string, Readonly<Record<string, number>>>>;
   readonly errors: Readonly<Record<string, readonly string[]>>;
+  /** What is not meant, most likely, but breaks nothing, by what it is about. */
+  readonly warnings: Readonly<Record<string, readonly string[]>>;
   readonly pods: { readonly all: number; readonly byCilium: number };
 }
 
@@ -30,11 +33,12 @@ const WORKLOADS = [
 
 /** Reads the installation from the API server. */
 export async function readClusterStatus(cluster: Cluster, namespace: string): Promise<ClusterStatus> {
-  const [daemonSets, deployments, pods, nodes] = await Promise.all([
+  const [daemonSets, deployments, pods, nodes, namespaces] = await Promise.all([
     cluster.list(DAEMON_SETS, { namespace }),
     cluster.list(DEPLOYMENTS, { namespace }),
     cluster.list(PODS),
     cluster.list(NODES),
+    cluster.list(NAMESPACES),
   ]);
   const found = [...daemonSets.items.map(daemonSetComponent), ...deployments.items.map(deploymentComponent)];
   const components = WORKLOADS.flatMap(({ kind, name }) => found.filter((one) => one.kind === kind && one.name === name));
@@ -59,8 +63,19 @@ export async function readClusterStatus(cluster: Cluster, namespace: string): Pr
     phases: countBy(own, components, (pod) => pod.status?.phase ?? "Unknown"),
     images: countBy(own, components, (pod) => pod.spec?.containers?.[0]?.image ?? "?"),
     errors: nodes.items.length === 0 ? { ...errors, cluster: ["there are no nodes"] } : errors,
+    warnings: auditWarnings([...namespaces.items, ...pods.items]),
     pods: { all: workload.length, byCilium: workload.filter((pod) => managedNodes.has(pod.spec?.nodeName)).length },
   };
+}
+
+/** Audit modes that are spelt wrong: whoever wrote them believes that nothing is denied. */
+function auditWarnings(objects: readonly KubeObject[]): Record<string, string[]> {
+  const found = objects.flatMap(({ metadata: { namespace, name, annotations } }) => {
+    const { problem } = scopeAudit(annotations);
+    const title = namespace === undefined ? `namespace ${name}` : `pod ${namespace}/${name}`;
+    return problem === undefined ? [] : [`${title}: ${problem}`];
+  });
+  return found.length === 0 ? {} : { "audit mode": found };
 }
 
 export function isReady(pod: Pod): boolean {

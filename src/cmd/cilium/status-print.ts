@@ -54,6 +54,10 @@ function tableLines(status: ClusterStatus): string[] {
     "Errors:",
     Object.entries(status.errors).flatMap(([name, errors]) => errors.map((error) => [name, error] as const)),
   );
+  addGroup(
+    "Warnings:",
+    Object.entries(status.warnings).flatMap(([name, warnings]) => warnings.map((warning) => [name, warning] as const)),
+  );
   const width = (column: number) => Math.max(...rows.filter((row) => row[2] !== "").map((row) => (row[column] ?? "").length)) + 4;
   const widths = [width(0), width(1)];
   return rows.map(([first = "", second = "", third = ""]) => `${first.padEnd(widths[0] ?? 0)}${second.padEnd(widths[1] ?? 0)}${third}`);

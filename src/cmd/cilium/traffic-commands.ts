@@ -29,8 +29,9 @@ counts nothing: it is shadowed (others cover it), selects no pod, or matches nob
       "after",
       `
 A policy with the annotation policy.cilium.io/audit-mode=enabled denies nothing; what it would deny is reported with the verdict
-AUDIT and counted. Promoting removes the annotation. The same annotation on a Namespace puts all its pods into audit mode, and
-\`cilium endpoint config NAMESPACE/POD PolicyAuditMode=Enabled\` one pod.`,
+AUDIT and counted, requests and names that its application rules would refuse too. Promoting removes the annotation. The same annotation
+on a Namespace puts all its pods into audit mode, on a pod this one, as does
+\`cilium endpoint config NAMESPACE/POD PolicyAuditMode=Enabled\`.`,
     )
     .action(async (policies: string[], flags: Flags) => {
       const { policyPromote } = await import("./policy-promote.ts");

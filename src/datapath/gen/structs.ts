@@ -676,12 +676,12 @@ export interface PolicyAnswer {
   readonly matchType: number;
   readonly enforced: number;
   readonly askAudited: number;
+  readonly onlyWatched: number;
 }
 
 export const policyAnswer: Codec<PolicyAnswer> = {
   size: 28,
   encode(value, into, offset) {
-    into.fill(0, offset, offset + 28);
     into.writeInt32LE(value.verdict, offset + 0);
     into.writeInt32LE(value.denial, offset + 4);
     into.writeUInt32LE(value.cookie, offset + 8);
@@ -691,6 +691,7 @@ export const policyAnswer: Codec<PolicyAnswer> = {
     into.writeUInt8(value.matchType, offset + 24);
     into.writeUInt8(value.enforced, offset + 25);
     into.writeUInt8(value.askAudited, offset + 26);
+    into.writeUInt8(value.onlyWatched, offset + 27);
   },
   decode: (from, offset) => ({
     verdict: from.readInt32LE(offset + 0),
@@ -702,6 +703,7 @@ export const policyAnswer: Codec<PolicyAnswer> = {
     matchType: from.readUInt8(offset + 24),
     enforced: from.readUInt8(offset + 25),
     askAudited: from.readUInt8(offset + 26),
+    onlyWatched: from.readUInt8(offset + 27),
   }),
 };
 

@@ -46,6 +46,29 @@ describe("compileDnsPolicy", () => {
     assert.equal(decide(policyOf({ identities: null, names: null, origins }), "any.thing.", OTHER)?.allowed, true);
   });
 
+  it("says what audit mode alone lets pass, and opens only what audit mode alone mentions", () => {
+    const policy = policyOf(rule([DNS], "a.test", "b.test"));
+    const [endpoint] = policy.endpoints;
+    assert.ok(endpoint);
+    const at = (port: number, ...patterns: string[]) => ({ port, protocol: 17, rules: [rule([DNS], ...patterns)] });
+    const parsed = parseDnsPolicy({ ...policy, endpoints: [{ ...endpoint, audit: [at(53, "a.test"), at(54, "a.test")] }] });
+    assert.ok("policy" in parsed);
+    const table = compileDnsPolicy(parsed.policy).endpoint(keyOfAddress("10.0.0.7"));
+    const told = (port: number, name: string) => {
+      const decision = table?.port(port, 17)?.decide(DNS, name);
+      return decision?.allowed === true && decision.audited !== undefined ? "audited" : decision?.allowed;
+    };
+    assert.deepEqual(
+      ["a.test.", "b.test.", "c.test."].map((name) => told(53, name)),
+      [true, "audited", false],
+    );
+    assert.deepEqual(
+      ["a.test.", "c.test."].map((name) => told(54, name)),
+      [true, "audited"],
+    );
+    assert.equal(table?.port(55, 17), undefined);
+  });
+
   it("names the rule and the pattern that came nearest", () => {
     const decision = decide(policyOf(rule([DNS], "api.paypal.com", "*.stripe.com"), rule([OTHER], "api.example.com")), "a.b.stripe.com.");
     assert.ok(decision && !decision.allowed);

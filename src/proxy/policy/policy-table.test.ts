@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { PolicyMessage, PortPolicy } from "../protocol.ts";
+import { decide } from "./decide.ts";
 import { parsePolicyMessage } from "./parse-policy.ts";
 import { createPolicyTable, rulesOfConnection } from "./policy-table.ts";
 
@@ -36,6 +37,23 @@ describe("policy table", () => {
     assert.equal(table.endpoint("10.0.0.1")?.ingress(80)?.peer(5).mine.length, 2);
     assert.equal(table.endpoint("10.0.0.1")?.ingress(81)?.peer(5).mine.length, 1);
     assert.equal(table.endpoint("10.0.0.1")?.ingress(1001), undefined);
+  });
+
+  it("has the rules of audit mode beside those in force, and opens what only audit mode mentions, and nothing else", () => {
+    const table = createPolicyTable();
+    const [endpoint] = policy(1, [port(80, undefined, "/in")]).endpoints;
+    assert.ok(endpoint);
+    const audit = { ingress: [port(80, undefined, "/audited"), port(90, undefined, "/audited")], egress: [] };
+    table.replace(parsed({ type: "policy", revision: 1, endpoints: [{ ...endpoint, audit }] }));
+    const allows = (number: number, path: string, audited = false) => {
+      const peer = table.endpoint("10.0.0.1")?.ingress(number)?.peer(5);
+      const rules = audited ? peer?.audited : peer;
+      return rules && decide(rules.http, { method: "GET", path, host: "", header: () => undefined }).allowed;
+    };
+    assert.deepEqual([allows(80, "/in"), allows(80, "/x"), allows(80, "/in", true)], [true, false, false]);
+    assert.deepEqual([allows(90, "/x"), allows(90, "/x", true), allows(90, "/audited", true)], [true, false, true]);
+    assert.deepEqual(table.endpoint("10.0.0.1")?.ingress(90)?.peer(5).protocols, new Set(["http"]));
+    assert.equal(table.endpoint("10.0.0.1")?.ingress(91), undefined);
   });
 
   it("takes port 0 for every port", () => {
