@@ -165,18 +165,24 @@ export function createSelectorCache(): SelectorCache {
     if (peer.any || peer.none) return { anchor: "nothing", ids: [] };
     if (peer.within !== undefined) return { anchor: "block", ids: withPrefix };
     const anchors = anchorsOf(peer);
-    const found: { readonly anchor: Requirement; readonly ids: Candidates }[] = [];
-    for (const anchor of anchors) {
-      const ids = identityIndex.of(anchor);
-      if (ids !== undefined) found.push({ anchor, ids });
-      if (ids !== undefined && ids.size <= fewEnough) break;
-    }
-    const [best, ...others] = found.sort((one, other) => one.ids.size - other.ids.size);
+    const [best, ...others] = candidatesOf(anchors).sort((one, other) => one.ids.size - other.ids.size);
     if (best === undefined) return { anchor: anchors[0] ?? "nothing", ids: known.keys() };
     return {
       anchor: best.anchor,
       ids: others.length === 0 ? best.ids : [...best.ids].filter((id) => others.every(({ ids }) => ids.has(id))),
     };
+  }
+
+  /** Those of each anchor, up to the first that has few enough. */
+  function candidatesOf(anchors: readonly Requirement[]): { readonly anchor: Requirement; readonly ids: Candidates }[] {
+    const found: { readonly anchor: Requirement; readonly ids: Candidates }[] = [];
+    for (const anchor of anchors) {
+      const ids = identityIndex.of(anchor);
+      if (ids === undefined) continue;
+      found.push({ anchor, ids });
+      if (ids.size <= fewEnough) break;
+    }
+    return found;
   }
 
   function create(peer: PeerSelector): Live {

@@ -203,7 +203,7 @@ function checkFlows(scenario: Scenario, cluster: Cluster, recorder: Recorder): v
 }
 
 /** Compares the recorded policy maps by what they answer; with a deviation, those of the reference's reading. */
-function checkMaps({ id, config, expected: { policyMaps } }: Scenario, cluster: Cluster, recorder: Recorder): void {
+function checkMaps({ id, expected: { policyMaps } }: Scenario, cluster: Cluster, recorder: Recorder): void {
   if (policyMaps === undefined) return;
   recorder.compare(id, "policy map", "of any endpoint", true, Object.keys(policyMaps).length > 0);
   for (const [endpoint, rows] of Object.entries(policyMaps)) {
