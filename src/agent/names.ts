@@ -35,28 +35,49 @@ export interface NamesConfig {
   readonly clusterName: string;
 }
 
+const NONE: readonly never[] = [];
+
+/** Rows do not change, they are replaced: what `make` says of one, and of what stands beside it, is made once. */
+function perRow<Row extends object, Beside>(
+  make: (row: Row, beside: Beside) => EndpointNames,
+): (row: Row, beside: Beside) => EndpointNames {
+  const made = new WeakMap<Row, { readonly beside: Beside; readonly names: EndpointNames }>();
+  return (row, beside) => {
+    const kept = made.get(row);
+    if (kept?.beside === beside) return kept.names;
+    const names = make(row, beside);
+    made.set(row, { beside, names });
+    return names;
+  };
+}
+
 /** What Hubble asks of this node, answered from tables. */
 export function createNames(deps: NamesDeps, config: NamesConfig): Names {
   const { endpoints, identities, ipcache, cookies, controller } = deps;
-  const labelsOf = (identity: number) => identities.get(identity)?.labels.texts ?? [];
-  const ofEndpoint = (row: Endpoint): EndpointNames => ({
-    id: row.id,
-    identity: row.identity ?? 0,
-    namespace: row.pod.namespace,
-    podName: row.pod.name,
-    labels: row.labels.texts,
-    workloads: deps.pods.get(podKey(row.pod))?.workloads ?? [],
-    clusterName: config.clusterName,
-  });
-  const ofRow = (row: IpcacheRow): EndpointNames => ({
-    id: 0,
-    identity: row.identity,
-    namespace: row.pod?.namespace ?? "",
-    podName: row.pod?.name ?? "",
-    labels: labelsOf(row.identity),
-    workloads: [],
-    clusterName: config.clusterName,
-  });
+  const labelsOf = (identity: number) => identities.get(identity)?.labels.texts ?? NONE;
+  const ofEndpoint = perRow(
+    (row: Endpoint, workloads: EndpointNames["workloads"]): EndpointNames => ({
+      id: row.id,
+      identity: row.identity ?? 0,
+      namespace: row.pod.namespace,
+      podName: row.pod.name,
+      labels: row.labels.texts,
+      workloads,
+      clusterName: config.clusterName,
+    }),
+  );
+  const ofRow = perRow(
+    (row: IpcacheRow, labels: readonly string[]): EndpointNames => ({
+      id: 0,
+      identity: row.identity,
+      namespace: row.pod?.namespace ?? "",
+      podName: row.pod?.name ?? "",
+      labels,
+      workloads: [],
+      clusterName: config.clusterName,
+    }),
+  );
+  const named = (row: Endpoint) => ofEndpoint(row, deps.pods.get(podKey(row.pod))?.workloads ?? NONE);
   const rowOf = (ip: string) => {
     const address = parseAddress(ip);
     return address && ipcache.lookup(address);
@@ -69,13 +90,13 @@ export function createNames(deps: NamesDeps, config: NamesConfig): Names {
     nodeLabels: config.nodeLabels,
     endpointByIp(ip) {
       const [own] = endpoints.by("ip", ip);
-      if (own) return ofEndpoint(own);
+      if (own) return named(own);
       const row = rowOf(ip);
-      return row?.pod || row?.source === "node" ? ofRow(row) : undefined;
+      return row?.pod || row?.source === "node" ? ofRow(row, labelsOf(row.identity)) : undefined;
     },
     endpointById(id) {
       const row = endpoints.get(id);
-      return row && ofEndpoint(row);
+      return row && named(row);
     },
     identityLabels: labelsOf,
     identityByIp: (ip) => rowOf(ip)?.identity,

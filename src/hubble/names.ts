@@ -1,4 +1,4 @@
-/** A pod, or the node's own stack, as flows name it. */
+/** A pod, or the node's own stack, as flows name it. The same object while nothing changes: its message is made and encoded once. */
 export interface EndpointNames {
   /** Number on this node; 0 for endpoints of other nodes. */
   readonly id: number;

@@ -8,8 +8,8 @@ function ringOf(capacity: number, count: number): Ring<number> {
   return ring;
 }
 
-async function collect(items: AsyncIterable<RingItem<number>>): Promise<RingItem<number>[]> {
-  return Array.fromAsync(items);
+async function collect(batches: AsyncIterable<readonly RingItem<number>[]>): Promise<RingItem<number>[]> {
+  return (await Array.fromAsync(batches)).flat();
 }
 
 const never = new AbortController().signal;
@@ -32,19 +32,27 @@ describe("Ring", () => {
   it("tells a reader exactly how many entries it missed", async () => {
     const ring = ringOf(7, 3);
     const reader = ring.read(0, { follow: true, signal: never });
-    assert.deepEqual((await reader.next()).value, { entry: 0 });
+    assert.deepEqual((await reader.next()).value, [{ entry: 0 }, { entry: 1 }, { entry: 2 }]);
     for (let i = 3; i < 20; i++) ring.write(i);
-    assert.deepEqual((await reader.next()).value, { lost: 12 });
-    assert.deepEqual((await reader.next()).value, { entry: 13 });
+    const entries = [13, 14, 15, 16, 17, 18, 19].map((entry) => ({ entry }));
+    assert.deepEqual((await reader.next()).value, [{ lost: 10 }, ...entries]);
     await reader.return();
   });
 
   it("ends at what was there, losses included, when it does not follow", async () => {
-    const ring = ringOf(3, 3);
+    const ring = ringOf(1023, 1000);
     const reader = ring.read(0, { follow: false, signal: never });
-    assert.deepEqual((await reader.next()).value, { entry: 0 });
-    for (let i = 3; i < 30; i++) ring.write(i);
-    assert.deepEqual(await collect(reader), [{ lost: 2 }]);
+    assert.equal((await reader.next()).value?.length, 256);
+    for (let i = 1000; i < 5000; i++) ring.write(i);
+    assert.deepEqual(await collect(reader), [{ lost: 744 }]);
+  });
+
+  it("gives a long way in pieces, nothing twice and nothing left out", async () => {
+    const found = await collect(ringOf(1023, 3000).read(1977, { follow: false, signal: never }));
+    assert.deepEqual(
+      found,
+      Array.from({ length: 1023 }, (_, i) => ({ entry: 1977 + i })),
+    );
   });
 
   it("wakes a reader that waits", async () => {
@@ -53,7 +61,7 @@ describe("Ring", () => {
     const reader = ring.read(0, { follow: true, signal: stop.signal });
     const next = reader.next();
     ring.write(5);
-    assert.deepEqual((await next).value, { entry: 5 });
+    assert.deepEqual((await next).value, [{ entry: 5 }]);
     const last = reader.next();
     stop.abort();
     assert.equal((await last).done, true);

@@ -1,6 +1,9 @@
 /** What a reader gets: an entry, or how many it missed because it was too slow. */
 export type RingItem<T> = { readonly entry: T } | { readonly lost: number };
 
+/** Items a reader gets at once at the most: what it does with them may not keep the writer from writing. */
+const BATCH = 256;
+
 /**
  * The newest `capacity` entries, one writer, any number of readers. Writing never waits: a reader that is overtaken learns
  * exactly how many entries it missed.
@@ -63,25 +66,30 @@ export class Ring<T> {
     }
   }
 
-  /** Everything from `from` on; with `follow` also what is written later, until the signal aborts. */
-  async *read(from: number, options: { readonly follow: boolean; readonly signal: AbortSignal }): AsyncGenerator<RingItem<T>, void> {
+  /**
+   * Everything from `from` on, as many items at once as are there (up to `BATCH`); with `follow` also what is written later, until the
+   * signal aborts.
+   */
+  async *read(
+    from: number,
+    options: { readonly follow: boolean; readonly signal: AbortSignal },
+  ): AsyncGenerator<readonly RingItem<T>[], void> {
     const end = options.follow ? Number.POSITIVE_INFINITY : this.#written;
     let next = from;
     while (next < end && !options.signal.aborted) {
-      if (next < this.oldest) {
-        const oldest = Math.min(this.oldest, end);
-        const lost = oldest - next;
-        next = oldest;
-        yield { lost };
-        continue;
-      }
-      const entry = this.at(next);
-      if (entry === undefined) {
+      if (next >= this.#written) {
         await this.wait(next, options.signal);
         continue;
       }
-      next++;
-      yield { entry };
+      const batch: RingItem<T>[] = [];
+      const oldest = Math.min(this.oldest, end);
+      if (next < oldest) batch.push({ lost: oldest - next });
+      next = Math.max(next, oldest);
+      for (const stop = Math.min(end, this.#written, next + BATCH); next < stop; next++) {
+        const entry = this.at(next);
+        if (entry !== undefined) batch.push({ entry });
+      }
+      yield batch;
     }
   }
 

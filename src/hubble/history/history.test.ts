@@ -42,7 +42,7 @@ async function seconds({ observer, history }: World, request: Partial<RangeReque
   const whole = { number: 0, first: false, follow: false, since: undefined, until: undefined, ...request };
   const matches = (entry: Entry) => entry.kind === "flow" && (!onlyDrops || entry.flow.verdict === Verdict.DROPPED);
   const found: number[] = [];
-  for await (const item of readSince(observer.ring, history, whole, matches, new AbortController().signal)) {
+  for (const item of (await Array.fromAsync(readSince(observer.ring, history, whole, matches, new AbortController().signal))).flat()) {
     assert("entry" in item, "nothing was lost");
     if (item.entry.kind === "flow") found.push(Number((item.entry.time - DEMO_TIME) / SECOND));
   }
@@ -90,9 +90,11 @@ describe("flow history", () => {
     const request = { number: 0, first: false, follow: false, since: DEMO_TIME, until: undefined };
     const found: number[] = [];
     let pushed = false;
-    for await (const item of readSince(node.observer.ring, node.history, request, () => true, new AbortController().signal)) {
-      assert("entry" in item, "nothing was lost");
-      found.push(Number((item.entry.time - DEMO_TIME) / SECOND));
+    for await (const batch of readSince(node.observer.ring, node.history, request, () => true, new AbortController().signal)) {
+      for (const item of batch) {
+        assert("entry" in item, "nothing was lost");
+        found.push(Number((item.entry.time - DEMO_TIME) / SECOND));
+      }
       if (!pushed) push(node, 20, 50);
       pushed = true;
     }

@@ -2,6 +2,7 @@ import { createReadStream } from "node:fs";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type LostEvent, LostEventSchema } from "#api/gen/flow/events_pb.ts";
 import { type Flow, FlowSchema } from "#api/gen/flow/flow_pb.ts";
+import { createEncoder } from "../wire/encoder.ts";
 
 /**
  * The file format of the flow history. A segment is a run of records, oldest first, all of one run of the observer:
@@ -27,6 +28,7 @@ export interface SegmentName {
   readonly run: string;
 }
 
+const flows = createEncoder<Flow>(FlowSchema);
 const HEADER_BYTES = 21;
 const KIND_FLOW = 0;
 const KIND_LOST = 1;
@@ -47,7 +49,7 @@ export function parseSegmentName(file: string): SegmentName | undefined {
 
 /** One record as bytes. */
 export function encodeRecord(sequence: number, entry: HistoryEntry): Uint8Array {
-  const payload = entry.kind === "flow" ? toBinary(FlowSchema, entry.flow) : toBinary(LostEventSchema, entry.event);
+  const payload = entry.kind === "flow" ? flows.encode(entry.flow) : toBinary(LostEventSchema, entry.event);
   const bytes = Buffer.allocUnsafe(HEADER_BYTES + payload.length);
   bytes.writeUInt32LE(payload.length, 0);
   bytes.writeUInt8(entry.kind === "flow" ? KIND_FLOW : KIND_LOST, 4);

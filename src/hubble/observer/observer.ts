@@ -1,5 +1,5 @@
 import type { AgentEvent, LostEvent } from "#api/gen/flow/events_pb.ts";
-import type { Flow } from "#api/gen/flow/flow_pb.ts";
+import type { Emitter, Flow } from "#api/gen/flow/flow_pb.ts";
 import type { L7Event, MonitorEvent } from "#monitor/events.ts";
 import { errorMessage } from "#runtime/errors.ts";
 import type { Logger } from "#runtime/logger.ts";
@@ -12,6 +12,7 @@ import { createPolicyBook, type PolicyBook } from "../parser/policies.ts";
 import type { Redact } from "../parser/redact.ts";
 import { flowOfSocket } from "../parser/socket.ts";
 import { Ring } from "../ring.ts";
+import { share } from "../wire/encoder.ts";
 import { createNamespaceLog, type NamespaceLog } from "./namespaces.ts";
 
 /** One thing the ring holds. `time` is nanoseconds since 1970. */
@@ -72,9 +73,10 @@ export function startObserver(deps: ObserverDeps, config: ObserverConfig = {}): 
   const startedAt = performance.now();
   let seenFlows = 0n;
   const complain = createComplainer(deps.log);
+  const emitter = share<Emitter>({ $typeName: "flow.Emitter", name: "Hubble", version: deps.version });
   const redact = config.redact ?? ((access) => access);
   const take = (event: MonitorEvent): Entry => {
-    const entry = entryOf(event, names, deps.version, book, redact);
+    const entry = entryOf(event, names, emitter, book, redact);
     ring.write(entry);
     if (entry.kind === "flow") {
       seenFlows++;
@@ -112,7 +114,7 @@ function register<T>(sinks: Set<T>, sink: T): Disposable {
   return { [Symbol.dispose]: () => void sinks.delete(sink) };
 }
 
-function entryOf(event: MonitorEvent, names: Names, version: string, book: PolicyBook, redact: Redact): Entry {
+function entryOf(event: MonitorEvent, names: Names, emitter: Emitter, book: PolicyBook, redact: Redact): Entry {
   switch (event.type) {
     case "agent":
       return { kind: "agent", time: event.time, event: agentEventMessage(event) };
@@ -125,7 +127,7 @@ function entryOf(event: MonitorEvent, names: Names, version: string, book: Polic
           : event.type === "trace-sock"
             ? flowOfSocket(event, names)
             : flowOfPacket(event, names, book);
-      flow.emitter = { $typeName: "flow.Emitter", name: "Hubble", version };
+      flow.emitter = emitter;
       return { kind: "flow", time: event.time, flow };
     }
   }

@@ -35,8 +35,8 @@ export function startOf(ring: Ring<Entry>, request: RangeRequest, matches: (entr
 }
 
 /**
- * Entries of a request in their order, and everybody's losses: those of the ring for a slow reader, and reports in the ring, which
- * do not count. Ends after `number` entries when they are to be the first ones, at `until`, or with the ring.
+ * Entries of a request in their order, as many at once as are there, and everybody's losses: those of the ring for a slow reader, and
+ * reports in the ring, which do not count. Ends after `number` entries when they are to be the first ones, at `until`, or with the ring.
  */
 export async function* readRange(
   ring: Ring<Entry>,
@@ -44,18 +44,29 @@ export async function* readRange(
   matches: (entry: Entry) => boolean,
   signal: AbortSignal,
   start = startOf(ring, request, matches).at,
-): AsyncGenerator<RingItem<Entry>, void> {
+): AsyncGenerator<readonly RingItem<Entry>[], void> {
   let left = request.first && request.number > 0 ? request.number : Number.POSITIVE_INFINITY;
-  for await (const item of ring.read(start, { follow: request.follow, signal })) {
-    if ("lost" in item) {
-      yield item;
-      continue;
-    }
-    const { entry } = item;
-    if (request.until !== undefined && entry.time > request.until) return;
-    if (request.since !== undefined && entry.time < request.since) continue;
-    if (entry.kind !== "lost" && !matches(entry)) continue;
-    yield item;
-    if (entry.kind !== "lost" && --left === 0) return;
+  const { since = 0n, until } = request;
+  const isWanted = (item: RingItem<Entry>) =>
+    "lost" in item || (item.entry.time >= since && (item.entry.kind === "lost" || matches(item.entry)));
+  for await (const batch of ring.read(start, { follow: request.follow, signal })) {
+    const over = until === undefined ? -1 : batch.findIndex((item) => "entry" in item && item.entry.time > until);
+    const wanted = (over < 0 ? batch : batch.slice(0, over)).filter(isWanted);
+    const last = nthCounted(wanted, left);
+    left -= wanted.filter(isCounted).length;
+    if (wanted.length > 0) yield wanted.slice(0, last);
+    if (over >= 0 || left <= 0) return;
   }
+}
+
+function isCounted(item: RingItem<Entry>): boolean {
+  return "entry" in item && item.entry.kind !== "lost";
+}
+
+/** How many items there are up to the one that counts as the `count`th. */
+function nthCounted(items: readonly RingItem<Entry>[], count: number): number {
+  if (count >= items.length) return items.length;
+  let left = count;
+  const index = items.findIndex((item) => isCounted(item) && --left === 0);
+  return index < 0 ? items.length : index + 1;
 }

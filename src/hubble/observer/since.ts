@@ -14,7 +14,7 @@ export async function* readSince(
   request: RangeRequest,
   matches: (entry: Entry) => boolean,
   signal: AbortSignal,
-): AsyncGenerator<RingItem<Entry>, void> {
+): AsyncGenerator<readonly RingItem<Entry>[], void> {
   const start = startOf(ring, request, matches);
   if (history === undefined || request.since === undefined || start.at > ring.oldest) {
     yield* readRange(ring, request, matches, signal, start.at);
@@ -25,7 +25,7 @@ export async function* readSince(
   const place = { next: start.at };
   let left = first && number > 0 ? number : Number.POSITIVE_INFINITY;
   for await (const entry of forgotten(ring, history, request, start, place, { since, until, matches: wanted, signal })) {
-    yield { entry };
+    yield [{ entry }];
     if (entry.kind !== "lost" && --left === 0) return;
   }
   yield* readRange(ring, first ? { ...request, number: Number.isFinite(left) ? left : 0 } : request, matches, signal, place.next);

@@ -17,6 +17,7 @@ import {
   Verdict,
 } from "#api/gen/flow/flow_pb.ts";
 import type { EndpointNames, PolicyNames } from "../names.ts";
+import { share } from "../wire/encoder.ts";
 
 // Messages are made as literals: the same objects `create` gives, four times faster, and a flow is made for every packet.
 
@@ -83,9 +84,16 @@ export function emptyFlow(time: bigint): Flow {
   };
 }
 
-/** An endpoint of a flow. `names` undefined: something without a name, known by its identity alone. */
+const endpoints = new WeakMap<EndpointNames, { readonly labels: readonly string[]; readonly message: Endpoint }>();
+
+/**
+ * An endpoint of a flow; the same message for all flows while the names and labels are the same objects. `names` undefined: something
+ * without a name, known by its identity alone.
+ */
 export function endpointMessage(identity: number, labels: readonly string[], names: EndpointNames | undefined): Endpoint {
-  return {
+  const kept = names && endpoints.get(names);
+  if (kept?.labels === labels && kept.message.identity === identity) return kept.message;
+  const message: Endpoint = {
     $typeName: "flow.Endpoint",
     ID: names?.id ?? 0,
     identity,
@@ -95,6 +103,8 @@ export function endpointMessage(identity: number, labels: readonly string[], nam
     workloads: (names?.workloads ?? []).map(({ name, kind }) => ({ $typeName: "flow.Workload", name, kind })),
     clusterName: names?.clusterName ?? "",
   };
+  if (names !== undefined) endpoints.set(names, { labels, message: share(message) });
+  return message;
 }
 
 /** Addresses of a packet. */
@@ -114,7 +124,7 @@ export function policyMessages(rules: readonly PolicyNames[]): Policy[] {
   for (const { kind, namespace, name, labels, revision } of rules) {
     const key = `${kind}/${namespace}/${name}`;
     if (seen.has(key)) continue;
-    seen.set(key, { $typeName: "flow.Policy", name, namespace, labels: [...labels], revision: BigInt(revision), kind });
+    seen.set(key, share({ $typeName: "flow.Policy", name, namespace, labels: [...labels], revision: BigInt(revision), kind }));
   }
   return [...seen.values()];
 }

@@ -1,4 +1,4 @@
-import { type Flow, TrafficDirection } from "#api/gen/flow/flow_pb.ts";
+import { type Flow, type Policy, TrafficDirection } from "#api/gen/flow/flow_pb.ts";
 import type { Denial, DenialQuestion, Names, PolicyNames } from "../names.ts";
 import { explanationAny } from "./explanation.ts";
 import { suggestFix } from "./fix.ts";
@@ -18,11 +18,16 @@ export interface PolicyBook {
 /** A book over `names`. It forgets everything when `policyRevision` changes. */
 export function createPolicyBook(names: Names): PolicyBook {
   const denials = new Map<string, Denial>();
+  const allowances = new Map<number, Deciders>();
   let revision = names.policyRevision();
-  const denialOf = (question: DenialQuestion, reason: number, cookie: number): Denial => {
+  const refresh = () => {
     const present = names.policyRevision();
     if (present !== revision || denials.size >= KEPT_ANSWERS) denials.clear();
+    if (present !== revision || allowances.size >= KEPT_ANSWERS) allowances.clear();
     revision = present;
+  };
+  const denialOf = (question: DenialQuestion, reason: number, cookie: number): Denial => {
+    refresh();
     const { endpointId, direction, remoteIdentity, protocol, port } = question;
     const key = `${endpointId} ${direction} ${remoteIdentity} ${protocol} ${port} ${reason} ${cookie}`;
     let denial = denials.get(key);
@@ -34,7 +39,11 @@ export function createPolicyBook(names: Names): PolicyBook {
   };
   return {
     allowed(flow, cookie) {
-      nameAllowed(flow, names.policiesOf(cookie));
+      refresh();
+      const allowance = allowances.get(cookie) ?? decidersOf(names.policiesOf(cookie));
+      // A cookie that nobody knows yet may be known in a moment.
+      if (allowance.policies.length > 0) allowances.set(cookie, allowance);
+      writeAllowed(flow, allowance);
     },
     denied(flow, question, reason, cookie) {
       nameDenied(flow, denialOf(question, reason, cookie));
@@ -56,21 +65,39 @@ function askDenial(names: Names, question: DenialQuestion, reason: number, cooki
   return { ...explained, policies, ...(fix === undefined ? {} : { fix }) };
 }
 
+/** Who decided something, as messages. */
+interface Deciders {
+  readonly policies: Policy[];
+  readonly logs: string[];
+}
+
+function decidersOf(rules: readonly PolicyNames[]): Deciders {
+  return { policies: policyMessages(rules), logs: policyLogs(rules) };
+}
+
+function writeAllowed(flow: Flow, { policies, logs }: Deciders): void {
+  if (policies.length === 0) return;
+  if (flow.trafficDirection === TrafficDirection.EGRESS) flow.egressAllowedBy = policies;
+  else flow.ingressAllowedBy = policies;
+  flow.policyLog = logs;
+}
+
 /** Writes the rules into `*_allowed_by` of the flow's direction. */
 export function nameAllowed(flow: Flow, rules: readonly PolicyNames[]): void {
-  if (rules.length === 0) return;
-  if (flow.trafficDirection === TrafficDirection.EGRESS) flow.egressAllowedBy = policyMessages(rules);
-  else flow.ingressAllowedBy = policyMessages(rules);
-  flow.policyLog = policyLogs(rules);
+  writeAllowed(flow, decidersOf(rules));
 }
+
+const deciders = new WeakMap<Denial, Deciders>();
 
 /** Writes the policies into `*_denied_by` of the flow's direction, and the whole answer into the flow's extension. */
 export function nameDenied(flow: Flow, denial: Denial): void {
   const egress = flow.trafficDirection === TrafficDirection.EGRESS;
   if (denial.policies.length > 0) {
-    if (egress) flow.egressDeniedBy = policyMessages(denial.policies);
-    else flow.ingressDeniedBy = policyMessages(denial.policies);
-    flow.policyLog = policyLogs(denial.policies);
+    const { policies, logs } = deciders.get(denial) ?? decidersOf(denial.policies);
+    deciders.set(denial, { policies, logs });
+    if (egress) flow.egressDeniedBy = policies;
+    else flow.ingressDeniedBy = policies;
+    flow.policyLog = logs;
   }
   if (denial.policies.length > 0 || denial.lines.length > 0) flow.extensions = explanationAny(denial, egress ? "egress" : "ingress");
 }

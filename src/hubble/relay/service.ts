@@ -4,7 +4,7 @@ import { NodeState } from "#api/gen/relay/relay_pb.ts";
 import { compileFilters } from "../filters/build.ts";
 import { EXPLAIN_HEADER } from "../observer/explain-header.ts";
 import { compileMask } from "../observer/mask.ts";
-import { validated } from "../observer/service.ts";
+import { validated } from "../observer/request.ts";
 import { type FlowsConfig, relayFlows } from "./flows.ts";
 import type { PeerPool, PoolNode } from "./pool.ts";
 import { createWorkloadBook } from "./workloads.ts";

@@ -1,5 +1,13 @@
 import { chmodSync, mkdirSync, rmSync } from "node:fs";
-import { createSecureServer, createServer, type Http2SecureServer, type Http2Server, type ServerHttp2Session } from "node:http2";
+import {
+  createSecureServer,
+  createServer,
+  type Http2SecureServer,
+  type Http2Server,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+  type ServerHttp2Session,
+} from "node:http2";
 import type { AddressInfo } from "node:net";
 import { dirname } from "node:path";
 import type { ConnectRouter } from "@connectrpc/connect";
@@ -7,6 +15,7 @@ import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { errorMessage } from "#runtime/errors.ts";
 import type { Logger } from "#runtime/logger.ts";
 import { formatSocketAddress, parseSocketAddress, type SocketAddress } from "./address.ts";
+import { isPlainGrpc, type StreamMethod, serveStream } from "./grpc-stream.ts";
 import { missingFiles, type ServerTls, secureContext, TLS_CHECK_MS, versionOf } from "./tls.ts";
 
 export interface GrpcServer extends AsyncDisposable {
@@ -17,6 +26,8 @@ export interface GrpcServer extends AsyncDisposable {
 export interface GrpcServerOptions {
   /** TLS on the TCP addresses; Unix sockets are protected by their mode. */
   readonly tls?: { readonly files: ServerTls; readonly log: Logger } | undefined;
+  /** Methods that are served without Connect when the client speaks plain gRPC, by path. */
+  readonly streams?: Readonly<Record<string, StreamMethod>>;
 }
 
 type Server = Http2Server | Http2SecureServer;
@@ -31,11 +42,16 @@ const SOCKET_MODE = 0o660;
 export async function startGrpcServer(
   routes: (router: ConnectRouter) => void,
   listen: readonly string[],
-  { tls }: GrpcServerOptions = {},
+  { tls, streams = {} }: GrpcServerOptions = {},
 ): Promise<GrpcServer> {
   await using scope = new AsyncDisposableStack();
   const stop = new AbortController();
-  const handler = connectNodeAdapter({ routes, shutdownSignal: stop.signal });
+  const connect = connectNodeAdapter({ routes, shutdownSignal: stop.signal });
+  const handler = (request: Http2ServerRequest, response: Http2ServerResponse) => {
+    const method = request.method === "POST" && isPlainGrpc(request) ? streams[request.url] : undefined;
+    if (method === undefined) connect(request, response);
+    else void serveStream(method, request, response, stop.signal);
+  };
   const addresses: SocketAddress[] = [];
   for (const text of listen) {
     const address = parseSocketAddress(text);

@@ -7,6 +7,7 @@ import type { History } from "../history/history.ts";
 import type { Observer } from "../observer/observer.ts";
 import { observerService } from "../observer/service.ts";
 import { formatSocketAddress } from "./address.ts";
+import { GET_FLOWS, getFlowsMethod } from "./flow-stream.ts";
 import { type GrpcServer, startGrpcServer } from "./grpc.ts";
 import { healthService } from "./health.ts";
 import { type PeerSource, peerService } from "./peers.ts";
@@ -35,7 +36,8 @@ export async function startHubbleServer(deps: HubbleServerDeps, config: HubbleSe
     router.service(Health, healthService([ObserverService.typeName, PeerServiceType.typeName]));
   };
   const tls = config.tls && { files: config.tls, log: deps.log };
-  const server = await startGrpcServer(routes, config.listen, { tls });
+  const streams = { [GET_FLOWS]: getFlowsMethod(deps.observer, deps.history) };
+  const server = await startGrpcServer(routes, config.listen, { tls, streams });
   deps.log.info("hubble server started", { addresses: server.addresses.map(formatSocketAddress) });
   return server;
 }
