@@ -145,8 +145,10 @@ int cil_to_netdev(struct __sk_buff *ctx)
 
 	if (!enable_lb || ctx->ingress_ifindex || (ctx->protocol != bpf_htons(ETH_P_IP) && ctx->protocol != bpf_htons(ETH_P_IPV6)))
 		return TC_ACT_OK;
-	if (parse_l3(ctx, &packet) < 0 || parse_transport(ctx, &packet) < 0 || packet.flags & (PACKET_F_ICMP_ERROR | PACKET_F_STATELESS))
+	if (parse_l3(ctx, &packet) < 0 || parse_transport(ctx, &packet) < 0 || packet.flags & PACKET_F_STATELESS)
 		return TC_ACT_OK;
+	if (packet.flags & PACKET_F_ICMP_ERROR)
+		return lb_answer_error(ctx, &packet, REV_NAT_CONNECTION) < 0 ? TC_ACT_SHOT : TC_ACT_OK;
 	if (nat_find_frontend(&packet, &from))
 		return TC_ACT_OK;
 	return rewrite_end(ctx, &packet, END_SOURCE, &from) < 0 ? TC_ACT_SHOT : TC_ACT_OK;

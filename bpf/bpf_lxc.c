@@ -100,7 +100,7 @@ static __always_inline int from_container(struct __sk_buff *ctx, struct packet *
 
 	/* Pods, here or on other nodes, are no services. */
 	if (enable_lb && !endpoint && (!remote || addr_is_zero(&remote->tunnel_endpoint))) {
-		ret = packet->flags & PACKET_F_ICMP_ERROR ? lb_error_to_backend(ctx, packet) : lb_from_pod(ctx, packet, flow);
+		ret = packet->flags & PACKET_F_ICMP_ERROR ? lb_error_from_pod(ctx, packet, flow) : lb_from_pod(ctx, packet, flow);
 		if (ret != NO_SERVICE && ret != LB_TRANSLATED)
 			return ret;
 		if (ret == LB_TRANSLATED) {

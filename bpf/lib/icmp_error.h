@@ -9,6 +9,7 @@ __verified_alone int parse_quoted(struct context *ctx, struct packet *packet, st
 {
 	struct cursor cursor = { .ctx = ctx };
 	struct ports ports;
+	int ret;
 
 	if (!packet || !quoted)
 		return -DROP_INVALID_PACKET;
@@ -22,7 +23,15 @@ __verified_alone int parse_quoted(struct context *ctx, struct packet *packet, st
 		__builtin_memcpy(&quoted->destination, &ip.daddr, sizeof(quoted->destination));
 		quoted->protocol = ip.nexthdr;
 		quoted->flags = PACKET_F_IPV6;
-		cursor.offset += sizeof(ip);
+		quoted->l4_offset = cursor.offset + sizeof(ip);
+		quoted->l3_length = bpf_ntohs(ip.payload_len);
+		/* What another node has sent here for a service carries one. */
+		if (unlikely(is_extension(ip.nexthdr))) {
+			ret = parse_ipv6_extensions(ctx, quoted);
+			if (ret < 0)
+				return ret;
+		}
+		cursor.offset = quoted->l4_offset;
 	} else {
 		struct iphdr ip;
 

@@ -22,18 +22,20 @@ static __always_inline int frontend_of_answer(struct packet *answer, __u32 reply
 	return lb_frontend(reply_of, frontend);
 }
 
-/* An ICMP error about a packet to a backend, on its way to the caller: it quotes what the caller has sent. */
-static __always_inline int lb_answer_error(struct context *ctx, struct packet *packet, __u32 reply_of)
+/* An ICMP error about a packet to a backend, on its way to the caller: it quotes what the caller has sent. NO_TRANSLATION: not about one. */
+__verified_alone int lb_answer_error(struct context *ctx, struct packet *packet, __u32 reply_of)
 {
 	struct packet quoted = {}, answer = {};
 	struct l4_address frontend = {};
-	int ret = parse_quoted(ctx, packet, &quoted);
+	int ret;
 
-	if (ret < 0)
-		return ret;
+	if (!packet)
+		return -DROP_INVALID_PACKET;
+	if (parse_quoted(ctx, packet, &quoted) < 0)
+		return NO_TRANSLATION;
 	answer_to_quoted(&quoted, &answer);
 	if (frontend_of_answer(&answer, reply_of, &frontend))
-		return drop_at(packet, FILE_LB, DROP_NO_MAPPING_FOR_NAT_MASQUERADE);
+		return NO_TRANSLATION;
 	ret = rewrite_quoted(ctx, packet, &quoted, END_DESTINATION, &frontend);
 	/* From a router on the way it stays the router's. */
 	if (ret < 0 || !addr_equal(&packet->source, &quoted.destination))
@@ -88,15 +90,45 @@ __verified_alone int lb_error_to_backend(struct context *ctx, struct packet *pac
 	return ret < 0 ? ret : LB_TRANSLATED;
 }
 
+/* The same to a caller who got another address: he gets it, about what he has sent. LB_TRANSLATED, NO_SERVICE or a drop. */
+__verified_alone int lb_error_to_caller(struct context *ctx, struct packet *packet)
+{
+	struct l4_address caller = {}, from = {};
+	struct packet quoted = {}, answer = {};
+	int ret;
+
+	if (!packet)
+		return -DROP_INVALID_PACKET;
+	if (parse_quoted(ctx, packet, &quoted) < 0)
+		return NO_SERVICE;
+	answer_to_quoted(&quoted, &answer);
+	ret = nat_find_caller(&answer, &caller, &from);
+	if (ret)
+		return ret < 0 ? ret : NO_SERVICE;
+	ret = rewrite_quoted(ctx, packet, &quoted, END_SOURCE, &caller);
+	caller.port = 0;
+	if (!ret)
+		ret = rewrite_end(ctx, packet, END_DESTINATION, &caller);
+	if (!ret && from.port)
+		ret = rewrite_quoted(ctx, packet, &quoted, END_DESTINATION, &from);
+	from.port = 0;
+	if (!ret && !addr_is_zero(&from.address) && addr_equal(&packet->source, &quoted.destination))
+		ret = rewrite_end(ctx, packet, END_SOURCE, &from);
+	return ret < 0 ? ret : LB_TRANSLATED;
+}
+
 /* Gives an answer the service's address (see flow.reply_of). */
 __verified_alone int lb_answer(struct context *ctx, struct packet *packet, __u32 reply_of)
 {
 	struct l4_address frontend = {};
+	int ret;
 
 	if (!packet)
 		return -DROP_INVALID_PACKET;
-	if (packet->flags & PACKET_F_ICMP_ERROR)
-		return lb_answer_error(ctx, packet, reply_of);
+	if (packet->flags & PACKET_F_ICMP_ERROR) {
+		ret = lb_answer_error(ctx, packet, reply_of);
+		return ret == NO_TRANSLATION ? drop_at(packet, FILE_LB, DROP_NO_MAPPING_FOR_NAT_MASQUERADE) : ret;
+	}
 	if (frontend_of_answer(packet, reply_of, &frontend))
 		return drop_at(packet, FILE_LB, DROP_NO_MAPPING_FOR_NAT_MASQUERADE);
 	return rewrite_end(ctx, packet, END_SOURCE, &frontend);

@@ -54,6 +54,10 @@ __verified_alone int lb_loopback_answer(struct __sk_buff *ctx, struct packet *pa
 		return -DROP_INVALID_PACKET;
 	if (!node || !addr_equal(&packet->destination, packet_is_ipv6(packet) ? &node->loopback_ipv6 : &node->loopback_ipv4))
 		return NO_SERVICE;
+	if (packet->flags & PACKET_F_ICMP_ERROR) {
+		ret = lb_error_to_caller(ctx, packet);
+		return ret == LB_TRANSLATED ? deliver_to_itself(ctx, packet, flow) : ret;
+	}
 	ret = nat_find_caller(packet, &caller, &from);
 	if (ret)
 		return ret < 0 ? ret : NO_SERVICE;
@@ -61,6 +65,14 @@ __verified_alone int lb_loopback_answer(struct __sk_buff *ctx, struct packet *pa
 	if (!ret)
 		ret = rewrite_end(ctx, packet, END_SOURCE, &from);
 	return ret < 0 ? ret : deliver_to_itself(ctx, packet, flow);
+}
+
+/* An ICMP error of a pod: about an answer that it got as a caller's, or about a call of its own to itself. */
+static __always_inline int lb_error_from_pod(struct __sk_buff *ctx, struct packet *packet, struct flow *flow)
+{
+	int ret = lb_error_to_backend(ctx, packet);
+
+	return ret == NO_SERVICE ? lb_loopback_answer(ctx, packet, flow) : ret;
 }
 
 /* LB_TRANSLATED: the packet is for a backend now. Else NO_SERVICE, a TC action, or a drop (see flow->refuse). */

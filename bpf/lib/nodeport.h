@@ -116,31 +116,17 @@ __verified_alone int nodeport_answer(struct __sk_buff *ctx, struct packet *packe
 	return ret < 0 ? ret : nodeport_send(ctx, packet, flow, ipcache_lookup(&packet->destination));
 }
 
-/* An ICMP error about what this node has sent to a backend in a caller's place: the caller gets it, about what he has sent. */
-__verified_alone int nodeport_error_to_caller(struct __sk_buff *ctx, struct packet *packet, struct flow *flow)
+/* An ICMP error about what this node has sent to a backend in a caller's place. */
+static __always_inline int nodeport_error_to_caller(struct __sk_buff *ctx, struct packet *packet, struct flow *flow)
 {
-	struct l4_address caller = {}, from = {};
-	struct packet quoted = {}, answer = {};
 	int ret;
 
-	if (!packet || !flow || parse_quoted(ctx, packet, &quoted) < 0)
-		return NODEPORT_PASS;
-	answer_to_quoted(&quoted, &answer);
-	ret = nat_find_caller(&answer, &caller, &from);
-	if (ret)
+	identify_caller(packet, flow);
+	ret = lb_error_to_caller(ctx, packet);
+	if (ret != LB_TRANSLATED)
 		return ret < 0 ? ret : NODEPORT_PASS;
 	flow->ct_reason = CT_RELATED;
-	identify_caller(packet, flow);
-	ret = rewrite_quoted(ctx, packet, &quoted, END_SOURCE, &caller);
-	caller.port = 0;
-	if (!ret)
-		ret = rewrite_end(ctx, packet, END_DESTINATION, &caller);
-	if (!ret && from.port)
-		ret = rewrite_quoted(ctx, packet, &quoted, END_DESTINATION, &from);
-	from.port = 0;
-	if (!ret && !addr_is_zero(&from.address) && addr_equal(&packet->source, &quoted.destination))
-		ret = rewrite_end(ctx, packet, END_SOURCE, &from);
-	return ret < 0 ? ret : nodeport_send(ctx, packet, flow, ipcache_lookup(&packet->destination));
+	return nodeport_send(ctx, packet, flow, ipcache_lookup(&packet->destination));
 }
 
 static __always_inline int nodeport_error(struct __sk_buff *ctx, struct packet *packet, struct flow *flow)

@@ -12,6 +12,7 @@
 #define ICMPV6_PORT_UNREACHABLE 4
 #define ANSWER_TTL 64
 #define QUOTED_TRANSPORT 8
+#define FRAGMENT_HEADER 8
 #define PSEUDO_HEADER_IPV6 40
 
 static __always_inline int swap_macs(struct __sk_buff *ctx)
@@ -80,7 +81,7 @@ struct icmp_answer_ipv6 {
 	struct ipv6hdr ip;
 	struct icmp_start icmp;
 	struct ipv6hdr quoted;
-	__u8 transport[QUOTED_TRANSPORT];
+	__u8 transport[FRAGMENT_HEADER + QUOTED_TRANSPORT];
 };
 
 __subprogram int refuse_ipv4(struct __sk_buff *ctx, __u16 mtu)
@@ -105,14 +106,18 @@ __subprogram int refuse_ipv4(struct __sk_buff *ctx, __u16 mtu)
 	return bpf_skb_change_tail(ctx, ETH_HEADER + sizeof(answer), 0) || bpf_skb_store_bytes(ctx, ETH_HEADER, &answer, sizeof(answer), 0);
 }
 
-__subprogram int refuse_ipv6(struct __sk_buff *ctx, __u16 mtu)
+/* A fragment is quoted with its header, or its sender could not tell whose it is. */
+__subprogram int refuse_ipv6(struct __sk_buff *ctx, __u16 mtu, __u32 fragment)
 {
 	struct icmp_answer_ipv6 answer = {};
-	const __u32 message = sizeof(answer) - sizeof(answer.ip);
+	const __u32 unused = fragment ? 0 : FRAGMENT_HEADER;
+	const __u32 message = sizeof(answer) - sizeof(answer.ip) - unused;
 	__be32 pseudo[2] = { bpf_htonl(message), bpf_htonl(PROTO_ICMPV6) };
 	__s64 sum;
 
 	if (bpf_skb_load_bytes(ctx, ETH_HEADER, &answer.quoted, sizeof(answer.quoted) + QUOTED_TRANSPORT))
+		return -1;
+	if (fragment && bpf_skb_load_bytes(ctx, ETH_HEADER + sizeof(answer.quoted) + QUOTED_TRANSPORT, answer.transport + QUOTED_TRANSPORT, FRAGMENT_HEADER))
 		return -1;
 	answer.ip.version = 6;
 	answer.ip.payload_len = bpf_htons(message);
@@ -125,8 +130,10 @@ __subprogram int refuse_ipv6(struct __sk_buff *ctx, __u16 mtu)
 	answer.icmp.sequence = bpf_htons(mtu);
 	sum = bpf_csum_diff(NULL, 0, (__be32 *)&answer.ip.saddr, 32, 0);
 	sum = bpf_csum_diff(NULL, 0, pseudo, sizeof(pseudo), sum);
-	answer.icmp.checksum = sum_fold(bpf_csum_diff(NULL, 0, (__be32 *)&answer.icmp, message, sum));
-	return bpf_skb_change_tail(ctx, ETH_HEADER + sizeof(answer), 0) || bpf_skb_store_bytes(ctx, ETH_HEADER, &answer, sizeof(answer), 0);
+	/* What is unused is zero, and counts for nothing. */
+	answer.icmp.checksum = sum_fold(bpf_csum_diff(NULL, 0, (__be32 *)&answer.icmp, sizeof(answer) - sizeof(answer.ip), sum));
+	return bpf_skb_change_tail(ctx, ETH_HEADER + sizeof(answer), 0) || bpf_skb_store_bytes(ctx, ETH_HEADER, &answer, sizeof(answer), 0) ||
+	       (unused && bpf_skb_change_tail(ctx, ETH_HEADER + sizeof(answer) - unused, 0));
 }
 
 /* Turns the packet into its refusal, addressed to its sender; with an MTU it is too big for what follows. Negative: there is none to give (a reset is not answered, later fragments cannot be). */
@@ -139,6 +146,6 @@ __verified_alone int refuse(struct __sk_buff *ctx, const struct packet *packet, 
 	if (packet->protocol == PROTO_TCP)
 		ret = refuse_tcp(ctx, packet);
 	else if (packet->protocol == PROTO_UDP || packet->protocol == PROTO_SCTP)
-		ret = packet_is_ipv6(packet) ? refuse_ipv6(ctx, mtu) : refuse_ipv4(ctx, mtu);
+		ret = packet_is_ipv6(packet) ? refuse_ipv6(ctx, mtu, packet->flags & PACKET_F_FIRST_FRAGMENT) : refuse_ipv4(ctx, mtu);
 	return ret || swap_macs(ctx) ? -1 : 0;
 }

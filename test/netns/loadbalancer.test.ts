@@ -218,10 +218,8 @@ describe("services with real traffic", () => {
         [client.netns, CLUSTER_IP, PORT],
         [world.netns, nodes[0], NODE_PORT],
       ] as const) {
-        const started = performance.now();
         await assert.rejects(talk(netns, at, port, family), /ECONNREFUSED/);
         assert.equal(await datagramTo(netns, at, port, family, 100), "Connection refused");
-        assert.ok(performance.now() - started < 900);
       }
     });
 

@@ -3,7 +3,7 @@ import { createSocket, type Socket as Datagram } from "node:dgram";
 import { createServer, type Server, Socket } from "node:net";
 import { type DatapathConfig, encodeConfig } from "#datapath/gen/config.ts";
 import { maps as specs } from "#datapath/gen/maps.ts";
-import type { Link, LoadedObject, XdpMode } from "#ebpf/bpf.ts";
+import type { Link, LoadedObject, Program, XdpMode } from "#ebpf/bpf.ts";
 import { openBpf } from "#ebpf/kernel.ts";
 import { createNetnsAt, deleteNetnsAt, inNetns, type Netns, netnsCookie, openNetns } from "#sys/netns.ts";
 import { datagram, listener, spoofedStream, stream, transparentDatagram, transparentListener } from "#sys/socket.ts";
@@ -11,6 +11,7 @@ import type { IpAddress } from "#types/addr.ts";
 import { parseMac } from "#types/mac.ts";
 import { NodeMaps, type Pod, type PolicyOfPod } from "../../bpf/tests/maps.ts";
 import { ServiceMaps } from "../../bpf/tests/service-maps.ts";
+import { attachSocketHooks } from "./socket-hooks.ts";
 
 const HOST_IDENTITY = 1;
 const REMOTE_NODE_IDENTITY = 6;
@@ -154,6 +155,13 @@ export class RealNode implements Disposable {
     const xdp = loadFor("bpf_xdp", {}, this.#objects[0]);
     this.#objects.push(xdp);
     this.#driver = inNetns(this.netns, () => openBpf().attachXdp(xdp.program("cil_xdp_entry"), ifindexOf(this.path, "eth0"), mode));
+  }
+
+  /** Translates services at sockets of a cgroup, as this node sees them. */
+  translateSockets(cgroup: string): Program[] {
+    const sock = loadFor("bpf_sock", {}, this.#objects[0]);
+    this.#objects.push(sock);
+    return attachSocketHooks(sock, cgroup);
   }
 
   /** Makes the pod's namespace and veth and attaches its programs. */
