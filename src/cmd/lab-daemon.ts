@@ -1,6 +1,7 @@
 import type { LabConfig } from "#lab/config.ts";
-import { startLab } from "#lab/daemon.ts";
+import { type LabDeps, startLab } from "#lab/daemon.ts";
 import { checkMachine } from "#lab/preflight.ts";
+import { objectOf, textOf } from "#policy/fields.ts";
 import { reviewPolicy } from "#policy/lint/review.ts";
 import { policyKinds } from "#policy/parse.ts";
 import { scopeAudit } from "#policy/rule.ts";
@@ -15,18 +16,19 @@ const say = (message: { readonly step?: string; readonly up?: true; readonly err
   process.stdout.write(`${JSON.stringify(message)}\n`);
 };
 
-interface Annotated {
-  readonly metadata?: { readonly annotations?: Readonly<Record<string, string>> | undefined };
-}
+type LabReview = NonNullable<LabDeps["review"]>;
 
 /** Authors of policies hear from the engine what the API server's schema can not know. */
-function review(object: Annotated & { readonly kind?: string | undefined; readonly spec?: unknown }): readonly string[] {
-  const { template } = (object.spec ?? {}) as { readonly template?: Annotated };
-  if (object.kind === "Namespace" || object.kind === "Pod" || template !== undefined)
-    return [object, template].flatMap((one) => scopeAudit(one?.metadata?.annotations).problem ?? []);
-  if (!policyKinds.includes(object.kind ?? "")) return [];
-  const { errors, warnings } = reviewPolicy(object);
-  return [...errors.map((text) => `this policy has no effect: ${text}`), ...warnings];
+function review(object: unknown): ReturnType<LabReview> {
+  const fields = objectOf(object);
+  const { template } = objectOf(fields.spec);
+  if (fields.kind === "Namespace" || fields.kind === "Pod" || template !== undefined) {
+    const annotated = [fields, objectOf(template)].map(({ metadata }) => objectOf(objectOf(metadata).annotations));
+    return { problems: [], warnings: annotated.flatMap((annotations) => scopeAudit(annotations).problem ?? []) };
+  }
+  if (!policyKinds.includes(textOf(fields.kind))) return { problems: [], warnings: [] };
+  const { issues, warnings } = reviewPolicy(object);
+  return { problems: issues.map(({ path, message }) => ({ field: path, message })), warnings };
 }
 
 runProgram("cilia-lab", async (signal) => {

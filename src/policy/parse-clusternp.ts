@@ -7,7 +7,7 @@ import { hostPrefix } from "#types/prefix.ts";
 import { protocolNumber } from "#types/proto.ts";
 import { localCluster, namespaceRequirements, podRequirements } from "./parse-knp.ts";
 import { readPrefix } from "./parse-peers.ts";
-import { isPortName, portProtocols } from "./parse-ports.ts";
+import { isPortName, parsePortNumber, portProtocols } from "./parse-ports.ts";
 import { readRequirements } from "./parse-selector.ts";
 import { anyPeer, cidrPeer, fqdnPeer, labelPeer } from "./peer.ts";
 import {
@@ -21,6 +21,7 @@ import {
   readString,
   readStrings,
   refuse,
+  warnUnstorable,
 } from "./reading.ts";
 import { type PeerSelector, type PolicyRef, type PortSpec, type Rule, type RuleAction, tier } from "./rule.ts";
 
@@ -54,10 +55,10 @@ function readSubject(reading: Reading, value: unknown, path: string): Requiremen
   return [...own, ...namespaces];
 }
 
-/** The peers of one entry, and the names among them, which have to be looked up first. */
-type Peers = { readonly peers: readonly PeerSelector[]; readonly names: readonly FqdnSelector[] };
+/** The peers of one entry, the names among them, which have to be looked up first, and whether it is of a kind that nobody here knows. */
+type Peers = { readonly peers: readonly PeerSelector[]; readonly names: readonly FqdnSelector[]; readonly unknown: boolean };
 
-const peersOnly = (...peers: readonly PeerSelector[]): Peers => ({ peers, names: [] });
+const peersOnly = (...peers: readonly PeerSelector[]): Peers => ({ peers, names: [], unknown: false });
 
 /** As in Cilium, `pods` and `nodes` are those of the local cluster unless they name one, and `namespaces` those of every cluster. */
 function readPeer(reading: Reading, fields: Fields, path: string, direction: Direction, action: RuleAction): Peers {
@@ -71,12 +72,13 @@ function readPeer(reading: Reading, fields: Fields, path: string, direction: Dir
   if (has("namespaces")) return peersOnly(labelPeer(readNamespaces(reading, fields.namespaces, `${path}.namespaces`)));
   if (has("nodes")) return peersOnly(readNodes(reading, fields.nodes, `${path}.nodes`));
   if (has("networks")) {
-    const networks = readStrings(reading, fields.networks, `${path}.networks`) ?? [];
+    const networks = readSet(reading, fields.networks, `${path}.networks`);
     return peersOnly(...networks.flatMap((text, i) => readNetwork(reading, text, `${path}.networks[${i}]`)));
   }
   if (has("domainNames")) return readNames(reading, fields.domainNames, `${path}.domainNames`, action);
-  refuse(reading, path, `needs one of ${allowed.join(", ")}`);
-  return peersOnly();
+  const effect = action === "allow" ? "accepts nobody" : "denies everybody";
+  warnUnstorable(reading, path, `needs one of ${allowed.join(", ")}: a rule that does not say whom it means ${effect}`);
+  return { peers: [], names: [], unknown: true };
 }
 
 function readNodes(reading: Reading, value: unknown, path: string): PeerSelector {
@@ -85,6 +87,15 @@ function readNodes(reading: Reading, value: unknown, path: string): PeerSelector
   const names = nodes.some(({ source, key }) => source === "node" && key === labelKey.cluster);
   const cluster = names ? [] : [requirement(`k8s:${labelKey.cluster}`, "In", [reading.settings.clusterName])];
   return labelPeer([...nodes, requirement("reserved:remote-node", "Exists"), ...cluster]);
+}
+
+/** A list of different texts. */
+function readSet(reading: Reading, value: unknown, path: string): readonly string[] {
+  const texts = readStrings(reading, value, path) ?? [];
+  texts.forEach((text, i) => {
+    if (texts.indexOf(text) < i) warnUnstorable(reading, `${path}[${i}]`, `"${text}" is there twice, which a cluster's schema refuses`);
+  });
+  return texts;
 }
 
 /** An address block; here a bare address is one too. */
@@ -98,13 +109,13 @@ function readNetwork(reading: Reading, text: string, path: string): PeerSelector
 function readNames(reading: Reading, value: unknown, path: string, action: RuleAction): Peers {
   if (action !== "allow") refuse(reading, path, "names can be accepted only, not denied or passed on");
   if (!reading.settings.l7Proxy) refuse(reading, path, 'needs the L7 proxy, which the agent setting "enable-l7-proxy" switches off');
-  const names = (readStrings(reading, value, path) ?? []).map((text, i): FqdnSelector => {
+  const names = readSet(reading, value, path).map((text, i): FqdnSelector => {
     const starred = text.startsWith("*");
     const name = starred ? { matchPattern: text.startsWith("**") ? text : `*${text}` } : { matchName: text };
     for (const problem of validateFqdn(name, false)) refuse(reading, `${path}[${i}]`, problem);
     return name;
   });
-  return { peers: names.map(fqdnPeer), names };
+  return { peers: names.map(fqdnPeer), names, unknown: false };
 }
 
 /** To know the addresses of names, the DNS pods must be asked for them: on their ports "dns" and "dns-tcp", for these names only. */
@@ -125,21 +136,49 @@ function readPortOf(reading: Reading, fields: Fields, path: string, protocol: nu
   }
   const start = readInteger(reading, range.start, `${path}.destinationPort.range.start`, 0, 0xffff) ?? 0;
   const end = readInteger(reading, range.end, `${path}.destinationPort.range.end`, 0, 0xffff) ?? 0;
-  if (end <= start) refuse(reading, `${path}.destinationPort.range`, `ends at ${end}, which is not after its start, ${start}`);
+  if (end <= start)
+    warnUnstorable(
+      reading,
+      `${path}.destinationPort.range`,
+      `ends at ${end}, which is not after its start, ${start}: it means the one port`,
+    );
   return [{ protocol, name: "", port: start, endPort: start > 0 && end > start ? end : 0 }];
 }
 
 function readProtocol(reading: Reading, fields: Fields, path: string): PortSpec[] {
   checkFields(reading, fields, path, ["tcp", "udp", "sctp", "destinationNamedPort"]);
-  const name = readString(reading, fields.destinationNamedPort, `${path}.destinationNamedPort`);
-  // Of several, which a cluster's schema refuses, the first counts.
-  for (const [key, protocol] of Object.entries({ tcp: protocolNumber.TCP, udp: protocolNumber.UDP, sctp: protocolNumber.SCTP })) {
+  const name = readString(reading, fields.destinationNamedPort, `${path}.destinationNamedPort`) ?? "";
+  const given = transports.flatMap(([key, protocol]) => {
     const one = readObject(reading, fields[key], `${path}.${key}`);
-    if (one !== undefined) return readPortOf(reading, one, `${path}.${key}`, protocol);
-  }
-  if (name === undefined) refuse(reading, path, "needs one of tcp, udp, sctp and destinationNamedPort");
-  else if (!isPortName(name)) refuse(reading, `${path}.destinationNamedPort`, `"${name}" is not a port name`);
-  return portProtocols.map((protocol) => ({ protocol, name: (name ?? "").toLowerCase(), port: 0, endPort: 0 }));
+    return one === undefined ? [] : [{ at: `${path}.${key}`, one, protocol }];
+  });
+  const [first] = given;
+  if (first !== undefined && isMissing(first.one.destinationPort))
+    warnUnstorable(reading, first.at, "needs a destinationPort: a cluster's schema refuses to take every port for none");
+  if (given.length + (name === "" ? 0 : 1) > 1)
+    warnUnstorable(reading, path, "has more than one of tcp, udp, sctp and destinationNamedPort; a cluster's schema refuses that");
+  // Of several the first counts, but a name counts before a protocol that says nothing of ports.
+  if (first !== undefined && (name === "" || !isMissing(first.one.destinationPort)))
+    return readPortOf(reading, first.one, first.at, first.protocol);
+  return readNamedPort(reading, name, `${path}.destinationNamedPort`);
+}
+
+/** A port by its name, of whatever protocol. As in Cilium, a number counts as one, and a name with capitals is nobody's. */
+function readNamedPort(reading: Reading, name: string, path: string): PortSpec[] {
+  const port = parsePortNumber(name);
+  if (name === "") refuse(reading, path.slice(0, path.lastIndexOf(".")), "needs one of tcp, udp, sctp and destinationNamedPort");
+  else if (port === undefined && !isPortName(name)) refuse(reading, path, `"${name}" is not a port name`);
+  return portProtocols.map((protocol) => ({ protocol, name: port === undefined ? name : "", port: port ?? 0, endPort: 0 }));
+}
+
+const transports = [
+  ["tcp", protocolNumber.TCP],
+  ["udp", protocolNumber.UDP],
+  ["sctp", protocolNumber.SCTP],
+] as const;
+
+function isMissing(value: unknown): boolean {
+  return value === undefined || value === null;
 }
 
 /** What all rules of one policy have in common. */
@@ -177,7 +216,9 @@ function readRule(reading: Reading, entry: Fields, direction: Direction, index: 
     services: [],
     ports: protocols.length === 0 ? null : [{ ports, serverNames: [] }],
   };
-  return names.length === 0 ? [rule] : [lookupOf(rule, names), rule];
+  // Whom a newer kind of peer means nobody knows here: what it would keep out stays out.
+  const closed: Rule[] = read.some((one) => one.unknown) && action !== "allow" ? [{ ...rule, action: "deny", peers: [anyPeer] }] : [];
+  return [...(names.length === 0 ? [] : [lookupOf(rule, names)]), rule, ...closed];
 }
 
 /** Reads a ClusterNetworkPolicy (policy.networking.k8s.io/v1alpha2): ordered rules of a tier that accept, deny or pass on. */

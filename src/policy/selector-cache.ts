@@ -160,21 +160,8 @@ export function createSelectorCache(): SelectorCache {
     return { id: entry.id, kind: "added", selectors };
   }
 
-  /** The label by which the fewest identities may meet a selector, and those that may by all of its labels. */
-  function narrowest(peer: PeerSelector): { readonly anchor: Anchor; readonly ids: Iterable<NumericIdentity> } {
-    if (peer.any || peer.none) return { anchor: "nothing", ids: [] };
-    if (peer.within !== undefined) return { anchor: "block", ids: withPrefix };
-    const anchors = anchorsOf(peer);
-    const [best, ...others] = candidatesOf(anchors).sort((one, other) => one.ids.size - other.ids.size);
-    if (best === undefined) return { anchor: anchors[0] ?? "nothing", ids: known.keys() };
-    return {
-      anchor: best.anchor,
-      ids: others.length === 0 ? best.ids : [...best.ids].filter((id) => others.every(({ ids }) => ids.has(id))),
-    };
-  }
-
-  /** Those of each anchor, up to the first that has few enough. */
-  function candidatesOf(anchors: readonly Requirement[]): { readonly anchor: Requirement; readonly ids: Candidates }[] {
+  /** The identities under the labels that a selector needs; the last are few, or there is no other label. */
+  function candidates(anchors: readonly Requirement[]): { readonly anchor: Requirement; readonly ids: Candidates }[] {
     const found: { readonly anchor: Requirement; readonly ids: Candidates }[] = [];
     for (const anchor of anchors) {
       const ids = identityIndex.of(anchor);
@@ -183,6 +170,17 @@ export function createSelectorCache(): SelectorCache {
       if (ids.size <= fewEnough) break;
     }
     return found;
+  }
+
+  /** The label by which the fewest identities may meet a selector, and those that may by all of its labels. */
+  function narrowest(peer: PeerSelector): { readonly anchor: Anchor; readonly ids: Iterable<NumericIdentity> } {
+    if (peer.any || peer.none) return { anchor: "nothing", ids: [] };
+    if (peer.within !== undefined) return { anchor: "block", ids: withPrefix };
+    const anchors = anchorsOf(peer);
+    const [best, ...others] = candidates(anchors).sort((one, other) => one.ids.size - other.ids.size);
+    if (best === undefined) return { anchor: anchors[0] ?? "nothing", ids: known.keys() };
+    if (others.length === 0) return best;
+    return { anchor: best.anchor, ids: [...best.ids].filter((id) => others.every(({ ids }) => ids.has(id))) };
   }
 
   function create(peer: PeerSelector): Live {

@@ -196,6 +196,51 @@ const cases: readonly Case[] = [
     allowed: [{ to: "site" }],
     denied: [{ to: "api" }],
   },
+  {
+    what: "a ClusterNetworkPolicy's peer of a kind that nobody knows accepts nobody",
+    policies: [denyEgress, admin({ egress: [{ action: "Accept", to: [{}, { pods: { podSelector: { matchLabels: { app: "api" } } } }] }] })],
+    allowed: [{ to: "api" }],
+    denied: [{ to: "site" }],
+  },
+  ...["Deny", "Pass"].map((action) => ({
+    what: `… and with ${action} keeps everybody out, on its ports`,
+    policies: [admin({ egress: [{ action, to: [{ moon: {} }], protocols: [{ tcp: { destinationPort: { number: 80 } } }] }] })],
+    allowed: [{ to: "api", port: "TCP/81" }] as const,
+    denied: [{ to: "api" }, { to: "site" }] as const,
+  })),
+  {
+    what: "a ClusterNetworkPolicy's protocol without a port is all of its ports",
+    policies: [denyEgress, admin({ egress: [{ action: "Accept", to: [], protocols: [{ udp: {} }] }] })],
+    allowed: [{ to: "api", port: "UDP/9" }],
+    denied: [{ to: "api" }],
+  },
+  {
+    what: "a ClusterNetworkPolicy's range that does not rise is its first port",
+    policies: [
+      denyEgress,
+      admin({ egress: [{ action: "Accept", to: [], protocols: [{ tcp: { destinationPort: { range: { start: 80, end: 79 } } } }] }] }),
+    ],
+    allowed: [{ to: "api" }],
+    denied: [{ to: "api", port: "TCP/79" }],
+  },
+  {
+    what: "a ClusterNetworkPolicy's port name may be a number, of every protocol",
+    policies: [denyEgress, admin({ egress: [{ action: "Accept", to: [], protocols: [{ destinationNamedPort: "80" }] }] })],
+    allowed: [{ to: "api" }, { to: "api", port: "UDP/80" }],
+    denied: [{ to: "api", port: "TCP/81" }],
+  },
+  {
+    what: "a ClusterNetworkPolicy's port name is taken as it is written",
+    policies: [denyEgress, admin({ egress: [{ action: "Accept", to: [], protocols: [{ destinationNamedPort: "DNS" }] }] })],
+    allowed: [],
+    denied: [{ to: "dns", port: "UDP/53" }],
+  },
+  {
+    what: "a ClusterNetworkPolicy's port name counts before a protocol without a port",
+    policies: [denyEgress, admin({ egress: [{ action: "Accept", to: [], protocols: [{ tcp: {}, destinationNamedPort: "dns" }] }] })],
+    allowed: [{ to: "dns", port: "UDP/53" }],
+    denied: [{ to: "api" }],
+  },
 ];
 
 describe("what Cilium's sources say and no recorded verdict does", () => {

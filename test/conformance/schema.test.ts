@@ -2,7 +2,10 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { DEFINITIONS } from "#apiserver/crds/definitions.ts";
 import { conform } from "#apiserver/schema/conform.ts";
-import { resolveNothing } from "#apiserver/schema/schema.ts";
+import { type Expression, isKnown } from "#apiserver/schema/expressions.ts";
+import { resolveNothing, type Schema } from "#apiserver/schema/schema.ts";
+import { parsePolicy } from "#policy/parse.ts";
+import { settingsWith } from "#policy/settings.ts";
 import { readLines, sharedFile } from "./data.ts";
 import { dataFiles } from "./files.ts";
 
@@ -43,12 +46,12 @@ const REFUSED_BEFORE: Readonly<Record<string, readonly string[]>> = {
 
 /** The first thing that the definition of the policy's kind has against it; undefined for kinds that are not ours. */
 function refusal({ kind, spec, specs }: Policy): string | undefined {
-  const definition = DEFINITIONS.find((one) => one.kind === kind && kind.startsWith("Cilium"));
+  const definition = DEFINITIONS.find((one) => one.kind === kind);
   if (!definition) return undefined;
-  const object = { ...(spec === undefined ? {} : { spec }), ...(specs === undefined ? {} : { specs }) };
+  const object = { metadata: {}, ...(spec === undefined ? {} : { spec }), ...(specs === undefined ? {} : { specs }) };
   const { unknown, mistyped, causes } = conform(definition.schema, object, { resolve: resolveNothing, dropNulls: false });
   return [
-    ...unknown.map((field) => `unknown field ${field}`),
+    ...unknown.filter((field) => field !== "metadata").map((field) => `unknown field ${field}`),
     ...[...mistyped, ...causes].map(({ field, message }) => `${field}: ${message}`),
   ][0];
 }
@@ -59,23 +62,72 @@ function casesOf(file: string): Line[] | undefined {
   return path === undefined ? undefined : readLines(path).map(({ value }) => value as Line);
 }
 
+/** All expressions in a schema. */
+function expressionsIn(schema: Schema): Expression[] {
+  const { properties = {}, items, additionalProperties, "x-kubernetes-validations": own = [] } = schema;
+  const inner = [...Object.values(properties), items ?? {}, typeof additionalProperties === "object" ? additionalProperties : {}];
+  return [...own, ...inner.flatMap((one) => (Object.keys(one).length === 0 ? [] : expressionsIn(one)))];
+}
+
 describe("the definitions of Cilium's policies", () => {
   const known = new Set(Object.values(REFUSED_BEFORE).flat());
   it("take what Cilium takes", (test) => {
     const files = dataFiles.map(casesOf);
     if (files.includes(undefined)) return test.skip("the data is not there; set CILIA_CONFORMANCE to its folder");
     for (const { id, policy, policies = policy ? [policy] : [], expected } of files.flatMap((lines = []) => lines)) {
-      const taken = policies.filter((_, index) => expected.policies?.[index]?.accepted ?? expected.accepted);
+      const taken = policies.filter(
+        ({ kind }, index) => kind.startsWith("Cilium") && (expected.policies?.[index]?.accepted ?? expected.accepted),
+      );
       const message = taken.map(refusal).find((one) => one !== undefined);
       if (!known.has(id)) assert.equal(message, undefined, id);
       else assert.ok(message, `${id} is refused`);
     }
   });
 
+  it("have no expression that the lab's API server would not evaluate", () => {
+    const all = DEFINITIONS.flatMap(({ schema }) => expressionsIn(schema));
+    assert.deepEqual(
+      all.filter((one) => !isKnown(one)),
+      [],
+    );
+    assert.ok(all.length >= 3);
+  });
+
+  it("refuse what their expressions refuse", () => {
+    const to = (...peers: object[]) => ({ kind: "ClusterNetworkPolicy", spec: { ...admin, egress: [{ action: "Deny", to: peers }] } });
+    const admin = { tier: "Admin", priority: 1, subject: { namespaces: {} } };
+    const range = (start: number, end: number) => [{ tcp: { destinationPort: { range: { start, end } } } }];
+    const from = (protocols: object[]) => ({
+      kind: "ClusterNetworkPolicy",
+      spec: { ...admin, ingress: [{ action: "Deny", from: [{ namespaces: {} }], protocols }] },
+    });
+    for (const good of [to({ networks: ["10.0.0.0/8", "fd00::/8"] }), from(range(1, 2))]) assert.equal(refusal(good), undefined);
+    assert.match(refusal(to({ networks: ["10.0.0.1"] })) ?? "", /networks\[0\]: .*Invalid CIDR/);
+    assert.match(refusal(to({ domainNames: ["a.b"] })) ?? "", /egress\[0\]: .*only be used with action Accept/);
+    assert.match(refusal(from(range(2, 2))) ?? "", /range: .*less than End/);
+  });
+
+  it("of ClusterNetworkPolicy refuse just what the engine says that no API server stores", (test) => {
+    const files = dataFiles.map(casesOf);
+    if (files.includes(undefined)) return test.skip("the data is not there; set CILIA_CONFORMANCE to its folder");
+    const settings = settingsWith({ nodeSelectorLabels: true });
+    let [refused, taken] = [0, 0];
+    for (const { id, policy, policies = policy ? [policy] : [] } of files.flatMap((lines = []) => lines)) {
+      for (const one of policies.filter(({ kind }) => kind === "ClusterNetworkPolicy")) {
+        const { issues, warnings } = parsePolicy(one, settings);
+        const told = issues.length > 0 || warnings.some(({ stage }) => stage === "schema");
+        assert.equal(refusal(one) !== undefined, told, `${id}: ${refusal(one)}`);
+        if (told) refused += 1;
+        else taken += 1;
+      }
+    }
+    assert.ok(refused > 40 && taken > 120, `${refused} refused, ${taken} taken`);
+  });
+
   it("refuse at kubectl apply, naming the field, what cannot be right", (test) => {
     const lines = casesOf("validation.jsonl");
     if (lines === undefined) return test.skip("the data is not there; set CILIA_CONFORMANCE to its folder");
-    const refused = lines.filter(({ policy }) => policy && refusal(policy) !== undefined);
+    const refused = lines.filter(({ policy }) => policy?.kind.startsWith("Cilium") && refusal(policy) !== undefined);
     const wrong = refused.filter(({ expected }) => !expected.accepted);
     assert.ok(wrong.length >= 120, `${wrong.length} of the policies that the engine refuses never reach it`);
   });

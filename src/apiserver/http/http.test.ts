@@ -20,9 +20,13 @@ let server: TestServer;
 let token: string;
 
 before(async () => {
-  const review = ({ kind, metadata }: KubeObject) => {
-    const note = metadata.annotations?.note;
-    return note === undefined ? [] : [`${kind} ${metadata.name}: ${note}`];
+  const review = (object: unknown) => {
+    const { kind, metadata } = object as KubeObject;
+    const { note, bad } = metadata.annotations ?? {};
+    return {
+      problems: bad === undefined ? [] : [{ field: "spec", message: bad }],
+      warnings: note === undefined ? [] : [`${kind} ${metadata.name}: ${note}`],
+    };
   };
   server = await startTestServer({ listeners: [{ host: "127.0.0.1", port: 0 }], history: 50 }, { review });
   token = server.api.serviceAccountToken("default", "default");
@@ -202,6 +206,48 @@ describe("answers", () => {
     );
     assert.deepEqual([status.status, status.headers.warning], [200, undefined]);
     await call("DELETE", `${path}/noted?gracePeriodSeconds=0`);
+  });
+  it("say in one refusal all that the schema, the server and the reviewer have against an object", async () => {
+    const definition = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    const schema = { type: "object", properties: { spec: { type: "object", properties: { size: { type: "integer", maximum: 3 } } } } };
+    const version = { name: "v1", served: true, storage: true, schema: { openAPIV3Schema: schema } };
+    const names = { kind: "Toy", plural: "toys", singular: "toy" };
+    await call("POST", definition, {
+      apiVersion: "apiextensions.k8s.io/v1",
+      kind: "CustomResourceDefinition",
+      metadata: { name: "toys.test.io" },
+      spec: { group: "test.io", scope: "Cluster", names, versions: [version] },
+    });
+    const toy = (spec: object, annotations: object) => ({
+      apiVersion: "test.io/v1",
+      kind: "Toy",
+      metadata: { name: "a", annotations },
+      spec,
+    });
+    const path = "/apis/test.io/v1/toys";
+    const bad = { bad: "too loud; did you mean quiet?", note: "look here" };
+    const causesOf = ({ json }: Answer) => ((json.details as { causes?: { field: string }[] }).causes ?? []).map(({ field }) => field);
+    const strict = "?fieldValidation=Strict";
+    const several = await call("POST", `${path}${strict}`, toy({ size: 4, colour: "red" }, bad));
+    assert.equal(several.status, 422);
+    assert.deepEqual(causesOf(several), ["spec.colour", "spec.size", "spec"]);
+    assert.equal(several.headers.warning, '299 - "Toy a: look here"');
+    const mistyped = await call("POST", path, toy({ size: "big" }, bad));
+    assert.deepEqual([mistyped.status, causesOf(mistyped)], [422, ["spec.size", "spec"]]);
+    const unknown = await call("POST", `${path}${strict}`, toy({ colour: "red" }, bad));
+    assert.deepEqual([unknown.status, causesOf(unknown)], [422, ["spec.colour", "spec"]]);
+    const alone = await call("POST", `${path}${strict}`, toy({ colour: "red" }, {}));
+    assert.equal(alone.status, 400, "as kube-apiserver");
+    const stored = await call("POST", path, toy({ size: 1 }, bad));
+    assert.equal(stored.status, 201);
+    assert.match(String(stored.headers.warning), /has no effect: spec: too loud/);
+    const merge = { "content-type": "application/merge-patch+json" };
+    const patched = await call("PATCH", `${path}/a`, { spec: { size: 5 } }, merge);
+    assert.deepEqual(causesOf(patched), ["spec.size", "spec"]);
+    const apply = { "content-type": "application/apply-patch+yaml" };
+    const applied = await call("PATCH", `${path}/a?fieldManager=me&force=true`, toy({ size: 6 }, { bad: "no" }), apply);
+    assert.deepEqual([applied.status, causesOf(applied)], [422, ["spec.size", "spec"]]);
+    await call("DELETE", `${definition}/toys.test.io`);
   });
   it("are tables when that is asked for", async () => {
     const { json } = await call("GET", `${MAPS}/warned`, undefined, {

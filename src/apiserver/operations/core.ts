@@ -1,8 +1,7 @@
 import type { Logger } from "#runtime/logger.ts";
-import type { KubeObject } from "../object.ts";
 import type { Registry } from "../resources/registry.ts";
-import type { Resource } from "../resources/resource.ts";
 import type { Store } from "../store/store.ts";
+import type { Review } from "./opinion.ts";
 
 /** What every operation works on. */
 export interface Core {
@@ -13,20 +12,6 @@ export interface Core {
   readonly settings: Settings;
   /** Absent: nobody looks. */
   readonly review?: Review | undefined;
-}
-
-/** What the author of an object that is about to be stored should be told, beyond what the server itself refuses. Must not throw. */
-export type Review = (object: KubeObject) => readonly string[];
-
-/** Kubernetes' own limit for the warnings of one answer is 4 KiB; a reader's is lower. */
-const WARNINGS_MAX = 10;
-
-/** Has a complete object looked at, and its author warned. */
-export function reviewFor(core: Core, resource: Resource, object: KubeObject, { warn, subresource }: WriteOptions): void {
-  if (warn === undefined || subresource !== undefined || core.review === undefined) return;
-  const texts = core.review({ ...object, apiVersion: resource.storageApiVersion, kind: resource.kind });
-  for (const text of texts.slice(0, WARNINGS_MAX)) warn(text);
-  if (texts.length > WARNINGS_MAX) warn(`… and ${texts.length - WARNINGS_MAX} more`);
 }
 
 export interface Settings {

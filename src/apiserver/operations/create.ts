@@ -3,9 +3,10 @@ import { alreadyExists, type Cause, invalid } from "../errors.ts";
 import { type KubeObject, objectKey } from "../object.ts";
 import { recordUpdate } from "../patch/managed.ts";
 import { fromStorage, hasStatus, type Resource, toStorage } from "../resources/resource.ts";
-import { type Core, reviewFor, type WriteOptions } from "./core.ts";
+import type { Core, WriteOptions } from "./core.ts";
 import { decodeObject } from "./decode.ts";
 import { checkMetadata, checkNamespace, fillMetadata } from "./metadata.ts";
+import { reviewFor, withOpinion } from "./opinion.ts";
 
 /** Creates the object of a body: defaults, admission, validation, then the store. Returns it as stored. */
 export function createObject(
@@ -15,10 +16,12 @@ export function createObject(
   body: unknown,
   options: WriteOptions,
 ): KubeObject {
-  const { object, causes } = decodeObject(resource, body, options);
-  fillMetadata(core, resource, namespace, object);
-  if (hasStatus(resource)) Reflect.deleteProperty(object, "status");
-  return insert(core, resource, object, causes, options);
+  return withOpinion(core, resource, body, options, () => {
+    const { object, causes } = decodeObject(resource, body, options);
+    fillMetadata(core, resource, namespace, object);
+    if (hasStatus(resource)) Reflect.deleteProperty(object, "status");
+    return insert(core, resource, object, causes, options);
+  });
 }
 
 /** The second half of creating, shared with server-side apply: the object is complete but for defaults. */

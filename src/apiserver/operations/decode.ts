@@ -1,4 +1,4 @@
-import { ApiError, badRequest, type Cause } from "../errors.ts";
+import { ApiError, badRequest, type Cause, invalid } from "../errors.ts";
 import { isObject, type KubeObject } from "../object.ts";
 import { apiVersionOf, type Resource } from "../resources/resource.ts";
 import { conform } from "../schema/conform.ts";
@@ -25,8 +25,13 @@ export function decodeObject(resource: Resource, body: unknown, options: WriteOp
   if (!resource.custom && rest.spec === undefined && needsSpec(resource)) rest.spec = {};
   const result = conform(schema, rest, { resolve: resource.resolve, dropNulls: !resource.custom });
   const mistyped = [...metadata.mistyped.map(prefixed), ...result.mistyped];
-  if (mistyped.length > 0) throw unreadable(resource, mistyped, body);
-  reportUnknown([...metadata.unknown.map((path) => `metadata.${path}`), ...result.unknown], options);
+  const broken = [...metadata.causes.map(prefixed), ...result.causes];
+  const unknown = [...metadata.unknown.map((path) => `metadata.${path}`), ...result.unknown];
+  const strict = options.fieldValidation === "Strict" ? unknown.map(unknownField) : [];
+  if (resource.custom && (mistyped.length > 0 || (strict.length > 0 && broken.length > 0)))
+    throw invalid(resource, String(rawName(body) ?? ""), [...strict, ...mistyped, ...broken]);
+  if (mistyped.length > 0) throw unreadable(resource, mistyped);
+  reportUnknown(unknown, strict, options);
   const object = {
     apiVersion: apiVersionOf(resource),
     kind: resource.kind,
@@ -35,7 +40,7 @@ export function decodeObject(resource: Resource, body: unknown, options: WriteOp
   } as KubeObject;
   if (resource.custom) applyDefaults(resource.schema, object);
   const missing = (required ?? []).filter((key) => key !== "metadata" && object[key] === undefined);
-  const causes = [...metadata.causes.map(prefixed), ...result.causes];
+  const causes = [...broken];
   for (const key of missing) causes.push({ reason: "FieldValueRequired", field: key, message: "Required value" });
   // Status of built-in kinds comes from controllers, which fill it in step by step.
   return { object, causes: resource.custom ? causes : causes.filter(({ field }) => !field.startsWith("status")) };
@@ -61,24 +66,20 @@ function checkKind(resource: Resource, apiVersion: unknown, kind: unknown): void
   }
 }
 
-function unreadable(resource: Resource, mistyped: readonly Cause[], body: Record<string, unknown>): ApiError {
+const rawName = (body: Readonly<Record<string, unknown>>): unknown => (isObject(body.metadata) ? body.metadata.name : undefined);
+
+function unreadable(resource: Resource, mistyped: readonly Cause[]): ApiError {
   const text = mistyped.map((cause) => `${cause.field || "body"}: ${cause.message}`).join(", ");
-  if (resource.custom) {
-    const name = isObject(body.metadata) ? String(body.metadata.name ?? "") : "";
-    return new ApiError(422, "Invalid", `${resource.kind}.${resource.group} ${JSON.stringify(name)} is invalid: ${text}`, {
-      name,
-      group: resource.group,
-      kind: resource.kind,
-      causes: mistyped,
-    });
-  }
   return badRequest(`${resource.kind} in version ${JSON.stringify(resource.version)} cannot be handled as a ${resource.kind}: ${text}`);
 }
 
-function reportUnknown(unknown: readonly string[], options: WriteOptions): void {
-  if (unknown.length === 0 || options.fieldValidation === "Ignore") return;
-  if (options.fieldValidation === "Strict") {
-    throw badRequest(`strict decoding error: ${unknown.map((path) => `unknown field ${JSON.stringify(path)}`).join(", ")}`);
+const unknownField = (field: string): Cause => ({ reason: "FieldValueInvalid", field, message: `unknown field ${JSON.stringify(field)}` });
+
+function reportUnknown(unknown: readonly string[], strict: readonly Cause[], options: WriteOptions): void {
+  if (strict.length > 0) {
+    const message = `strict decoding error: ${strict.map((one) => one.message).join(", ")}`;
+    throw new ApiError(400, "BadRequest", message, { causes: strict });
   }
+  if (options.fieldValidation === "Ignore") return;
   for (const path of unknown) options.warn?.(`unknown field ${JSON.stringify(path)}`);
 }

@@ -6,6 +6,7 @@ import { applyMergePatch } from "../patch/merge.ts";
 import { applyStrategicPatch } from "../patch/strategic.ts";
 import { fromStorage, type Resource } from "../resources/resource.ts";
 import type { Core, WriteOptions } from "./core.ts";
+import { withOpinion } from "./opinion.ts";
 import { updateObject } from "./update.ts";
 
 export type PatchType = "json" | "merge" | "strategic" | "apply";
@@ -29,7 +30,7 @@ export function patchObject(
   patch: unknown,
   options: PatchOptions,
 ): { readonly object: KubeObject; readonly created: boolean } {
-  if (type === "apply") return applyServerSide(core, resource, target, patch, options);
+  if (type === "apply") return withOpinion(core, resource, patch, options, () => applyServerSide(core, resource, target, patch, options));
   const stored = core.store.get(resource.storage, objectKey(resource.namespaced ? target.namespace : undefined, target.name));
   if (!stored) throw notFound(resource, target.name);
   const before = fromStorage(resource, stored);

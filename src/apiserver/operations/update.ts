@@ -3,9 +3,10 @@ import { badRequest, type Cause, cause, conflict, invalid, notFound, staleObject
 import { clone, deepEqual, type KubeObject, objectKey } from "../object.ts";
 import { recordUpdate } from "../patch/managed.ts";
 import { fromStorage, hasStatus, type Resource, toStorage } from "../resources/resource.ts";
-import { type Core, reviewFor, type WriteOptions } from "./core.ts";
+import type { Core, WriteOptions } from "./core.ts";
 import { decodeObject } from "./decode.ts";
 import { checkMetadata, hasGeneration, setNamespace, specification } from "./metadata.ts";
+import { reviewFor, withOpinion } from "./opinion.ts";
 
 /** Replaces an object (or its status). A resourceVersion in the body must be the current one. */
 export function updateObject(
@@ -16,14 +17,16 @@ export function updateObject(
   body: unknown,
   options: WriteOptions,
 ): KubeObject {
-  const decoded = decodeObject(resource, body, options);
-  const given = decoded.object.metadata.name;
-  if (given && given !== name) throw badRequest(`the name of the object (${given}) does not match the name on the URL (${name})`);
-  decoded.object.metadata.name = name;
-  setNamespace(resource, namespace, decoded.object);
-  const before = core.store.get(resource.storage, objectKey(decoded.object.metadata.namespace, name));
-  if (!before) throw notFound(resource, name);
-  return replace(core, resource, before, decoded.object, decoded.causes, options);
+  return withOpinion(core, resource, body, options, () => {
+    const { object, causes } = decodeObject(resource, body, options);
+    const given = object.metadata.name;
+    if (given && given !== name) throw badRequest(`the name of the object (${given}) does not match the name on the URL (${name})`);
+    object.metadata.name = name;
+    setNamespace(resource, namespace, object);
+    const before = core.store.get(resource.storage, objectKey(object.metadata.namespace, name));
+    if (!before) throw notFound(resource, name);
+    return replace(core, resource, before, object, causes, options);
+  });
 }
 
 /** The second half of update, patch and apply: from the wanted state to the stored one. */

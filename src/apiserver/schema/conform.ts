@@ -1,6 +1,7 @@
 import { type Cause, cause } from "../errors.ts";
 import { isObject, type JsonObject } from "../object.ts";
 import { checkValue } from "./constraints.ts";
+import { checkExpressions } from "./expressions.ts";
 import type { Resolve, Schema } from "./schema.ts";
 
 export interface Conformed {
@@ -37,7 +38,10 @@ function visit(walk: Walk, given: Schema, value: unknown, path: string, open: bo
   if (value === null) return visitNull(walk, schema, path);
   const before = walk.mistyped.length;
   const result = visitTyped(walk, schema, value, path, open);
-  if (walk.mistyped.length === before) checkValue(schema, walk.dropNulls ? result : value, path, walk.causes);
+  if (walk.mistyped.length === before) {
+    checkValue(schema, walk.dropNulls ? result : value, path, walk.causes);
+    walk.causes.push(...checkExpressions(schema, value, path));
+  }
   return result;
 }
 

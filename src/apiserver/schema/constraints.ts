@@ -54,7 +54,8 @@ const ADDRESSES: Readonly<Record<string, (value: string) => boolean>> = {
   cidr: isCidr,
 };
 
-function isCidr(value: string): boolean {
+/** Whether a text is an address and a length: `10.0.0.0/8`, `fd00::/8`. */
+export function isCidr(value: string): boolean {
   const [address = "", length = ""] = value.split("/", 2);
   const bits = isIP(address) === 4 ? 32 : 128;
   return (

@@ -41,7 +41,7 @@ export interface Schema {
   "x-kubernetes-patch-strategy"?: string;
   "x-kubernetes-patch-merge-key"?: string;
   "x-kubernetes-group-version-kind"?: readonly { group: string; version: string; kind: string }[];
-  "x-kubernetes-validations"?: readonly unknown[];
+  "x-kubernetes-validations"?: readonly { readonly rule: string; readonly message?: string }[];
 }
 
 /** Where components live in an OpenAPI v3 document. */

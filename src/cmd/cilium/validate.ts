@@ -1,4 +1,7 @@
 import { type Document, isMap, LineCounter, parseAllDocuments } from "yaml";
+import { DEFINITIONS } from "#apiserver/crds/definitions.ts";
+import { conform } from "#apiserver/schema/conform.ts";
+import { resolveNothing } from "#apiserver/schema/schema.ts";
 import { listOf, objectOf, textOf } from "#policy/fields.ts";
 import { locate } from "#policy/locate.ts";
 import { parsePolicy, policyKinds } from "#policy/parse.ts";
@@ -103,7 +106,24 @@ function validateObject(file: string, object: unknown, at: string, place: Placer
   const format = ({ path, message }: Issue) => place(fromRoot(path), message);
   // What no API server stores is as wrong to its author as what the engine refuses.
   const [unstorable, notes] = [warnings.filter(({ stage }) => stage === "schema"), warnings.filter(({ stage }) => stage !== "schema")];
-  return [{ object: title, errors: [...issues, ...unstorable].map(format), warnings: notes.map(format) }];
+  const said = [...issues, ...unstorable];
+  const errors = [...said, ...schemaProblems(kindText, object, said)];
+  return [{ object: title, errors: errors.map(format), warnings: notes.map(format) }];
+}
+
+/** What the definition of a custom kind has against an object, where the engine has not said it better. */
+function schemaProblems(kind: string, object: unknown, said: readonly Issue[]): Issue[] {
+  const definition = DEFINITIONS.find((one) => one.kind === kind);
+  if (definition === undefined) return [];
+  const { metadata: _, ...rest } = objectOf(object);
+  const { required, ...schema } = definition.schema;
+  const { mistyped, causes } = conform(schema, rest, { resolve: resolveNothing, dropNulls: false });
+  const missing = (required ?? []).filter((field) => field !== "metadata" && rest[field] === undefined);
+  const problems = [
+    ...[...mistyped, ...causes].map(({ field, message }): Issue => ({ path: field, message, stage: "schema" })),
+    ...missing.map((path): Issue => ({ path, message: "Required value", stage: "schema" })),
+  ];
+  return problems.filter(({ path }) => !said.some((one) => one.path === path || one.path.startsWith(`${path}.`)));
 }
 
 /** `file:line:column: path: message`, as much of it as there is. */

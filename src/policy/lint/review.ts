@@ -1,5 +1,5 @@
 import { parsePolicy } from "../parse.ts";
-import { policyKey } from "../rule.ts";
+import { type Issue, policyKey } from "../rule.ts";
 import { memorySource } from "../world/objects.ts";
 import { lintEmpties } from "./empties.ts";
 import type { Finding } from "./finding.ts";
@@ -7,7 +7,7 @@ import { lintPatterns } from "./patterns.ts";
 import { lintText } from "./static.ts";
 
 /** What a policy's author should hear when it is stored: why it has no effect, or what it does that was probably not meant. */
-export type Review = { readonly errors: readonly string[]; readonly warnings: readonly string[] };
+export type Review = { readonly issues: readonly Issue[]; readonly errors: readonly string[]; readonly warnings: readonly string[] };
 
 const source = memorySource("review");
 
@@ -21,6 +21,7 @@ export function reviewPolicy(object: unknown): Review {
   const policy = { key: policyKey(parsed.ref), parsed, from: { object, source } };
   const findings = [...lintText(parsed), ...lintEmpties(policy), ...lintPatterns(parsed)];
   return {
+    issues: parsed.issues,
     errors: parsed.issues.map(textOf),
     // What is refused is said already; hints without a place are about the whole policy.
     warnings: [...new Set(findings.filter(({ id }) => id !== "L00").map(textOf))],

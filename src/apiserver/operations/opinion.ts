@@ -1,0 +1,55 @@
+import { ApiError, type Cause, invalid } from "../errors.ts";
+import { asObject, type KubeObject } from "../object.ts";
+import type { Resource } from "../resources/resource.ts";
+import type { Core, WriteOptions } from "./core.ts";
+
+/** What somebody who knows more of an object than its schema says thinks of it. */
+export interface Opinion {
+  /** Why the object, once stored, has no effect. */
+  readonly problems: readonly { readonly field: string; readonly message: string }[];
+  /** What its author should be told besides. */
+  readonly warnings: readonly string[];
+}
+
+/** Looks at an object that is about to be stored, or refused; it need not fit its schema. Must not throw. */
+export type Review = (object: unknown) => Opinion;
+
+/** Kubernetes' own limit for the warnings of one answer is 4 KiB; a reader's is lower. */
+const WARNINGS_MAX = 10;
+
+function warnOf(texts: readonly string[], warn: (message: string) => void): void {
+  for (const text of texts.slice(0, WARNINGS_MAX)) warn(text);
+  if (texts.length > WARNINGS_MAX) warn(`… and ${texts.length - WARNINGS_MAX} more`);
+}
+
+/** Has a complete object looked at, and its author warned. */
+export function reviewFor(core: Core, resource: Resource, object: KubeObject, { warn, subresource }: WriteOptions): void {
+  if (warn === undefined || subresource !== undefined || core.review === undefined) return;
+  const { problems, warnings } = core.review({ ...object, apiVersion: resource.storageApiVersion, kind: resource.kind });
+  const useless = problems.map(({ field, message }) => `this object has no effect: ${[field, message].filter(Boolean).join(": ")}`);
+  warnOf([...useless, ...warnings], warn);
+}
+
+/**
+ * Runs a write of a body. When the server refuses it for what is in it, the refusal says what the reviewer has against it too, so that its author
+ * hears of every error at once and not of the next one when the first is mended.
+ */
+export function withOpinion<T>(core: Core, resource: Resource, body: unknown, options: WriteOptions, write: () => T): T {
+  try {
+    return write();
+  } catch (error) {
+    const said = error instanceof ApiError ? error.details?.causes : undefined;
+    if (said === undefined || core.review === undefined || options.subresource !== undefined) throw error;
+    const { problems, warnings } = core.review({ ...asObject(body), kind: resource.kind });
+    if (options.warn !== undefined) warnOf(warnings, options.warn);
+    const more = problems.filter((one) => isNew(one, said));
+    if (more.length === 0) throw error;
+    const name = String(asObject(asObject(body).metadata).name ?? "");
+    throw invalid(resource, name, [...said, ...more.map((one) => ({ reason: "FieldValueInvalid", ...one }))]);
+  }
+}
+
+/** What was said of the field already is said again only where the nearest right word is known now. */
+function isNew({ field, message }: Opinion["problems"][number], said: readonly Cause[]): boolean {
+  return message.includes("did you mean") || !said.some((one) => one.field === field);
+}
