@@ -1,4 +1,5 @@
-import type { DnsAccessMessage, DnsCacheEntry } from "#proxy/dns/protocol.ts";
+import type { LearnedName } from "#hubble/names.ts";
+import { type DnsAccessMessage, type DnsCacheEntry, NAME_GRACE } from "#proxy/dns/protocol.ts";
 
 /** The names by which endpoints came to know addresses, for flows and explanations. A copy of what the proxy tells, bounded. */
 export interface DnsNames {
@@ -6,10 +7,12 @@ export interface DnsNames {
   take(message: DnsAccessMessage): void;
   /** What the proxy had learned before. */
   learn(entries: readonly DnsCacheEntry[]): void;
+  /** The proxy has forgotten these. */
+  forget(entries: readonly DnsCacheEntry[]): void;
   /** Newest first, without the final dot. */
   namesOf(endpointId: number, ip: string): readonly string[];
-  /** For a denial: what the address was known as, and until when (milliseconds since 1970). */
-  expired(endpointId: number, ip: string, now: number): { readonly name: string; readonly until: number } | undefined;
+  /** For a denial: what the address was last known as, and until when it let connections begin (milliseconds since 1970). */
+  learnedName(endpointId: number, ip: string): LearnedName | undefined;
 }
 
 const KEPT_ADDRESSES = 65_536;
@@ -38,16 +41,18 @@ export function createDnsNames(settings: { readonly minTtl: number }): DnsNames 
     take({ kind, verdict, endpointId, time, dns }) {
       if (kind !== "response" || verdict !== "FORWARDED") return;
       const seconds = Math.max(settings.minTtl, dns.ttl === NO_TTL ? 0 : dns.ttl);
-      for (const ip of dns.ips) put(endpointId, ip, dns.query, time + seconds * 1000);
+      for (const ip of dns.ips) put(endpointId, ip, dns.query, time + (seconds + NAME_GRACE) * 1000);
     },
     learn(entries) {
       for (const { endpointId, name, ips, expires } of entries) if (name !== "") for (const ip of ips) put(endpointId, ip, name, expires);
     },
+    forget(entries) {
+      for (const { endpointId, ips } of entries) for (const ip of ips) table.delete(`${endpointId} ${ip}`);
+    },
     namesOf: (endpointId, ip) => table.get(`${endpointId} ${ip}`)?.names ?? [],
-    expired(endpointId, ip, now) {
-      const found = table.get(`${endpointId} ${ip}`);
-      const [name] = found?.names ?? [];
-      return found === undefined || name === undefined || found.until > now ? undefined : { name, until: found.until };
+    learnedName(endpointId, ip) {
+      const { names: [name] = [], until = 0 } = table.get(`${endpointId} ${ip}`) ?? {};
+      return name === undefined ? undefined : { name, until };
     },
   };
 }

@@ -30,6 +30,7 @@ export function fqdnRoutes({ state, proxy }: { readonly state: AgentState; reado
       patternOf(query);
       const matchPattern = query.get("matchpattern");
       const gone = await ask({ type: "dns-clean", ...(matchPattern ? { matchPattern } : {}) });
+      state.dnsNames.forget(gone);
       return { names: gone.filter(({ name }) => name !== "").length };
     },
     "GET /v1/fqdn/names": () => ({

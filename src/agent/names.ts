@@ -106,6 +106,7 @@ export function createNames(deps: NamesDeps, config: NamesConfig): Names {
       return frontend?.service;
     },
     dnsNames: deps.dnsNames.namesOf,
+    learnedName: deps.dnsNames.learnedName,
     interfaceName: deps.interfaceName,
     policiesOf: (cookie) => cookies.origins(cookie).map(policyNames),
     policyRevision: () => controller.repository.revision,

@@ -8,6 +8,7 @@ import { type proxyFlags, readDeniedReply } from "#proxy/flags.ts";
 import { DEFAULT_HTTP_TIMEOUTS } from "#proxy/http/session.ts";
 import { createPinnedIpcache } from "#proxy/kernel/pinned-ipcache.ts";
 import { createTransparentTransport } from "#proxy/kernel/transparent.ts";
+import { createLearnedNames } from "#proxy/peer.ts";
 import { DEFAULT_PROXY_CONFIG, startProxy } from "#proxy/proxy.ts";
 import type { ProxySockets } from "#proxy/sockets.ts";
 import type { FlagValues } from "#runtime/flags.ts";
@@ -45,7 +46,7 @@ export async function serveProxy(flags: FlagValues<typeof proxyFlags>, log: Logg
     listeners: sockets,
   });
   const proxy = await startProxy(
-    { log, transport, identities, startDns },
+    { log, transport, identities, learned: createLearnedNames(grants, now), startDns },
     {
       ...DEFAULT_PROXY_CONFIG,
       socketPath: flags["proxy-socket-path"],

@@ -33,6 +33,11 @@ export interface PolicyNames {
   readonly log?: string;
 }
 
+export interface LearnedName {
+  readonly name: string;
+  readonly until: number;
+}
+
 export interface DenialQuestion {
   /** The endpoint whose policy denied. */
   readonly endpointId: number;
@@ -79,6 +84,8 @@ export interface Names {
   serviceByAddress(ip: string, port: number): ServiceNames | undefined;
   /** DNS names, without the trailing dot, by which this endpoint of this node came to know the address. */
   dnsNames(endpointId: number, ip: string): readonly string[];
+  /** The newest of them and until when it lets connections begin (milliseconds since 1970); may be left out. */
+  learnedName?(endpointId: number, ip: string): LearnedName | undefined;
   /** Name of a network device of this node. */
   interfaceName(ifindex: number): string | undefined;
   /** The rules of a policy map entry's cookie (also of the default-deny cookie); empty for 0 and for forgotten cookies. */

@@ -3,7 +3,7 @@ import { type ConnectionConfig, openConnection, type ProxiedConnection } from ".
 import type { Redirected } from "./kernel/transport.ts";
 import type { RefusalReason } from "./metrics.ts";
 import { rulesOfConnection } from "./policy/policy-table.ts";
-import { createSession, peerIdentity, type SessionDeps } from "./session.ts";
+import { createSession, type SessionDeps } from "./session.ts";
 
 export interface ConnectionsConfig extends ConnectionConfig {
   readonly maxConnections: number;
@@ -51,9 +51,10 @@ export function createConnections(deps: SessionDeps, config: ConnectionsConfig):
       if ((perClient.get(client.ip) ?? 0) >= config.maxConnectionsPerClient) return refuse(redirected, "client-limit");
       const found = rulesOfConnection(deps.policy, direction, client.ip, server.ip, server.port);
       if (found === undefined) return refuse(redirected, "no-policy");
-      if (peerIdentity(redirected, deps) === undefined) return refuse(redirected, "identity");
+      const session = createSession(redirected, deps, config.recorded);
+      if (session.policy() === null) return refuse(redirected, "identity");
       deps.counters.accepted++;
-      const connection = openConnection(socket, createSession(redirected, deps, config.recorded), config);
+      const connection = openConnection(socket, session, config);
       open.add(connection);
       count(client.ip, 1);
       socket.on("close", () => {

@@ -13,6 +13,7 @@ import { DEFAULT_HTTP_TIMEOUTS, type HttpTimeouts } from "./http/session.ts";
 import { cacheIdentities, type IdentityLookup } from "./kernel/identities.ts";
 import type { Transport } from "./kernel/transport.ts";
 import { createCounters, type ProxyCounters } from "./metrics.ts";
+import type { LearnedNames } from "./peer.ts";
 import { createPolicyTable, type PolicyTable } from "./policy/policy-table.ts";
 import type { PolicyMessage, StatusMessage } from "./protocol.ts";
 
@@ -20,6 +21,8 @@ export interface ProxyDeps {
   readonly log: Logger;
   readonly transport: Transport;
   readonly identities: IdentityLookup;
+  /** Absent where nobody may reach anything by name. */
+  readonly learned?: LearnedNames | undefined;
   /** Starts the DNS proxy beside, which shares agent and records. */
   readonly startDns?: (records: AccessStream) => Promise<DnsProxy>;
 }
@@ -77,12 +80,12 @@ const RECORD_DELAY_MS = 5;
  * `drainMs` and sends the last records.
  */
 export async function startProxy(deps: ProxyDeps, config: ProxyConfig): Promise<RunningProxy> {
-  const { log, transport } = deps;
+  const { log, transport, learned } = deps;
   const policy = createPolicyTable();
   const counters = createCounters();
   const records = createAccessStream(config.recordCapacity, (flush) => void setTimeout(flush, RECORD_DELAY_MS));
   const identities = cacheIdentities(deps.identities, config.identityTtlMs, () => performance.now());
-  const connections = createConnections({ log, policy, identities, transport, records, counters }, config);
+  const connections = createConnections({ log, policy, identities, learned, transport, records, counters }, config);
   let restored = restore(policy, config.statePath, log);
   const status = () => statusOf(policy, connections, restored);
   const apply = (next: PolicyMessage) => {

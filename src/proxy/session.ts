@@ -1,11 +1,10 @@
 import type { Socket } from "node:net";
 import { performance } from "node:perf_hooks";
-import type { Logger } from "#runtime/logger.ts";
 import type { HeaderChoice, RecordScope } from "./access-record.ts";
 import type { AccessStream } from "./control/access-stream.ts";
-import type { IdentityLookup } from "./kernel/identities.ts";
 import type { Redirected, Transport } from "./kernel/transport.ts";
 import type { ProxyCounters } from "./metrics.ts";
+import { followPeer, type PeerDeps } from "./peer.ts";
 import type { PeerRules } from "./policy/peer-rules.ts";
 import { type PolicyTable, rulesOfConnection } from "./policy/policy-table.ts";
 import type { AccessRecord } from "./protocol.ts";
@@ -22,10 +21,8 @@ export interface Session {
   now(): number;
 }
 
-export interface SessionDeps {
-  readonly log: Logger;
+export interface SessionDeps extends PeerDeps {
   readonly policy: PolicyTable;
-  readonly identities: IdentityLookup;
   readonly transport: Pick<Transport, "connect">;
   readonly records: AccessStream;
   readonly counters: ProxyCounters;
@@ -34,6 +31,7 @@ export interface SessionDeps {
 export function createSession(redirected: Redirected, deps: SessionDeps, recorded: HeaderChoice): Session {
   const { direction, client, server } = redirected;
   let scope: RecordScope | undefined;
+  const peerOf = followPeer(redirected, deps);
   const find = () => rulesOfConnection(deps.policy, direction, client.ip, server.ip, server.port);
   const identify = (endpointIdentity: number, peer: number) =>
     direction === "ingress" ? { source: peer, destination: endpointIdentity } : { source: endpointIdentity, destination: peer };
@@ -45,13 +43,14 @@ export function createSession(redirected: Redirected, deps: SessionDeps, recorde
   return {
     policy() {
       const found = find();
-      const peer = peerIdentity(redirected, deps);
+      const peer = found && peerOf(found.endpoint.id);
       if (found === undefined || peer === undefined) return null;
       const { id, identity } = found.endpoint;
-      const ids = identify(identity, peer);
+      const rules = found.rules.peer(peer);
+      const ids = identify(identity, rules.identity);
       const known = scope?.endpointId === id && scope.source.identity === ids.source && scope.destination.identity === ids.destination;
       if (!known) scope = scopeOf(id, ids);
-      return { peer: found.rules.peer(peer), revision: deps.policy.revision ?? 0 };
+      return { peer: rules, revision: deps.policy.revision ?? 0 };
     },
     scope: () => scope ?? scopeOf(find()?.endpoint.id ?? 0, { source: 0, destination: 0 }),
     connect: () => deps.transport.connect({ direction, client, server, identity: scope?.source.identity ?? 0 }),
@@ -61,14 +60,4 @@ export function createSession(redirected: Redirected, deps: SessionDeps, recorde
     },
     now: () => performance.now(),
   };
-}
-
-/** Undefined when the maps cannot be read: then nothing is allowed. */
-export function peerIdentity({ direction, client, server }: Redirected, deps: Pick<SessionDeps, "identities" | "log">): number | undefined {
-  try {
-    return deps.identities.identityOf(direction === "ingress" ? client.ip : server.ip);
-  } catch (thrown) {
-    deps.log.error("cannot read identities, connection denied", { error: (thrown as Error).message });
-    return undefined;
-  }
 }

@@ -118,6 +118,15 @@ describe("flowOfPacket", () => {
     ]);
   });
 
+  it("says which name's address it was, and until when", () => {
+    const lineOf = (until: number) => {
+      const names = demoNames({ learnedName: (id, ip) => ({ name: `${id}.${ip}.example`, until }) });
+      return explanationOf(flowOf({ type: "drop", subtype: 133, direction: "egress" }, names))?.lines.at(-1);
+    };
+    assert.match(lineOf(0) ?? "", /^(\S+) was 1423\.\1\.example for this pod until 1970-01-01T00:00:00\.000Z: nothing begins after/);
+    assert.match(lineOf(8.64e15) ?? "", /^(\S+) is 1423\.\1\.example for this pod until /);
+  });
+
   it("lets the cookie of an explicit deny win over the engine", () => {
     const other = { ...RULE1, name: "other" };
     const names = demoNames({ explainDenial: () => ({ policies: [other], lines: ["x"], nearest: [] }) });

@@ -1,5 +1,5 @@
 import { type Flow, type Policy, TrafficDirection } from "#api/gen/flow/flow_pb.ts";
-import type { Denial, DenialQuestion, Names, PolicyNames } from "../names.ts";
+import type { Denial, DenialQuestion, LearnedName, Names, PolicyNames } from "../names.ts";
 import { explanationAny } from "./explanation.ts";
 import { suggestFix } from "./fix.ts";
 import { policyMessages } from "./messages.ts";
@@ -46,9 +46,19 @@ export function createPolicyBook(names: Names): PolicyBook {
       writeAllowed(flow, allowance);
     },
     denied(flow, question, reason, cookie) {
-      nameDenied(flow, denialOf(question, reason, cookie));
+      const denial = denialOf(question, reason, cookie);
+      const ip = flow.IP?.destination ?? "";
+      const learned = question.direction === "egress" ? names.learnedName?.(question.endpointId, ip) : undefined;
+      nameDenied(flow, learned === undefined ? denial : { ...denial, lines: [...denial.lines, nameLine(ip, learned, Date.now())] });
     },
   };
+}
+
+/** For rules by name: which name's address it was, since policy sees the address alone. */
+function nameLine(ip: string, { name, until }: LearnedName, now: number): string {
+  const time = new Date(until).toISOString();
+  if (until > now) return `${ip} is ${name} for this pod until ${time}`;
+  return `${ip} was ${name} for this pod until ${time}: nothing begins after the time of the answer, what has begun goes on`;
 }
 
 /**

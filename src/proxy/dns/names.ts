@@ -5,11 +5,16 @@ import type { IpAddress } from "#types/addr.ts";
 import type { GrantMap } from "./grants.ts";
 import type { JournalLine } from "./journal.ts";
 import { connectionKey, type FindLive } from "./live-connections.ts";
-import type { DnsCacheEntry, DnsEndpoint, DnsPolicyMessage, DnsSettings, NamedIdentity } from "./protocol.ts";
+import {
+  type DnsCacheEntry,
+  type DnsEndpoint,
+  type DnsPolicyMessage,
+  type DnsSettings,
+  NAME_GRACE,
+  type NamedIdentity,
+} from "./protocol.ts";
 import { isReachable } from "./reachable.ts";
 
-/** Seconds after an answer's time to live in which a connection may still begin: it is on its way while the answer expires. */
-const GRACE = 5;
 /** Bounds of one endpoint, whatever it asks. */
 const MAX_ADDRESSES = 65_536;
 const MAX_NAMES = 65_536;
@@ -75,7 +80,7 @@ export class Names {
     if (state === undefined) return;
     const now = this.#deps.now();
     const { minTtl, maxIpsPerName } = this.#settings;
-    const until = (ttl: number) => now + Math.max(ttl, minTtl) + GRACE;
+    const until = (ttl: number) => now + Math.max(ttl, minTtl) + NAME_GRACE;
     const reachable = own.filter(({ ip }) => isReachable(ip));
     const limits = { ipsPerName: maxIpsPerName, addresses: MAX_ADDRESSES, names: MAX_NAMES };
     const { changed, evicted } = state.cache.learn({ name, own: reachable }, now, until, limits);

@@ -4,6 +4,9 @@ import type { AccessDenial, AccessPeer, ProxyDirection, RuleOrigin } from "../pr
 /** Where the kernel sends redirected DNS, UDP and TCP. */
 export const DNS_PROXY_PORT = 10053;
 
+/** Seconds after an answer's time to live in which a connection may still begin: it is on its way while the answer expires. */
+export const NAME_GRACE = 5;
+
 export const DEFAULT_DNS_STATE_PATH = "/var/run/cilium/state/dns-policy.json";
 export const DEFAULT_DNS_CACHE_PATH = "/var/run/cilium/state/dns-cache.ndjson";
 

@@ -13,7 +13,7 @@ const rule = (name: string, identities: readonly number[] | null, ...http: reado
   ...{ identities, http },
   origins: [{ kind: "CiliumNetworkPolicy", namespace: "d", name, section: "ingress", index: 0 }],
 });
-const allows = (rules: readonly PeerRule[], identity: number, view: RequestView) => decide(peerRules(rules, identity).http, view).allowed;
+const allows = (rules: readonly PeerRule[], identity: number, view: RequestView) => decide(peerRules(rules, [identity]).http, view).allowed;
 
 describe("decide", () => {
   const CASES: readonly (readonly [string, HttpRule, RequestView, boolean])[] = [
@@ -73,7 +73,7 @@ describe("decide", () => {
       rule("a", null, { path: "/a", ...add("X-1") }, { path: "/b", ...add("X-2") }),
       rule("c", null, { path: "/.*", ...add("X-3") }),
     ];
-    const decision = decide(peerRules(rules, 1).http, request("GET", "/a"));
+    const decision = decide(peerRules(rules, [1]).http, request("GET", "/a"));
     assert.deepEqual(decision.allowed && decision.actions.map(({ name }) => name), ["x-1", "x-3"]);
   });
 
@@ -83,7 +83,7 @@ describe("decide", () => {
       rule("near", null, { method: "POST", path: "/get.*" }),
       rule("elsewhere", [9], {}),
     ];
-    const decision = decide(peerRules(rules, 5).http, request("POST", "/post"));
+    const decision = decide(peerRules(rules, [5]).http, request("POST", "/post"));
     assert.equal(decision.allowed, false);
     const nearest = decision.allowed ? [] : decision.denied.nearest;
     assert.deepEqual(
@@ -98,7 +98,7 @@ describe("decide", () => {
 
   it("does not show header values of rules", () => {
     const decision = decide(
-      peerRules([rule("r", null, { headers: ["X-Key: s3cret"] })], 1).http,
+      peerRules([rule("r", null, { headers: ["X-Key: s3cret"] })], [1]).http,
       request("GET", "/", { "x-key": "guess" }),
     );
     assert.equal(JSON.stringify(decision).includes("s3cret"), false);

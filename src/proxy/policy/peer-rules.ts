@@ -1,3 +1,4 @@
+import type { Peer } from "../peer.ts";
 import type { PeerRule } from "../protocol.ts";
 import { type PeerPolicy, selectPeer } from "./decide.ts";
 
@@ -6,6 +7,7 @@ export type Protocol = "http" | "kafka" | "tls";
 
 /** The rules of one port, as they are for one peer. */
 export interface PeerRules {
+  /** The one of its identities that records show: of a name that rules are about, else its own. */
   readonly identity: number;
   /** Those for this peer. */
   readonly mine: readonly PeerRule[];
@@ -22,17 +24,19 @@ export interface PeerRules {
 const EVERYTHING: PeerRule = { identities: null, http: null, origins: [] };
 
 /** The rules for a peer of a port where audit mode reports what `audited` would deny; without `rules` everything passes there. */
-export function auditedPeerRules(rules: readonly PeerRule[] | undefined, audited: readonly PeerRule[], identity: number): PeerRules {
-  const inForce = peerRules(rules ?? [EVERYTHING], identity);
-  const would = peerRules(audited, identity);
+export function auditedPeerRules(rules: readonly PeerRule[] | undefined, audited: readonly PeerRule[], peer: Peer): PeerRules {
+  const inForce = peerRules(rules ?? [EVERYTHING], peer);
+  const would = peerRules(audited, peer);
   return { ...inForce, protocols: inForce.protocols.size > 0 ? inForce.protocols : would.protocols, audited: would };
 }
 
-/** Selects the rules for a peer. A peer whose own rules leave it open is read as the others of the port are. */
-export function peerRules(rules: readonly PeerRule[], identity: number): PeerRules {
-  const mine = rules.filter((rule) => rule.identities === null || rule.identities.includes(identity));
+/** Selects the rules for a peer: those for any of its identities. A peer whose own rules leave it open is read as the others of the port are. */
+export function peerRules(rules: readonly PeerRule[], [own, ...named]: Peer): PeerRules {
+  const names = (id: number) => rules.some(({ identities }) => identities?.includes(id));
+  const identity = named.find(names) ?? own;
+  const mine = rules.filter(({ identities }) => identities === null || [own, ...named].some((id) => identities.includes(id)));
   const others = rules.filter((rule) => !mine.includes(rule));
-  const own = protocolsOf(mine);
+  const spoken = protocolsOf(mine);
   const http = selectPeer(
     mine.filter((rule) => isFor(rule, "http") && !isSecured(rule)),
     others,
@@ -42,7 +46,7 @@ export function peerRules(rules: readonly PeerRule[], identity: number): PeerRul
   return {
     identity,
     mine,
-    protocols: own.size > 0 ? own : protocolsOf(rules),
+    protocols: spoken.size > 0 ? spoken : protocolsOf(rules),
     http,
     inside(chosen) {
       if (inner === undefined || inner.rules.length !== chosen.length || inner.rules.some((rule, i) => rule !== chosen[i])) {

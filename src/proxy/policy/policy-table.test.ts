@@ -34,8 +34,8 @@ describe("policy table", () => {
   it("adds up a range and a port in it (CVE-2024-52529)", () => {
     const table = createPolicyTable();
     table.replace(parsed(policy(1, [port(1, 1000, "/range"), port(80, undefined, "/port")])));
-    assert.equal(table.endpoint("10.0.0.1")?.ingress(80)?.peer(5).mine.length, 2);
-    assert.equal(table.endpoint("10.0.0.1")?.ingress(81)?.peer(5).mine.length, 1);
+    assert.equal(table.endpoint("10.0.0.1")?.ingress(80)?.peer([5]).mine.length, 2);
+    assert.equal(table.endpoint("10.0.0.1")?.ingress(81)?.peer([5]).mine.length, 1);
     assert.equal(table.endpoint("10.0.0.1")?.ingress(1001), undefined);
   });
 
@@ -66,9 +66,9 @@ describe("policy table", () => {
     const table = createPolicyTable();
     const ports = [port(80, undefined, "/in")];
     table.replace(parsed(policy(1, ports)));
-    const before = table.endpoint("10.0.0.1")?.ingress(80)?.peer(5);
+    const before = table.endpoint("10.0.0.1")?.ingress(80)?.peer([5]);
     table.replace(parsed(policy(2, ports)));
-    assert.equal(table.endpoint("10.0.0.1")?.ingress(80)?.peer(5), before);
+    assert.equal(table.endpoint("10.0.0.1")?.ingress(80)?.peer([5]), before);
     table.replace({ type: "policy", revision: 3, endpoints: [] });
     assert.equal(table.endpoint("10.0.0.1"), undefined);
     assert.deepEqual([table.revision, table.endpoints, table.redirects], [3, 0, 0]);

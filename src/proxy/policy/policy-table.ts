@@ -1,10 +1,11 @@
+import type { Peer } from "../peer.ts";
 import type { PeerRule, PolicyMessage, PortPolicy, ProxyDirection } from "../protocol.ts";
 import { auditedPeerRules, type PeerRules, peerRules } from "./peer-rules.ts";
 
 /** The rules of one port of one endpoint. */
 export interface PortRules {
-  /** What they mean for a peer; compiled at the first use. */
-  peer(identity: number): PeerRules;
+  /** What they mean for a peer, by all of its identities; compiled at the first use. */
+  peer(peer: Peer): PeerRules;
 }
 
 export interface EndpointRules {
@@ -86,14 +87,15 @@ function portLookup(ports: readonly PortPolicy[], audited: readonly PortPolicy[]
 const MAX_PEERS = 4096;
 
 function portRules(rules: readonly PeerRule[] | undefined, audited: readonly PeerRule[] | undefined): PortRules {
-  const peers = new Map<number, PeerRules>();
+  const peers = new Map<number | string, PeerRules>();
   return {
-    peer(identity) {
-      let found = peers.get(identity);
+    peer(peer) {
+      const key = peer.length === 1 ? peer[0] : peer.join();
+      let found = peers.get(key);
       if (found === undefined) {
-        found = audited === undefined ? peerRules(rules ?? [], identity) : auditedPeerRules(rules, audited, identity);
+        found = audited === undefined ? peerRules(rules ?? [], peer) : auditedPeerRules(rules, audited, peer);
         if (peers.size >= MAX_PEERS) peers.clear();
-        peers.set(identity, found);
+        peers.set(key, found);
       }
       return found;
     },
