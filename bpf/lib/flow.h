@@ -245,6 +245,9 @@ static __always_inline int flow_continue(struct __sk_buff *ctx, struct packet *p
 	flow->ct_reason = place->related ? CT_RELATED : reply ? CT_REPLY : CT_ESTABLISHED;
 	if (entry->flags & CT_F_ORIGIN_HOST)
 		caller_id = IDENTITY_HOST;
+	/* Made on this node in the name of whom the pod called: by the proxy, or the node's own address that nobody knows. It was found out then who that is. */
+	if (reply && flow->host_source && entry->egress.lxc_id)
+		called_id = flow->source_id = entry->egress.remote_id;
 	if (place->related) {
 		/* An error may come from any router on the way: its sender is not the peer. */
 		called_id = entry->egress.remote_id;
