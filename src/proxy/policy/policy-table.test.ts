@@ -46,13 +46,13 @@ describe("policy table", () => {
     const audit = { ingress: [port(80, undefined, "/audited"), port(90, undefined, "/audited")], egress: [] };
     table.replace(parsed({ type: "policy", revision: 1, endpoints: [{ ...endpoint, audit }] }));
     const allows = (number: number, path: string, audited = false) => {
-      const peer = table.endpoint("10.0.0.1")?.ingress(number)?.peer(5);
+      const peer = table.endpoint("10.0.0.1")?.ingress(number)?.peer([5]);
       const rules = audited ? peer?.audited : peer;
       return rules && decide(rules.http, { method: "GET", path, host: "", header: () => undefined }).allowed;
     };
     assert.deepEqual([allows(80, "/in"), allows(80, "/x"), allows(80, "/in", true)], [true, false, false]);
     assert.deepEqual([allows(90, "/x"), allows(90, "/x", true), allows(90, "/audited", true)], [true, false, true]);
-    assert.deepEqual(table.endpoint("10.0.0.1")?.ingress(90)?.peer(5).protocols, new Set(["http"]));
+    assert.deepEqual(table.endpoint("10.0.0.1")?.ingress(90)?.peer([5]).protocols, new Set(["http"]));
     assert.equal(table.endpoint("10.0.0.1")?.ingress(91), undefined);
   });
 
