@@ -41,7 +41,7 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal): Promis
   const state = createState({ cluster, log }, config, nodeName);
   const sources = { restored: state.endpoints.expect("restored endpoints"), decided: state.ipcache.expect("the first policies") };
   const isOwnNode = (ip: string) => state.nodes.table.get(nodeName)?.internalIps.some((address) => address === ip) ?? false;
-  const reflectors = scope.use(startReflectors({ cluster, log: log.child("k8s"), state }, { nodeName, isOwnNode }));
+  const reflectors = scope.use(startReflectors({ cluster, log: log.child("k8s"), health, state }, { nodeName, isOwnNode }));
   await Promise.race([reflectors.nodesSynced, aborted(signal)]);
 
   // Who we are, and what of us is in the kernel.

@@ -2,6 +2,7 @@ import type { Cluster } from "#k8s/client.ts";
 import { type ReflectorHandler, type ReflectorOptions, startReflector } from "#k8s/reflector.ts";
 import * as kinds from "#k8s/resources.ts";
 import type { CiliumCIDRGroup, KubeObject } from "#k8s/types.ts";
+import type { Health } from "#runtime/health.ts";
 import type { Logger } from "#runtime/logger.ts";
 import { createCiliumEndpointHandler } from "./cilium-endpoints.ts";
 import type { AgentState } from "./state.ts";
@@ -15,7 +16,7 @@ export interface Reflectors extends AsyncDisposable {
 
 /** Kubernetes → tables. */
 export function startReflectors(
-  deps: { readonly cluster: Cluster; readonly log: Logger; readonly state: AgentState },
+  deps: { readonly cluster: Cluster; readonly log: Logger; readonly health: Health; readonly state: AgentState },
   config: { readonly nodeName: string; readonly isOwnNode: (ip: string) => boolean },
 ): Reflectors {
   const { state } = deps;

@@ -8,6 +8,7 @@ import { createFakeCluster, type FakeCluster } from "#k8s/fake.ts";
 import * as kinds from "#k8s/resources.ts";
 import { createFakeNetwork } from "#netlink/fake.ts";
 import { readFlags } from "#runtime/flags.ts";
+import { createHealth } from "#runtime/health.ts";
 import { silentLogger } from "#runtime/logger.ts";
 import { IpAddress } from "#types/addr.ts";
 import { Prefix } from "#types/prefix.ts";
@@ -53,7 +54,10 @@ export async function startWorld(
   const state = createState({ cluster, log: silentLogger }, config, NODE);
   const restored = state.endpoints.expect("restored");
   const reflectors = scope.use(
-    startReflectors({ cluster, log: silentLogger, state }, { nodeName: NODE, isOwnNode: (ip) => ip === "192.0.2.1" }),
+    startReflectors(
+      { cluster, log: silentLogger, health: createHealth(), state },
+      { nodeName: NODE, isOwnNode: (ip) => ip === "192.0.2.1" },
+    ),
   );
   const network = createFakeNetwork(options.netlinkFail ? { fail: options.netlinkFail } : {});
   const datapath = createFakeDatapath(join(directory, "links"), options.fail);

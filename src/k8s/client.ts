@@ -20,6 +20,11 @@ export function isNotFound(thrown: unknown): boolean {
   return thrown instanceof KubeError && thrown.status === 404;
 }
 
+/** 403: our account may not do that. */
+export function isForbidden(thrown: unknown): boolean {
+  return thrown instanceof KubeError && thrown.status === 403;
+}
+
 /** 409: somebody else created or changed the object first. */
 export function isConflict(thrown: unknown): boolean {
   return thrown instanceof KubeError && thrown.status === 409;

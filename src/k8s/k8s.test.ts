@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { createHealth } from "#runtime/health.ts";
 import { silentLogger } from "#runtime/logger.ts";
 import { KubeError } from "./client.ts";
 import { createFakeCluster } from "./fake.ts";
@@ -71,6 +72,32 @@ describe("startReflector", () => {
     assert.equal(store.objects.size, 0);
     await cluster.create(NAMESPACES, { metadata: { name: "defined" } });
     await until(store, ["defined"]);
+  });
+
+  it("goes on without an optional kind that it may not read, says so, and takes it when it may", async () => {
+    using cluster = createFakeCluster();
+    cluster.failNext("LIST", new KubeError(403, "Forbidden", 'namespaces is forbidden: User "cilium" cannot list'), 2);
+    const [store, health] = [createStore<Namespace>(), createHealth()];
+    await using reflector = startReflector({ cluster, log, health }, NAMESPACES, { optional: true }, store);
+    await reflector.synced;
+    assert.deepEqual([store.objects.size, health.list().map(({ name, level }) => `${name} ${level}`)], [0, ["k8s-namespaces degraded"]]);
+    assert.match(
+      health.list()[0]?.message ?? "",
+      /may not list or watch namespaces, going on without them.*ClusterRole.*"cilium" cannot list/,
+    );
+    await cluster.create(NAMESPACES, { metadata: { name: "granted" } });
+    await until(store, ["granted"]);
+    assert.equal(health.list()[0]?.level, "ok");
+  });
+
+  it("waits for a needed kind that it may not read, and says so", async () => {
+    using cluster = createFakeCluster();
+    cluster.failNext("LIST", new KubeError(403, "Forbidden", "no"), 1);
+    const [store, health] = [createStore<Namespace>(), createHealth()];
+    await cluster.create(NAMESPACES, { metadata: { name: "there" } });
+    await using reflector = startReflector({ cluster, log, health }, NAMESPACES, {}, store);
+    await reflector.synced;
+    assert.deepEqual([[...store.objects.keys()].length, health.list()[0]?.name], [1, "k8s-namespaces"]);
   });
 });
 

@@ -1,7 +1,8 @@
 import { createBackoff, sleep } from "#runtime/backoff.ts";
 import { errorMessage } from "#runtime/errors.ts";
+import type { Health } from "#runtime/health.ts";
 import type { Logger } from "#runtime/logger.ts";
-import { type Cluster, isNotFound, KubeError, type ListOptions } from "./client.ts";
+import { type Cluster, isForbidden, isNotFound, KubeError, type ListOptions } from "./client.ts";
 import type { Resource } from "./resources.ts";
 import type { KubeObject } from "./types.ts";
 import { watchEvents } from "./watch.ts";
@@ -19,7 +20,10 @@ export interface Reflector extends AsyncDisposable {
   readonly synced: Promise<void>;
 }
 
-/** Which objects, and whether the kind may be missing for good: then none are there, and it is asked for now and then. */
+/**
+ * Which objects, and whether the kind may be missing for good, or kept from us: then we go on as if there were none, and ask for it now and then.
+ * That it is kept from us is a warning and a degraded health: what its objects would forbid is not forbidden.
+ */
 export interface ReflectorOptions extends ListOptions {
   readonly optional?: boolean;
 }
@@ -27,6 +31,8 @@ export interface ReflectorOptions extends ListOptions {
 export interface ReflectorDeps {
   readonly cluster: Cluster;
   readonly log: Logger;
+  /** Hears of kinds that we may not read, as `k8s-PLURAL`. */
+  readonly health?: Health;
 }
 
 /**
@@ -52,14 +58,16 @@ export function startReflector<T extends KubeObject>(
 }
 
 async function run<T extends KubeObject>(
-  { cluster, log }: ReflectorDeps,
+  deps: ReflectorDeps,
   resource: Resource<T>,
   { optional = false, ...options }: ReflectorOptions,
   handler: ReflectorHandler<T>,
   signal: AbortSignal,
   onSynced: () => void,
 ): Promise<void> {
+  const { cluster, log } = deps;
   const backoff = createBackoff({ initial: 50, max: 5_000 });
+  const access = createAccess(deps, resource, optional);
   let version: string | undefined;
   /** List when there is nothing to resume from, then follow one watch to its end. */
   const follow = async () => {
@@ -67,6 +75,7 @@ async function run<T extends KubeObject>(
       const list = await cluster.list(resource, options);
       handler.replace(list.items);
       version = list.resourceVersion;
+      access.granted();
       onSynced();
     }
     let quiet = true;
@@ -85,15 +94,48 @@ async function run<T extends KubeObject>(
       await follow();
     } catch (thrown) {
       if (signal.aborted) return;
-      if (isTooOld(thrown)) version = undefined;
-      // A kind that is not defined yet will be in a moment: somebody is installing the cluster.
-      const missing = isNotFound(thrown);
-      if (missing && optional) onSynced();
-      const wait = missing && !optional ? Math.min(backoff.next(), 300) : backoff.next();
+      const [missing, forbidden] = [isNotFound(thrown), access.isRefusal(thrown)];
+      // What was read stays; when we may read again, it is all listed anew.
+      if (isTooOld(thrown) || forbidden) version = undefined;
+      if (optional && (missing || forbidden)) onSynced();
+      const wait = retryAfter(backoff.next(), missing && !optional);
       log.debug("watch ended, resuming", { resource: resource.plural, error: errorMessage(thrown), retryMs: Math.round(wait) });
       await sleep(wait, signal);
     }
   }
+}
+
+/** Looks at errors, and says it once when the server does not let us read a kind, and once when it does again. What was read before stays in force. */
+function createAccess(
+  { log, health }: ReflectorDeps,
+  { plural, group }: Pick<Resource<KubeObject>, "plural" | "group">,
+  optional: boolean,
+) {
+  const name = group === "" ? plural : `${plural}.${group}`;
+  let isRefused = false;
+  return {
+    isRefusal(thrown: unknown): boolean {
+      if (!isForbidden(thrown)) return false;
+      const error = errorMessage(thrown);
+      const until = optional ? "going on without them: no new one has an effect" : "waiting for them";
+      const message = `may not list or watch ${name}, ${until} until our ClusterRole allows it: ${error}`;
+      health?.set(`k8s-${plural}`, "degraded", message);
+      if (!isRefused) log.warn("objects are kept from us", { resource: name, optional, error });
+      isRefused = true;
+      return true;
+    },
+    granted() {
+      if (!isRefused) return;
+      isRefused = false;
+      health?.set(`k8s-${plural}`, "ok");
+      log.info("objects are no longer kept from us", { resource: name });
+    },
+  };
+}
+
+/** A kind that is not defined yet will be in a moment: somebody is installing the cluster. */
+function retryAfter(milliseconds: number, isAwaited: boolean): number {
+  return isAwaited ? Math.min(milliseconds, 300) : milliseconds;
 }
 
 /** 410: the version was compacted away; 504: it is newer than anything the server has, so the server is another one now. */

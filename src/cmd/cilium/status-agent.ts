@@ -1,6 +1,6 @@
 import { askLocalAgent } from "./agents.ts";
 import { formatOutput } from "./output.ts";
-import type { AgentStatusShape } from "./shapes.ts";
+import type { AgentStatusShape, ControllerShape } from "./shapes.ts";
 import { formatKubeProxyReplacement, kubeProxyDetails } from "./status-print.ts";
 
 /** `status` in an agent's pod: upstream's lines, those that this agent has something to say about. */
@@ -10,14 +10,15 @@ export async function agentStatusText(options: { readonly output?: string; reado
   const rows = linesOf(status).filter((row): row is [string, string] => row[1] !== undefined);
   const width = Math.max(...rows.map(([name]) => name.length)) + 3;
   const lines = rows.map(([name, text]) => `${name.padEnd(width)}${text}`.trimEnd());
-  const details = options.verbose ? [...kubeProxyDetails(status), ...controllerLines(status)] : [];
+  const failing = { ...status, controllers: status.controllers?.filter(isFailing) ?? [] };
+  const details = options.verbose ? [...kubeProxyDetails(status), ...controllerLines(status)] : controllerLines(failing);
   return [...lines, ...details].map((line) => `${line}\n`).join("");
 }
 
 function linesOf(status: AgentStatusShape): [string, string | undefined][] {
   const state = (part: { state?: string; msg?: string } | undefined) => part && `${part.state ?? ""}   ${part.msg ?? ""}`.trim();
   const controllers = status.controllers ?? [];
-  const healthy = controllers.filter((one) => (one.status?.["consecutive-failure-count"] ?? 0) === 0).length;
+  const healthy = controllers.filter((one) => !isFailing(one)).length;
   const { proxy, hubble } = status;
   const range = status["identity-range"];
   const observer = hubble?.observer;
@@ -43,6 +44,10 @@ function linesOf(status: AgentStatusShape): [string, string | undefined][] {
     ["Hubble:", hubble && `${hubble.state ?? ""}   ${[flows, hubble.msg].filter(Boolean).join("   ")}`],
     ["Encryption:", status.encryption?.msg || status.encryption?.mode],
   ];
+}
+
+function isFailing({ status }: ControllerShape): boolean {
+  return (status?.["consecutive-failure-count"] ?? 0) > 0;
 }
 
 function controllerLines(status: AgentStatusShape): string[] {
