@@ -142,8 +142,9 @@ function explainDenial(
     policies: origins.map(policyNames),
     lines: told.lines,
     nearest: told.nearest.map(({ origin, reasons }) => ({ rule: policyNames(origin), reasons })),
-    // To be pasted into a shell as it is: JSON has no single quotes, and names and labels neither.
-    ...(patch === undefined ? {} : { fix: `kubectl apply -f - <<< '${JSON.stringify(patch)}'` }),
+    // To be pasted into a shell as it is: JSON has no single quotes, and names and labels neither. Not applied but created: a policy that got
+    // the same name in the meantime is not replaced.
+    ...(patch === undefined ? {} : { fix: `kubectl create -f - <<< '${JSON.stringify(patch)}'` }),
   };
 }
 

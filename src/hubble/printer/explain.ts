@@ -29,11 +29,13 @@ export function explainLines(flow: Flow): string[] {
   return lines;
 }
 
-function ruleText({ namespace, name, direction, section, index, spec, line }: RuleRef): string {
+/** Kinds may share names: what is no CiliumNetworkPolicy says its kind. */
+function ruleText({ kind, namespace, name, direction, section, index, spec, line }: RuleRef): string {
   const place = namespace === "" ? name : `${namespace}/${name}`;
   const rule =
     index === undefined ? "" : ` rule ${index}${section.endsWith("Deny") ? ` of ${section}` : ""}${spec > 0 ? ` of spec ${spec}` : ""}`;
-  return `${place} (${direction})${rule}${line > 0 ? `, line ${line}` : ""}`;
+  const first = kind === "" || kind === "CiliumNetworkPolicy" ? "" : `${kind} `;
+  return `${first}${place} (${direction})${rule}${line > 0 ? `, line ${line}` : ""}`;
 }
 
 function policyLines(policies: readonly Policy[], direction: string): string[] {

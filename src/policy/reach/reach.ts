@@ -6,6 +6,7 @@ import type { EndpointPolicy, PolicyMapEntry } from "../resolve.ts";
 import { decideAmong } from "../verdict.ts";
 import { identitySeenBy, type Party, subjectOf } from "../world/party.ts";
 import type { World } from "../world/world.ts";
+import { requestTexts } from "./requests.ts";
 import { intersect, joined, lastOf, otherProtocols, type Reach, type Span } from "./span.ts";
 
 /** The protocols that have to be told apart in these worlds: the common ones, those that rules name, and all others as one. */
@@ -99,22 +100,18 @@ function l7Text(proxied: readonly L7Policy[], identity: NumericIdentity, protoco
   const rules = proxied
     .filter((one) => (one.protocol === 0 || one.protocol === protocol) && one.port <= port && port <= Math.max(one.port, one.endPort))
     .flatMap((one) => one.rules.filter(({ identities }) => identities === null || identities.includes(identity)));
-  const texts = new Set(rules.flatMap(textsOf));
+  const texts = new Set([...requestTexts(rules.flatMap(({ http }) => http ?? [])), ...rules.flatMap(textsOf)]);
   if (texts.has("")) return "";
   return texts.size === 0 ? undefined : [...texts].sort().join(", ");
 }
 
-/** Each thing that a rule lets through; an empty text for everything. */
+/** Each thing but HTTP that a rule lets through; an empty text for everything. */
 function textsOf({ http, dns, kafka, serverNames, listener }: L7Rule): string[] {
   const texts = [
-    ...(http ?? []).map(({ method, path, host, ...more }) => {
-      const words = [method, path, host && `host ${host}`, Object.keys(more).length > 0 ? JSON.stringify(more) : undefined];
-      return `HTTP ${words.filter(Boolean).join(" ") || "any"}`;
-    }),
     ...(dns ?? []).map(({ matchName, matchPattern }) => `DNS ${matchName ?? matchPattern ?? ""}`),
     ...(kafka ?? []).map((one) => `Kafka ${JSON.stringify(one)}`),
     ...(serverNames ?? []).map((name) => `TLS ${name}`),
   ];
-  if (texts.length > 0) return texts;
+  if (texts.length > 0 || (http ?? []).length > 0) return texts;
   return [listener === undefined ? "" : `listener ${listener}`];
 }

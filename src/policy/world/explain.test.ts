@@ -211,6 +211,38 @@ describe("remedyFor", () => {
     assert.match(JSON.stringify(remedy?.objects), /"egressDeny":\[\]/);
   });
 
+  it("denies one request alone, where HTTP rules can say so, and leaves every other as it was", () => {
+    const http = { method: "POST", path: "/admin" };
+    const l7 = (...rules: object[]) => cnp("p", { ...api, ingress: [{ fromEndpoints: fromWeb, toPorts: on("9", { http: rules }) }] });
+    const more = cnp("q", { ...api, ingress: [{ fromEndpoints: fromWeb, toPorts: on("9", { http: [{ path: "/admin|/x" }] }) }] });
+    for (const policies of [
+      [l7({})],
+      [l7({ method: "GET|POST", path: "/.*" })],
+      [l7({ method: "POST", path: "/admin" })],
+      [l7({ method: "POST", path: "/admin" }, { path: "/v1/.*" }), more],
+    ]) {
+      const world = worldOf(...policies);
+      const remedy = remedyFor(world, connection(world, "web", "api", "9", http));
+      assert.match(remedy?.summary.join() ?? "", /^changed: shop\/p \(ingress\) rule 0 leaves out POST \/admin/);
+      const after = worldOf(...policies, ...(remedy?.objects ?? []));
+      for (const method of ["GET", "POST", "PUT"])
+        for (const path of ["/admin", "/admin/", "/admi", "/v1/x", "/x"]) {
+          const allowed = (one: World) => judge(one, connection(one, "web", "api", "9", { method, path })).allowed;
+          assert.equal(allowed(after), allowed(world) && !(method === http.method && path === http.path), `${method} ${path}`);
+        }
+    }
+  });
+
+  it("says why one request alone cannot be denied", () => {
+    const rules = { http: [{ path: "/[a-z]+" }] };
+    const world = worldOf(cnp("p", { ...api, ingress: [{ fromEndpoints: fromWeb, toPorts: on("9", rules) }] }));
+    const remedy = remedyFor(world, connection(world, "web", "api", "9", { method: "GET", path: "/admin" }));
+    assert.match(
+      remedy?.summary.join() ?? "",
+      /denies every request to port 9.*shop\/p \(ingress\) rule 0: no pattern matches what "\/\[a-z\]\+" does but this/,
+    );
+  });
+
   it("says that a denial of a request takes the whole port", () => {
     const world = worldOf();
     const asked = { ...connection(world, "web", "api", "9"), http: { method: "GET", path: "/", host: "api", headers: [] } };

@@ -30,7 +30,8 @@ export function* narrowed(world: World, connection: Connection, rule: RuleRef): 
   yield { object: withEntry(object, rule, undefined), summary: `${text} is taken out` };
 }
 
-function entryOf(object: Fields, rule: RuleRef): Fields {
+/** The entry of the object that the rule was read from. */
+export function entryOf(object: Fields, rule: RuleRef): Fields {
   return objectOf(listOf(specOf(object, rule)[rule.section])[rule.index]);
 }
 
@@ -98,7 +99,7 @@ function withException(set: Fields, block: Prefix): Fields {
 }
 
 /** The object with the rule's entry replaced, or without it. A direction that was under default deny stays so. */
-function withEntry(object: Fields, rule: RuleRef, entry: Fields | undefined): Fields {
+export function withEntry(object: Fields, rule: RuleRef, entry: Fields | undefined): Fields {
   const spec = specOf(object, rule);
   const list = listOf(spec[rule.section]).flatMap((one, i) => (i !== rule.index ? [one] : entry === undefined ? [] : [entry]));
   const direction = rule.section.startsWith("ingress") ? "ingress" : "egress";
@@ -111,7 +112,7 @@ function withEntry(object: Fields, rule: RuleRef, entry: Fields | undefined): Fi
 }
 
 /** The object as its author would write it: without what the API server adds. */
-function withoutServerFields(object: unknown): Fields {
+export function withoutServerFields(object: unknown): Fields {
   const { apiVersion, kind, metadata, status: _, ...rest } = objectOf(object);
   const { name, namespace, labels, annotations } = objectOf(metadata);
   const { "kubectl.kubernetes.io/last-applied-configuration": _applied, ...own } = objectOf(annotations);

@@ -1,11 +1,11 @@
-import { type Direction, directions } from "#types/direction.ts";
+import { directions } from "#types/direction.ts";
 import { ruleKey } from "../rule.ts";
 import { policyFor, surroundingsOf } from "./additive.ts";
 import { type Connection, judge, type Side } from "./connection.ts";
+import { requestDenial } from "./deny-request.ts";
 import { narrowed } from "./narrow.ts";
-import { memorySource } from "./objects.ts";
-import { findSame } from "./party.ts";
-import { createWorld, type World } from "./world.ts";
+import { sideAfter, titleOf, withObject } from "./trial.ts";
+import type { World } from "./world.ts";
 
 /** Policies which, applied, turn a verdict around; tried in memory before anybody sees them. */
 export type Remedy = {
@@ -63,39 +63,22 @@ function nextStep(world: World, connection: Connection, side: Side | undefined):
 }
 
 function denial(world: World, connection: Connection): Remedy | undefined {
+  const request = connection.http === undefined ? undefined : requestDenial(world, connection);
+  if (request !== undefined && "verb" in request) return request;
   // The receiver's end first: a deny there holds whoever sends.
   for (const direction of directions) {
     const object = policyFor(surroundingsOf(world), connection, direction, "deny");
     const after = object && withObject(world, connection, object);
     if (after && sideAfter(after, direction)?.allowed === false)
-      return { verb: "deny", objects: [object], summary: [`new: ${titleOf(object)}`, ...wholePort(connection)] };
+      return { verb: "deny", objects: [object], summary: [`new: ${titleOf(object)}`, ...wholePort(connection, request?.problem)] };
   }
   return undefined;
 }
 
 /** Denies know ports alone, so that a request takes all others of its port with it. */
-function wholePort({ http, port }: Connection): string[] {
-  if (http === undefined) return [];
+function wholePort({ port }: Connection, problem: string | undefined): string[] {
+  if (problem === undefined) return [];
   return [
-    `it denies every request to port ${port}: a deny knows no methods and paths; for this one alone, narrow the HTTP rules that allow it`,
+    `it denies every request to port ${port}: a deny knows no methods and paths, and for this one alone there is no change of the rules (${problem})`,
   ];
-}
-
-type After = { readonly world: World; readonly connection: Connection };
-
-/** The world with a policy added or replaced, and the connection's ends as they are in it; undefined when the engine refuses the policy. */
-function withObject(world: World, connection: Connection, object: object): After | undefined {
-  const next = createWorld([...world.objects, { object, source: memorySource("proposed") }], world.settings);
-  const issues = next.policies.find(({ from }) => from.object === object)?.parsed.issues;
-  if (issues === undefined || issues.length > 0) return undefined;
-  return { world: next, connection: { ...connection, from: findSame(next, connection.from), to: findSame(next, connection.to) } };
-}
-
-function sideAfter({ world, connection }: After, direction: Direction): Side | undefined {
-  return judge(world, connection)[direction];
-}
-
-function titleOf(object: object): string {
-  const { kind, metadata } = object as { kind?: string; metadata?: { name?: string; namespace?: string } };
-  return `${kind} ${metadata?.namespace === undefined ? "" : `${metadata.namespace}/`}${metadata?.name}`;
 }
