@@ -282,7 +282,7 @@ export async function echo(netns: Netns, host: string, port: number): Promise<As
 }
 
 /** Opens a connection from a namespace; rejects when it is refused or not there within the time. */
-export function dial(netns: Netns, address: IpAddress, port: number, timeoutMs = 800): Promise<Socket> {
+export function dial(netns: Netns, address: IpAddress, port: number, timeoutMs = 800, signal?: AbortSignal): Promise<Socket> {
   const socket = new Socket({ fd: stream({ family: address.includes(":") ? 6 : 4, netns }) });
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => fail(new Error("timeout")), timeoutMs);
@@ -292,6 +292,7 @@ export function dial(netns: Netns, address: IpAddress, port: number, timeoutMs =
       reject(error);
     };
     socket.once("error", fail);
+    signal?.addEventListener("abort", () => fail(new Error("aborted")));
     socket.connect(port, address, () => {
       clearTimeout(timer);
       socket.off("error", fail);

@@ -1,11 +1,10 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { Direction, DropReason } from "#datapath/gen/enums.ts";
 import type { Netns } from "#sys/netns.ts";
 import type { ServiceSpec } from "../../bpf/tests/service-maps.ts";
 import type { Family } from "./nodes.ts";
-import { type Answer, callTcp, callUdp } from "./service-traffic.ts";
+import { type Answer, callTcp, callUdp, isCounted } from "./service-traffic.ts";
 import {
   ANY,
   BALANCER,
@@ -132,9 +131,9 @@ describe("every way to a service", () => {
     else if (cell.backend === "near" || cell.backend === "far")
       all.pods[cell.backend].node.maps.setPolicy(all.pods[cell.backend], { ingress: rules(TARGET) });
   };
-  const call = (cell: Cell, family: Family, protocol: number, size = 100): Promise<Answer> => {
+  const call = (cell: Cell, family: Family, protocol: number, size = 100, signal?: AbortSignal): Promise<Answer> => {
     const [netns, address, port] = [netnsOf(cell), addressOf(cell)[family], PORTS[cell.kind]];
-    return protocol === TCP ? callTcp(netns, address, port) : callUdp(netns, address, port, size);
+    return protocol === TCP ? callTcp(netns, address, port, signal) : callUdp(netns, address, port, size, signal ? { signal } : {});
   };
 
   const reaches = async (cell: Cell, family: Family) => {
@@ -145,21 +144,14 @@ describe("every way to a service", () => {
     assert.deepEqual(await call(cell, family, UDP), expected(UDP));
     assert.deepEqual(await call(cell, family, UDP, FRAGMENTED), expected(UDP));
     if (bySocket(cell))
-      assert.deepEqual(await callUdp(netnsOf(cell), addressOf(cell)[family], PORTS[cell.kind], 100, false), expected(UDP));
+      assert.deepEqual(await callUdp(netnsOf(cell), addressOf(cell)[family], PORTS[cell.kind], 100, { connected: false }), expected(UDP));
   };
   /** Another identity than the caller's may call: the backend's node drops the call for that reason. */
   const isDenied = async (cell: Cell, family: Family) => {
     allow(cell, () => NOBODY);
     const { node } = cell.backend === "far" ? all.pods.far : all.pods.near;
     const denied = () => node.counted(DropReason.POLICY_DENIED, Direction.INGRESS);
-    for (const protocol of [TCP, UDP]) {
-      const before = denied();
-      const outcome = call(cell, family, protocol).then(
-        (answer) => assert.fail(`answered by ${answer.server}`),
-        () => undefined,
-      );
-      while (denied() === before) await Promise.race([outcome, sleep(2)]);
-    }
+    for (const protocol of [TCP, UDP]) await isCounted((signal) => call(cell, family, protocol, 100, signal), denied);
   };
   const isRefused = async (cell: Cell, family: Family) => {
     define(cell, family, CLOSED);

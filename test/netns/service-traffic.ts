@@ -1,5 +1,6 @@
 import { createSocket } from "node:dgram";
 import { isIPv6 } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Netns } from "#sys/netns.ts";
 import { datagram } from "#sys/socket.ts";
 import type { IpAddress } from "#types/addr.ts";
@@ -32,9 +33,22 @@ export async function answerDatagrams(netns: Netns, name: string, host: string, 
   return { [Symbol.asyncDispose]: () => new Promise((resolve) => server.close(resolve)) };
 }
 
+/** Resolves when `count` goes up because of the call, which is then given up; rejects when the call is answered. */
+export async function isCounted(call: (signal: AbortSignal) => Promise<Answer>, count: () => number): Promise<void> {
+  const given = new AbortController();
+  const before = count();
+  const outcome = call(given.signal).then(
+    ({ server }) => Promise.reject(new Error(`answered by ${server}`)),
+    (error: Error) => (given.signal.aborted ? undefined : Promise.reject(error)),
+  );
+  while (count() === before) await Promise.race([outcome, sleep(2)]);
+  given.abort();
+  await outcome;
+}
+
 /** A TCP connection to a service, one question. Rejects with what the network said. */
-export async function callTcp(netns: Netns, address: IpAddress, port: number): Promise<Answer> {
-  const socket = await dial(netns, address, port, PATIENCE_MS);
+export async function callTcp(netns: Netns, address: IpAddress, port: number, signal?: AbortSignal): Promise<Answer> {
+  const socket = await dial(netns, address, port, PATIENCE_MS, signal);
   try {
     if (socket.remoteAddress !== address) throw new Error(`the socket's peer is ${socket.remoteAddress}, not the service`);
     return read((await ask(socket, "hello", PATIENCE_MS)).replace(/^([a-z]+):(.*):hello$/, "$1>$2>"));
@@ -43,18 +57,26 @@ export async function callTcp(netns: Netns, address: IpAddress, port: number): P
   }
 }
 
+export interface UdpCall {
+  /** Whether the socket is connected; it is when nothing is said. */
+  readonly connected?: boolean;
+  readonly signal?: AbortSignal;
+}
+
 /**
  * A datagram of `size` bytes to a service, and its whole answer. It is sent again while there is none: the first may be too long for the way.
  * Rejects with what the network says, and when the answer comes from anyone but the service.
  */
-export function callUdp(netns: Netns, address: IpAddress, port: number, size: number, connected = true): Promise<Answer> {
+export function callUdp(netns: Netns, address: IpAddress, port: number, size: number, more: UdpCall = {}): Promise<Answer> {
   const socket = createSocket(isIPv6(address) ? "udp6" : "udp4");
   const text = Buffer.alloc(size, "x");
+  const { connected = true, signal } = more;
   return new Promise<Answer>((resolve, reject) => {
     const send = () => (connected ? socket.send(text, onSent) : socket.send(text, port, address, onSent));
     const timers = [setInterval(send, RESEND_MS), setTimeout(() => reject(new Error("timeout")), PATIENCE_MS)];
     const onSent = (error: Error | null) => error && (error as NodeJS.ErrnoException).code !== "EMSGSIZE" && reject(error);
     socket.on("error", (error) => (error as NodeJS.ErrnoException).code === "EMSGSIZE" || reject(error));
+    signal?.addEventListener("abort", () => reject(new Error("aborted")));
     socket.on("close", () => timers.forEach(clearTimeout));
     socket.on("message", (message, from) => {
       const answer = message.toString();

@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process";
 import type { DatapathConfig } from "#datapath/gen/config.ts";
+import type { Program } from "#ebpf/bpf.ts";
 import type { Netns } from "#sys/netns.ts";
 import type { IpAddress } from "#types/addr.ts";
 import { Lan, type Stranger } from "./lan.ts";
@@ -30,6 +31,7 @@ export interface ServiceWorld extends AsyncDisposable {
   readonly world: Stranger;
   /** Its sockets are translated as the first node knows services. */
   readonly cgroup: TestCgroup;
+  readonly socketPrograms: readonly Program[];
 }
 
 /** The kernel tells a machine but once a second that a port is closed. */
@@ -47,7 +49,7 @@ export async function makeServiceWorld(prefix: string, constants: Partial<Datapa
   for (const node of nodes) node.learn(nodes);
   const world = lan.addStranger(nodes[0], [BALANCER, EXTERNAL].flatMap(Object.values<IpAddress>));
   const cgroup = makeCgroup(prefix);
-  nodes[0].translateSockets(cgroup.path);
+  const socketPrograms = nodes[0].translateSockets(cgroup.path);
   const servers: AsyncDisposable[] = [];
   for (const [name, { netns }] of Object.entries({ ...pods, host: nodes[0], other: nodes[1] })) {
     tellAtOnce(netns);
@@ -60,6 +62,7 @@ export async function makeServiceWorld(prefix: string, constants: Partial<Datapa
     pods,
     world,
     cgroup,
+    socketPrograms,
     async [Symbol.asyncDispose]() {
       for (const server of servers) await server[Symbol.asyncDispose]();
       for (const node of nodes) node[Symbol.dispose]();
