@@ -1,6 +1,9 @@
-import { createNetnsAt, deleteNetnsAt, type Netns, openNetns } from "#sys/netns.ts";
+import { execFileSync } from "node:child_process";
+import type { LoadedObject } from "#ebpf/bpf.ts";
+import { openBpf } from "#ebpf/kernel.ts";
+import { createNetnsAt, deleteNetnsAt, inNetns, type Netns, openNetns } from "#sys/netns.ts";
 import type { IpAddress } from "#types/addr.ts";
-import { ip, type RealNode } from "./nodes.ts";
+import { ifindexOf, ip, loadFor, type RealNode } from "./nodes.ts";
 
 /** A machine out of the cluster. */
 export interface Stranger {
@@ -13,12 +16,15 @@ export interface Stranger {
 export class Lan implements Disposable {
   readonly #prefix: string;
   readonly #path: string;
+  readonly #netns: Netns;
+  readonly #objects: LoadedObject[] = [];
   readonly #strangers: { readonly stranger: Stranger; readonly path: string }[] = [];
 
   constructor(prefix: string) {
     this.#prefix = prefix;
     this.#path = `/run/netns/${prefix}lan`;
     createNetnsAt(this.#path);
+    this.#netns = openNetns(this.#path);
     ip(this.#path, "link add br0 type bridge", "link set br0 up");
   }
 
@@ -30,6 +36,20 @@ export class Lan implements Disposable {
   join(nodes: readonly RealNode[]): void {
     for (const node of nodes) this.#plug(`node${node.number}`, node.path);
     for (const node of nodes) node.configure(nodes.filter((other) => other !== node));
+  }
+
+  /** The switch takes what a node's driver sends: a veth without a driver's program of its own takes it from no other. */
+  takeFromDriver(node: RealNode): void {
+    const passing = loadFor("bpf_xdp", { enableLb: 0 });
+    this.#objects.push(passing);
+    inNetns(this.#netns, () =>
+      openBpf().attachXdp(passing.program("cil_xdp_entry"), ifindexOf(this.#path, `node${node.number}`), "native"),
+    );
+  }
+
+  /** What leaves eth0 has its checksums, as from a network card; a driver's program counts on that. */
+  static finishChecksums(netns: Netns): void {
+    execFileSync("nsenter", [`--net=${netns.path}`, "perl", new URL("whole-checksums.pl", import.meta.url).pathname, "eth0"]);
   }
 
   /** A machine with an address of the nodes' network; it sends to `routes` by way of a node. */
@@ -57,6 +77,8 @@ export class Lan implements Disposable {
       stranger.netns.close();
       deleteNetnsAt(path);
     }
+    for (const object of this.#objects) object.close();
+    this.#netns.close();
     deleteNetnsAt(this.#path);
   }
 }

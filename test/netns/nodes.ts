@@ -40,7 +40,7 @@ export function ip(netns: string, ...lines: readonly string[]): void {
   });
 }
 
-function ifindexOf(netns: string, device: string): number {
+export function ifindexOf(netns: string, device: string): number {
   const output = execFileSync("nsenter", [`--net=${netns}`, "ip", "-json", "link", "show", device]).toString();
   const [link] = JSON.parse(output) as { ifindex: number }[];
   if (!link) throw new Error(`no device ${device}`);
@@ -239,7 +239,7 @@ export class RealNode implements Disposable {
 }
 
 /** Loads an object, with the maps of another. */
-function loadFor(object: string, constants: Partial<DatapathConfig>, reuse?: LoadedObject): LoadedObject {
+export function loadFor(object: string, constants: Partial<DatapathConfig>, reuse?: LoadedObject): LoadedObject {
   const shared = reuse?.mapNames.filter((name) => name.startsWith("cilium_")).map((name) => [name, fdOf(reuse, name)] as const);
   return openBpf().load(new URL(`../../bpf/${object}.o`, import.meta.url).pathname, {
     config: { ".rodata.config": encodeConfig(object, constants) },

@@ -24,6 +24,7 @@ export const ANY = place("0.0.0.0", "::");
 
 /** Two nodes, a pod that calls, pods that are called, and a machine out of the cluster that sends to services by way of the first node. */
 export interface ServiceWorld extends AsyncDisposable {
+  readonly lan: Lan;
   readonly nodes: readonly [RealNode, RealNode];
   readonly client: RealPod;
   /** On the node of the caller, on the other, and the caller itself. Their servers, and `host` and `other` on the nodes, tell their name. */
@@ -57,6 +58,7 @@ export async function makeServiceWorld(prefix: string, constants: Partial<Datapa
       servers.push(await serve(netns, name, host, TARGET), await answerDatagrams(netns, name, host, TARGET));
   }
   return {
+    lan,
     nodes,
     client,
     pods,
