@@ -65,7 +65,7 @@ static __always_inline int from_netdev(struct __sk_buff *ctx, struct packet *pac
 		return drop_at(packet, FILE_BPF_HOST, DROP_FORBIDDEN_ICMPV6_MESSAGE);
 	flow->source_id = identity_of(ipcache_lookup(&packet->source));
 	ret = check_source(packet, flow);
-	if (!ret && enable_lb && has_options(packet))
+	if (!ret && enable_nodeport && has_options(packet))
 		ret = dsr_receive(ctx, packet, flow);
 	return ret < 0 ? ret : to_endpoint(ctx, packet, flow, endpoint);
 }
@@ -123,7 +123,7 @@ int cil_from_netdev(struct __sk_buff *ctx)
 	/* A header too broken to say where it goes is the stack's to refuse; it reaches no pod but through cil_to_container. */
 	ret = parse_l3(ctx, &packet);
 	endpoint = endpoint_lookup(&packet.destination);
-	if (!endpoint && (ret < 0 || !enable_lb))
+	if (!endpoint && (ret < 0 || !enable_nodeport))
 		return TC_ACT_OK;
 	if (endpoint) {
 		flow.destination_id = endpoint->sec_id;
@@ -143,7 +143,7 @@ int cil_to_netdev(struct __sk_buff *ctx)
 	struct l4_address from = {};
 	struct packet packet = {};
 
-	if (!enable_lb || ctx->ingress_ifindex || (ctx->protocol != bpf_htons(ETH_P_IP) && ctx->protocol != bpf_htons(ETH_P_IPV6)))
+	if (!enable_nodeport || ctx->ingress_ifindex || (ctx->protocol != bpf_htons(ETH_P_IP) && ctx->protocol != bpf_htons(ETH_P_IPV6)))
 		return TC_ACT_OK;
 	if (parse_l3(ctx, &packet) < 0 || parse_transport(ctx, &packet) < 0 || packet.flags & PACKET_F_STATELESS)
 		return TC_ACT_OK;

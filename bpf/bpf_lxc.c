@@ -99,7 +99,7 @@ static __always_inline int from_container(struct __sk_buff *ctx, struct packet *
 	int ret;
 
 	/* Pods, here or on other nodes, are no services. */
-	if (enable_lb && !endpoint && (!remote || addr_is_zero(&remote->tunnel_endpoint))) {
+	if (!endpoint && (!remote || addr_is_zero(&remote->tunnel_endpoint))) {
 		ret = packet->flags & PACKET_F_ICMP_ERROR ? lb_error_from_pod(ctx, packet, flow) : lb_from_pod(ctx, packet, flow);
 		if (ret != NO_SERVICE && ret != LB_TRANSLATED)
 			return ret;

@@ -95,7 +95,7 @@ int cil_xdp_entry(struct xdp_md *ctx)
 	struct packet packet = {};
 	__be16 protocol = context_protocol(ctx);
 
-	if (!enable_lb || (protocol != bpf_htons(ETH_P_IP) && protocol != bpf_htons(ETH_P_IPV6)))
+	if (!enable_nodeport || (protocol != bpf_htons(ETH_P_IP) && protocol != bpf_htons(ETH_P_IPV6)))
 		return XDP_PASS;
 	if (parse_l3(ctx, &packet) < 0 || packet.flags & (PACKET_F_FIRST_FRAGMENT | PACKET_F_LATER_FRAGMENT) || packet.ttl <= 1)
 		return XDP_PASS;

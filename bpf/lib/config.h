@@ -28,7 +28,7 @@ DECLARE_CONFIG(__u32, ct_lifetime_any, 60, "seconds an idle flow of another prot
 DECLARE_CONFIG(__u8, trace_sock, 1, "report service translations at connect and sendmsg");
 
 DECLARE_CONFIG(__u8, sock_host_only, 0, "translate services at sockets of the node's own network namespace only; pods' packets one by one");
-DECLARE_CONFIG(__u8, enable_lb, 1, "translate packets to services; 0: another program does (kube-proxy)");
+DECLARE_CONFIG(__u8, enable_nodeport, 1, "translate what comes from outside to services; 0: kube-proxy does");
 DECLARE_CONFIG(__u16, nodeport_min, 30000, "first port of the node port range");
 DECLARE_CONFIG(__u16, nodeport_max, 32767, "last port of the node port range");
 DECLARE_CONFIG(__u16, nat_port_min, 1024, "first port of this node that callers of remote backends get");

@@ -163,11 +163,14 @@ describe("a pod's packets to a service", () => {
     });
   }
 
-  it("what another program translates is left alone", async () => {
-    await using other = openDatapath({ enableLb: 0 });
+  it("with kube-proxy what comes from outside is its own, cluster addresses that pods ask for are ours", async () => {
+    await using other = openDatapath({ enableNodeport: 0 });
     const pod = other.addPod("a", CLIENT);
     other.services.set(clusterIp("ipv4", TCP, [remotePod]));
     const out = await other.fromPod(pod, tcp(pod, vip, "ipv4", [40000, PORT]));
-    assert.equal(told(out), `pass ${line(end(pod, "ipv4", 40000), end(vip, "ipv4", PORT))}`);
+    assert.equal(ends(out.bytes), line(end(pod, "ipv4", 40000), end(remotePod, "ipv4", TARGET)));
+    other.services.set(nodePort("ipv4", TCP, [remotePod]));
+    const called = await other.fromNetwork(tcp(caller, thisNode, "ipv4", [50000, NODE_PORT]));
+    assert.equal(told(called), `pass ${line(end(caller, "ipv4", 50000), end(thisNode, "ipv4", NODE_PORT))}`);
   });
 });

@@ -19,6 +19,7 @@ import { createCgroupIndex } from "./cgroups.ts";
 import { type AgentConfig, parseListenAddress } from "./config.ts";
 import type { EdgeDeps } from "./edges.ts";
 import { cgroupRoot } from "./kernel.ts";
+import { lbSettings } from "./lb-settings.ts";
 import { createNames } from "./names.ts";
 
 export interface RunningHubble extends AsyncDisposable {
@@ -156,7 +157,7 @@ async function startFlowMetrics(observer: Observer, { log }: EdgeDeps, config: A
 
 /** The pod whose process asked for a service: socket events know its cgroup alone. */
 function podsByCgroup({ state }: EdgeDeps, config: AgentConfig): NonNullable<Names["endpointByCgroup"]> {
-  if (config["kube-proxy-replacement"] !== "true") return () => undefined;
+  if (lbSettings(config).sockets === "none") return () => undefined;
   const cgroups = createCgroupIndex(cgroupRoot(config));
   return (cgroupId) => {
     const uid = cgroups.podUid(cgroupId);

@@ -69,7 +69,7 @@ export function openKernel({ log }: { readonly log: Logger }, config: AgentConfi
         enableIpv4: config["enable-ipv4"] ? 1 : 0,
         enableIpv6: config["enable-ipv6"] ? 1 : 0,
         monitorAggregation: level,
-        enableLb: settings.enabled ? 1 : 0,
+        enableNodeport: settings.enabled ? 1 : 0,
         sockHostOnly: settings.sockets === "host" ? 1 : 0,
         nodeportMin: settings.nodePorts.first,
         nodeportMax: settings.nodePorts.last,

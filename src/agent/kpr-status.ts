@@ -7,7 +7,9 @@ export function kprStatus(settings: LbSettings, self: SelfNode, addresses: reado
   const on = { enabled };
   return {
     mode: enabled ? "True" : "False",
-    ...(enabled ? {} : { msg: "services are translated by kube-proxy, or by nobody" }),
+    ...(enabled
+      ? {}
+      : { msg: "only cluster IPs, from pods; node ports, load balancers, host ports and the node's own programs need kube-proxy" }),
     deviceList: [{ name: self.device.name, ip: addresses }],
     devices: [self.device.name],
     directRoutingDevice: self.device.name,

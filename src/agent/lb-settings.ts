@@ -6,9 +6,9 @@ import type { AgentConfig } from "./config.ts";
 
 /** How this node balances, checked. */
 export interface LbSettings {
-  /** Whether services are translated by us at all; else kube-proxy does it. */
+  /** Whether all services are ours; else we translate cluster addresses for pods, packet by packet, and kube-proxy does the rest. */
   readonly enabled: boolean;
-  /** Where programs connect: everywhere, in the node's own namespace, or nowhere. */
+  /** Where programs connect: everywhere, in the node's own namespace, or nowhere. As upstream, replacement of kube-proxy implies it. */
   readonly sockets: "all" | "host" | "none";
   readonly mode: "snat" | "dsr" | "hybrid";
   readonly algorithm: "random" | "maglev";
@@ -29,7 +29,7 @@ export function lbSettings(config: AgentConfig): LbSettings {
   const hostOnly = config["bpf-lb-sock-hostns-only"];
   return {
     enabled,
-    sockets: !enabled || !config["bpf-lb-sock"] ? "none" : hostOnly ? "host" : "all",
+    sockets: !enabled && !config["bpf-lb-sock"] ? "none" : hostOnly ? "host" : "all",
     mode: oneOf(config, "bpf-lb-mode", ["snat", "dsr", "hybrid"]),
     algorithm: oneOf(config, "bpf-lb-algorithm", ["random", "maglev"]),
     maglevSize: size,

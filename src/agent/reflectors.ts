@@ -29,7 +29,7 @@ export function startReflectors(
   const listed = [state.ipcache.expect("kubernetes"), state.identities.expect("kubernetes"), state.policies.expect("kubernetes")];
   const servicesListed = state.services.expect("kubernetes");
 
-  start(kinds.NODES, state.nodes.nodeHandler);
+  start(kinds.NODES, both(state.nodes.nodeHandler, state.services.nodeHandler));
   start(kinds.CILIUM_NODES, state.nodes.ciliumNodeHandler);
   const nodesSynced = Promise.all(synced).then(() => undefined);
   start(kinds.PODS, both(state.pods.podHandler, state.services.podHandler), {

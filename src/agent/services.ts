@@ -1,5 +1,5 @@
 import type { ReflectorHandler } from "#k8s/reflector.ts";
-import type { CiliumLocalRedirectPolicy, EndpointSlice, KubeObject, Pod, Service } from "#k8s/types.ts";
+import type { CiliumLocalRedirectPolicy, EndpointSlice, KubeObject, Node, Pod, Service } from "#k8s/types.ts";
 import { label } from "#labels/label.ts";
 import { labelSetOf } from "#labels/label-set.ts";
 import type { Place } from "#loadbalancer/select.ts";
@@ -18,6 +18,8 @@ export interface Services {
   readonly sliceHandler: ReflectorHandler<EndpointSlice>;
   readonly podHandler: ReflectorHandler<Pod>;
   readonly redirectHandler: ReflectorHandler<CiliumLocalRedirectPolicy>;
+  /** After the one of `nodes`: which services a node has depends on its labels. */
+  readonly nodeHandler: ReflectorHandler<Node>;
   /** Changes of services since the start, by upstream's words: add, update, delete. */
   readonly events: ReadonlyMap<string, number>;
   /** Recomputes what changed. Before the reconcilers of the tables. */
@@ -45,9 +47,21 @@ const API_SERVER = "default/kubernetes";
 export function createServices({ db, log, nodes, onChange }: ServicesDeps, config: ServicesConfig): Services {
   let addresses: readonly string[] = [];
   const nodeLabels = () => nodes.self().node?.metadata.labels ?? {};
-  const balancer = createLoadBalancer(db, { nodeName: config.nodeName, nodeLabels, nodeAddresses: () => addresses });
+  const balancer = createLoadBalancer(db, {
+    nodeName: config.nodeName,
+    nodeLabels,
+    nodeAddresses: () => addresses,
+    clusterIpOnly: config.clusterIpOnly,
+  });
   const { tables } = balancer;
   let wake = () => {};
+  let labels = "";
+  const followLabels = () => {
+    const now = JSON.stringify(nodeLabels());
+    if (now === labels) return;
+    labels = now;
+    balancer.touchAll();
+  };
   const problems = createProblemLog(log, tables);
   const events = createEventCount(tables);
   return {
@@ -56,6 +70,7 @@ export function createServices({ db, log, nodes, onChange }: ServicesDeps, confi
     sliceHandler: trimmed(balancer.slices),
     podHandler: trimmed(balancer.pods),
     redirectHandler: balancer.redirects,
+    nodeHandler: { replace: followLabels, upsert: followLabels, remove: followLabels },
     setNodeAddresses(next) {
       if (next.join() === addresses.join()) return;
       addresses = next;
@@ -95,6 +110,8 @@ export interface ServicesConfig {
   readonly nodeName: string;
   /** Whether hints of slices count. */
   readonly topology: boolean;
+  /** kube-proxy has the rest. */
+  readonly clusterIpOnly: boolean;
 }
 
 /** Without what only the API server needs: it is most of an object's size. */

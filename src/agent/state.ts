@@ -15,6 +15,7 @@ import { createDnsNames } from "./dns-names.ts";
 import { createFqdns } from "./fqdns.ts";
 import { createIdentities } from "./identities.ts";
 import { createPodsOfNode } from "./kubernetes.ts";
+import { lbSettings } from "./lb-settings.ts";
 import { createPolicies } from "./policies.ts";
 import { createPolicyController } from "./policy-controller.ts";
 import { createPrefixes } from "./prefixes.ts";
@@ -56,7 +57,7 @@ export function createState({ cluster, log }: { readonly cluster: Cluster; reado
   );
   const services = createServices(
     { db, log: log.child("services"), nodes, onChange: () => controller.setServices(services.views) },
-    { nodeName, topology: config["enable-service-topology"] },
+    { nodeName, topology: config["enable-service-topology"], clusterIpOnly: !lbSettings(config).enabled },
   );
   /** CiliumEndpoints that say they are of this node, ours or left over. */
   const ownObjects = new Map<string, CiliumEndpoint>();

@@ -1,7 +1,7 @@
+import { type LabelMatcher, readLabelSelector } from "#labels/selector-text.ts";
 import { badRequest } from "./errors.ts";
 import { at, isObject, type JsonObject, type KubeObject } from "./object.ts";
 
-export type LabelMatcher = (labels: Readonly<Record<string, string>>) => boolean;
 export type ObjectMatcher = (object: KubeObject) => boolean;
 
 const NONE: Readonly<Record<string, string>> = Object.freeze({});
@@ -12,40 +12,9 @@ const NONE: Readonly<Record<string, string>> = Object.freeze({});
  */
 export function parseLabelSelector(text: string | undefined | null): LabelMatcher | undefined {
   if (!text?.trim()) return undefined;
-  const parts = splitOutsideParentheses(text).map((part) => parseRequirement(part.trim(), text));
-  return (labels) => parts.every((matches) => matches(labels));
-}
-
-function splitOutsideParentheses(text: string): string[] {
-  return text.split(/,(?![^(]*\))/);
-}
-
-const NAME = "[A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?";
-const SET = new RegExp(`^(${NAME})\\s+(in|notin)\\s*\\(([^()]*)\\)$`);
-const EQUAL = new RegExp(`^(${NAME})\\s*(==|=|!=|>|<)\\s*([-A-Za-z0-9_.]*)$`);
-const EXISTS = new RegExp(`^(!?)\\s*(${NAME})$`);
-
-function parseRequirement(part: string, whole: string): LabelMatcher {
-  const set = SET.exec(part);
-  if (set) {
-    const [, key = "", , operator, list = ""] = set;
-    const values = new Set(list.split(",").map((value) => value.trim()));
-    return operator === "in"
-      ? (labels) => labels[key] !== undefined && values.has(labels[key])
-      : (labels) => labels[key] === undefined || !values.has(labels[key]);
-  }
-  const equal = EQUAL.exec(part);
-  if (equal) {
-    const [, key = "", , operator, value = ""] = equal;
-    if (operator === "!=") return (labels) => labels[key] !== value;
-    if (operator === ">") return (labels) => Number(labels[key] ?? Number.NaN) > Number(value);
-    if (operator === "<") return (labels) => Number(labels[key] ?? Number.NaN) < Number(value);
-    return (labels) => labels[key] === value;
-  }
-  const exists = EXISTS.exec(part);
-  if (!exists) throw badRequest(`unable to parse requirement ${JSON.stringify(part)} of label selector ${JSON.stringify(whole)}`);
-  const [, negated, key = ""] = exists;
-  return negated ? (labels) => labels[key] === undefined : (labels) => labels[key] !== undefined;
+  const matcher = readLabelSelector(text);
+  if (typeof matcher === "string") throw badRequest(matcher);
+  return matcher;
 }
 
 /**

@@ -1,6 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Database } from "#statedb/database.ts";
-import { NODE_ANNOTATION } from "./annotations.ts";
 import { type BackendUsers, createBackendUsers } from "./backend-users.ts";
 import { type BackendSet, readSlices, SERVICE_NAME_LABEL, type SliceInput } from "./backends.ts";
 import { type Claims, createClaims, type Owner } from "./claims.ts";
@@ -33,6 +32,8 @@ export interface LoadBalancerConfig {
   readonly nodeLabels: () => Readonly<Record<string, string>>;
   /** The addresses that node ports and host ports are reached at. */
   readonly nodeAddresses: () => readonly string[];
+  /** Without kube-proxy replacement: node ports, load balancers, external IPs and host ports are others' business. */
+  readonly clusterIpOnly?: boolean;
 }
 
 /** Services, EndpointSlices, Pods and redirect policies → services, frontends and backends. The one writer of these tables. */
@@ -127,7 +128,7 @@ class Writer implements LoadBalancer {
       this.#known.delete(key);
       this.#claim(owner, []);
     } else {
-      const service = exposedHere(parseService(input), this.#config.nodeLabels());
+      const service = exposedHere(parseService(input), this.#config);
       const set = readSlices(service.frontends.length > 0 ? this.slicesOf(key) : []);
       const bare = service.frontends.map((frontend) => ({ ...frontend, backends: backendsOf(set, frontend) }));
       const frontends = withNodeAddresses(bare, this.#config.nodeAddresses());
@@ -148,7 +149,8 @@ class Writer implements LoadBalancer {
 
   #refreshHostPorts(key: string): void {
     const pod = this.pods.objects.get(key);
-    const frontends = withNodeAddresses(pod ? hostPortsOf(pod) : [], this.#config.nodeAddresses());
+    const ports = pod && !this.#config.clusterIpOnly ? hostPortsOf(pod) : [];
+    const frontends = withNodeAddresses(ports, this.#config.nodeAddresses());
     this.#claim(ownerOf("Pod", key, pod), frontends);
   }
 
@@ -237,9 +239,10 @@ function withNodeAddresses(frontends: readonly Frontend[], addresses: readonly s
   });
 }
 
-/** Without the addresses that are not for this node (annotation `service.cilium.io/node`). The cluster's own address is for all. */
-function exposedHere(service: ParsedService, nodeLabels: Readonly<Record<string, string>>): ParsedService {
-  const { node } = service.annotations;
-  if (node === undefined || nodeLabels[NODE_ANNOTATION] === node) return service;
-  return { ...service, frontends: service.frontends.filter(({ type }) => type === "ClusterIP") };
+/** Nothing of a service that is for other nodes; of others what is ours to translate. */
+function exposedHere(service: ParsedService, { nodeLabels, clusterIpOnly = false }: LoadBalancerConfig): ParsedService {
+  const { nodes } = service.annotations;
+  if (nodes !== undefined && !nodes(nodeLabels())) return { ...service, frontends: [], healthCheckNodePort: undefined };
+  if (!clusterIpOnly) return service;
+  return { ...service, frontends: service.frontends.filter(({ type }) => type === "ClusterIP"), healthCheckNodePort: undefined };
 }

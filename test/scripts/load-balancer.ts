@@ -29,7 +29,7 @@ export function createScriptWorld(files: ReadonlyMap<string, string>, fail: Fail
     affinityMatch: kernel.createMap(specs.ciliumLbAffinityMatch),
     maglev: kernel.createMapOfMaps(specs.ciliumLbMaglev),
   };
-  let settings: typeof SETTINGS | Record<string, unknown> = SETTINGS;
+  let settings: Readonly<Record<string, unknown>> = SETTINGS;
   let node = { zone: "", label: "", addresses: ["192.0.2.1", "2001:db8::1"] as readonly string[] };
   let agent = startAgent();
 
@@ -39,6 +39,7 @@ export function createScriptWorld(files: ReadonlyMap<string, string>, fail: Fail
       nodeName: "n1",
       nodeLabels: () => (node.label === "" ? {} : { "service.cilium.io/node": node.label }),
       nodeAddresses: () => node.addresses,
+      clusterIpOnly: settings["kube-proxy-replacement"] === "false",
     });
     const listed = balancer.tables.frontends.expect("kubernetes");
     const place = () => ({ nodeName: "n1", zone: node.zone || undefined });

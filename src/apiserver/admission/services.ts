@@ -6,6 +6,7 @@ import { fill, items } from "./fields.ts";
 import { isPort } from "./podcheck.ts";
 import { parseRange, type Range, toAddress, toNumber } from "./ranges.ts";
 import type { Rules } from "./rules.ts";
+import { portKey, type Taken, takenByOthers } from "./service-claims.ts";
 
 const TYPES = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
 const specOf = (service: KubeObject): JsonObject => child(service as unknown as JsonObject, "spec");
@@ -119,14 +120,14 @@ function allocateAddresses(spec: JsonObject, service: KubeObject, before: KubeOb
   fill(spec, { ipFamilyPolicy: "SingleStack" });
   spec.ipFamilies = ranges.map(({ family }) => (family === 4 ? "IPv4" : "IPv6"));
   const { addresses, causes } =
-    spec.clusterIP === "None" ? { addresses: ["None"], causes: [] } : chooseAddresses(spec, ranges, takenAddresses(core, service));
+    spec.clusterIP === "None" ? { addresses: ["None"], causes: [] } : chooseAddresses(spec, ranges, takenByOthers(core, service).addresses);
   spec.clusterIPs = addresses;
   spec.clusterIP = addresses[0];
   return causes;
 }
 
 /** One address of each range: the one that was asked for, else a free one. */
-function chooseAddresses(spec: JsonObject, ranges: readonly Range[], taken: ReadonlySet<string>): { addresses: string[]; causes: Cause[] } {
+function chooseAddresses(spec: JsonObject, ranges: readonly Range[], taken: Taken): { addresses: string[]; causes: Cause[] } {
   const given = asArray(spec.clusterIPs).length > 0 ? asArray(spec.clusterIPs) : [spec.clusterIP];
   const causes: Cause[] = [];
   const addresses = ranges.map((range, index) => {
@@ -150,12 +151,7 @@ function wantedRanges(spec: JsonObject, core: Core): Range[] {
   return [...ordered, ...all.filter((range) => !ordered.includes(range))].slice(0, 2);
 }
 
-function takenAddresses(core: Core, service: KubeObject): Set<string> {
-  const others = core.store.list("services").filter((other) => other.metadata.uid !== service.metadata.uid);
-  return new Set(others.flatMap((other) => asArray(at(other, "spec", "clusterIPs")).map(String)));
-}
-
-function checkAddress(address: string, range: Range, taken: ReadonlySet<string>, path: string): Cause | undefined {
+function checkAddress(address: string, range: Range, taken: Taken, path: string): Cause | undefined {
   let number: bigint;
   try {
     number = toNumber(address);
@@ -170,7 +166,7 @@ function checkAddress(address: string, range: Range, taken: ReadonlySet<string>,
 }
 
 /** A random start spreads addresses, as upstream; the lowest ones stay free for services that ask for them. */
-function freeAddress(range: Range, taken: ReadonlySet<string>): string {
+function freeAddress(range: Range, taken: Taken): string {
   const size = range.last - range.first;
   const reserved = size > 256n ? 256n : 1n;
   const span = size - reserved;
@@ -189,8 +185,9 @@ function allocateNodePorts(spec: JsonObject, service: KubeObject, before: KubeOb
     return [];
   }
   const [low, high] = core.settings.nodePorts;
-  const others = core.store.list("services").filter((other) => other.metadata.uid !== service.metadata.uid);
-  const taken = takenPorts(others);
+  const { ports: others } = takenByOthers(core, service);
+  const own = new Set<string>();
+  const taken = { has: (key: string) => own.has(key) || others.has(key) };
   const causes: Cause[] = [];
   ports.forEach((port, index) => {
     const kept = items(before?.spec, "ports").find((old) => old.port === port.port && old.protocol === port.protocol)?.nodePort;
@@ -199,19 +196,9 @@ function allocateNodePorts(spec: JsonObject, service: KubeObject, before: KubeOb
     port.nodePort = port.nodePort || kept || free || freePort(low, high, taken, port.protocol);
     const value = Number(port.nodePort);
     causes.push(...checkNodePort(`spec.ports[${index}].nodePort`, value, port.protocol, [low, high], taken));
-    taken.add(portKey(value, port.protocol));
+    own.add(portKey(value, port.protocol));
   });
   return causes;
-}
-
-/** Node ports in use, `31080/TCP`: one number may serve one service by each protocol. Health checks take their number for TCP. */
-function takenPorts(services: readonly KubeObject[]): Set<string> {
-  const ports = services.flatMap(({ spec }) => items(spec, "ports").map(({ nodePort, protocol }) => portKey(nodePort, protocol)));
-  return new Set([...ports, ...services.map(({ spec }) => portKey(asObject(spec).healthCheckNodePort, "TCP"))]);
-}
-
-function portKey(port: unknown, protocol: unknown): string {
-  return `${String(port)}/${String(protocol ?? "TCP")}`;
 }
 
 /** A load balancer service whose traffic stays on the node has a port where load balancers ask each node for endpoints. */
@@ -226,9 +213,9 @@ function allocateHealthCheckPort(spec: JsonObject, service: KubeObject, before: 
     return [cause.invalid(path, spec.healthCheckNodePort, needs)];
   }
   const [low, high] = core.settings.nodePorts;
-  const others = core.store.list("services").filter((other) => other.metadata.uid !== service.metadata.uid);
+  const { ports: others } = takenByOthers(core, service);
   const own = items(spec, "ports").map(({ nodePort, protocol }) => portKey(nodePort, protocol));
-  const taken = new Set([...takenPorts(others), ...own]);
+  const taken = { has: (key: string) => own.includes(key) || others.has(key) };
   const kept = asObject(before?.spec).healthCheckNodePort;
   if (kept && spec.healthCheckNodePort && kept !== spec.healthCheckNodePort)
     return [cause.invalid(path, spec.healthCheckNodePort, "field is immutable")];
@@ -236,20 +223,14 @@ function allocateHealthCheckPort(spec: JsonObject, service: KubeObject, before: 
   return checkNodePort(path, Number(spec.healthCheckNodePort), "TCP", [low, high], taken);
 }
 
-function checkNodePort(
-  path: string,
-  value: number,
-  protocol: unknown,
-  [low, high]: readonly [number, number],
-  taken: ReadonlySet<string>,
-): Cause[] {
+function checkNodePort(path: string, value: number, protocol: unknown, [low, high]: readonly [number, number], taken: Taken): Cause[] {
   if (value < low || value > high) {
     return [cause.invalid(path, value, `provided port is not in the valid range. The range of valid ports is ${low}-${high}`)];
   }
   return taken.has(portKey(value, protocol)) ? [cause.invalid(path, value, "provided port is already allocated")] : [];
 }
 
-function freePort(low: number, high: number, taken: ReadonlySet<string>, protocol: unknown): number {
+function freePort(low: number, high: number, taken: Taken, protocol: unknown): number {
   const size = high - low + 1;
   const start = Math.floor(Math.random() * size);
   for (let step = 0; step < size; step++) {

@@ -85,6 +85,8 @@ export interface AgentStatusShape {
   readonly cilium?: StateShape;
   readonly kubernetes?: StateShape & { readonly "k8s-api-versions"?: readonly string[] };
   readonly "kube-proxy-replacement"?: {
+    /** What is not replaced. */
+    readonly msg?: string;
     readonly mode?: string;
     readonly deviceList?: readonly { readonly name: string; readonly ip?: readonly string[] | string }[];
     readonly devices?: readonly string[];

@@ -82,7 +82,8 @@ export function formatKubeProxyReplacement(status: AgentStatusShape): string {
   const devices = (replacement?.deviceList ?? []).map(({ name, ip }) =>
     `${name} ${[ip ?? []].flat().join(" ")} (Direct Routing)`.replaceAll(/ +/g, " "),
   );
-  return `${replacement?.mode ?? "False"}${devices.length > 0 ? `   [${devices.join(", ")}]` : ""}`;
+  if (replacement?.mode !== "True") return `False   ${replacement?.msg ? `(${replacement.msg})` : ""}`.trimEnd();
+  return `True${devices.length > 0 ? `   [${devices.join(", ")}]` : ""}`;
 }
 
 /** Upstream's `KubeProxyReplacement Details`. */
@@ -106,7 +107,7 @@ export function kubeProxyDetails(status: AgentStatusShape): string[] {
     "  NAT46/64 Support:      Disabled",
     `  XDP Acceleration:      ${nodePort?.acceleration ?? "Disabled"}`,
     "  Services:",
-    `  - ClusterIP:           ${word(mode === "True")}`,
+    `  - ClusterIP:           ${word(true)}`,
     `  - NodePort:            ${word(nodePort?.enabled)} (Range: ${nodePort?.portMin ?? 30_000}-${nodePort?.portMax ?? 32_767})`,
     `  - LoadBalancer:        ${word(nodePort?.enabled)}`,
     `  - externalIPs:         ${word(features?.externalIPs?.enabled)}`,

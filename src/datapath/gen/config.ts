@@ -23,8 +23,8 @@ export interface DatapathConfig {
   readonly traceSock: number;
   /** translate services at sockets of the node's own network namespace only; pods' packets one by one; 0 when not set. */
   readonly sockHostOnly: number;
-  /** translate packets to services; 0: another program does (kube-proxy); 1 when not set. */
-  readonly enableLb: number;
+  /** translate what comes from outside to services; 0: kube-proxy does; 1 when not set. */
+  readonly enableNodeport: number;
   /** first port of the node port range; 30000 when not set. */
   readonly nodeportMin: number;
   /** last port of the node port range; 32767 when not set. */
@@ -49,7 +49,7 @@ export const datapathDefaults: DatapathConfig = {
   ctLifetimeAny: 60,
   traceSock: 1,
   sockHostOnly: 0,
-  enableLb: 1,
+  enableNodeport: 1,
   nodeportMin: 30000,
   nodeportMax: 32767,
   natPortMin: 1024,
@@ -71,7 +71,7 @@ export const configSections: Readonly<Record<string, { readonly size: number; re
     ctLifetimeAny: { offset: 28, size: 4 },
     traceSock: { offset: 32, size: 1 },
     sockHostOnly: { offset: 33, size: 1 },
-    enableLb: { offset: 34, size: 1 },
+    enableNodeport: { offset: 34, size: 1 },
     nodeportMin: { offset: 36, size: 2 },
     nodeportMax: { offset: 38, size: 2 },
     natPortMin: { offset: 40, size: 2 },
@@ -90,7 +90,7 @@ export const configSections: Readonly<Record<string, { readonly size: number; re
     ctLifetimeAny: { offset: 28, size: 4 },
     traceSock: { offset: 32, size: 1 },
     sockHostOnly: { offset: 33, size: 1 },
-    enableLb: { offset: 34, size: 1 },
+    enableNodeport: { offset: 34, size: 1 },
     nodeportMin: { offset: 36, size: 2 },
     nodeportMax: { offset: 38, size: 2 },
     natPortMin: { offset: 40, size: 2 },
@@ -109,7 +109,7 @@ export const configSections: Readonly<Record<string, { readonly size: number; re
     ctLifetimeAny: { offset: 28, size: 4 },
     traceSock: { offset: 32, size: 1 },
     sockHostOnly: { offset: 33, size: 1 },
-    enableLb: { offset: 34, size: 1 },
+    enableNodeport: { offset: 34, size: 1 },
     nodeportMin: { offset: 36, size: 2 },
     nodeportMax: { offset: 38, size: 2 },
     natPortMin: { offset: 40, size: 2 },
@@ -128,7 +128,7 @@ export const configSections: Readonly<Record<string, { readonly size: number; re
     ctLifetimeAny: { offset: 28, size: 4 },
     traceSock: { offset: 32, size: 1 },
     sockHostOnly: { offset: 33, size: 1 },
-    enableLb: { offset: 34, size: 1 },
+    enableNodeport: { offset: 34, size: 1 },
     nodeportMin: { offset: 36, size: 2 },
     nodeportMax: { offset: 38, size: 2 },
     natPortMin: { offset: 40, size: 2 },
@@ -147,7 +147,7 @@ export const configSections: Readonly<Record<string, { readonly size: number; re
     ctLifetimeAny: { offset: 28, size: 4 },
     traceSock: { offset: 32, size: 1 },
     sockHostOnly: { offset: 33, size: 1 },
-    enableLb: { offset: 34, size: 1 },
+    enableNodeport: { offset: 34, size: 1 },
     nodeportMin: { offset: 36, size: 2 },
     nodeportMax: { offset: 38, size: 2 },
     natPortMin: { offset: 40, size: 2 },

@@ -1,0 +1,113 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, rmdirSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { findCgroup2 } from "#sys/mount.ts";
+import { startNode, type TestNode, until } from "./node.ts";
+import { canTalk, echoServer } from "./traffic.ts";
+
+const missing = process.getuid?.() !== 0 ? "root is needed" : false;
+const SLICES = "endpointslices.discovery.k8s.io";
+const [PORT, NODE_PORT] = [80, 31_080];
+const MANY = 5_000;
+
+interface ServiceJson {
+  readonly spec: { readonly "frontend-address": { readonly ip: string }; readonly flags: { readonly type: string } };
+}
+
+function service(name: string, clusterIP: string, more: object = {}): object {
+  return {
+    apiVersion: "v1",
+    kind: "Service",
+    metadata: { name, namespace: "default" },
+    spec: { clusterIP, ports: [{ port: PORT }], ...more },
+  };
+}
+
+function slice(of: string, address: string, port: number): object {
+  return {
+    apiVersion: "discovery.k8s.io/v1",
+    kind: "EndpointSlice",
+    metadata: { name: `${of}-1`, namespace: "default", labels: { "kubernetes.io/service-name": of } },
+    addressType: "IPv4",
+    endpoints: [{ addresses: [address] }],
+    ports: [{ name: "", port }],
+  };
+}
+
+async function services(node: TestNode): Promise<readonly ServiceJson[]> {
+  return (await node.agent.get("/v1/service")) as readonly ServiceJson[];
+}
+
+async function addPod(node: TestNode, name: string) {
+  const pod = node.createPod(name, { app: name });
+  const { code, output } = await node.cni("ADD", pod);
+  assert.equal(code, 0, JSON.stringify(output));
+  const { ips } = output as { readonly ips: readonly { readonly address: string }[] };
+  return { netns: pod.netns, ip: ips[0]?.address.split("/")[0] ?? "" };
+}
+
+describe("an agent beside kube-proxy", { skip: missing }, () => {
+  let node: TestNode;
+  before(async () => {
+    node = await startNode({ flags: ["--kube-proxy-replacement=false"] });
+    await node.agent.start();
+  });
+  after(() => node?.[Symbol.asyncDispose]());
+
+  it("gives pods their services' cluster addresses, and leaves everything else to it", async () => {
+    const [web, client] = [await addPod(node, "web"), await addPod(node, "client")];
+    await using _ = await echoServer(web.netns, 8080);
+    node.api.create("services", service("web", "10.96.7.7", { type: "NodePort", ports: [{ port: PORT, nodePort: NODE_PORT }] }));
+    node.api.create(SLICES, slice("web", web.ip, 8080));
+    await until("the pod reaches the service", () => canTalk(client.netns, "10.96.7.7", PORT));
+    await until("the backend reaches itself through it", () => canTalk(web.netns, "10.96.7.7", PORT));
+    assert.deepEqual([...new Set((await services(node)).map(({ spec }) => spec.flags.type))], ["ClusterIP"]);
+    assert.equal(await canTalk(node.world, node.address, NODE_PORT, 300), false);
+    const { "kube-proxy-replacement": status } = (await node.agent.get("/v1/healthz")) as Readonly<
+      Record<string, { mode: string; msg: string }>
+    >;
+    assert.equal(status?.mode, "False");
+    assert.match(status?.msg ?? "", /only cluster IPs, from pods/);
+  });
+});
+
+describe("an agent in place of kube-proxy", { skip: missing }, () => {
+  let node: TestNode;
+  let cgroup: string;
+  before(async () => {
+    cgroup = join(findCgroup2() ?? "", `cilia-agent-services-${process.pid}`);
+    mkdirSync(cgroup);
+    node = await startNode({ flags: ["--kube-proxy-replacement=true", `--cgroup-root=${cgroup}`] });
+    await node.agent.start();
+  });
+  after(async () => {
+    await node?.[Symbol.asyncDispose]();
+    rmdirSync(cgroup);
+  });
+
+  /** Without the tool the kernel says whether there is any table. */
+  const rules = () =>
+    execFileSync("nsenter", [`--net=${node.netns.path}`, "sh", "-c", "iptables-save 2> /dev/null || cat /proc/net/ip_tables_names"], {
+      encoding: "utf8",
+    });
+
+  it(`makes no rule of iptables, neither for one service nor for ${MANY}, and the first and the last of them work`, async () => {
+    const [web, client] = [await addPod(node, "web"), await addPod(node, "client")];
+    await using _ = await echoServer(web.netns, 8080);
+    const addressOf = (i: number) => `10.96.${16 + (i >> 7)}.${(i & 127) + 1}`;
+    const add = (i: number) => {
+      node.api.create("services", service(`many-${i}`, addressOf(i)));
+      node.api.create(SLICES, slice(`many-${i}`, web.ip, 8080));
+    };
+    add(0);
+    await until("the first works", () => canTalk(client.netns, addressOf(0), PORT));
+    const one = rules();
+    for (let i = 1; i < MANY; i += 1) add(i);
+    await until("the last works", () => canTalk(client.netns, addressOf(MANY - 1), PORT), 60_000);
+    await until("all are known", async () => (await services(node)).length >= MANY, 60_000);
+    assert.equal(rules(), one);
+    assert.equal(await canTalk(client.netns, addressOf(0), PORT), true);
+  });
+});
