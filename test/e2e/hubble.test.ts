@@ -24,6 +24,7 @@ const NOT_IN_THE_DEMO = new Set([
 const OBSERVE = [
   /DROPPED/,
   /Policy: (demo\/|deny-backend-to-world)/,
+  /attacker\/attacker.* DROPPED/,
   /^SOURCE +DESTINATION +PORT +VERDICT +FLOWS[\s\S]*demo\/frontend +demo\/backend +80\/TCP/,
   /"drop_reason":"POLICY_DENIED"/,
   /^\d+ flows in 2 s/,
@@ -146,6 +147,33 @@ describe("the Hubble page", { skip: existsSync(CHROMIUM) ? false : "chromium is 
     await page.locator("[aria-label='What if'] li", { hasText: "demo/frontend → demo/backend 80/TCP" }).waitFor();
     await text.fill("kind: CiliumNetworkPolicy\nspec: [\n");
     await page.locator(".problems .error", { hasText: /line \d error YAML/ }).waitFor();
+  });
+
+  it("draws a policy, by mouse and by keyboard, and says what it allows", async () => {
+    await using page = await open("?page=editor&namespace=demo");
+    const text = page.getByLabel("Policy as YAML");
+    const from = await page.getByRole("button", { name: "from demo/frontend", exact: true }).boundingBox();
+    const to = await page.getByRole("button", { name: "to demo/backend", exact: true }).boundingBox();
+    assert(from && to);
+    await page.mouse.move(from.x + 20, from.y + 8);
+    await page.mouse.down();
+    await page.mouse.move(to.x + 20, to.y + 8);
+    await page.mouse.up();
+    await page.locator(".findings li", { hasText: "80/TCP from demo/frontend" }).waitFor();
+    await page.getByLabel("Ports", { exact: true }).fill("443, 8000-8080");
+    await page.getByRole("button", { name: "from demo/backend", exact: true }).press("Enter");
+    await page.getByRole("button", { name: "to world", exact: true }).press("Enter");
+    await page.locator(".findings strong", { hasText: "from demo/backend" }).waitFor();
+    assert.match(
+      await text.inputValue(),
+      /fromEndpoints:[\s\S]*app: frontend[\s\S]*---\n[\s\S]*toEntities:\n {4}- world[\s\S]*endPort: 8080/,
+    );
+    await page.getByRole("button", { name: /^remove demo\/frontend to demo\/backend/ }).press("Enter");
+    await page.locator(".findings li", { hasText: "80/TCP from demo/frontend" }).waitFor({ state: "detached" });
+    await page.getByLabel("Ports", { exact: true }).fill("http");
+    await page.getByRole("button", { name: "from demo/frontend", exact: true }).press("Enter");
+    await page.getByRole("button", { name: "to demo/backend", exact: true }).press("Enter");
+    await page.locator(".board .failure", { hasText: '"http" is no port' }).waitFor();
   });
 
   it("broke no rule of its own security policy, and threw nothing", () => assert.deepEqual(failures, []));

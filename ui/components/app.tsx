@@ -1,5 +1,6 @@
 import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
 import { type FlowState, openFlows } from "../data/flow-store.ts";
+import { NO_DRAFT, written } from "../domain/draw.ts";
 import type { Flow } from "../domain/flow.ts";
 import { buildServiceMap } from "../domain/service-map.ts";
 import { DEFAULT_VIEW, formatView, namespacesOf, PAGES, parseView, type View, wanted } from "../domain/view.ts";
@@ -26,10 +27,10 @@ export function App() {
   const shown = useMemo(() => state.flows.filter(wanted(view)), [state.flows, view]);
   const map = useMemo(() => buildServiceMap(shown), [shown]);
   const flow = typeof selected === "string" ? map.edges.get(selected)?.lastDenied : selected;
-  const [draft, setDraft] = useState("");
+  const [draft, setDraft] = useState(NO_DRAFT);
   const edit = useCallback(
     (text: string) => {
-      setDraft(text);
+      setDraft(written(text));
       change({ page: "editor" });
     },
     [change],
@@ -41,7 +42,7 @@ export function App() {
       {view.page === "map" && <Timeline flows={shown} view={view} change={change} />}
       <main>
         {view.page === "policies" && <Policies view={view} change={change} edit={edit} />}
-        {view.page === "editor" && <Editor view={view} text={draft} setText={setDraft} />}
+        {view.page === "editor" && <Editor view={view} draft={draft} setDraft={setDraft} />}
         {view.page === "map" && <MapView map={map} view={view} change={change} select={select} state={state} />}
         {view.page === "map" && <FlowTable flows={shown} selected={flow} select={select} />}
         {view.page === "map" && flow && <Details flow={flow} close={() => select(undefined)} edit={edit} />}

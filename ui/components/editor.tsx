@@ -1,19 +1,37 @@
-import { useRef, useState } from "preact/hooks";
-import { type Problem, type Review, replayPolicies, reviewPolicies } from "../data/policies.ts";
+import { useMemo, useRef, useState } from "preact/hooks";
+import { fetchWorkloads, type Problem, type Review, replayPolicies, reviewPolicies, type Workload } from "../data/policies.ts";
+import { type Draft, drawn, type End, WORLD, written } from "../domain/draw.ts";
 import type { View } from "../domain/view.ts";
+import { Board } from "./board.tsx";
 import { useAnswer } from "./use-answer.ts";
 import { WhatIfResult } from "./what-if.tsx";
 
 interface EditorProps {
   readonly view: View;
-  readonly text: string;
-  readonly setText: (text: string) => void;
+  readonly draft: Draft;
+  readonly setDraft: (draft: Draft) => void;
 }
 
 const TYPING_MS = 300;
+const WORKLOADS_AGAIN_MS = 10_000;
+
+function endsOf(workloads: readonly Workload[]): Map<string, End> {
+  const ends = workloads.map((workload): End => ({ ...workload, id: `${workload.namespace}/${workload.name}` }));
+  return new Map([...ends, WORLD].map((end) => [end.id, end]));
+}
+
+/** The ends that the header's namespace and search leave, the world always. */
+function shownEnds(ends: ReadonlyMap<string, End>, { namespace, text }: View): ReadonlyMap<string, End> {
+  const words = text.toLowerCase().split(/\s+/);
+  const isShown = (end: End) => (namespace === "" || end.namespace === namespace) && words.every((word) => end.id.includes(word));
+  return new Map([...ends].filter(([, end]) => end === WORLD || isShown(end)));
+}
 
 /** A policy in the making: what is wrong with it as one types, whom it selects, what it allows, and what it would have done to recorded traffic. */
-export function Editor({ view, text, setText }: EditorProps) {
+export function Editor({ view, draft, setDraft }: EditorProps) {
+  const { text } = draft;
+  const workloads = useAnswer("workloads", fetchWorkloads, { everyMs: WORKLOADS_AGAIN_MS });
+  const ends = useMemo(() => endsOf(workloads.value ?? []), [workloads.value]);
   const area = useRef<HTMLTextAreaElement>(null);
   const empty = text.trim() === "";
   const review = useAnswer(empty ? undefined : text, (signal) => reviewPolicies(text, signal), { delayMs: TYPING_MS });
@@ -38,8 +56,8 @@ export function Editor({ view, text, setText }: EditorProps) {
           spellcheck={false}
           wrap="off"
           value={text}
-          placeholder={"Paste or write a policy.\nNothing is applied: the page can only read.\nCtrl+Enter: what if"}
-          onInput={({ currentTarget }) => setText(currentTarget.value)}
+          placeholder={"Paste, write or draw a policy.\nNothing is applied: the page can only read.\nCtrl+Enter: what if"}
+          onInput={({ currentTarget }) => setDraft(written(currentTarget.value))}
           onScroll={({ currentTarget }) => {
             const numbers = currentTarget.previousElementSibling;
             if (numbers) numbers.scrollTop = currentTarget.scrollTop;
@@ -48,6 +66,14 @@ export function Editor({ view, text, setText }: EditorProps) {
         />
       </div>
       <div class="findings">
+        {workloads.failure !== "" && (
+          <p class="failure" role="alert">
+            Nothing can be drawn: {workloads.failure}
+          </p>
+        )}
+        {workloads.value && (
+          <Board ends={shownEnds(ends, view)} arrows={draft.arrows} draw={(arrows) => setDraft(drawn(draft, arrows, ends))} />
+        )}
         <p>
           <button type="button" id="what-if" disabled={empty} onClick={replay} title="Ctrl+Enter">
             What if?

@@ -56,6 +56,18 @@ export interface WhatIf {
   readonly flows: number;
 }
 
+/** A workload of the cluster, as `/api/workloads` tells. */
+export interface Workload {
+  readonly namespace: string;
+  readonly name: string;
+  readonly labels: readonly string[];
+}
+
+/** All workloads, those too that have not talked. Rejects with the server's own words. */
+export async function fetchWorkloads(signal: AbortSignal): Promise<readonly Workload[]> {
+  return (await ask<{ readonly workloads: readonly Workload[] }>("/api/workloads", { signal })).workloads;
+}
+
 /** All policies. Rejects with the server's own words. */
 export async function fetchPolicies(signal: AbortSignal): Promise<readonly PolicyRow[]> {
   return (await ask<{ readonly policies: readonly PolicyRow[] }>("/api/policies", { signal })).policies;

@@ -13,7 +13,7 @@ export function allowingPolicy(flow: Flow): string | undefined {
   const client = server === "source" ? "destination" : "source";
   const [subject, peer] = direction === "ingress" ? [flow[server], flow[client]] : [flow[client], flow[server]];
   const name = subject?.workloads?.[0]?.name ?? subject?.pod_name;
-  const selector = subject && selectorLabels(subject);
+  const selector = subject && labelLines(subject, subject.namespace ?? "");
   const who = peer && peerLines(peer, direction, subject?.namespace ?? "", flow);
   if (!subject?.namespace || !name || !selector?.length || !who) return undefined;
   return [
@@ -25,7 +25,7 @@ export function allowingPolicy(flow: Flow): string | undefined {
     "spec:",
     "  endpointSelector:",
     "    matchLabels:",
-    ...selector.map(([key, value]) => `      ${quoted(key)}: ${quoted(value)}`),
+    ...selector.map((line) => `      ${line}`),
     `  ${direction}:`,
     ...who.map((line, index) => `  ${index === 0 ? "-" : " "} ${line}`),
     ...portLines(flow).map((line) => `    ${line}`),
@@ -39,10 +39,15 @@ function peerLines(peer: Endpoint, direction: "ingress" | "egress", namespace: s
   const [dnsName] = direction === "egress" ? (flow.destination_names ?? []) : [];
   if (dnsName !== undefined) return ["toFQDNs:", `- matchName: ${quoted(dnsName)}`];
   if (reserved !== undefined) return [`${way}Entities:`, `- ${reserved}`];
-  const labels = selectorLabels(peer);
-  if (labels.length === 0) return undefined;
-  const all = peer.namespace && peer.namespace !== namespace ? [...labels, [NAMESPACE, peer.namespace] as const] : labels;
-  return [`${way}Endpoints:`, "- matchLabels:", ...all.map(([key, value]) => `    ${quoted(key)}: ${quoted(value)}`)];
+  const labels = labelLines(peer, namespace);
+  return labels.length === 0 ? undefined : [`${way}Endpoints:`, "- matchLabels:", ...labels.map((line) => `    ${line}`)];
+}
+
+/** `matchLabels` that select a workload from a policy in a namespace, as lines of YAML; none when it has no telling label. */
+export function labelLines(end: Pick<Endpoint, "labels" | "namespace">, namespace: string): string[] {
+  const labels = selectorLabels(end);
+  const all = labels.length > 0 && end.namespace && end.namespace !== namespace ? [...labels, [NAMESPACE, end.namespace] as const] : labels;
+  return all.map(([key, value]) => `${quoted(key)}: ${quoted(value)}`);
 }
 
 function portLines(flow: Flow): string[] {
@@ -56,7 +61,8 @@ function portLines(flow: Flow): string[] {
   return [...lines, "  rules:", "    http:", `    - method: ${quoted(method)}`, `      path: ${quoted(escapeRegex(path || "/"))}`];
 }
 
-function selectorLabels({ labels }: Endpoint): (readonly [string, string])[] {
+/** The labels that name a workload best. */
+export function selectorLabels({ labels }: Pick<Endpoint, "labels">): (readonly [string, string])[] {
   const pairs = (labels ?? []).flatMap((label) => {
     const [, key, value] = /^k8s:([^=]+)=(.*)$/.exec(label) ?? [];
     return key === undefined || value === undefined || GENERATED.test(key) ? [] : [[key, value] as const];
@@ -69,7 +75,7 @@ function escapeRegex(text: string): string {
   return text.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&");
 }
 
-// JSON strings are YAML strings; plain words need no quotes.
-function quoted(text: string): string {
+/** A text as YAML: JSON strings are YAML strings; plain words need no quotes. */
+export function quoted(text: string): string {
   return /^[A-Za-z][\w./-]*$/.test(text) && !/^(true|false|yes|no|on|off|null)$/i.test(text) ? text : JSON.stringify(text);
 }

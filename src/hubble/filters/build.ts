@@ -1,7 +1,7 @@
 import type { Flow, FlowFilter } from "#api/gen/flow/flow_pb.ts";
+import { celFilter } from "./cel.ts";
 import * as endpoint from "./endpoint.ts";
 import * as flow from "./flow.ts";
-import { FilterError } from "./text.ts";
 
 type Predicate = endpoint.Predicate;
 type Field = Exclude<keyof FlowFilter, "$typeName" | "$unknown">;
@@ -49,10 +49,7 @@ const FIELDS: { readonly [F in Field]: Build<F> } = {
   ipTraceId: (values) => flow.valueFilter(values, (it) => it.ipTraceId?.traceId),
   uuid: (values) => flow.valueFilter(values, (it) => it.uuid),
   encrypted: (values) => flow.valueFilter(values, (it) => it.IP?.encrypted ?? false),
-  experimental: (value) => {
-    if (value.celExpression.length === 0) return () => true;
-    throw new FilterError("cel_expression", "CEL expressions are not supported; use the other filters");
-  },
+  experimental: ({ celExpression }) => (celExpression.length === 0 ? () => true : celFilter(celExpression)),
 };
 
 /** A filter as a predicate: every field that is set must match. Throws FilterError for values nobody can match. */

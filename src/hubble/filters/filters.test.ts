@@ -156,11 +156,6 @@ describe("compileFilter", () => {
   ];
   for (const [field, value] of wrong)
     it(`refuses ${field} ${JSON.stringify(value)}`, () => assert.throws(() => matches(field, [value], flow), FilterError));
-
-  it("refuses CEL, and says so", () => {
-    const filter = fromJson(FlowFilterSchema, { experimental: { cel_expression: ["true"] } });
-    assert.throws(() => compileFilter(filter), /CEL/);
-  });
 });
 
 describe("compileFilters", () => {

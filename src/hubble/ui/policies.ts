@@ -7,7 +7,7 @@ import { errorMessage } from "#runtime/errors.ts";
 import { openConnection } from "../client/transport.ts";
 import { timestampOf } from "../parser/messages.ts";
 import type { Snapshot } from "./cluster-view.ts";
-import { policyList, policyText } from "./policy-list.ts";
+import { policyList, policyText, workloadList } from "./policy-list.ts";
 import { refusal, replayText, reviewText } from "./review.ts";
 
 /** A text that somebody writes by hand is smaller. */
@@ -32,6 +32,7 @@ type Handler = (snapshot: Snapshot, request: IncomingMessage, query: URLSearchPa
 
 /** What the page may ask, by method and path. None of them changes anything. */
 const HANDLERS: Readonly<Record<string, Handler>> = {
+  "GET /api/workloads": (snapshot) => ({ status: 200, body: { workloads: workloadList(snapshot) } }),
   "GET /api/policies": (snapshot) => ({ status: 200, body: { policies: policyList(snapshot) } }),
   "GET /api/policy": (snapshot, _request, query) => {
     const found = policyText(snapshot, query.get("key") ?? "");

@@ -60,6 +60,24 @@ export function policyList({ world, usage }: Snapshot): PolicyRow[] {
   return rows.sort((a, b) => compare(a.namespace, b.namespace) || compare(a.name, b.name) || compare(a.kind, b.kind));
 }
 
+/** A workload as one may draw policies about it. */
+export interface WorkloadRow {
+  readonly namespace: string;
+  readonly name: string;
+  /** `k8s:app=web`, without Cilium's own. */
+  readonly labels: readonly string[];
+}
+
+/** All workloads with pods, by namespace and name. Pure. */
+export function workloadList({ world }: Snapshot): WorkloadRow[] {
+  const rows = new Map<string, WorkloadRow>();
+  for (const { namespace, workload, identityLabels } of world.endpoints) {
+    const labels = identityLabels.texts.filter((text) => text.startsWith("k8s:") && !text.startsWith("k8s:io."));
+    if (namespace !== "") rows.set(`${namespace}/${workload.name}`, { namespace, name: workload.name, labels });
+  }
+  return [...rows.values()].sort((a, b) => compare(a.namespace, b.namespace) || compare(a.name, b.name));
+}
+
 const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
 
 function ruleRows({ parsed }: WorldPolicy, hits: Readonly<Record<string, number>>): RuleRow[] {
