@@ -40,7 +40,7 @@ export class Lan implements Disposable {
 
   /** The switch takes what a node's driver sends: a veth without a driver's program of its own takes it from no other. */
   takeFromDriver(node: RealNode): void {
-    const passing = loadFor("bpf_xdp", { enableLb: 0 });
+    const passing = loadFor("bpf_xdp", { enableNodeport: 0 });
     this.#objects.push(passing);
     inNetns(this.#netns, () =>
       openBpf().attachXdp(passing.program("cil_xdp_entry"), ifindexOf(this.#path, `node${node.number}`), "native"),
