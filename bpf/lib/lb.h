@@ -85,17 +85,25 @@ static __always_inline void affinity_remember(const struct lb_affinity_key *key,
 	bpf_map_update_elem(&cilium_lb_affinity, key, &affinity, BPF_ANY);
 }
 
+/* The slot of a backend that takes new connections. While the agent changes a service, slot 0 may still count others. */
+static __always_inline const struct lb_service *slot_lookup(const struct lb_target *target, __u16 slot)
+{
+	const struct lb_service *entry = service_lookup(target, slot);
+
+	return entry && !(entry->flags & LB_SERVICE_F_QUARANTINED) ? entry : NULL;
+}
+
 /*
  * Any of the backends that take new connections; 0: the map is in the middle of a change. A service that has shrunk meanwhile has
- * nothing in the slot: its first one stays as long as it has a backend.
+ * no such backend in the slot: its first one stays as long as it has one.
  */
 static __always_inline __u32 backend_at_random(const struct lb_target *target, const struct lb_service *service)
 {
 	__u16 slot = bpf_get_prandom_u32() % service->count + 1;
-	const struct lb_service *entry = service_lookup(target, slot);
+	const struct lb_service *entry = slot_lookup(target, slot);
 
 	if (!entry)
-		entry = service_lookup(target, 1);
+		entry = slot_lookup(target, 1);
 	return entry ? entry->backend_id : 0;
 }
 
@@ -107,7 +115,7 @@ static __always_inline const struct lb_backend *backend_or_first(const struct lb
 
 	if (backend)
 		return backend;
-	entry = service_lookup(target, 1);
+	entry = slot_lookup(target, 1);
 	return entry ? backend_lookup(entry->backend_id) : NULL;
 }
 

@@ -37,6 +37,7 @@ enum lb_service_flags {
 	LB_SERVICE_F_EXTERNAL_IP = 2048,
 	LB_SERVICE_F_LOAD_BALANCER = 4096,
 	LB_SERVICE_F_HOST_PORT = 8192,
+	LB_SERVICE_F_QUARANTINED = 16384,     /* slots above 0: the backend takes no new connections, whatever slot 0 still counts */
 };
 
 struct lb_service {
@@ -45,7 +46,7 @@ struct lb_service {
 	__u32 affinity_timeout; /* slot 0: seconds */
 	__u32 maglev_size;      /* slot 0: entries of its Maglev table */
 	__u16 count;            /* slot 0: backends that take new connections; 0 refuses at once */
-	__u16 quarantined;      /* slot 0: backends in the slots behind, which take none; the datapath does not look at them */
+	__u16 quarantined;      /* slot 0: backends in the slots behind, which take none */
 	__u32 flags;            /* slot 0: enum lb_service_flags */
 };
 

@@ -157,7 +157,7 @@ static __always_inline const struct lb_backend *lb_ct_begin(const struct packet 
 
 	/* It has gone since the slot or the table was read: the first slot has one as long as the service does. */
 	if (unlikely(!backend)) {
-		first = service_lookup(target, 1);
+		first = slot_lookup(target, 1);
 		entry.backend_id = first ? first->backend_id : 0;
 		backend = backend_lookup(entry.backend_id);
 	}

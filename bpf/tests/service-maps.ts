@@ -14,6 +14,10 @@ export interface End {
 export interface ServiceSpec extends End {
   readonly protocol: number;
   readonly backends: readonly End[];
+  /** In the slots behind `backends`. */
+  readonly quarantined?: readonly End[];
+  /** What slot 0 counts, when it is not `backends`: the agent has not come to it yet. */
+  readonly count?: number;
   /** Names of `LbServiceFlags`; `ROUTABLE` and the like. */
   readonly flags?: readonly (keyof typeof LbServiceFlags)[];
   readonly scope?: number;
@@ -98,10 +102,10 @@ export class ServiceMaps implements Disposable {
       scope: spec.scope ?? 0,
     });
     const empty = { backendId: 0, serviceId: 0, affinityTimeout: 0, maglevSize: 0, count: 0, quarantined: 0, flags: 0 };
-    for (const [i, end] of spec.backends.entries()) {
+    for (const [i, end] of [...spec.backends, ...(spec.quarantined ?? [])].entries()) {
       const backendId = this.backendId(end, protocol);
       this.backends.set(backendId, { address: address(end.ip), port: end.port, protocol, state: 0 });
-      this.services.set(key(i + 1), { ...empty, backendId });
+      this.services.set(key(i + 1), { ...empty, backendId, flags: i < spec.backends.length ? 0 : LbServiceFlags.QUARANTINED });
     }
     if (spec.affinitySeconds) this.#setMembers(id, spec);
     if (spec.maglev) this.#setMaglev(id, spec.maglev, protocol);
@@ -114,7 +118,7 @@ export class ServiceMaps implements Disposable {
       serviceId: id,
       affinityTimeout: spec.affinitySeconds ?? 0,
       maglevSize: spec.maglev?.length ?? 0,
-      count: spec.backends.length,
+      count: spec.count ?? spec.backends.length,
       flags: flags | (spec.affinitySeconds ? LbServiceFlags.AFFINITY : 0) | (spec.maglev ? LbServiceFlags.MAGLEV : 0),
     });
   }

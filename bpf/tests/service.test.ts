@@ -113,6 +113,18 @@ describe("a pod's packets to a service", () => {
       for (const place of [server, remotePod]) assert.ok((seen.get(place[family]) ?? 0) > 20, JSON.stringify([...seen]));
     });
 
+    it(`a backend that is not ready gets nothing, though the count is still the one of before: ${family}`, async () => {
+      reset();
+      datapath.services.set({ ...clusterIp(family, UDP, [server]), quarantined: [end(remotePod, family, TARGET)], count: 2 });
+      for (let port = 41000; port < 41030; port++) {
+        const { packet } = await datapath.fromPod(client, udp(client, vip, family, [port, PORT]));
+        assert.equal(packet.ip?.destination, server[family]);
+      }
+      datapath.services.set({ ...clusterIp(family, UDP, []), quarantined: [end(remotePod, family, TARGET)], count: 1 });
+      const { reason } = await datapath.fromPod(client, udp(client, vip, family, [42000, PORT]));
+      assert.equal(reason, "SERVICE_BACKEND_NOT_FOUND");
+    });
+
     it(`no backend: TCP is reset, UDP is told, and both are counted as drops: ${family}`, async () => {
       reset();
       for (const protocol of [TCP, UDP]) datapath.services.set(clusterIp(family, protocol, []));

@@ -14,7 +14,7 @@ export interface LbSlot {
   readonly count: number;
   readonly quarantined: number;
   readonly affinityTimeout: number;
-  /** Slot 0: upstream's words, `ClusterIP`, `non-routable`, `Local`, … */
+  /** Slot 0: upstream's words, `ClusterIP`, `non-routable`, `Local`, …; others: `quarantined` where the backend takes no new connections. */
   readonly flags: readonly string[];
   /** Slots above 0. */
   readonly backendId: number;
@@ -52,7 +52,7 @@ export function dumpServices(maps: ServiceMaps): LbDump {
       count: value.count,
       quarantined: value.quarantined,
       affinityTimeout: value.affinityTimeout,
-      flags: key.slot === 0 ? flagWords(value.flags) : [],
+      flags: key.slot === 0 ? flagWords(value.flags) : (value.flags & FLAG.QUARANTINED) !== 0 ? ["quarantined"] : [],
       backendId: value.backendId,
       backend: names.get(value.backendId),
     }),

@@ -479,6 +479,7 @@ export const LbServiceFlags = {
   EXTERNAL_IP: 2048,
   LOAD_BALANCER: 4096,
   HOST_PORT: 8192,
+  QUARANTINED: 16384,
 } as const;
 
 export type LbServiceFlags = (typeof LbServiceFlags)[keyof typeof LbServiceFlags];
@@ -498,6 +499,7 @@ export const lbServiceFlagsNames: Readonly<Record<number, string>> = {
   2048: "EXTERNAL_IP",
   4096: "LOAD_BALANCER",
   8192: "HOST_PORT",
+  16384: "QUARANTINED",
 };
 
 /** C: `enum lb_backend_state`. */

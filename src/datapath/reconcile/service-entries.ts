@@ -66,7 +66,10 @@ export function serviceEntries(
       quarantined: quarantined.length,
       flags: flagsOf(frontend, settings, two, isMaglev && chosen.length > 0),
     };
-    const slots = [...chosen, ...quarantined].map((backend, i) => [key(i + 1), { ...empty, backendId: backendId(backend) }] as const);
+    const slots = [...chosen, ...quarantined].map((backend, i) => {
+      const flags = i < chosen.length ? 0 : FLAG.QUARANTINED;
+      return [key(i + 1), { ...empty, backendId: backendId(backend), flags }] as const;
+    });
     return { chosen, slots, head: [key(0), head] as const };
   });
   const external = scopes.at(-1)?.chosen ?? [];

@@ -98,9 +98,16 @@ describe("createServiceTarget", () => {
       fc.property(changes, (steps) => {
         const { maps, start, onWrite } = createKernel();
         const target = start();
-        onWrite(() => assertWhole(dumpServices(maps)));
         const present = new Map<string, Frontend>();
-        for (const step of steps) take(target, present, step);
+        // While a service changes, connections may go where they went before or where they will go.
+        const ready = new Map<string, readonly string[]>();
+        onWrite(() => assertWhole(dumpServices(maps), ready));
+        for (const step of steps) {
+          const next = (step.backends ?? []).filter(({ state }) => state !== "quarantined").map(({ address }) => address.text);
+          ready.set(step.ip, [...(ready.get(step.ip) ?? []), ...next]);
+          take(target, present, step);
+          ready.set(step.ip, next);
+        }
         const fresh = createKernel();
         fresh.start().updateMany([...present.values()]);
         assert.deepEqual(withoutNumbers(dumpServices(maps)), withoutNumbers(dumpServices(fresh.maps)));
@@ -130,12 +137,16 @@ describe("createServiceTarget", () => {
 type Dump = ReturnType<typeof dumpServices>;
 
 /** What the datapath relies on. */
-function assertWhole({ slots, backends, maglev, affinity }: Dump): void {
+function assertWhole({ slots, backends, maglev, affinity }: Dump, ready: ReadonlyMap<string, readonly string[]>): void {
   for (const head of slots.filter(({ slot }) => slot === 0)) {
     const behind = slots.filter(({ frontend, scope, slot }) => frontend === head.frontend && scope === head.scope && slot > 0);
     for (let slot = 1; slot <= head.count; slot++) {
       const found = behind.find((one) => one.slot === slot);
       assert.ok(found?.backend, `slot ${slot} of ${head.frontend} ${head.scope} has no backend`);
+      assert.ok(
+        found.flags.includes("quarantined") || ready.get(head.frontend.replace(/:.*/, ""))?.includes(found.backend),
+        `slot ${slot} of ${head.frontend} ${head.scope} would give connections to a backend that is not ready`,
+      );
     }
     if (head.flags.includes("two-scopes") && head.scope === "external") {
       assert.ok(slots.some(({ frontend, scope, slot }) => frontend === head.frontend && scope === "internal" && slot === 0));
