@@ -179,6 +179,9 @@ function readGroups(reading: Reading, value: unknown, path: string): PeerSelecto
   return groups.map(() => noPeer);
 }
 
+/** The fields whose empty list means nobody, whatever stands beside it. */
+const closingFields = ["Endpoints", "CIDR", "CIDRSet", "Entities", "Nodes"];
+
 /** Reads the peers of one entry of `ingress` (prefix `from`) or `egress` (prefix `to`); a denial has no names. */
 export function readPeers(
   reading: Reading,
@@ -224,7 +227,7 @@ export function readPeers(
   if (prefix === "to" && !deny) readers.push({ field: "FQDNs", read: (value, at) => readFqdns(reading, value, at) });
 
   const used: string[] = [];
-  const peers: PeerSelector[] = [];
+  let peers: PeerSelector[] = [];
   let named = false;
   for (const { field, read } of readers) {
     const name = `${prefix}${field}`;
@@ -232,6 +235,11 @@ export function readPeers(
     named = true;
     peers.push(...read(entry[name], `${path}.${name}`));
     if (Array.isArray(entry[name]) && entry[name].length > 0) used.push(name);
+  }
+  const closing = closingFields.map((field) => `${prefix}${field}`).filter((name) => Array.isArray(entry[name]) && !used.includes(name));
+  if (closing.length > 0 && used.length > 0) {
+    warn(reading, `${path}.${closing[0]}`, `an empty list beside ${used.join(" and ")} means nobody, as in Cilium; take it out`);
+    [peers, dns] = [[], []];
   }
   const services = prefix === "to" ? readServices(reading, entry.toServices, `${path}.toServices`) : [];
   if (prefix === "to" && Array.isArray(entry.toServices)) {

@@ -101,6 +101,17 @@ const cases: readonly Case[] = [
     denied: [{ to: "api" }, { to: "site" }],
   },
   {
+    what: "an empty list of peers means nobody, whatever stands beside it",
+    policies: [cnp({ egress: [{ toEndpoints: [], toEntities: ["all"] }] })],
+    allowed: [],
+    denied: [{ to: "api" }, { to: "site" }],
+  },
+  {
+    what: "… but for names, which are read elsewhere",
+    policies: [cnp({ egress: [{ toFQDNs: [], toEntities: ["all"] }] })],
+    allowed: [{ to: "api" }, { to: "site" }],
+  },
+  {
     what: "toNodes keeps to the local cluster even when the selector names reserved labels",
     policies: [cnp({ egress: [{ toNodes: [{ matchExpressions: [{ key: "reserved:remote-node", operator: "Exists" }] }] }] })],
     settings: nodes,
