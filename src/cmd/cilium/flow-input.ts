@@ -10,6 +10,7 @@ import { openConnection } from "#hubble/client/transport.ts";
 import { createObservations, type Observations } from "#policy/replay/observed.ts";
 import { CodedError, errorMessage } from "#runtime/errors.ts";
 import { withRelay } from "./hubble.ts";
+import { reasonOf } from "./object-files.ts";
 
 /** Recorded flows cannot be read; the message names the file and the line. */
 export class FlowInputError extends CodedError {}
@@ -48,7 +49,7 @@ async function readFile(file: string, take: (response: GetFlowsResponse | undefi
     }
   } catch (thrown) {
     const { code } = thrown as NodeJS.ErrnoException;
-    if (line === 0 || code === "ENOENT") throw new FlowInputError("unreadable", `cannot read ${file}: ${code ?? errorMessage(thrown)}`);
+    if (line === 0 || code === "ENOENT") throw new FlowInputError("unreadable", `cannot read ${file}: ${reasonOf(thrown)}`);
     throw new FlowInputError("no-flow", `${file}:${line}: no flow as \`hubble observe -o json\` writes them: ${errorMessage(thrown)}`);
   }
 }

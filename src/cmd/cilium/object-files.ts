@@ -17,7 +17,19 @@ export function readText(file: string): string {
 }
 
 function unreadable(file: string, thrown: unknown): ObjectFileError {
-  return new ObjectFileError("unreadable", `cannot read ${file}: ${(thrown as NodeJS.ErrnoException).code ?? String(thrown)}`);
+  return new ObjectFileError("unreadable", `cannot read ${file}: ${reasonOf(thrown)}`);
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: "there is no such file",
+  EISDIR: "it is a directory; name a file",
+  EACCES: "permission denied",
+};
+
+/** Why a file cannot be read, in words. */
+export function reasonOf(thrown: unknown): string {
+  const { code = "" } = thrown as NodeJS.ErrnoException;
+  return REASONS[code] ?? (code || String(thrown));
 }
 
 /** The files that a path stands for: itself, or the YAML and JSON files below it in order of their names. Throws `ObjectFileError`. */
@@ -37,7 +49,10 @@ export function filesUnder(path: string): string[] {
 export function readObjects(paths: readonly string[]): SourcedObject[] {
   return paths.flatMap(filesUnder).flatMap((file) => {
     try {
-      return objectsIn(file, readText(file));
+      const found = objectsIn(file, readText(file));
+      if (found.some(({ object }) => typeof object !== "object"))
+        throw new ObjectFileError("no-object", `${file}: no Kubernetes objects: needed is YAML or JSON with apiVersion and kind`);
+      return found;
     } catch (thrown) {
       throw thrown instanceof DocumentError ? new ObjectFileError("bad-yaml", thrown.message) : thrown;
     }

@@ -36,6 +36,13 @@ describe("policy lint", () => {
     assert.equal(ok, true);
   });
 
+  it("says of a file what it is not, instead of finding nothing wrong with it", async () => {
+    const rejects = (path: string, message: RegExp) => assert.rejects(policyLint({ ...where, policies: [path] }), message);
+    await rejects(file("notes.txt", "hello world"), /notes\.txt: no Kubernetes objects: needed is YAML or JSON with apiVersion and kind/);
+    await rejects(join(directory, "gone.yaml"), /gone\.yaml: there is no such file/);
+    assert.equal((await policyLint({ ...where, policies: [file("comments.yaml", "# nothing yet\n---\n")] })).ok, true);
+  });
+
   it("fails from the severity on that is asked for", async () => {
     assert.equal((await policyLint({ ...where, failOn: "warning" })).ok, false);
     assert.equal((await policyLint({ ...where, failOn: "never" })).ok, true);
