@@ -93,13 +93,16 @@ export async function runControllers(deps: OperatorDeps, config: OperatorConfig,
     const policies = reflect<PolicyObject>(resource, onPolicy, options);
     return { resource, objects: policies.objects };
   };
-  const policyStores = [CILIUM_NETWORK_POLICIES, CILIUM_CLUSTERWIDE_NETWORK_POLICIES].map((resource) => readPolicies(resource));
-  // Another project's kind: its status has no place for usage, and its definition may be another one's, of another version.
-  readPolicies(CLUSTER_NETWORK_POLICIES, { optional: true });
+  const policyStores: PolicyStore[] = [CILIUM_NETWORK_POLICIES, CILIUM_CLUSTERWIDE_NETWORK_POLICIES].map((resource) =>
+    readPolicies(resource),
+  );
+  // Another project's kind: its definition may be another one's, of another version, whose status has no place for usage.
+  policyStores.push({ ...readPolicies(CLUSTER_NETWORK_POLICIES, { optional: true }), foreign: true });
+  const withoutUsage = new Set<string>();
   if (config["policy-usage-interval"] > 0) {
     const usages = reflect<CiliumPolicyUsage>(CILIUM_POLICY_USAGES);
     const run = async () => {
-      await updatePolicyUsage(cluster, policyStores, usages.objects.values());
+      await updatePolicyUsage(cluster, policyStores, usages.objects.values(), withoutUsage);
     };
     scope.use(startInterval(deps, { name: "policy-usage", intervalMs: config["policy-usage-interval"], run }));
   }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { createFakeCluster } from "#k8s/fake.ts";
-import { CILIUM_NETWORK_POLICIES } from "#k8s/resources.ts";
+import { CILIUM_NETWORK_POLICIES, CLUSTER_NETWORK_POLICIES } from "#k8s/resources.ts";
 import type { CiliumPolicyUsage, PolicyObject } from "#k8s/types.ts";
 import { updatePolicyUsage } from "./policy-usage.ts";
 
@@ -31,6 +31,24 @@ describe("updatePolicyUsage", () => {
     assert.deepEqual(await round(a, b), [0, total]);
     const [written, status] = await round(a, usage("b", { [KEY]: { endpoints: 1, packets: 4 } }));
     assert.deepEqual([written, (status as { nodes?: number }).nodes, (status as { packets?: number }).packets], [1, 2, 9]);
+  });
+  it("writes to another project's kind after its condition, and leaves the kind alone when its definition drops usage", async () => {
+    const cluster = createFakeCluster();
+    await cluster.create(CLUSTER_NETWORK_POLICIES, { metadata: { name: "p" }, spec: {} });
+    const without = new Set<string>();
+    const round = async (store: object = {}) => {
+      const { items } = await cluster.list(CLUSTER_NETWORK_POLICIES);
+      const objects = new Map(items.map((item): [string, PolicyObject] => [item.metadata.name, item]));
+      const stores = [{ resource: CLUSTER_NETWORK_POLICIES, objects, foreign: true, ...store }];
+      return updatePolicyUsage(cluster, stores, [usage("a", { "ClusterNetworkPolicy//p": { endpoints: 1, packets: 5 } })], without);
+    };
+    assert.equal(await round(), 0);
+    await cluster.patch(CLUSTER_NETWORK_POLICIES, { name: "p" }, "merge", { status: { conditions: [] } });
+    assert.equal(await round(), 1);
+    assert.equal((await cluster.get(CLUSTER_NETWORK_POLICIES, { name: "p" })).status?.usage?.packets, 5);
+    await cluster.patch(CLUSTER_NETWORK_POLICIES, { name: "p" }, "merge", { status: { usage: null } });
+    without.add("ClusterNetworkPolicy");
+    assert.equal(await round(), 0);
   });
   it("leaves most of many changes for the next rounds", async () => {
     const cluster = createFakeCluster();

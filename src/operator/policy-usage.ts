@@ -7,6 +7,8 @@ import { policyKey } from "#policy/rule.ts";
 export interface PolicyStore {
   readonly resource: Resource<PolicyObject>;
   readonly objects: ReadonlyMap<string, PolicyObject>;
+  /** The definition of the kind is another project's, and its status may have no place for usage. */
+  readonly foreign?: boolean;
 }
 
 /** So many policies are written in one round; the others wait for the next, those longest without a word first. */
@@ -19,10 +21,14 @@ export async function updatePolicyUsage(
   cluster: Cluster,
   stores: readonly PolicyStore[],
   usages: Iterable<CiliumPolicyUsage>,
+  /** Kinds found to keep no usage; they are left alone from then on. */
+  without = new Set<string>(),
 ): Promise<number> {
   const totals = totalsOf(usages);
-  const changes = stores.flatMap(({ resource, objects }) =>
+  const changes = stores.flatMap(({ resource, objects, foreign }) =>
     [...objects.values()].flatMap((policy) => {
+      // There the condition must be first.
+      if (foreign && (without.has(resource.kind) || policy.status?.conditions === undefined)) return [];
       const { namespace = "", name } = policy.metadata;
       const wanted = totals.get(policyKey({ kind: resource.kind, namespace, name })) ?? { nodes: 0, endpoints: 0, packets: 0 };
       return isSame(policy.status?.usage, wanted) ? [] : [{ resource, policy, wanted }];
@@ -31,7 +37,8 @@ export async function updatePolicyUsage(
   const due = changes.sort((a, b) => staleness(a.policy) - staleness(b.policy)).slice(0, MOST_WRITES);
   for (const { resource, policy, wanted } of due) {
     try {
-      await cluster.patch(resource, policy.metadata, "merge", { status: { usage: wanted } }, { subresource: "status" });
+      const patched = await cluster.patch(resource, policy.metadata, "merge", { status: { usage: wanted } }, { subresource: "status" });
+      if (patched.status?.usage === undefined) without.add(resource.kind);
     } catch (thrown) {
       if (!isNotFound(thrown) && !isConflict(thrown)) throw thrown;
     }

@@ -1,5 +1,5 @@
 import type { Schema } from "../schema/schema.ts";
-import { conditions, list, record, selector, text, texts, whole } from "./shapes.ts";
+import { conditions, list, record, selector, text, texts, usage, whole } from "./shapes.ts";
 
 /** ClusterNetworkPolicy of the Network Policy API, `policy.networking.k8s.io/v1alpha2`: its experimental channel, whose fields Cilium reads all. */
 
@@ -104,7 +104,7 @@ export const clusterNetworkPolicySchema: Schema = record(
       },
       { required: ["priority", "subject", "tier"] },
     ),
-    status: record("What became of the policy.", { conditions }, { required: ["conditions"] }),
+    status: record("What became of the policy.", { conditions, usage }, { required: ["conditions"] }),
   },
   { required: ["metadata", "spec"] },
 );

@@ -73,6 +73,7 @@ export const DEFINITIONS: readonly Definition[] = [
       column("Tier", ".spec.tier", "Before or after all other policies."),
       column("Priority", ".spec.priority", "Within the tier; the lowest comes first."),
       VALID,
+      ...USAGE,
       AGE,
     ],
   },

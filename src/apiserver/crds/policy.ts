@@ -1,6 +1,6 @@
 import type { Schema } from "../schema/schema.ts";
 import { authentication, cidrSet, cidrs, defaultDeny, entities, fqdn, groups, icmps, portRules, services } from "./ports.ts";
-import { conditions, list, record, selector, text, whole } from "./shapes.ts";
+import { conditions, list, record, selector, text, usage, whole } from "./shapes.ts";
 
 /** The peers of one entry: at most one kind of them, which the policy engine checks, as it can say more about it. */
 function peers(direction: "from" | "to", deny: boolean): Record<string, Schema> {
@@ -62,13 +62,7 @@ export function policySchema(clusterwide: boolean): Schema {
       conditions,
       derivativePolicies: { type: "object", description: "Policies made from this one.", "x-kubernetes-preserve-unknown-fields": true },
       observedGeneration: whole("The generation that the status is about."),
-      usage: record("What its rules have decided, as far as the nodes have told.", {
-        nodes: whole("Nodes that have pods it selects."),
-        endpoints: whole("Pods that it selects."),
-        packets: { type: "integer", format: "int64", description: "Packets allowed or denied by its rules, or by its default deny." },
-        audited: { type: "integer", format: "int64", description: "Packets that audit mode let pass." },
-        lastHit: { type: "string", format: "date-time", description: "When it last decided something." },
-      }),
+      usage,
       nodes: { type: "object", description: "By node; no longer written.", "x-kubernetes-preserve-unknown-fields": true },
     }),
   };

@@ -67,3 +67,12 @@ export const conditions: Schema = list(
   ),
   { "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"] },
 );
+
+/** The usage in the status of every kind of policy. */
+export const usage = record("What its rules have decided, as far as the nodes have told.", {
+  nodes: whole("Nodes that have pods it selects."),
+  endpoints: whole("Pods that it selects."),
+  packets: { type: "integer", format: "int64", description: "Packets allowed or denied by its rules, or by its default deny." },
+  audited: { type: "integer", format: "int64", description: "Packets and requests that audit mode let pass." },
+  lastHit: { type: "string", format: "date-time", description: "When it last decided something." },
+});

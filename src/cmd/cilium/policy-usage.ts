@@ -24,16 +24,22 @@ export async function policyUsage(policies: readonly string[], options: UsageOpt
   return usageTable(rows, now);
 }
 
+/** What a rule has decided on all nodes together. */
+export interface ClusterUsage extends RuleUsage {
+  /** Nodes with endpoints that it selects: they enforce it. */
+  readonly nodes: readonly string[];
+}
+
 /** What all rules have decided on all nodes that answer. */
-export async function usageOf(options: AskOptions): Promise<RuleUsage[]> {
+export async function usageOf(options: AskOptions): Promise<ClusterUsage[]> {
   const answers = await askAgents<RuleUsage[]>("/v1/policy/usage", options);
-  return addUp(answers.map(({ value }) => value));
+  return addUp(answers.flatMap(({ node, value }) => value.map((row) => ({ ...row, nodes: row.endpoints > 0 ? [node] : [] }))));
 }
 
 /** The same rule on several nodes as one: counts added, the newest hit. */
-function addUp(answers: readonly (readonly RuleUsage[])[]): RuleUsage[] {
-  const rows = new Map<string, RuleUsage>();
-  for (const row of answers.flat()) {
+function addUp(answers: readonly ClusterUsage[]): ClusterUsage[] {
+  const rows = new Map<string, ClusterUsage>();
+  for (const row of answers) {
     const key = `${row.kind}/${row.namespace}/${row.name} ${row.spec} ${row.section} ${row.direction} ${row.index}`;
     const old = rows.get(key);
     rows.set(key, old === undefined ? row : sum(old, row));
@@ -41,9 +47,10 @@ function addUp(answers: readonly (readonly RuleUsage[])[]): RuleUsage[] {
   return [...rows.values()].sort((a, b) => compare(titleOf(a), titleOf(b)) || compare(ruleOf(a), ruleOf(b)));
 }
 
-function sum(a: RuleUsage, b: RuleUsage): RuleUsage {
+function sum(a: ClusterUsage, b: ClusterUsage): ClusterUsage {
   return {
     ...a,
+    nodes: [...a.nodes, ...b.nodes].sort(),
     endpoints: a.endpoints + b.endpoints,
     entries: a.entries + b.entries,
     // Shadowed is who has nothing to say on any node, and something to say on none.
@@ -84,14 +91,22 @@ function parseSpan(text: string): number {
   return parts.reduce((total, [, count, unit]) => total + Number(count) * (SPANS[unit ?? ""] ?? 0), 0);
 }
 
-function usageTable(rows: readonly RuleUsage[], now: number): string {
-  const headings = ["POLICY", "RULE", "PODS", "PACKETS", "BYTES", "REQUESTS", "LAST HIT", "NOTE"];
+function usageTable(rows: readonly ClusterUsage[], now: number): string {
+  const headings = ["POLICY", "RULE", "NODES", "PODS", "PACKETS", "BYTES", "REQUESTS", "LAST HIT", "NOTE"];
   let last = "";
   const lines = rows.map((row) => {
     const title = titleOf(row);
     const { allowed, denied } = row.requests;
     const requests = allowed + denied === 0 ? "" : `${allowed}${denied > 0 ? ` + ${denied} denied` : ""}`;
-    const counts = [String(row.endpoints), String(row.packets), bytesText(row.bytes), requests, ago(row.lastHit, now), noteOf(row)];
+    const counts = [
+      String(row.nodes.length),
+      String(row.endpoints),
+      String(row.packets),
+      bytesText(row.bytes),
+      requests,
+      ago(row.lastHit, now),
+      noteOf(row),
+    ];
     const cells = [title === last ? "" : title, ruleOf(row), ...counts];
     last = title;
     return cells;
