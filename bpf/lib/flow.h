@@ -65,7 +65,7 @@ __subprogram int flow_ask(struct __sk_buff *ctx, const struct packet *packet, st
 }
 
 /* Both policies of a packet that begins something. Sets flow->proxy_port when one of them wants the proxy to see it. */
-__subprogram int flow_judge_new(struct __sk_buff *ctx, const struct packet *packet, struct flow *flow, struct ct_entry *entry, __u32 now)
+static __always_inline int flow_judge_new(struct __sk_buff *ctx, const struct packet *packet, struct flow *flow, struct ct_entry *entry, __u32 now)
 {
 	__be16 dport = policy_port(packet);
 	struct policy_query *query;

@@ -43,21 +43,24 @@ __verified_alone int lb_loopback(struct __sk_buff *ctx, struct packet *packet, s
 	return ret < 0 ? ret : deliver_to_itself(ctx, packet, flow);
 }
 
+/* The packet is for the address that a pod has to itself. */
+static __always_inline int is_loopback_caller(const struct packet *packet)
+{
+	const struct lb_node *node = lb_node_get();
+
+	return node && addr_equal(&packet->destination, packet_is_ipv6(packet) ? &node->loopback_ipv6 : &node->loopback_ipv4);
+}
+
 /* The pod answers itself. */
 __verified_alone int lb_loopback_answer(struct __sk_buff *ctx, struct packet *packet, struct flow *flow)
 {
-	const struct lb_node *node = lb_node_get();
 	struct l4_address caller = {}, from = {};
 	int ret;
 
 	if (!packet || !flow)
 		return -DROP_INVALID_PACKET;
-	if (!node || !addr_equal(&packet->destination, packet_is_ipv6(packet) ? &node->loopback_ipv6 : &node->loopback_ipv4))
+	if (!is_loopback_caller(packet))
 		return NO_SERVICE;
-	if (packet->flags & PACKET_F_ICMP_ERROR) {
-		ret = lb_error_to_caller(ctx, packet);
-		return ret == LB_TRANSLATED ? deliver_to_itself(ctx, packet, flow) : ret;
-	}
 	ret = nat_find_caller(packet, &caller, &from);
 	if (ret)
 		return ret < 0 ? ret : NO_SERVICE;
@@ -72,7 +75,10 @@ static __always_inline int lb_error_from_pod(struct __sk_buff *ctx, struct packe
 {
 	int ret = lb_error_to_backend(ctx, packet);
 
-	return ret == NO_SERVICE ? lb_loopback_answer(ctx, packet, flow) : ret;
+	if (ret != NO_SERVICE || !is_loopback_caller(packet))
+		return ret;
+	ret = lb_error_to_caller(ctx, packet);
+	return ret == LB_TRANSLATED ? deliver_to_itself(ctx, packet, flow) : ret;
 }
 
 /* LB_TRANSLATED: the packet is for a backend now. Else NO_SERVICE, a TC action, or a drop (see flow->refuse). */

@@ -3,7 +3,7 @@ import { after, before, describe, it } from "node:test";
 import { type Datapath, openDatapath } from "./harness.ts";
 import type { Pod } from "./maps.ts";
 import { caller, clusterIp, end, ends, line, NODE_PORT, nodePort, PORT, placeNode, TARGET, told, vip } from "./service-words.ts";
-import { ACK, CLIENT, FIN_ACK, families, remotePod, SERVER, SYN_ACK, TCP, tcp, thisNode, UDP, udp } from "./words.ts";
+import { ACK, CLIENT, FIN_ACK, families, remotePod, SCTP, SERVER, SYN_ACK, sctp, TCP, tcp, thisNode, UDP, udp } from "./words.ts";
 
 describe("a pod's packets to a service", () => {
   let datapath: Datapath;
@@ -24,6 +24,22 @@ describe("a pod's packets to a service", () => {
   };
 
   for (const family of families) {
+    it(`SCTP goes to a backend with the service's port, and nowhere else: ${family}`, async () => {
+      for (const [port, out, back] of [
+        [
+          PORT,
+          `redirect ${line(end(client, family, 40000), end(server, family, PORT))}`,
+          `redirect ${line(end(vip, family, PORT), end(client, family, 40000))}`,
+        ],
+        [TARGET, "ERROR_WHILE_CORRECTING_L4_CHECKSUM", undefined],
+      ] as const) {
+        reset();
+        datapath.services.set({ ...clusterIp(family, SCTP, []), backends: [end(server, family, port)] });
+        assert.equal(told(await datapath.fromPod(client, sctp(client, vip, family, [40000, PORT]))), out);
+        if (back) assert.equal(told(await datapath.fromPod(server, sctp(server, client, family, [PORT, 40000]))), back);
+      }
+    });
+
     for (const [name, protocol, packet] of [
       ["TCP", TCP, tcp],
       ["UDP", UDP, udp],
