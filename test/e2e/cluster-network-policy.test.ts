@@ -90,7 +90,7 @@ describe("ClusterNetworkPolicy", () => {
       { env: lab.env },
     );
     assert.equal(code, 1, stderr);
-    assert.match(stdout, /denied by\n +gate \(ingress\) rule 0[\s\S]*kind: ClusterNetworkPolicy/);
+    assert.match(stdout, /denied by\n +ClusterNetworkPolicy gate \(ingress\) rule 0[\s\S]*kind: ClusterNetworkPolicy/);
   });
 
   it("passes on to the next tier by a rule that comes first", async () => {

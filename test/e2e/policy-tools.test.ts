@@ -75,7 +75,7 @@ describe("the policy tools on a live cluster", () => {
   it("give a fix beside a drop in Hubble that is a command to run", async () => {
     assert.equal(await probed(28), 28);
     const { stdout } = await inLab("hubble observe --verdict DROPPED --from-pod attacker/ --last 3 --explain");
-    const [, fix = ""] = /fix: (kubectl apply .*)/.exec(stdout) ?? [];
+    const [, fix = ""] = /fix: (kubectl create .*)/.exec(stdout) ?? [];
     assert.match(fix, /"name":"allow-attacker-to-backend"/, stdout);
     assert.equal((await inLab(fix)).code, 0);
     assert.equal(await probed(0), 0);
