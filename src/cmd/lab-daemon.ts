@@ -24,11 +24,11 @@ function review(object: unknown): ReturnType<LabReview> {
   const { template } = objectOf(fields.spec);
   if (fields.kind === "Namespace" || fields.kind === "Pod" || template !== undefined) {
     const annotated = [fields, objectOf(template)].map(({ metadata }) => objectOf(objectOf(metadata).annotations));
-    return { problems: [], warnings: annotated.flatMap((annotations) => scopeAudit(annotations).problem ?? []) };
+    return { noun: "object", problems: [], warnings: annotated.flatMap((annotations) => scopeAudit(annotations).problem ?? []) };
   }
-  if (!policyKinds.includes(textOf(fields.kind))) return { problems: [], warnings: [] };
+  if (!policyKinds.includes(textOf(fields.kind))) return { noun: "object", problems: [], warnings: [] };
   const { issues, warnings } = reviewPolicy(object);
-  return { problems: issues.map(({ path, message }) => ({ field: path, message })), warnings };
+  return { noun: "policy", problems: issues.map(({ path, message }) => ({ field: path, message })), warnings };
 }
 
 runProgram("cilia-lab", async (signal) => {

@@ -114,9 +114,12 @@ describe("ClusterNetworkPolicy", () => {
     assert.equal(code, 1);
     assert.match(stderr, /spec\.ingress\[0\]\.action.*"Accept", "Deny", "Pass"/);
     const names = policy("names", "Admin", "Deny");
-    const egress = [{ action: "Deny", to: [{ domainNames: ["example.com"] }] }];
-    const warned = await tryApply({ ...names, spec: { ...names.spec, ingress: undefined, egress } });
-    assert.match(warned.stderr, /^Warning: this policy has no effect: spec\.egress\[0\].*can be accepted only/m);
+    const to = (peer: object) =>
+      tryApply({ ...names, spec: { ...names.spec, ingress: undefined, egress: [{ action: "Deny", to: [peer] }] } });
+    const denied = await to({ domainNames: ["example.com"] });
+    assert.match(denied.stderr, /spec\.egress\[0\]: .*only be used with action Accept/);
+    const warned = await to({ nodes: {} });
+    assert.match(warned.stderr, /^Warning: this policy has no effect: spec\.egress\[0\].*needs the agent setting/m);
     await kubectl("wait", "--for=condition=Valid=False", "clusternetworkpolicy/names", "--timeout=20s");
   });
 });

@@ -24,6 +24,7 @@ before(async () => {
     const { kind, metadata } = object as KubeObject;
     const { note, bad } = metadata.annotations ?? {};
     return {
+      noun: "toy",
       problems: bad === undefined ? [] : [{ field: "spec", message: bad }],
       warnings: note === undefined ? [] : [`${kind} ${metadata.name}: ${note}`],
     };
@@ -240,7 +241,7 @@ describe("answers", () => {
     assert.equal(alone.status, 400, "as kube-apiserver");
     const stored = await call("POST", path, toy({ size: 1 }, bad));
     assert.equal(stored.status, 201);
-    assert.match(String(stored.headers.warning), /has no effect: spec: too loud/);
+    assert.match(String(stored.headers.warning), /this toy has no effect: spec: too loud/);
     const merge = { "content-type": "application/merge-patch+json" };
     const patched = await call("PATCH", `${path}/a`, { spec: { size: 5 } }, merge);
     assert.deepEqual(causesOf(patched), ["spec.size", "spec"]);

@@ -5,6 +5,8 @@ import type { Core, WriteOptions } from "./core.ts";
 
 /** What somebody who knows more of an object than its schema says thinks of it. */
 export interface Opinion {
+  /** What to call the object. */
+  readonly noun: string;
   /** Why the object, once stored, has no effect. */
   readonly problems: readonly { readonly field: string; readonly message: string }[];
   /** What its author should be told besides. */
@@ -25,8 +27,8 @@ function warnOf(texts: readonly string[], warn: (message: string) => void): void
 /** Has a complete object looked at, and its author warned. */
 export function reviewFor(core: Core, resource: Resource, object: KubeObject, { warn, subresource }: WriteOptions): void {
   if (warn === undefined || subresource !== undefined || core.review === undefined) return;
-  const { problems, warnings } = core.review({ ...object, apiVersion: resource.storageApiVersion, kind: resource.kind });
-  const useless = problems.map(({ field, message }) => `this object has no effect: ${[field, message].filter(Boolean).join(": ")}`);
+  const { noun, problems, warnings } = core.review({ ...object, apiVersion: resource.storageApiVersion, kind: resource.kind });
+  const useless = problems.map(({ field, message }) => `this ${noun} has no effect: ${[field, message].filter(Boolean).join(": ")}`);
   warnOf([...useless, ...warnings], warn);
 }
 
