@@ -119,15 +119,21 @@ spec: { type: NodePort, ports: [{ port: 80, nodePort: 31090 }] }
 END`);
     assert.notEqual(refused.code, 0);
     assert.match(refused.stderr, /spec.ports\[0\].nodePort: Invalid value: 31090: provided port is already allocated/);
-    await shell(`kubectl apply -f - <<'END'
+    const slice = (address: string, port: number) => `kubectl apply -f - <<'END'
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
 metadata: { name: garbage, namespace: shop, labels: { kubernetes.io/service-name: web } }
 addressType: IPv4
-endpoints: [{ addresses: [127.0.0.1] }]
-ports: [{ name: http, port: 80 }]
-END`);
-    await eventually("cilium service list --problems", /shop\/web +EndpointSlice garbage: "127.0.0.1" is no IPv4 address of a backend/);
+endpoints: [{ addresses: [${address}] }]
+ports: [{ name: http, port: ${port} }]
+END`;
+    const loopback = await shell(slice("127.0.0.1", 80));
+    assert.match(loopback.stderr, /endpoints\[0\].addresses\[0\]: Invalid value: "127.0.0.1": may not be in the loopback range/);
+    // What an API server takes, too, is not always of use.
+    await shell(slice("239.1.1.1", 80));
+    await eventually("cilium service list --problems", /shop\/web +EndpointSlice garbage: "239.1.1.1" is no IPv4 address of a backend/);
+    await shell(slice("10.244.9.9", 70_000));
+    await eventually("cilium service list --problems", /shop\/web +EndpointSlice garbage: port 70000\/TCP cannot be used/);
     await shell("kubectl -n shop delete endpointslice garbage && kubectl -n shop scale deploy/web --replicas=2");
     await eventually("$WORLD_EXEC curl -s -m 3 -o /dev/null -w '%{http_code}' http://172.18.0.2:31090/", /^200$/);
   });

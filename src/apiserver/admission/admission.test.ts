@@ -109,6 +109,64 @@ describe("service admission", () => {
     ));
 });
 
+describe("endpoint slice admission", () => {
+  const SLICES = "endpointslices.discovery.k8s.io";
+  const slice = (more: object) => ({
+    metadata: { name: "s", namespace: "default" },
+    addressType: "IPv4",
+    endpoints: [{ addresses: ["10.244.1.5"] }],
+    ports: [{ name: "http", port: 80 }],
+    ...more,
+  });
+  const at = (...addresses: string[]) => ({ endpoints: [{ addresses }] });
+
+  it("takes what kube-apiserver takes, port numbers that are none among it", () =>
+    withClient((client) => {
+      client.create(SLICES, slice({ ports: [{ port: 70_000 }], metadata: { name: "a", namespace: "default" } }));
+      client.create(SLICES, slice({ ...at("239.1.1.1"), metadata: { name: "b", namespace: "default" } }));
+      client.create(SLICES, slice({ addressType: "FQDN", ...at("db.example.com"), metadata: { name: "c", namespace: "default" } }));
+      client.create(SLICES, slice({ endpoints: [], ports: null, metadata: { name: "d", namespace: "default" } }));
+      refuses(
+        () => client.update(SLICES, slice({ addressType: "IPv6", ...at("fd00::1"), metadata: { name: "a", namespace: "default" } })),
+        422,
+        /addressType: .*immutable/,
+      );
+    }));
+
+  for (const [what, more, message] of [
+    ["no type", { addressType: "" }, /addressType: Required value/],
+    ["another type", { addressType: "IP" }, /addressType: Unsupported value: "IP": supported values: "FQDN", "IPv4", "IPv6"/],
+    ["no address", at(), /endpoints\[0\].addresses: Required value: must contain at least 1 address/],
+    [
+      "text for an address",
+      at("10.0.0.1", "somewhere"),
+      /endpoints\[0\].addresses\[1\]: Invalid value: "somewhere": must be a valid IPv4 address/,
+    ],
+    ["the other family", at("fd00::1"), /must be a valid IPv4 address/],
+    ["loopback", at("127.0.0.1"), /may not be in the loopback range/],
+    ["loopback of IPv6", { addressType: "IPv6", ...at("::1") }, /may not be in the loopback range/],
+    ["mapped loopback", { addressType: "IPv6", ...at("::ffff:127.0.0.1") }, /may not be in the loopback range/],
+    ["metadata services", at("169.254.169.254"), /may not be in the link-local range/],
+    ["link-local IPv6", { addressType: "IPv6", ...at("fe80::1") }, /may not be in the link-local range/],
+    ["no address in particular", at("0.0.0.0"), /may not be unspecified/],
+    ["link-local multicast", at("224.0.0.1"), /may not be in the link-local multicast range/],
+    ["a host for a domain", { addressType: "FQDN", ...at("db") }, /should be a domain with at least two segments/],
+    [
+      "one port name twice",
+      {
+        ports: [
+          { name: "a", port: 1 },
+          { name: "a", port: 2 },
+        ],
+      },
+      /ports\[1\].name: Duplicate value/,
+    ],
+    ["a protocol that is none", { ports: [{ name: "a", port: 1, protocol: "ICMP" }] }, /ports\[0\].protocol: Unsupported value/],
+    ["too many endpoints", { endpoints: Array.from({ length: 1001 }, () => ({ addresses: ["10.0.0.1"] })) }, /endpoints: Too many: 1001/],
+  ] as const)
+    it(`refuses ${what}`, () => withClient((client) => refuses(() => client.create(SLICES, slice(more)), 422, message)));
+});
+
 describe("pod admission", () => {
   it("sets what the author left out", () =>
     withClient((client) => {

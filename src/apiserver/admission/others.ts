@@ -68,16 +68,6 @@ export const bindingRules: Rules = {
     before && !deepEqual(before.roleRef, binding.roleRef) ? [cause.invalid("roleRef", binding.roleRef, "cannot change roleRef")] : [],
 };
 
-export const endpointSliceRules: Rules = {
-  defaults(slice) {
-    for (const port of items(slice, "ports")) fill(port, { name: "", protocol: "TCP" });
-  },
-  validate: (slice) =>
-    ["IPv4", "IPv6", "FQDN"].includes(String(slice.addressType))
-      ? []
-      : [cause.unsupported("addressType", slice.addressType, ["FQDN", "IPv4", "IPv6"])],
-};
-
 export const endpointsRules: Rules = {
   defaults(endpoints) {
     for (const subset of items(endpoints, "subsets")) for (const port of items(subset, "ports")) fill(port, { protocol: "TCP" });

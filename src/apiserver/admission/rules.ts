@@ -2,6 +2,7 @@ import type { Cause } from "../errors.ts";
 import type { KubeObject } from "../object.ts";
 import type { Core } from "../operations/core.ts";
 import { definitionRules } from "./definitions.ts";
+import { endpointSliceRules } from "./endpoint-slices.ts";
 import { networkPolicyRules } from "./network-policies.ts";
 import * as others from "./others.ts";
 import { podRules } from "./pods.ts";
@@ -37,7 +38,7 @@ const TABLE: Readonly<Record<string, Rules>> = {
   "jobs.batch": workloads.jobRules,
   "cronjobs.batch": workloads.cronJobRules,
   "networkpolicies.networking.k8s.io": networkPolicyRules,
-  "endpointslices.discovery.k8s.io": others.endpointSliceRules,
+  "endpointslices.discovery.k8s.io": endpointSliceRules,
   "rolebindings.rbac.authorization.k8s.io": others.bindingRules,
   "clusterrolebindings.rbac.authorization.k8s.io": others.bindingRules,
   "storageclasses.storage.k8s.io": others.storageClassRules,
