@@ -2,10 +2,10 @@ import { globSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { type Benchmark, holds, type Row, ratioOf } from "./row.ts";
 
-/** `npm run bench [-- NAME... --json FILE]`. */
+/** `npm run bench [-- NAME... --json FILE --minutes N]`. */
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { json: { type: "string" }, list: { type: "boolean" }, help: { type: "boolean" } },
+  options: { json: { type: "string" }, minutes: { type: "string" }, list: { type: "boolean" }, help: { type: "boolean" } },
 });
 
 const directory = new URL("./", import.meta.url);
@@ -15,7 +15,7 @@ const benchmarks = await Promise.all(
 );
 
 if (values.help || values.list) {
-  process.stdout.write("npm run bench [-- NAME... --json FILE]\n\n");
+  process.stdout.write("npm run bench [-- NAME... --json FILE --minutes N]\n\n");
   for (const { name, about } of benchmarks) process.stdout.write(`  ${name.padEnd(22)} ${about}\n`);
   process.exit(0);
 }
@@ -25,12 +25,19 @@ if (unknown.length > 0) {
   process.exit(2);
 }
 
+const minutes = values.minutes === undefined ? undefined : Number(values.minutes);
+if (minutes !== undefined && !(minutes > 0)) {
+  process.stderr.write(`--minutes ${values.minutes}: must be a positive number\n`);
+  process.exit(2);
+}
+
 const rows: Row[] = [];
 let failed = false;
-for (const benchmark of benchmarks.filter(({ name }) => positionals.length === 0 || positionals.includes(name))) {
+const wanted = ({ name, onlyByName }: Benchmark) => (positionals.length === 0 ? !onlyByName : positionals.includes(name));
+for (const benchmark of benchmarks.filter(wanted)) {
   process.stderr.write(`${benchmark.name}: ${benchmark.about}\n`);
   try {
-    rows.push(...(await benchmark.run((text) => process.stderr.write(`  ${text}\n`))));
+    rows.push(...(await benchmark.run((text) => process.stderr.write(`  ${text}\n`), minutes === undefined ? {} : { minutes })));
   } catch (thrown) {
     failed = true;
     process.stderr.write(`${benchmark.name} failed: ${thrown instanceof Error ? thrown.stack : String(thrown)}\n`);

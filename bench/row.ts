@@ -15,7 +15,9 @@ export interface Row {
 export interface Benchmark {
   readonly name: string;
   readonly about: string;
-  readonly run: (progress: (text: string) => void) => Promise<readonly Row[]>;
+  /** So long that it does not run with the others. */
+  readonly onlyByName?: boolean;
+  readonly run: (progress: (text: string) => void, options?: { readonly minutes?: number }) => Promise<readonly Row[]>;
 }
 
 export function ratioOf({ ours, peer }: Row): number | undefined {

@@ -32,9 +32,15 @@ __verified_alone int event_send(struct __sk_buff *ctx, const struct packet *pack
 {
 	__u32 length = ctx->len;
 	struct event *event;
+	int passed;
 
 	if (!packet || !flow || !record)
 		return 0;
+	passed = record->type == EVENT_TRACE || (record->type == EVENT_POLICY_VERDICT && record->verdict >= 0);
+	if (passed && events_give_way()) {
+		events_count_lost();
+		return 0;
+	}
 	event = bpf_ringbuf_reserve(&cilium_events, sizeof(*event), 0);
 	if (!event) {
 		events_count_lost();

@@ -12,3 +12,14 @@ static __always_inline void events_count_lost(void)
 	if (lost)
 		*lost += 1;
 }
+
+/*
+ * Whether a record of something that passed has to give way: the last quarter of the ring is for what was dropped or denied, so that
+ * under a flood of forwards no drop is lost before a forward is.
+ */
+static __always_inline int events_give_way(void)
+{
+	__u64 size = bpf_ringbuf_query(&cilium_events, BPF_RB_RING_SIZE);
+
+	return bpf_ringbuf_query(&cilium_events, BPF_RB_AVAIL_DATA) > size - size / 4;
+}

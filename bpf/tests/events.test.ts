@@ -155,4 +155,20 @@ describe("aggregation", () => {
     // 100 runs write 200 records of 200 bytes; nothing reads between them on this thread.
     assert.ok(datapath.lostEvents() > 100n);
   });
+
+  it("a drop is not lost before a forward is", async () => {
+    const RINGBUF = 27;
+    const ring = createMap(RINGBUF, 0, 0, SMALL_RING_BYTES);
+    await using datapath = openDatapath({}, { cilium_events: ring });
+    const [a, b, closed] = [datapath.addPod("a", CLIENT), datapath.addPod("b", SERVER), datapath.addPod("closed", SERVER, { ingress: [] })];
+    const send = (to: Pod, times: number) => {
+      const bytes = buildPacket({ ...tcp(a, to, "ipv4", PORTS), ethernet: { source: a.mac, destination: a.nodeMac } });
+      for (let i = 0; i < times; i++) datapath.runFast("cil_from_container", bytes, { ifindex: a.ifindex });
+    };
+    send(b, 100);
+    const before = datapath.lostEvents();
+    send(closed, 2);
+    // Each tells that it was seen, which has no room, that it was denied and that it was dropped.
+    assert.equal(datapath.lostEvents() - before, 2n);
+  });
 });
