@@ -36,6 +36,18 @@ describe("service admission", () => {
       refuses(() => client.update("services", service("one", { clusterIP: "10.96.0.11" })), 422, /may not change once set/);
     }));
 
+  it("gives what a service no longer has to others", () =>
+    withClient((client) => {
+      const np = { type: "NodePort", clusterIP: "10.96.0.10", ports: [{ port: 80, nodePort: 31_000 }] };
+      client.create("services", service("one", np));
+      refuses(() => client.create("services", service("two", { type: "NodePort", ports: np.ports })), 422, /already allocated/);
+      client.update("services", service("one", { type: "ClusterIP" }));
+      client.create("services", service("two", { type: "NodePort", ports: np.ports }));
+      refuses(() => client.create("services", service("three", { clusterIP: np.clusterIP })), 422, /already allocated/);
+      client.delete("services", "one", "default");
+      client.create("services", service("three", { clusterIP: np.clusterIP }));
+    }));
+
   it("knows headless, external and dual-stack services", () =>
     withClient((client) => {
       assert.deepEqual(spec(client.create("services", service("headless", { clusterIP: "None" }))).clusterIPs, ["None"]);
