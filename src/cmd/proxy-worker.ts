@@ -1,3 +1,4 @@
+import type { Bpf } from "#ebpf/bpf.ts";
 import { openBpf } from "#ebpf/kernel.ts";
 import { chooseHeaders } from "#proxy/access-record.ts";
 import type { AccessStream } from "#proxy/control/access-stream.ts";
@@ -9,11 +10,13 @@ import { DEFAULT_HTTP_TIMEOUTS } from "#proxy/http/session.ts";
 import { createPinnedIpcache } from "#proxy/kernel/pinned-ipcache.ts";
 import { createTransparentTransport } from "#proxy/kernel/transparent.ts";
 import { createLearnedNames } from "#proxy/peer.ts";
-import { DEFAULT_PROXY_CONFIG, startProxy } from "#proxy/proxy.ts";
+import { DEFAULT_PROXY_CONFIG, type RunningProxy, startProxy } from "#proxy/proxy.ts";
 import type { ProxySockets } from "#proxy/sockets.ts";
 import type { FlagValues } from "#runtime/flags.ts";
 import type { Logger } from "#runtime/logger.ts";
 import { monotonicNs } from "#sys/clock.ts";
+
+type Flags = FlagValues<typeof proxyFlags>;
 
 /** A proxy that serves. */
 export interface ServingProxy extends AsyncDisposable {
@@ -21,10 +24,35 @@ export interface ServingProxy extends AsyncDisposable {
   release(): Promise<void>;
 }
 
-/** Builds the proxy on these sockets. */
-export async function serveProxy(flags: FlagValues<typeof proxyFlags>, log: Logger, sockets: ProxySockets): Promise<ServingProxy> {
-  await using scope = new AsyncDisposableStack();
+/** Loads all there is to load; what it gives builds the proxy on these sockets, when it is this worker's turn. */
+export async function loadProxy(flags: Flags, log: Logger): Promise<(sockets: ProxySockets) => Promise<ServingProxy>> {
+  const metrics = flags["proxy-prometheus-port"] > 0 ? await loadMetrics(flags["proxy-prometheus-port"]) : undefined;
   const bpf = openBpf();
+  return (sockets) => serveProxy(flags, log, { sockets, bpf, metrics });
+}
+
+type ServeMetrics = (proxy: RunningProxy) => Promise<AsyncDisposable>;
+
+async function loadMetrics(port: number): Promise<ServeMetrics> {
+  const [{ createMetrics, serveMetrics }, { registerProxyMetrics }] = await Promise.all([
+    import("#runtime/metrics.ts"),
+    import("#proxy/prometheus.ts"),
+  ]);
+  const registry = await createMetrics();
+  return async (proxy) => {
+    await registerProxyMetrics(registry, proxy);
+    return await serveMetrics(registry, { host: "0.0.0.0", port });
+  };
+}
+
+interface Loaded {
+  readonly sockets: ProxySockets;
+  readonly bpf: Bpf;
+  readonly metrics: ServeMetrics | undefined;
+}
+
+async function serveProxy(flags: Flags, log: Logger, { sockets, bpf, metrics: serveMetrics }: Loaded): Promise<ServingProxy> {
+  await using scope = new AsyncDisposableStack();
   const identities = scope.use(createPinnedIpcache(bpf, flags["bpf-root"]));
   const grants = scope.use(createPinnedGrants(bpf, flags["bpf-root"]));
   const now = () => Number(monotonicNs() / 1_000_000_000n);
@@ -67,15 +95,7 @@ export async function serveProxy(flags: FlagValues<typeof proxyFlags>, log: Logg
   );
   scope.use(proxy);
   const metrics = scope.use(new AsyncDisposableStack());
-  if (flags["proxy-prometheus-port"] > 0) {
-    const [{ createMetrics, serveMetrics }, { registerProxyMetrics }] = await Promise.all([
-      import("#runtime/metrics.ts"),
-      import("#proxy/prometheus.ts"),
-    ]);
-    const registry = await createMetrics();
-    await registerProxyMetrics(registry, proxy);
-    metrics.use(await serveMetrics(registry, { host: "0.0.0.0", port: flags["proxy-prometheus-port"] }));
-  }
+  if (serveMetrics) metrics.use(await serveMetrics(proxy));
   log.info("listening for redirected connections", { ...proxy.status() });
   const running = scope.move();
   return {

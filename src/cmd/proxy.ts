@@ -27,7 +27,8 @@ async function supervise(flags: Flags, signal: AbortSignal): Promise<number> {
 /** Loads the program, waits for its turn, serves until it is told to end or its supervisor is gone. */
 async function work(flags: Flags, sockets: ProxySockets, signal: AbortSignal): Promise<number> {
   const log = createLogger("proxy");
-  const { serveProxy } = await import("./proxy-worker.ts");
+  const { loadProxy } = await import("./proxy-worker.ts");
+  const serveProxy = await loadProxy(flags, log);
   const say = (message: WorkerMessage) => process.send?.(message);
   const heard = (wanted: WorkerMessage) =>
     new Promise<void>((resolve) => {
@@ -41,7 +42,8 @@ async function work(flags: Flags, sockets: ProxySockets, signal: AbortSignal): P
   say("ready");
   await Promise.race([turn, aborted(signal)]);
   if (signal.aborted) return 0;
-  await using proxy = await serveProxy(flags, log, sockets);
+  await using proxy = await serveProxy(sockets);
+  say("serving");
   await Promise.race([aborted(signal), release]);
   log.info("stopping, requests under way may finish");
   if (signal.aborted) return 0;

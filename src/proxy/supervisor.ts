@@ -2,8 +2,8 @@ import { type ChildProcess, spawn } from "node:child_process";
 import type { Logger } from "#runtime/logger.ts";
 import { flattenSockets, type ProxySockets } from "./sockets.ts";
 
-/** What supervisor and worker say to each other. A worker that is `ready` waits; at `go` it serves; at `release` it takes nothing new. */
-export type WorkerMessage = "ready" | "go" | "release" | "released";
+/** What supervisor and worker say to each other. A worker that is `ready` waits; at `go` it serves, says so, and at `release` it takes nothing new. */
+export type WorkerMessage = "ready" | "go" | "serving" | "release" | "released";
 
 /** Set for workers: how many of their descriptors, from `FIRST_FD` on, are the proxy's sockets. */
 export const WORKER_ENV = "CILIUM_PROXY_WORKER";
@@ -63,14 +63,15 @@ export function startSupervisor({ log, sockets, command, onActive }: SupervisorD
   };
   const promote = () => {
     if (!wanted || !standby?.ready || stopping) return;
-    active = standby;
+    [active, standby] = [standby, undefined];
     wanted = false;
     say(active, "go");
     if (active.child.pid !== undefined) onActive?.(active.child.pid);
-    prepare();
   };
   const hear = (worker: Worker, message: WorkerMessage) => {
     if (message === "ready") worker.ready = true;
+    // Not before: loading a program would take the processor from the one that is taking over.
+    if (message === "serving" && standby === undefined && !stopping) prepare();
     if (message === "released" && worker === active) [active, wanted] = [undefined, true];
     promote();
   };
@@ -80,11 +81,15 @@ export function startSupervisor({ log, sockets, command, onActive }: SupervisorD
     if (worker === active) {
       log.error("the serving worker ended, the waiting one takes over", { pid: worker.child.pid, code, signal });
       [active, wanted] = [undefined, true];
+      if (standby === undefined) return prepareLater(worker);
     }
     if (worker !== standby) return promote();
     standby = undefined;
-    const pause = performance.now() - worker.started < TOO_SOON_MS ? TOO_SOON_MS : 0;
     log.error("the waiting worker ended", { pid: worker.child.pid, code, signal });
+    prepareLater(worker);
+  };
+  const prepareLater = (worker: Worker) => {
+    const pause = performance.now() - worker.started < TOO_SOON_MS ? TOO_SOON_MS : 0;
     setTimeout(() => {
       if (!stopping && standby === undefined) prepare();
     }, pause);
