@@ -209,7 +209,7 @@ function createAgent({ directory, name, kubeconfig, bpfRoot, netns, flags }: Age
 }
 
 /** Polls until the condition holds; rejects after a while, or when the condition throws. */
-export async function until(what: string, condition: () => boolean | Promise<boolean>, timeoutMs = 15_000): Promise<void> {
+export async function until(what: string, condition: () => boolean | Promise<boolean>, timeoutMs = 60_000): Promise<void> {
   const deadline = performance.now() + timeoutMs;
   while (!(await condition())) {
     if (performance.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${what}`);

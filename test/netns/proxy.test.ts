@@ -104,6 +104,19 @@ describe("HTTP policy through real sockets", { skip: process.getuid?.() === 0 ? 
       await agents[i]?.setPolicy(endpoints);
     }
   };
+  /** What all proxies have counted, by direction and verdict. */
+  const requests = () => {
+    const totals: Record<string, number> = {};
+    for (const { counters } of proxies) {
+      for (const direction of ["ingress", "egress"] as const) {
+        for (const verdict of ["FORWARDED", "DROPPED", "ERROR"] as const) {
+          const name = `${direction} ${verdict}`;
+          totals[name] = (totals[name] ?? 0) + counters.requests[direction][verdict];
+        }
+      }
+    }
+    return totals;
+  };
   const records = async (count: number): Promise<readonly AccessMessage[]> =>
     (await Promise.all(agents.map((agent) => agent.take(count)))).flat();
 
@@ -146,6 +159,7 @@ describe("HTTP policy through real sockets", { skip: process.getuid?.() === 0 ? 
           { pod: client, direction: "egress", http: null },
           { pod: server, direction: "ingress", http: READ_ONLY },
         ]);
+        const before = requests();
         const paths = Array.from({ length: 120 }, (_, i) => (i % 4 === 0 ? `/private/${i}` : `/public/${i}`));
         const answers = await Promise.all(paths.map((path) => fetchFrom(client, server[family], "GET", path)));
         assert.deepEqual(
@@ -153,6 +167,13 @@ describe("HTTP policy through real sockets", { skip: process.getuid?.() === 0 ? 
           paths.map((path) => (path.startsWith("/public") ? 200 : 403)),
         );
         assert.ok(answers.every(({ code, body }, i) => code === 403 || body === `${server.name} ${client[family]} ${paths[i]}`));
+        const counted = Object.entries(requests()).map(([name, total]) => [name, total - (before[name] ?? 0)]);
+        const once = { "egress FORWARDED": 120, "egress DROPPED": 0, "egress ERROR": 0 };
+        assert.deepEqual(
+          Object.fromEntries(counted),
+          { ...once, "ingress FORWARDED": 90, "ingress DROPPED": 30, "ingress ERROR": 0 },
+          "each request counts once at each end",
+        );
       });
     }
 
