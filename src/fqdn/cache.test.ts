@@ -34,6 +34,15 @@ describe("NameCache", () => {
       { identity: 2, expires: 30 },
       { identity: 1, expires: 20 },
     ]);
+    const last = cache.names.get("b.");
+    assert.ok(last);
+    cache.forget(last);
+    learn(cache, "both.", 5, own(20, 1));
+    assert.deepEqual(
+      cache.grantsOf(ip(1)).map(({ expires }) => expires),
+      [25, 25],
+      "what a name has granted goes with it",
+    );
   });
 
   it("gives up an address with its last name", () => {

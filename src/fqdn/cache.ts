@@ -13,6 +13,13 @@ export interface KnownName {
   identities: readonly number[];
 }
 
+/** An address that some name has. */
+interface KnownAddress {
+  readonly owners: Set<KnownName>;
+  /** For each identity that it may be reached by, until when. Undefined: to be found out from the owners, who may be thousands. */
+  grants: Map<number, number> | undefined;
+}
+
 export interface CacheLimits {
   readonly ipsPerName: number;
   readonly addresses: number;
@@ -37,8 +44,8 @@ const NOTHING: Learned = { changed: [], evicted: [] };
 /** The names that one endpoint knows and their addresses: bounded, oldest lookups go first. Pure but for its own tables. */
 export class NameCache {
   readonly names = new Map<string, KnownName>();
-  /** Address → the names that have it; the least recently learned first, as in `names`. */
-  readonly addresses = new Map<IpAddress, Set<KnownName>>();
+  /** The least recently learned first, as in `names`. */
+  readonly addresses = new Map<IpAddress, KnownAddress>();
   readonly #match: (name: string) => readonly number[];
 
   /** `match` gives the identities of the selectors that match a name. */
@@ -59,10 +66,11 @@ export class NameCache {
       if (before !== undefined && before >= expires) continue;
       known.ips.delete(ip);
       known.ips.set(ip, expires);
-      const owners = this.addresses.get(ip) ?? new Set();
-      owners.add(known);
+      const address: KnownAddress = this.addresses.get(ip) ?? { owners: new Set(), grants: new Map() };
+      address.owners.add(known);
+      if (address.grants) extend(address.grants, known.identities, expires);
       this.addresses.delete(ip);
-      this.addresses.set(ip, owners);
+      this.addresses.set(ip, address);
       changed.push(ip);
     }
     if (changed.length === 0) return NOTHING;
@@ -73,21 +81,21 @@ export class NameCache {
 
   /** For each identity that an address may be reached by, until when; the latest first. */
   grantsOf(ip: IpAddress): { readonly identity: number; readonly expires: number }[] {
-    const found = new Map<number, number>();
-    for (const { ips, identities } of this.addresses.get(ip) ?? []) {
-      const expires = ips.get(ip) ?? 0;
-      for (const identity of identities) found.set(identity, Math.max(found.get(identity) ?? 0, expires));
-    }
-    return [...found].map(([identity, expires]) => ({ identity, expires })).sort((a, b) => b.expires - a.expires);
+    const address = this.addresses.get(ip);
+    if (address === undefined) return [];
+    address.grants ??= grantsOfOwners(address.owners, ip);
+    return [...address.grants].map(([identity, expires]) => ({ identity, expires })).sort((a, b) => b.expires - a.expires);
   }
 
   /** Takes an address from a name. True when no other name has it; the name goes with its last address. */
   take(known: KnownName, ip: IpAddress): boolean {
     known.ips.delete(ip);
     if (known.ips.size === 0) this.names.delete(known.name);
-    const owners = this.addresses.get(ip);
-    owners?.delete(known);
-    return owners?.size === 0 && this.addresses.delete(ip);
+    const address = this.addresses.get(ip);
+    if (address === undefined) return false;
+    address.grants = undefined;
+    address.owners.delete(known);
+    return address.owners.size === 0 && this.addresses.delete(ip);
   }
 
   /** Takes from a name what has expired. Gives the addresses that no other name has. */
@@ -103,6 +111,7 @@ export class NameCache {
   /** Matches all names again: the selectors have changed. */
   rematch(): void {
     for (const known of this.names.values()) known.identities = this.#match(known.name);
+    for (const address of this.addresses.values()) address.grants = undefined;
   }
 
   #name(name: string, now: number): KnownName {
@@ -123,11 +132,22 @@ export class NameCache {
       if (this.names.size <= limits.names) break;
       evicted.push(...this.forget(oldest));
     }
-    for (const [ip, owners] of this.addresses) {
+    for (const [ip, { owners }] of this.addresses) {
       if (this.addresses.size <= limits.addresses) break;
       for (const owner of [...owners]) this.take(owner, ip);
       evicted.push(ip);
     }
     return evicted;
   }
+}
+
+/** Times only grow here, so the later one holds. */
+function extend(grants: Map<number, number>, identities: readonly number[], expires: number): void {
+  for (const identity of identities) grants.set(identity, Math.max(grants.get(identity) ?? 0, expires));
+}
+
+function grantsOfOwners(owners: Iterable<KnownName>, ip: IpAddress): Map<number, number> {
+  const grants = new Map<number, number>();
+  for (const { ips, identities } of owners) extend(grants, identities, ips.get(ip) ?? 0);
+  return grants;
 }
