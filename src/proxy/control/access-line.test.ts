@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
+import type { DnsAccessMessage } from "../dns/protocol.ts";
 import type { AccessMessage, AccessRecord } from "../protocol.ts";
 import { accessLine } from "./access-line.ts";
 
@@ -22,6 +23,19 @@ describe("access line", () => {
     fc.assert(
       fc.property(arbitrary, fc.boolean(), (http, wide) => {
         const given: AccessMessage = { ...record, http: { ...record.http, ...http }, ...(wide ? { origins, missingHeaders: ["x"] } : {}) };
+        assert.deepEqual(JSON.parse(accessLine(given)), JSON.parse(JSON.stringify(given)));
+        assert.equal(accessLine(given).split("\n").length, 2);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it("is the JSON of a DNS record, whatever the name", () => {
+    const dns = { query: "", qtypes: ["A"], rcode: 0, ips: ["198.51.100.1"], ttl: 60, cnames: [], rrtypes: ["A"], source: "proxy" };
+    const fixed = { ...record, http: undefined, type: "dns-access", kind: "response", protocol: "UDP" } as const;
+    fc.assert(
+      fc.property(tricky, fc.array(tricky, { maxLength: 2 }), fc.boolean(), (query, cnames, wide) => {
+        const given: DnsAccessMessage = { ...fixed, dns: { ...dns, query, cnames }, ...(wide ? { origins } : {}) };
         assert.deepEqual(JSON.parse(accessLine(given)), JSON.parse(JSON.stringify(given)));
         assert.equal(accessLine(given).split("\n").length, 2);
       }),

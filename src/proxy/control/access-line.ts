@@ -1,5 +1,5 @@
 import type { DnsAccessMessage } from "../dns/protocol.ts";
-import type { AccessMessage, AccessRecord, LostMessage } from "../protocol.ts";
+import type { AccessMessage, AccessPeer, AccessRecord, LostMessage } from "../protocol.ts";
 
 /** Parts that many records share as the same objects: the peers of a connection, the origins of a rule. */
 const known = new WeakMap<object, string>();
@@ -15,6 +15,7 @@ function shared(part: object): string {
 
 /** The record as a line of JSON. The same as `JSON.stringify`, but for requests and responses that went well several times as fast: these two are half of what a request costs. */
 export function accessLine(record: AccessRecord | DnsAccessMessage | LostMessage): string {
+  if (record.type === "dns-access" && record.denied === undefined) return dnsLine(record);
   if (record.type !== "access" || record.denied !== undefined || record.error !== undefined) return `${JSON.stringify(record)}\n`;
   const { time, kind, verdict, direction, endpointId, source, destination, http, policyRevision, latencyNs } = record;
   return (
@@ -22,6 +23,27 @@ export function accessLine(record: AccessRecord | DnsAccessMessage | LostMessage
     `"source":${shared(source)},"destination":${shared(destination)},"http":${httpText(http)},` +
     `"policyRevision":${policyRevision},"latencyNs":${latencyNs}${more(record)}}\n`
   );
+}
+
+function dnsLine({ time, kind, verdict, direction, endpointId, protocol, source, destination, dns, ...rest }: DnsAccessMessage): string {
+  const { latencyNs, policyRevision, origins } = rest;
+  const { query, qtypes, rcode, ips, ttl, cnames, rrtypes } = dns;
+  return (
+    `{"type":"dns-access","time":${time},"kind":"${kind}","verdict":"${verdict}","direction":"${direction}","endpointId":${endpointId},` +
+    `"protocol":"${protocol}","source":${peer(source)},"destination":${peer(destination)},` +
+    `"dns":{"query":${JSON.stringify(query)},"qtypes":${list(qtypes)},"rcode":${rcode},"ips":${list(ips)},"ttl":${ttl},` +
+    `"cnames":${list(cnames)},"rrtypes":${list(rrtypes)},"source":"${dns.source}"},"latencyNs":${latencyNs},` +
+    `${origins === undefined ? "" : `"origins":${shared(origins)},`}"policyRevision":${policyRevision}}\n`
+  );
+}
+
+/** Made anew for each question, so it is not worth remembering. */
+function peer({ ip, port, identity }: AccessPeer): string {
+  return `{"ip":"${ip}","port":${port},"identity":${identity}}`;
+}
+
+function list(texts: readonly string[]): string {
+  return texts.length === 0 ? "[]" : JSON.stringify(texts);
 }
 
 function more({ origins, missingHeaders }: AccessMessage): string {
