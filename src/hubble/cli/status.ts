@@ -2,6 +2,7 @@ import { toJsonString } from "@bufbuild/protobuf";
 import { Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
 import { Health, HealthCheckResponse_ServingStatus as Serving } from "#api/gen/grpc/health/v1/health_pb.ts";
 import { Observer, type ServerStatusResponse, ServerStatusResponseSchema } from "#api/gen/observer/observer_pb.ts";
+import { lostOf } from "../observer/lost-header.ts";
 import { alignRows } from "../printer/tabular.ts";
 import { UsageError } from "./args.ts";
 import { callFailure, connectServer } from "./connect.ts";
@@ -21,8 +22,12 @@ export async function status(context: CommandContext): Promise<number> {
     const health = await checkHealth(connection.transport, options);
     if (format === "compact") context.out(`Healthcheck (via ${server}): ${health}\n`);
     if (health !== "Ok") throw new Error("not healthy");
-    const response = await createClient(Observer, connection.transport).serverStatus({}, options);
-    context.out(print(response, format));
+    let lost = 0n;
+    const onHeader = (headers: Headers) => {
+      lost = lostOf(headers);
+    };
+    const response = await createClient(Observer, connection.transport).serverStatus({}, { ...options, onHeader });
+    context.out(print(response, lost, format));
   } catch (thrown) {
     if (thrown instanceof ConnectError) throw callFailure(thrown, server);
     throw thrown;
@@ -42,16 +47,16 @@ async function checkHealth(transport: Transport, options: { readonly timeoutMs: 
   }
 }
 
-function print(response: ServerStatusResponse, format: string): string {
+function print(response: ServerStatusResponse, lost: bigint, format: string): string {
   switch (format) {
     case "json":
       return `${toJsonString(ServerStatusResponseSchema, response, { useProtoFieldName: true })}\n`;
     case "dict":
-      return dict(response);
+      return dict(response, lost);
     case "compact":
-      return compact(response);
+      return compact(response, lost);
     default:
-      return table(response);
+      return table(response, lost);
   }
 }
 
@@ -61,9 +66,10 @@ function flowRate({ flowsRate, seenFlows, uptimeNs }: ServerStatusResponse): str
   return seconds > 0 ? (Number(seenFlows) / seconds).toFixed(2) : "N/A";
 }
 
-function compact(response: ServerStatusResponse): string {
+function compact(response: ServerStatusResponse, lost: bigint): string {
   const { numFlows, maxFlows, numConnectedNodes, numUnavailableNodes = 0, unavailableNodes } = response;
   const lines = [`Current/Max Flows: ${formatRatio(numFlows, maxFlows)}`, `Flows/s: ${flowRate(response)}`];
+  if (lost > 0n) lines.push(`Lost Events: ${formatCount(lost)}`);
   if (numConnectedNodes !== undefined) {
     lines.push(`Connected Nodes: ${numConnectedNodes}/${numConnectedNodes + numUnavailableNodes}`);
     if (numUnavailableNodes > 0) lines.push(`Unavailable Nodes: ${numUnavailableNodes}`, ...unavailableNodes.map((name) => `  - ${name}`));
@@ -71,7 +77,7 @@ function compact(response: ServerStatusResponse): string {
   return `${lines.join("\n")}\n`;
 }
 
-function rowsOf(response: ServerStatusResponse): (readonly [string, string])[] {
+function rowsOf(response: ServerStatusResponse, lost: bigint): (readonly [string, string])[] {
   const rows: (readonly [string, string])[] = [
     ["NUM FLOWS", formatCount(response.numFlows)],
     ["MAX FLOWS", formatCount(response.maxFlows)],
@@ -79,20 +85,21 @@ function rowsOf(response: ServerStatusResponse): (readonly [string, string])[] {
     ["FLOWS PER SECOND", flowRate(response)],
     ["UPTIME", uptime(response.uptimeNs)],
   ];
+  if (lost > 0n) rows.push(["LOST EVENTS", formatCount(lost)]);
   if (response.numConnectedNodes !== undefined) rows.push(["NUM CONNECTED NODES", String(response.numConnectedNodes)]);
   if (response.numUnavailableNodes !== undefined) rows.push(["NUM UNAVAIL. NODES", String(response.numUnavailableNodes)]);
   rows.push(["VERSION", response.version]);
   return rows;
 }
 
-function dict(response: ServerStatusResponse): string {
-  return rowsOf(response)
+function dict(response: ServerStatusResponse, lost: bigint): string {
+  return rowsOf(response, lost)
     .map(([key, value]) => `${key.padStart(19)}: ${value}\n`)
     .join("");
 }
 
-function table(response: ServerStatusResponse): string {
-  const rows = rowsOf(response);
+function table(response: ServerStatusResponse, lost: bigint): string {
+  const rows = rowsOf(response, lost);
   return `${alignRows([rows.map(([key]) => key), rows.map(([, value]) => value)])}\n`;
 }
 

@@ -41,6 +41,8 @@ export interface ObserverStatus {
   readonly seenFlows: bigint;
   readonly uptimeNs: bigint;
   readonly flowsPerSecond: number;
+  /** Events that were reported as lost before they could be flows: by the kernel's ring, or by a proxy. */
+  readonly lostEvents: bigint;
 }
 
 /** The observer of a node: takes events, keeps flows. */
@@ -72,6 +74,7 @@ export function startObserver(deps: ObserverDeps, config: ObserverConfig = {}): 
   const lostSinks = new Set<(event: LostEvent) => void>();
   const startedAt = performance.now();
   let seenFlows = 0n;
+  let lostEvents = 0n;
   const complain = createComplainer(deps.log);
   const emitter = share<Emitter>({ $typeName: "flow.Emitter", name: "Hubble", version: deps.version });
   const redact = config.redact ?? ((access) => access);
@@ -82,7 +85,10 @@ export function startObserver(deps: ObserverDeps, config: ObserverConfig = {}): 
       seenFlows++;
       namespaces.note(entry.flow);
       for (const sink of flowSinks) sink(entry.flow);
-    } else if (entry.kind === "lost") for (const sink of lostSinks) sink(entry.event);
+    } else if (entry.kind === "lost") {
+      lostEvents += entry.event.numEventsLost;
+      for (const sink of lostSinks) sink(entry.event);
+    }
     return entry;
   };
   return {
@@ -102,7 +108,7 @@ export function startObserver(deps: ObserverDeps, config: ObserverConfig = {}): 
     status() {
       const uptimeNs = Math.round((performance.now() - startedAt) * 1e6);
       const rate = flowsPerSecond(ring, uptimeNs);
-      return { flows: ring.length, maxFlows: ring.capacity, seenFlows, uptimeNs: BigInt(uptimeNs), flowsPerSecond: rate };
+      return { flows: ring.length, maxFlows: ring.capacity, seenFlows, uptimeNs: BigInt(uptimeNs), flowsPerSecond: rate, lostEvents };
     },
     onFlow: (sink) => register(flowSinks, sink),
     onLost: (sink) => register(lostSinks, sink),

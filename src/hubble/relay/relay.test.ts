@@ -6,6 +6,7 @@ import { NodeState } from "#api/gen/relay/relay_pb.ts";
 import { silentLogger } from "#runtime/logger.ts";
 import { openConnection } from "../client/transport.ts";
 import { DEMO_TIME, demoNames, packetEvent } from "../fixtures.ts";
+import { lostOf } from "../observer/lost-header.ts";
 import { type Observer, startObserver } from "../observer/observer.ts";
 import { formatSocketAddress } from "../server/address.ts";
 import { startHubbleServer } from "../server/hubble.ts";
@@ -81,8 +82,22 @@ describe("the relay", () => {
     nodes.b.observer.push(flow(2));
     nodes.peers.set([...nodes.peers.list(), { name: "c", address: "127.0.0.1:1" }]);
     while ((await nodes.client.getNodes({})).nodes.length < 3) await new Promise((resolve) => setImmediate(resolve));
-    const status = await nodes.client.serverStatus({});
-    assert.deepEqual([status.numFlows, status.maxFlows, status.numConnectedNodes, status.numUnavailableNodes], [2n, 8190n, 2, 1]);
+    for (const [node, count] of [
+      [nodes.a, 3],
+      [nodes.b, 4],
+    ] as const)
+      node.observer.push({ type: "lost", time: DEMO_TIME, source: "kernel", count });
+    let lost = 0n;
+    const status = await nodes.client.serverStatus(
+      {},
+      {
+        onHeader: (headers) => {
+          lost = lostOf(headers);
+        },
+      },
+    );
+    assert.equal(lost, 7n, "what all nodes have lost");
+    assert.deepEqual([status.numFlows, status.maxFlows, status.numConnectedNodes, status.numUnavailableNodes], [4n, 8190n, 2, 1]);
     assert.deepEqual(status.unavailableNodes, ["c"]);
     const { nodes: listed } = await nodes.client.getNodes({});
     assert.deepEqual(

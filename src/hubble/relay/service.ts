@@ -3,6 +3,7 @@ import { type Node, Observer, type ServerStatusResponse } from "#api/gen/observe
 import { NodeState } from "#api/gen/relay/relay_pb.ts";
 import { compileFilters } from "../filters/build.ts";
 import { EXPLAIN_HEADER } from "../observer/explain-header.ts";
+import { lostOf, tellLost } from "../observer/lost-header.ts";
 import { compileMask } from "../observer/mask.ts";
 import { validated } from "../observer/request.ts";
 import { type FlowsConfig, relayFlows } from "./flows.ts";
@@ -60,7 +61,9 @@ export function relayService(pool: PeerPool, version: string, config: FlowsConfi
     },
     async serverStatus(_, context) {
       announce(context);
-      return sumStatus(pool, version, context.signal);
+      const { lost, status } = await sumStatus(pool, version, context.signal);
+      tellLost(context.responseHeader, lost);
+      return status;
     },
   };
 }
@@ -69,8 +72,8 @@ function limits(signal: AbortSignal) {
   return { signal, timeoutMs: UNARY_TIMEOUT_MS };
 }
 
-function askStatus(node: PoolNode, signal: AbortSignal): Promise<ServerStatusResponse> {
-  return createClient(Observer, node.transport).serverStatus({}, limits(signal));
+function askStatus(node: PoolNode, signal: AbortSignal, onHeader?: (headers: Headers) => void): Promise<ServerStatusResponse> {
+  return createClient(Observer, node.transport).serverStatus({}, { ...limits(signal), ...(onHeader && { onHeader }) });
 }
 
 interface Answer<T> {
@@ -108,11 +111,15 @@ async function describeNode(node: PoolNode, signal: AbortSignal): Promise<Node> 
 }
 
 async function sumStatus(pool: PeerPool, version: string, signal: AbortSignal) {
-  const answers = await askConnected(pool, (node) => askStatus(node, signal));
+  let lost = 0n;
+  const addLost = (headers: Headers) => {
+    lost += lostOf(headers);
+  };
+  const answers = await askConnected(pool, (node) => askStatus(node, signal, addLost));
   const answered = answers.flatMap(({ answer }) => (answer === undefined ? [] : [answer]));
   const missing = answers.filter(({ answer }) => answer === undefined).map(({ node }) => node.peer.name);
   const sum = (field: "numFlows" | "maxFlows" | "seenFlows") => answered.reduce((total, answer) => total + answer[field], 0n);
-  return {
+  const status = {
     numFlows: sum("numFlows"),
     maxFlows: sum("maxFlows"),
     seenFlows: sum("seenFlows"),
@@ -123,4 +130,5 @@ async function sumStatus(pool: PeerPool, version: string, signal: AbortSignal) {
     unavailableNodes: missing.slice(0, 10),
     version,
   };
+  return { lost, status };
 }

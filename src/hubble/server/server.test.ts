@@ -16,6 +16,7 @@ import { silentLogger } from "#runtime/logger.ts";
 import { type GrpcConnection, openConnection } from "../client/transport.ts";
 import { DEMO_TIME, demoNames, packetEvent } from "../fixtures.ts";
 import { EXPLAIN_HEADER } from "../observer/explain-header.ts";
+import { lostOf } from "../observer/lost-header.ts";
 import { type Observer, startObserver } from "../observer/observer.ts";
 import { timestampOf } from "../parser/messages.ts";
 import { formatSocketAddress } from "./address.ts";
@@ -239,6 +240,17 @@ describe("the other methods", () => {
     );
     const status = await client.serverStatus({});
     assert.deepEqual([status.numFlows, status.maxFlows, status.seenFlows, status.version], [6n, 255n, 5n, "v1.2.3"]);
+    server.observer.push({ type: "lost", time: DEMO_TIME, source: "kernel", count: 17 });
+    let lost = 0n;
+    await client.serverStatus(
+      {},
+      {
+        onHeader: (headers) => {
+          lost = lostOf(headers);
+        },
+      },
+    );
+    assert.equal(lost, 17n);
     assert.deepEqual(await Array.fromAsync(client.getDebugEvents({})), []);
     await assert.rejects(client.getNodes({}), (thrown: unknown) => ConnectError.from(thrown).code === Code.Unimplemented);
   });
