@@ -234,6 +234,12 @@ static __always_inline __u32 flow_cookie(const struct ct_entry *entry)
 	return entry->egress.cookie ? entry->egress.cookie : entry->ingress.cookie;
 }
 
+/* A packet that says by itself whether a service was called. With DSR only the first one of a TCP connection and of a datagram does. */
+static __always_inline int flow_tells_service(const struct packet *packet)
+{
+	return packet->protocol == PROTO_TCP ? tcp_is_opening(packet) : !(packet->flags & PACKET_F_LATER_FRAGMENT);
+}
+
 static __always_inline int flow_continue(struct __sk_buff *ctx, struct packet *packet, struct flow *flow, struct ct_entry *entry,
 					const struct ct_place *place)
 {
@@ -266,8 +272,7 @@ static __always_inline int flow_continue(struct __sk_buff *ctx, struct packet *p
 		flow->reply_of = entry->rev_nat;
 	if (place->related)
 		return 0;
-	/* With DSR only the first packet of a TCP connection says it. */
-	if (unlikely(flow->rev_nat && flow->rev_nat != entry->rev_nat) && !reply)
+	if (unlikely(flow->rev_nat != entry->rev_nat) && !reply && (flow->rev_nat || flow_tells_service(packet)))
 		entry->rev_nat = flow->rev_nat;
 	if (ct_update(ctx, packet, entry, place, reply)) {
 		flow->report = 1;

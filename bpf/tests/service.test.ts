@@ -72,6 +72,15 @@ describe("a pod's packets to a service", () => {
         assert.equal(told(back), `pass ${line(end(vip, family, PORT), end(client, family, 40000))}`);
       });
 
+      it(`the same ports, now of a call to the backend itself, hear the backend: ${name} ${family}`, async () => {
+        reset();
+        datapath.services.set(clusterIp(family, protocol, [server]));
+        await datapath.fromPod(client, packet(client, vip, family, [40000, PORT]));
+        await datapath.fromPod(client, packet(client, server, family, [40000, TARGET]));
+        const back = await datapath.fromPod(server, packet(server, client, family, [TARGET, 40000], SYN_ACK));
+        assert.equal(told(back), `redirect ${line(end(server, family, TARGET), end(client, family, 40000))}`);
+      });
+
       it(`a pod that is its own backend hears another address: ${name} ${family}`, async () => {
         reset();
         datapath.services.set(clusterIp(family, protocol, [client]));

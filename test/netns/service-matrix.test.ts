@@ -115,6 +115,7 @@ describe("every way to a service", () => {
     const backends = [{ ip: backendOf(cell)[family], port }];
     for (const node of all.nodes) {
       node.services.clear();
+      node.maps.ct.clear();
       const own = !["NodePort", "NodePort of the other node", "hostPort"].includes(cell.kind);
       for (const address of own ? [addressOf(cell)] : [node, ANY]) {
         for (const protocol of [TCP, UDP]) {
