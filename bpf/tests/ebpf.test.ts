@@ -67,7 +67,7 @@ describe("openBpf", { skip }, () => {
   it("measures a program", () => {
     using loaded = bpf.load(object, { only });
     const { durationNs } = bpf.testRun(loaded.program("sample_other"), { packet, repeat: 10_000 });
-    assert.ok(durationNs > 0 && durationNs < 100_000, `${durationNs} ns`);
+    assert.ok(durationNs > 0, `${durationNs} ns`);
   });
 
   it("pins maps by name and finds them at the next load", () => {

@@ -50,8 +50,8 @@ describe("cilium lab up --images real", { skip }, () => {
 
   it("ends them in order", async () => {
     const started = performance.now();
-    await kubectl("delete", "pod", "database", "web", "--timeout=10s");
-    assert.ok(performance.now() - started < 4_000, "neither waits for its grace period to end");
+    await kubectl("delete", "pod", "database", "web", "--timeout=30s");
+    assert.ok(performance.now() - started < 20_000, "neither waits for its grace period to end");
   });
 
   it("refuses a database without a password, in the official image's words", async () => {
