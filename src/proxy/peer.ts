@@ -28,8 +28,8 @@ export interface PeerDeps {
   readonly learned?: LearnedNames | undefined;
 }
 
-/** A name that expired so many seconds ago was still good when the kernel let the connection begin: it may have waited to be accepted. */
-const JUST_EXPIRED = 5;
+/** A name that expired so many seconds ago was still good when the kernel let the connection, or the datagram, through: it may have waited to be read. */
+export const JUST_EXPIRED = 5;
 const ASK_AGAIN_MS = 1000;
 
 /**
@@ -62,7 +62,7 @@ export function followPeer({ direction, client, server }: Redirected, deps: Peer
 }
 
 /** Names lead outside only, as `identity_is_outside` of the datapath says. */
-function isOutside(identity: number): boolean {
+export function isOutside(identity: number): boolean {
   const { world, worldIpv4, worldIpv6 } = reservedIdentity;
   return (
     identity === world || identity === worldIpv4 || identity === worldIpv6 || identityScope(NumericIdentity(identity)) === "local-cidr"

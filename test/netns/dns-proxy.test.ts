@@ -17,6 +17,7 @@ import { silentLogger } from "#runtime/logger.ts";
 import { monotonicNs } from "#sys/clock.ts";
 import { datagram, listener } from "#sys/socket.ts";
 import type { IpAddress } from "#types/addr.ts";
+import { reservedIdentity } from "#types/identity.ts";
 import { dial, type Family, RealNode, type RealPod } from "./nodes.ts";
 
 const [TCP, UDP] = [6, 17];
@@ -162,7 +163,8 @@ describe("DNS policy through real sockets", { skip: process.getuid?.() === 0 ? f
     const lookup = createIpcacheLookup(one.maps.ipcache, one.maps.prefixes);
     proxy = await startDnsProxy(
       {
-        ...{ log: silentLogger, grants, now, identityOf: lookup.identityOf, findLive: async () => live },
+        ...{ log: silentLogger, grants, now, findLive: async () => live },
+        identityOf: (ip) => (ip === one.ipv6 ? reservedIdentity.world : lookup.identityOf(ip)),
         records: { ...stream, push: (record) => void (record.type === "dns-access" && records.push(record)) },
       },
       {
@@ -236,6 +238,24 @@ describe("DNS policy through real sockets", { skip: process.getuid?.() === 0 ? f
     const answer = decode(await ask(pods.client, node.ipv4, question("node.stripe.com")));
     assert.equal(answer.answers?.length, 1);
     assert.equal((await askByTcp(pods.client, node.ipv4, question("node.stripe.com"))).length, 1);
+  });
+
+  it("knows a server outside by the names its client has learned for it", async () => {
+    const [{ ipv6: server }] = nodes as [RealNode];
+    const resolver = 0x0100_0002;
+    const key = connectionKey(pods.client.lxcId, server);
+    const origins = [{ kind: "CiliumNetworkPolicy", namespace: "shop", name: "resolver" }];
+    const rule = { identities: [resolver], names: [{ matchPattern: "*.stripe.com" }], origins };
+    setPolicy({ ports: [{ port: 53, protocol: 0, rules: [rule] }] });
+    const rcode = async (name: string) => rcodeOf(decode(await ask(pods.client, server, question(name))));
+    assert.equal(await rcode("api.stripe.com"), "REFUSED");
+    granted.set(key, [{ identity: STRIPE, expires: now() + 60 }]);
+    assert.equal(await rcode("api.stripe.com"), "REFUSED");
+    granted.set(key, [{ identity: resolver, expires: now() + 60 }]);
+    assert.equal(await rcode("api.stripe.com"), "NOERROR");
+    assert.equal(await rcode("api.paypal.com"), "REFUSED");
+    granted.delete(key);
+    setPolicy();
   });
 
   it("tells the kernel of the addresses before the answer is there", async () => {

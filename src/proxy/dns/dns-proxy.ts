@@ -5,6 +5,7 @@ import type { Netns } from "#sys/netns.ts";
 import type { AccessStream } from "../control/access-stream.ts";
 import type { AgentHandler } from "../control/policy-server.ts";
 import { writeWhole } from "../control/snapshot-file.ts";
+import { createLearnedNames } from "../peer.ts";
 import type { ProxyMessage } from "../protocol.ts";
 import type { ProxySockets } from "../sockets.ts";
 import { createDnsCounters, type DnsCounters } from "./counters.ts";
@@ -83,9 +84,10 @@ export async function startDnsProxy(deps: DnsProxyDeps, config: DnsProxyConfig):
   tryTo("learned names are not saved", log, () => {
     journal = scope.use(openJournal(config.cachePath, { lines: () => names.lines(), report }));
   });
-  const { identityOf } = deps;
+  const { identityOf, now } = deps;
+  const learned = createLearnedNames(grants, now);
   const record = deps.records.push;
-  const exchange = createExchange({ log, names, identityOf, record, counters, policy: () => table });
+  const exchange = createExchange({ log, names, identityOf, learned, record, counters, policy: () => table });
   const { port, ipv6, netns, sockets } = config;
   const udp = scope.use(
     startUdp(

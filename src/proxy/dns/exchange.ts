@@ -1,5 +1,6 @@
 import { type DnsAnswers, type DnsQuestion, dnsTypeName, readAnswers, readQuestion } from "#packet/dns.ts";
 import type { Logger } from "#runtime/logger.ts";
+import { isOutside, JUST_EXPIRED, type LearnedNames, type Peer } from "../peer.ts";
 import type { AccessDenial, AccessPeer, RuleOrigin } from "../protocol.ts";
 import { type AddressKey, ipOfEnd, keyOfEnd, portOfEnd } from "./address.ts";
 import type { DnsCounters } from "./counters.ts";
@@ -35,6 +36,7 @@ export interface ExchangeDeps {
   readonly names: Names;
   /** The identity behind an address; throws when the maps cannot be read. */
   readonly identityOf: (ip: string) => number;
+  readonly learned: LearnedNames;
   readonly record: (record: DnsAccessMessage) => void;
   readonly counters: DnsCounters;
 }
@@ -58,6 +60,14 @@ const NO_ANSWERS = { ips: [], cnames: [], rrtypes: [], ttl: undefined } as const
 export function createExchange(deps: ExchangeDeps): Exchange {
   const { counters, names } = deps;
   const identityOf = cachedIdentities(deps.identityOf);
+  /** The names are read for each question: they come and go, and a server that has any is rare. Undefined when they cannot be read. */
+  const peerOf = (endpointId: number, server: Buffer, own: number): Peer | undefined => {
+    try {
+      return isOutside(own) ? [own, ...deps.learned(endpointId, ipOfEnd(server), JUST_EXPIRED)] : [own];
+    } catch {
+      return undefined;
+    }
+  };
   return {
     judge(message, client, server, protocol) {
       const question = readQuestion(message);
@@ -73,8 +83,13 @@ export function createExchange(deps: ExchangeDeps): Exchange {
         counters.unknown += 1;
         return undefined;
       }
-      const decision = port.decide(serverIdentity, question.name);
       const { id: endpointId, identity } = rules.endpoint;
+      const peer = peerOf(endpointId, server, serverIdentity);
+      if (peer === undefined) {
+        counters.unknown += 1;
+        return undefined;
+      }
+      const decision = port.decide(peer, question.name);
       const ends = { client: Buffer.from(client), server: Buffer.from(server) };
       const origins = decision.allowed ? decision.origins : [];
       const { id, name, type } = question;

@@ -25,8 +25,11 @@ const rule = (identities: readonly number[] | null, ...patterns: string[]): DnsR
   ...{ identities, origins },
   names: patterns.map((one) => (one.includes("*") ? { matchPattern: one } : { matchName: one })),
 });
-const decide = (policy: DnsPolicyMessage, name: string, server = DNS) =>
-  compileDnsPolicy(policy).endpoint(keyOfAddress("10.0.0.7"))?.port(53, 17)?.decide(server, name);
+const decide = (policy: DnsPolicyMessage, name: string, server = DNS, ...named: number[]) =>
+  compileDnsPolicy(policy)
+    .endpoint(keyOfAddress("10.0.0.7"))
+    ?.port(53, 17)
+    ?.decide([server, ...named], name);
 
 describe("compileDnsPolicy", () => {
   it("allows by name and pattern as Cilium does, for the servers a rule names", () => {
@@ -46,6 +49,15 @@ describe("compileDnsPolicy", () => {
     assert.equal(decide(policyOf({ identities: null, names: null, origins }), "any.thing.", OTHER)?.allowed, true);
   });
 
+  it("knows a server by the names that the endpoint has learned for it, too", () => {
+    const [world, resolver] = [2, 0x0100_0007];
+    const policy = policyOf(rule([resolver], "api.stripe.com"));
+    assert.equal(decide(policy, "api.stripe.com.", world)?.allowed, false);
+    assert.equal(decide(policy, "api.stripe.com.", world, 0x0100_0008)?.allowed, false);
+    assert.equal(decide(policy, "api.stripe.com.", world, 0x0100_0008, resolver)?.allowed, true);
+    assert.equal(decide(policy, "api.paypal.com.", world, resolver)?.allowed, false);
+  });
+
   it("says what audit mode alone lets pass, and opens only what audit mode alone mentions", () => {
     const policy = policyOf(rule([DNS], "a.test", "b.test"));
     const [endpoint] = policy.endpoints;
@@ -55,7 +67,7 @@ describe("compileDnsPolicy", () => {
     assert.ok("policy" in parsed);
     const table = compileDnsPolicy(parsed.policy).endpoint(keyOfAddress("10.0.0.7"));
     const told = (port: number, name: string) => {
-      const decision = table?.port(port, 17)?.decide(DNS, name);
+      const decision = table?.port(port, 17)?.decide([DNS], name);
       return decision?.allowed === true && decision.audited !== undefined ? "audited" : decision?.allowed;
     };
     assert.deepEqual(

@@ -1,4 +1,5 @@
 import { type FqdnSelector, fqdnLabelKey, fqdnMatcher } from "#fqdn/pattern.ts";
+import type { Peer } from "../peer.ts";
 import type { AccessDenial, RuleOrigin } from "../protocol.ts";
 import { type AddressKey, keyOfAddress } from "./address.ts";
 import type { DnsEndpoint, DnsPolicyMessage, DnsPort, DnsRule } from "./protocol.ts";
@@ -16,8 +17,8 @@ export interface DnsEndpointRules {
 }
 
 export interface DnsPortRules {
-  /** `server` is an identity, `name` in lower case with its final dot. */
-  decide(server: number, name: string): DnsDecision;
+  /** `server`: its own identity, then those of the names that the endpoint knows it by; `name` in lower case with its final dot. */
+  decide(server: Peer, name: string): DnsDecision;
 }
 
 /** Who may ask whom for what. Before the first policy nobody may. */
@@ -85,13 +86,13 @@ const REMEMBERED = 4096;
 function portRules(rules: readonly DnsRule[]): DnsPortRules {
   const compiled = rules.map((rule) => ({ ...rule, allows: nameTest(rule.names) }));
   const remembered = new Map<string, DnsDecision>();
-  const judge = (server: number, name: string): DnsDecision => {
-    const rule = compiled.find((one) => (one.identities === null || one.identities.includes(server)) && one.allows(name));
+  const judge = (server: Peer, name: string): DnsDecision => {
+    const rule = compiled.find((one) => isAbout(one, server) && one.allows(name));
     return rule === undefined ? { allowed: false, denied: denialOf(rules, server, name) } : { allowed: true, origins: rule.origins };
   };
   return {
     decide(server, name) {
-      const key = `${server} ${name}`;
+      const key = `${server.length === 1 ? server[0] : server.join(",")} ${name}`;
       const found = remembered.get(key);
       if (found !== undefined) return found;
       const decision = judge(server, name);
@@ -100,6 +101,11 @@ function portRules(rules: readonly DnsRule[]): DnsPortRules {
       return decision;
     },
   };
+}
+
+/** Whether a rule is about a server: by itself, or by one of its names. */
+function isAbout({ identities }: DnsRule, server: Peer): boolean {
+  return identities === null || server.some((identity) => identities.includes(identity));
 }
 
 /** Whole names by a set, patterns one after the other. */
@@ -119,8 +125,8 @@ function normalized(name: string): string {
 const MAX_SHOWN = 3;
 
 /** The rules that came nearest: those for this server, and of their names the ones that are most alike. */
-function denialOf(rules: readonly DnsRule[], server: number, name: string): AccessDenial {
-  const mine = rules.filter(({ identities }) => identities === null || identities.includes(server));
+function denialOf(rules: readonly DnsRule[], server: Peer, name: string): AccessDenial {
+  const mine = rules.filter((rule) => isAbout(rule, server));
   const names = mine.flatMap((rule) => (rule.names ?? []).map((selector) => ({ rule, wanted: fqdnLabelKey(selector) })));
   const nearest = names
     .sort((a, b) => alike(b.wanted, name) - alike(a.wanted, name))
@@ -129,7 +135,7 @@ function denialOf(rules: readonly DnsRule[], server: number, name: string): Acce
   const others = rules.filter((rule) => !mine.includes(rule)).slice(0, MAX_SHOWN - nearest.length);
   const strangers = others.map(({ origins, identities }) => ({
     origins,
-    mismatches: [{ field: "identity" as const, wanted: (identities ?? []).slice(0, 8).join(","), found: String(server) }],
+    mismatches: [{ field: "identity" as const, wanted: (identities ?? []).slice(0, 8).join(","), found: server.join(",") }],
   }));
   return { origins: rules.flatMap(({ origins }) => origins), nearest: [...nearest, ...strangers], reason: "policy" };
 }
