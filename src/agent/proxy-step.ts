@@ -119,7 +119,7 @@ type ProxyEndpoint = PolicyMessage["endpoints"][number];
 
 /** In audit mode every request passes: a rule for everybody and everything beside the others. */
 export function opened(ports: readonly PortPolicy[]): PortPolicy[] {
-  return ports.map((port) => ({ ...port, rules: [...port.rules, { identities: null, http: null, origins: [] }] }));
+  return ports.map((port) => ({ ...port, audited: true, rules: [...port.rules, { identities: null, http: null, origins: [] }] }));
 }
 
 interface Judged {

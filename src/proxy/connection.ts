@@ -1,5 +1,10 @@
 import type { Socket } from "node:net";
 import type { HeaderChoice } from "./access-record.ts";
+import { AuditedConnection, type AuditedOptions } from "./audit/connection.ts";
+import { HttpWitness } from "./audit/http-witness.ts";
+import { KafkaWitness } from "./audit/kafka-witness.ts";
+import { TlsWitness } from "./audit/tls-witness.ts";
+import { unreadable } from "./audit/witness.ts";
 import type { ByteBudget } from "./byte-budget.ts";
 import { HttpConnection } from "./http/connection.ts";
 import type { HttpLimits } from "./http/limits.ts";
@@ -9,6 +14,7 @@ import { KafkaConnection } from "./kafka/connection.ts";
 import type { PeerPolicy } from "./policy/decide.ts";
 import type { PeerRules } from "./policy/peer-rules.ts";
 import type { Session } from "./session.ts";
+import { HANDSHAKE } from "./tls/client-hello.ts";
 import { TlsConnection } from "./tls/connection.ts";
 import { originate } from "./tls/originate.ts";
 
@@ -36,13 +42,41 @@ export interface ConnectionConfig {
 
 /** Begins to read the connection as what the rules of its port are about. */
 export function openConnection(client: Socket, session: Session, config: ConnectionConfig): ProxiedConnection {
-  const protocols = session.policy()?.peer.protocols;
+  const peer = session.policy()?.peer;
+  const protocols = peer?.protocols;
   const http = (socket: Socket, pick: (peer: PeerRules) => PeerPolicy | null, serverName?: string) =>
     new HttpConnection(socket, httpSession(session, config, pick, serverName));
+  if (peer?.onlyAudited === true)
+    return new AuditedConnection(
+      client,
+      session,
+      auditedOptions(peer, session, config, () => http(client, (one) => one.http)),
+    );
   if (protocols?.has("kafka") === true) return new KafkaConnection(client, session, config);
   if (protocols?.has("tls") !== true) return http(client, (peer) => peer.http);
   const plain = protocols.has("http") ? () => http(client, (peer) => peer.http) : undefined;
   return new TlsConnection(client, session, { timeouts: config.timeouts, plain, http });
+}
+
+/** A connection that no rule in force is about: it is read along as what the rules in audit mode are about. */
+function auditedOptions(
+  { protocols }: PeerRules,
+  session: Session,
+  config: ConnectionConfig,
+  http2: () => ProxiedConnection,
+): AuditedOptions {
+  const denial = () => unreadable(session.policy()?.peer.audited);
+  const http = () =>
+    new HttpWitness(
+      httpSession(session, config, (peer) => peer.http, undefined),
+      denial,
+    );
+  const witness = (first: Buffer) => {
+    if (protocols.has("kafka")) return new KafkaWitness(session, config.held);
+    const isTls = protocols.has("tls") && (!protocols.has("http") || first[0] === HANDSHAKE);
+    return isTls ? new TlsWitness(session) : http();
+  };
+  return { witness, http2: protocols.has("http") ? http2 : undefined };
 }
 
 function httpSession(

@@ -97,6 +97,8 @@ export interface PortPolicy {
   readonly endPort?: number;
   readonly protocol: "TCP";
   readonly rules: readonly PeerRule[];
+  /** Nothing is enforced here: what cannot be read as the rules want it is passed on as it is. */
+  readonly audited?: boolean;
 }
 
 /** The rules of both directions. */
@@ -211,7 +213,7 @@ export interface AccessDenial {
   readonly origins: readonly RuleOrigin[];
   /** The rules that came nearest, best first; at most three. */
   readonly nearest: readonly NearMiss[];
-  readonly reason: "policy" | "no-policy" | "ambiguous-path";
+  readonly reason: "policy" | "no-policy" | "ambiguous-path" | "unreadable";
   /** For `ambiguous-path`: the reading of the path that no rule allows. */
   readonly reading?: string;
 }
@@ -234,7 +236,7 @@ export interface AccessBase {
   /** The rules that allowed it. */
   readonly origins?: readonly RuleOrigin[];
   readonly denied?: AccessDenial;
-  /** For ERROR: what was wrong. */
+  /** For ERROR, and for what could not be read in audit mode: what was wrong. */
   readonly error?: string;
   readonly policyRevision: number;
 }

@@ -112,6 +112,10 @@ describe("policies and their traffic", () => {
       output: /^200[\s\S]*http-request AUDIT[\s\S]*no HTTP rule of these policies allows the request/,
       retry: true,
     });
+    // What is no HTTP passes too, and gets the answer of the server itself: the proxy's has a length.
+    const other = "kubectl -n demo exec deploy/frontend -- sh -c 'echo =no http= | nc -w 2 backend 80'";
+    const answered = /^HTTP\/1.1 400 Bad Request\s+Connection: close\s[\s\S]*http-request AUDIT[\s\S]*not HTTP/;
+    await must(asked(other, "not HTTP"), { output: answered, retry: true });
     await must("cilium policy promote demo/allow-frontend-to-backend --dry-run", {
       output: /ingress\[0\]: [1-9]\d* requests?/,
       retry: true,

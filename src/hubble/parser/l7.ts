@@ -37,7 +37,7 @@ export function flowOfAccess(event: L7Event, names: Names): Flow {
   nameTrace(flow, access);
   if (access.denied !== undefined) nameDenied(flow, denialOf(access));
   else if (access.origins !== undefined) nameAllowed(flow, policiesOfOrigins(access.origins, access.policyRevision));
-  flow.Summary = access.type === "tls-access" ? tlsSummary(access) : summaryOf(flow);
+  flow.Summary = textOf(access) ?? summaryOf(flow);
   return flow;
 }
 
@@ -48,7 +48,7 @@ function layer7Of(access: Access): Layer7 {
     $typeName: "flow.Layer7",
     type,
     latencyNs,
-    record: recordOf(access),
+    record: isUnreadable(access) ? { case: undefined } : recordOf(access),
   };
 }
 
@@ -94,6 +94,18 @@ function dnsOf({ dns }: DnsAccessMessage): Layer7["record"] {
   };
 }
 
+/** What upstream's messages have no place for. */
+function textOf(access: Access): string | undefined {
+  if (access.type === "dns-access") return undefined;
+  if (isUnreadable(access)) return `not ${PROTOCOLS[access.type]}: ${access.error ?? ""}`;
+  return access.type === "tls-access" ? tlsSummary(access) : undefined;
+}
+
+/** Something else than its port's rules are about, that audit mode let pass. */
+function isUnreadable({ denied }: Access): boolean {
+  return denied?.reason === "unreadable";
+}
+
 function tlsSummary({ tls, verdict, error }: TlsAccess): string {
   const name = tls.serverName === "" ? "no server name" : `server name ${tls.serverName}`;
   return verdict === "ERROR" ? `TLS ${error ?? ""}` : `TLS ${name}${tls.terminated ? ", inspected" : ""}`;
@@ -126,7 +138,9 @@ const KIND_LINES: Readonly<Record<Access["type"], string>> = {
   "tls-access": "no server name of these policies is the one that the client asks for",
   "dns-access": "no DNS rule of these policies allows the name",
 };
+const PROTOCOLS: Readonly<Record<AccessRecord["type"], string>> = { access: "HTTP", "kafka-access": "Kafka", "tls-access": "TLS" };
 const REASON_LINES = {
+  unreadable: "enforced, these policies would refuse what is not the protocol of their rules",
   "no-policy": "the proxy has no policy for this port yet",
   "ambiguous-path": "the path can be read in several ways and not all of them are allowed",
   "header-mismatch": "a header the policy demands is missing or different",

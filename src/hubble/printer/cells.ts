@@ -51,8 +51,8 @@ export function typeCell(flow: Flow): string {
     const kind = L7_KINDS[flow.l7.type] ?? "unknown";
     const { record } = flow.l7;
     if (record.case === "dns") return `dns-${kind} ${record.value.observationSource}`.trimEnd();
-    // Upstream's messages have no record for TLS; the summary tells.
-    const protocol = record.case ?? (flow.Summary.startsWith("TLS ") ? "tls" : undefined);
+    // Upstream's messages have no record for TLS, and none for what is not what it should be; the summary tells.
+    const protocol = record.case ?? /^(?:not )?(TLS|HTTP|Kafka)\b/.exec(flow.Summary)?.[1]?.toLowerCase();
     return protocol === undefined ? "unknown-l7" : `${protocol}-${kind}`;
   }
   const subType = flow.eventType?.subType ?? 0;

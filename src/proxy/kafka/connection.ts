@@ -1,21 +1,16 @@
 import type { Socket } from "node:net";
-import { accessBase } from "../access-record.ts";
 import type { ByteBudget } from "../byte-budget.ts";
 import type { ConnectionConfig, ProxiedConnection } from "../connection.ts";
 import type { HttpTimeouts } from "../http/session.ts";
 import { decideKafka } from "../policy/kafka-rules.ts";
-import type { AccessBase } from "../protocol.ts";
 import { resetSocket } from "../reset.ts";
 import type { Session } from "../session.ts";
-import { apiName } from "./api.ts";
 import { denialOf } from "./denial.ts";
 import { KafkaFrames } from "./frames.ts";
+import { kafkaRecord, MAX_REQUEST, UNREADABLE_KAFKA } from "./record.ts";
 import { type KafkaRequest, readRequest } from "./request.ts";
 import { Responses } from "./responses.ts";
 import { KafkaFormatError } from "./wire.ts";
-
-/** A request is judged as a whole, so it is held as a whole; brokers take 1 MiB of records unless told otherwise. */
-const MAX_REQUEST = 16 * 1024 * 1024;
 
 /**
  * A client of a Kafka broker. Each request is judged by itself: passed on as it is, or answered as a broker with ACLs would. What is no Kafka,
@@ -156,20 +151,11 @@ export class KafkaConnection implements ProxiedConnection {
   }
 
   #refuse(error: string): void {
-    this.#record(UNREADABLE, { verdict: "ERROR", error }, 0);
+    this.#record(UNREADABLE_KAFKA, { verdict: "ERROR", error }, 0);
     this.cut();
   }
 
-  #record(request: KafkaRequest, outcome: Pick<AccessBase, "verdict" | "origins" | "denied" | "error">, errorCode: number): void {
-    const policyRevision = this.#session.policy()?.revision ?? 0;
-    const { apiKey, apiVersion, correlationId } = request;
-    const topic = (request.topics ?? []).map(({ name }) => name).join(",");
-    this.#session.record({
-      ...accessBase(this.#session.scope(), { kind: "request", policyRevision, ...outcome }),
-      type: "kafka-access",
-      kafka: { apiKey: apiKey < 0 ? "" : apiName(apiKey), apiVersion, correlationId, topic, errorCode },
-    });
+  #record(request: KafkaRequest, outcome: Parameters<typeof kafkaRecord>[2], errorCode: number): void {
+    this.#session.record(kafkaRecord(this.#session, request, outcome, errorCode));
   }
 }
-
-const UNREADABLE: KafkaRequest = { apiKey: -1, apiVersion: 0, correlationId: 0, clientId: "", topics: [], silent: false };

@@ -52,6 +52,11 @@ export class Responses {
     return true;
   }
 
+  /** Gives away what is held back. */
+  release(): Buffer {
+    return this.#frames.take(this.#frames.length);
+  }
+
   /** Starts on the next response; false when there is not enough of it, or nobody asked for it. */
   #begin(): boolean {
     const size = this.#frames.nextSize;

@@ -50,5 +50,5 @@ function parsePort(check: Checker, input: unknown, path: string): PortPolicy {
     fields.endPort === undefined || fields.endPort === 0 ? port || 65535 : check.integer(fields.endPort, `${path}.endPort`, port, 65535);
   if (fields.protocol !== "TCP") check.fail(`${path}.protocol`, "must be TCP");
   const rules = check.list(fields.rules, `${path}.rules`).map((item, i) => parsePeerRule(check, item, `${path}.rules[${i}]`));
-  return { port, endPort, protocol: "TCP", rules };
+  return { port, endPort, protocol: "TCP", rules, ...(fields.audited === true ? { audited: true } : {}) };
 }

@@ -15,6 +15,8 @@ export interface PeerRules {
   readonly protocols: ReadonlySet<Protocol>;
   /** What they would be without audit mode, when that is something else. */
   readonly audited?: PeerRules;
+  /** No rule in force says what is spoken, or changes it: what cannot be read passes as it is. */
+  readonly onlyAudited: boolean;
   /** For HTTP in the clear. */
   readonly http: PeerPolicy;
   /** For HTTP inside TLS that the proxy ends, judged by these of the rules. */
@@ -23,11 +25,25 @@ export interface PeerRules {
 
 const EVERYTHING: PeerRule = { identities: null, http: null, origins: [] };
 
+/** What audit mode would have in force on a port. */
+export interface Audited {
+  readonly rules: readonly PeerRule[];
+  /** Nothing of the port's is enforced, though there are rules in force that allow everything. */
+  readonly isOpen: boolean;
+}
+
 /** The rules for a peer of a port where audit mode reports what `audited` would deny; without `rules` everything passes there. */
-export function auditedPeerRules(rules: readonly PeerRule[] | undefined, audited: readonly PeerRule[], peer: Peer): PeerRules {
+export function auditedPeerRules(rules: readonly PeerRule[] | undefined, audited: Audited, peer: Peer): PeerRules {
   const inForce = peerRules(rules ?? [EVERYTHING], peer);
-  const would = peerRules(audited, peer);
-  return { ...inForce, protocols: inForce.protocols.size > 0 ? inForce.protocols : would.protocols, audited: would };
+  const would = peerRules(audited.rules, peer);
+  const onlyAudited = inForce.protocols.size === 0 || (audited.isOpen && !changesBytes(inForce));
+  return { ...inForce, protocols: inForce.protocols.size > 0 ? inForce.protocols : would.protocols, audited: would, onlyAudited };
+}
+
+/** Who relies on a header that is set, or on TLS that begins or ends here, relies on it in audit mode, too. */
+function changesBytes({ mine, http }: PeerRules): boolean {
+  const changes = http.rules.some(({ compiled }) => compiled.actions.some(({ mismatch }) => mismatch !== "LOG"));
+  return changes || mine.some(({ terminatingTls, originatingTls }) => terminatingTls !== undefined || originatingTls !== undefined);
 }
 
 /** Selects the rules for a peer: those for any of its identities. A peer whose own rules leave it open is read as the others of the port are. */
@@ -47,6 +63,7 @@ export function peerRules(rules: readonly PeerRule[], [own, ...named]: Peer): Pe
     identity,
     mine,
     protocols: spoken.size > 0 ? spoken : protocolsOf(rules),
+    onlyAudited: false,
     http,
     inside(chosen) {
       if (inner === undefined || inner.rules.length !== chosen.length || inner.rules.some((rule, i) => rule !== chosen[i])) {

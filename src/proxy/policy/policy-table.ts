@@ -1,6 +1,6 @@
 import type { Peer } from "../peer.ts";
 import type { PeerRule, PolicyMessage, PortPolicy, ProxyDirection } from "../protocol.ts";
-import { auditedPeerRules, type PeerRules, peerRules } from "./peer-rules.ts";
+import { type Audited, auditedPeerRules, type PeerRules, peerRules } from "./peer-rules.ts";
 
 /** The rules of one port of one endpoint. */
 export interface PortRules {
@@ -73,20 +73,25 @@ function portLookup(ports: readonly PortPolicy[], audited: readonly PortPolicy[]
   return (port) => {
     if (known.has(port)) return known.get(port);
     const rulesAt = (all: readonly PortPolicy[]) => {
-      const covering = all.filter((entry) => entry.port <= port && port <= (entry.endPort ?? entry.port));
+      const covering = all.filter((entry) => covers(entry, port));
       return covering.length === 0 ? undefined : covering.flatMap((entry) => entry.rules);
     };
     const [rules, would] = [rulesAt(ports), rulesAt(audited)];
-    const made = rules === undefined && would === undefined ? undefined : portRules(rules, would);
+    const isOpen = ports.every((entry) => entry.audited === true || !covers(entry, port));
+    const made = rules === undefined && would === undefined ? undefined : portRules(rules, would && { rules: would, isOpen });
     known.set(port, made);
     return made;
   };
 }
 
+function covers(entry: PortPolicy, port: number): boolean {
+  return entry.port <= port && port <= (entry.endPort ?? entry.port);
+}
+
 /** Peers remembered for each port; more (scans from many addresses) start over. */
 const MAX_PEERS = 4096;
 
-function portRules(rules: readonly PeerRule[] | undefined, audited: readonly PeerRule[] | undefined): PortRules {
+function portRules(rules: readonly PeerRule[] | undefined, audited: Audited | undefined): PortRules {
   const peers = new Map<number | string, PeerRules>();
   return {
     peer(peer) {

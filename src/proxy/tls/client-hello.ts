@@ -12,7 +12,8 @@ export type ClientHello =
     }
   | { readonly reason: string };
 
-const HANDSHAKE = 22;
+/** How TLS begins. */
+export const HANDSHAKE = 22;
 const CLIENT_HELLO = 1;
 const SERVER_NAME = 0;
 const ENCRYPTED_CLIENT_HELLO = 0xfe0d;

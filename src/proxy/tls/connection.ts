@@ -9,7 +9,7 @@ import type { AccessBase, AccessDenial } from "../protocol.ts";
 import { resetSocket } from "../reset.ts";
 import type { Session } from "../session.ts";
 import { openTunnel, type Tunnel } from "../tunnel.ts";
-import { readClientHello } from "./client-hello.ts";
+import { HANDSHAKE, readClientHello } from "./client-hello.ts";
 import { originate } from "./originate.ts";
 import { terminate } from "./terminate.ts";
 
@@ -22,7 +22,6 @@ export interface TlsConnectionOptions {
 }
 
 const EMPTY = Buffer.alloc(0);
-const HANDSHAKE = 22;
 
 /**
  * A connection judged by the name its ClientHello asks for. Allowed, it is passed on unread, or, where rules have certificates, ended
