@@ -50,6 +50,24 @@ static __always_inline const struct lb_service *service_find(struct lb_target *t
 	return service;
 }
 
+/* The address is redirected, but not for the pod that the key names. */
+static __always_inline int service_is_skipped(const struct lb_service *service, struct lb_skip_key *pod, const struct lb_target *target)
+{
+	if (!(service->flags & LB_SERVICE_F_LOCAL_REDIRECT))
+		return 0;
+	pod->address = target->address;
+	pod->port = target->port;
+	pod->protocol = target->protocol;
+	return bpf_map_lookup_elem(&cilium_skip_lb, pod) != NULL;
+}
+
+/* What the address of a local redirect is without it; NULL: no service. */
+static __always_inline const struct lb_service *service_unredirected(struct lb_target *target)
+{
+	target->scope = LB_SCOPE_INTERNAL;
+	return service_lookup(target, 0);
+}
+
 static __always_inline const struct lb_backend *backend_lookup(__u32 id)
 {
 	return bpf_map_lookup_elem(&cilium_lb_backends, &id);

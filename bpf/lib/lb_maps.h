@@ -4,7 +4,10 @@
 
 #include "common.h"
 
-/* Who asks. Clients outside of the cluster see only the first; those inside see the second where LB_SERVICE_F_TWO_SCOPES says that it is there. */
+/*
+ * Who asks. Clients outside of the cluster see only the first; those inside see the second where LB_SERVICE_F_TWO_SCOPES says that it is
+ * there. Of a local redirect the second, if there is one, is what pods in cilium_skip_lb get: the service as it is without the redirect.
+ */
 enum lb_scope {
 	LB_SCOPE_EXTERNAL = 0,
 	LB_SCOPE_INTERNAL = 1,
@@ -30,7 +33,7 @@ enum lb_service_flags {
 	LB_SERVICE_F_SOURCE_RANGES_DENY = 16, /* ... must not be in it */
 	LB_SERVICE_F_MAGLEV = 32,             /* backends by cilium_lb_maglev instead of at random */
 	LB_SERVICE_F_DSR = 64,                /* a backend of another node answers callers from outside by itself */
-	LB_SERVICE_F_LOCAL_REDIRECT = 128,    /* of a CiliumLocalRedirectPolicy: pods in cilium_skip_lb reach the address itself */
+	LB_SERVICE_F_LOCAL_REDIRECT = 128,    /* of a CiliumLocalRedirectPolicy; not for pods in cilium_skip_lb */
 	LB_SERVICE_F_EXTERNAL_LOCAL = 256,    /* externalTrafficPolicy: Local. Without a backend callers are dropped, not refused */
 	LB_SERVICE_F_INTERNAL_LOCAL = 512,    /* internalTrafficPolicy: Local */
 	LB_SERVICE_F_NODE_PORT = 1024,        /* the type of a frontend that is no ClusterIP */
@@ -126,12 +129,14 @@ struct lb_source_range_key {
 
 _Static_assert(sizeof(struct lb_source_range_key) == 24, "lb_source_range_key is a trie key: no padding");
 
-/* A pod that is the backend of a local redirect, and the frontend it must reach as it is. */
+/* A pod that is the backend of a local redirect, and the frontend it must reach as it is. Sockets know its namespace, packets its veth. */
 struct lb_skip_key {
-	__u64 netns_cookie;
+	__u64 netns_cookie; /* 0: ifindex says who */
 	struct addr16 address;
 	__be16 port;
-	__u8 pad[6];
+	__u8 protocol;
+	__u8 pad;
+	__u32 ifindex; /* 0: netns_cookie says who */
 };
 
 _Static_assert(sizeof(struct lb_skip_key) == 32, "lb_skip_key is a map key: explicit padding");

@@ -17,6 +17,7 @@ struct lb_choice {
 	__u32 service_id;
 	__u32 flags; /* enum lb_service_flags of the service */
 	__u32 begins; /* it is the first packet of its connection */
+	__u32 caller; /* given: the interface of the pod that sends it, if one does */
 };
 
 /* Who calls whom, for Maglev: where clients stay with their backend, their port does not count. */
@@ -180,6 +181,7 @@ __verified_alone int lb_choose(struct packet *packet, __u32 question, struct lb_
 	int inside = question & LB_FROM_INSIDE;
 	const struct lb_service *service;
 	const struct lb_backend *backend;
+	struct lb_skip_key caller = {};
 	struct lb_target target;
 	struct lb_ct_key key;
 	__u32 now;
@@ -190,6 +192,9 @@ __verified_alone int lb_choose(struct packet *packet, __u32 question, struct lb_
 	target.port = packet->dport;
 	target.protocol = packet->protocol;
 	service = service_find(&target, inside);
+	caller.ifindex = choice->caller;
+	if (service && inside && service_is_skipped(service, &caller, &target))
+		service = service_unredirected(&target);
 	if (!service)
 		return NO_SERVICE;
 	choice->service_id = service->service_id;

@@ -84,7 +84,7 @@ static __always_inline int lb_error_from_pod(struct __sk_buff *ctx, struct packe
 /* LB_TRANSLATED: the packet is for a backend now. Else NO_SERVICE, a TC action, or a drop (see flow->refuse). */
 __verified_alone int lb_from_pod(struct __sk_buff *ctx, struct packet *packet, struct flow *flow)
 {
-	struct lb_choice choice = {};
+	struct lb_choice choice = { .caller = ctx->ifindex };
 	int ret;
 
 	if (!packet || !flow)

@@ -70,17 +70,6 @@ static __always_inline const struct lb_service *node_service_find(struct lb_targ
 	return service;
 }
 
-/* A pod behind a local redirect, that wants the address itself. */
-static __always_inline int is_skipped(struct bpf_sock_addr *ctx, const struct lb_target *target, const struct lb_service *service)
-{
-	struct lb_skip_key key = { .address = target->address, .port = target->port };
-
-	if (!(service->flags & LB_SERVICE_F_LOCAL_REDIRECT))
-		return 0;
-	key.netns_cookie = bpf_get_netns_cookie(ctx);
-	return bpf_map_lookup_elem(&cilium_skip_lb, &key) != NULL;
-}
-
 /* Remembers what the program asked for, so that the backend's answers appear to come from there. */
 static __always_inline int service_remember(struct bpf_sock_addr *ctx, const struct lb_target *service_address, const struct lb_service *service,
 					    const struct lb_backend *backend)
@@ -109,6 +98,7 @@ static __always_inline int is_out_of_scope(struct bpf_sock_addr *ctx)
 /* Forward: target becomes a backend (0), is no service (NO_SERVICE), or has none to offer (NO_BACKEND). */
 static __always_inline int service_translate(struct bpf_sock_addr *ctx, struct lb_target *target)
 {
+	struct lb_skip_key caller = { .netns_cookie = bpf_get_netns_cookie(ctx) };
 	struct lb_target asked = *target;
 	const struct lb_service *service;
 	const struct lb_backend *backend;
@@ -118,12 +108,14 @@ static __always_inline int service_translate(struct bpf_sock_addr *ctx, struct l
 	service = service_find(target, 1);
 	if (!service)
 		service = node_service_find(target);
-	if (!service || is_skipped(ctx, &asked, service))
+	if (service && service_is_skipped(service, &caller, target))
+		service = service_unredirected(target);
+	if (!service)
 		return NO_SERVICE;
 	sock_report(ctx, &asked, SOCK_TRACE_PRE_DIRECTION_FORWARD, service->count ? 0 : SOCK_F_NO_BACKEND);
 	if (!service->count)
 		return NO_BACKEND;
-	backend = backend_for_socket(target, service, bpf_get_netns_cookie(ctx));
+	backend = backend_for_socket(target, service, caller.netns_cookie);
 	if (!backend || service_remember(ctx, &asked, service, backend))
 		return NO_BACKEND;
 	target->address = backend->address;

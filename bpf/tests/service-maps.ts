@@ -145,8 +145,8 @@ export class ServiceMaps implements Disposable {
   }
 
   /** A pod of that namespace reaches the address itself. */
-  skip(cookie: bigint, { ip, port }: End): void {
-    this.#skip.set({ netnsCookie: cookie, address: address(ip), port }, 1);
+  skip(cookie: bigint, { ip, port }: End, protocol: number): void {
+    this.#skip.set({ netnsCookie: cookie, address: address(ip), port, protocol, ifindex: 0 }, 1);
   }
 
   /** A backend is gone: nobody keeps it. */

@@ -35,6 +35,11 @@ export function apiRoutes(deps: ApiDeps, config: AgentConfig): Routes {
   };
 }
 
+/** A histogram's samples have names of their own: `…_bucket`, `…_sum`, `…_count`. */
+function sampleName(sample: object): string | undefined {
+  return "metricName" in sample && typeof sample.metricName === "string" ? sample.metricName : undefined;
+}
+
 function statusRoutes(deps: ApiDeps, config: AgentConfig): Routes {
   const { state, registry } = deps;
   const options = createRuntimeOptions(deps, config);
@@ -49,7 +54,9 @@ function statusRoutes(deps: ApiDeps, config: AgentConfig): Routes {
     },
     "GET /v1/metrics": async () => {
       const families = await registry.getMetricsAsJSON();
-      return families.flatMap(({ name, values }) => values.map(({ labels, value }) => ({ name, labels, value })));
+      return families.flatMap(({ name, values }) =>
+        values.map((one) => ({ name: sampleName(one) ?? name, labels: one.labels, value: one.value })),
+      );
     },
     "GET /v1/debuginfo": () => ({
       status: agentStatus(deps, config),

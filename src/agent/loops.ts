@@ -143,7 +143,7 @@ export function startLoops(given: LoopsDeps, config: AgentConfig): Loops {
   );
   const stale = createStaleConnections({ log: deps.log.child("services"), maps, endpoints: state.endpoints });
   const services = scope.use(
-    startServiceLoops({ ...deps, services: state.services, stale }, lbSettings(config), {
+    startServiceLoops({ ...deps, db: state.db, endpoints: state.endpoints, services: state.services, stale }, lbSettings(config), {
       healthChecks: config["enable-health-check-nodeport"],
     }),
   );

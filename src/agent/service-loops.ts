@@ -1,10 +1,15 @@
 import type { Datapath } from "#datapath/loader.ts";
 import { createMaglevTables } from "#datapath/reconcile/maglev.ts";
 import { createServiceTarget, type ServiceMaps } from "#datapath/reconcile/services.ts";
+import { createSkipTarget } from "#datapath/reconcile/skips.ts";
+import type { Endpoint } from "#endpoint/endpoint.ts";
 import { type Pipeline, startPipeline } from "#reconciler/pipeline.ts";
 import { createReconciler, type Reconciler, type ReconcilerDeps, startReconciler } from "#reconciler/reconciler.ts";
+import type { Database } from "#statedb/database.ts";
+import type { Table } from "#statedb/table.ts";
 import { createHealthChecks } from "./health-checks.ts";
 import type { LbSettings } from "./lb-settings.ts";
+import { createRedirectSkips } from "./redirect-skips.ts";
 import type { Services } from "./services.ts";
 import type { StaleConnections } from "./stale-connections.ts";
 
@@ -18,7 +23,9 @@ export interface ServiceLoops extends AsyncDisposable {
 }
 
 export interface ServiceLoopsDeps extends ReconcilerDeps {
+  readonly db: Database;
   readonly services: Services;
+  readonly endpoints: Table<Endpoint>;
   readonly datapath: Pick<Datapath, "maps" | "expedite">;
   readonly stale: StaleConnections;
 }
@@ -43,7 +50,13 @@ export function startServiceLoops(deps: ServiceLoopsDeps, settings: LbSettings, 
   const frontends = scope.use(
     createReconciler(deps, { name: "services", table: services.tables.frontends, target: maps, pruneIntervalMs: AUDIT_INTERVAL_MS }),
   );
-  const pipeline = scope.use(startPipeline(deps, [services.step, frontends]));
+  // Before the frontends: who is left out of a redirect is never redirected.
+  const skips = createRedirectSkips({ ...deps, frontends: services.tables.frontends });
+  const target = createSkipTarget(datapath.maps.skipLb);
+  const skipped = scope.use(
+    createReconciler(deps, { name: "redirect-skips", table: skips.table, target, pruneIntervalMs: AUDIT_INTERVAL_MS }),
+  );
+  const pipeline = scope.use(startPipeline(deps, [services.step, skips.step, skipped, frontends]));
   scope.use(startReconciler(deps, { name: "backends", table: services.tables.backends, target: deps.stale }));
   if (config.healthChecks) {
     const checks = scope.use(createHealthChecks());

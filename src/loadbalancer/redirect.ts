@@ -3,6 +3,7 @@ import { type LabelSelectorObject, matches, requirementsOf, selectorOf } from "#
 import { parseAddress } from "#types/addr.ts";
 import { type PodInput, podAddresses } from "./host-port.ts";
 import { isPort, parseL4Protocol } from "./service.ts";
+import { objectKey } from "./source.ts";
 import { type Backend, type Frontend, type L4Protocol, l4Address, type ServiceName } from "./types.ts";
 
 interface PortInput {
@@ -38,19 +39,17 @@ export interface Redirect {
     | { readonly kind: "service"; readonly service: ServiceName; readonly ports: readonly Port[] };
   readonly selects: (pod: PodInput) => boolean;
   readonly toPorts: readonly Port[];
+  /** The pods themselves are not redirected. */
+  readonly skipsBackends: boolean;
 }
 
 /** Reads a policy; what is wrong with it otherwise. */
 export function parseRedirect(object: RedirectInput): Redirect | { readonly problem: string } {
   const name = { namespace: object.metadata.namespace ?? "default", name: object.metadata.name };
-  const { redirectFrontend = {}, redirectBackend, skipRedirectFromBackend } = object.spec ?? {};
+  const { redirectFrontend = {}, redirectBackend, skipRedirectFromBackend = false } = object.spec ?? {};
   const { addressMatcher, serviceMatcher } = redirectFrontend;
   if ((addressMatcher === undefined) === (serviceMatcher === undefined))
     return { problem: "spec.redirectFrontend: give one of addressMatcher and serviceMatcher" };
-  if (skipRedirectFromBackend)
-    return {
-      problem: "spec.skipRedirectFromBackend: not supported; let the backend ask a service of another name, as node-local DNS does",
-    };
   const toPorts = readPorts(redirectBackend?.toPorts ?? [], "spec.redirectBackend.toPorts");
   const fromPorts = readPorts((addressMatcher ?? serviceMatcher)?.toPorts ?? [], "spec.redirectFrontend.toPorts");
   if ("problem" in toPorts) return toPorts;
@@ -62,6 +61,7 @@ export function parseRedirect(object: RedirectInput): Redirect | { readonly prob
     name,
     from,
     toPorts,
+    skipsBackends: skipRedirectFromBackend,
     selects: (pod) =>
       (pod.metadata.namespace ?? "default") === name.namespace &&
       matches(selector, labelSetFromRecord(Object.fromEntries(Object.entries(pod.metadata.labels ?? {}).map(([k, v]) => [`k8s:${k}`, v])))),
@@ -102,13 +102,17 @@ function readPorts(ports: readonly PortInput[], field: string): Port[] | { reado
  * pod of this node is selected: then the traffic goes where it went before.
  */
 export function redirectsOf(redirect: Redirect, services: readonly Frontend[], pods: Iterable<PodInput>): Frontend[] {
-  const selected = [...pods].filter((pod) => redirect.selects(pod) && isReady(pod));
+  const selected = [...pods].filter((pod) => redirect.selects(pod));
+  const ready = selected.filter(isReady);
   const { from, toPorts } = redirect;
-  const taken = (frontend: Pick<Frontend, "address" | "portName">): Frontend[] => {
+  // Those that are not ready too: what they ask for may be what makes them ready.
+  const skippedBy = redirect.skipsBackends ? selected.map(({ metadata }) => objectKey({ metadata })) : undefined;
+  const taken = (frontend: Pick<Frontend, "address" | "portName">, unredirected?: Frontend): Frontend[] => {
     const target = targetOf(toPorts, from.ports, frontend);
-    const backends = target === undefined ? [] : backendsOf(selected, target, frontend.address.ip);
+    const backends = target === undefined ? [] : backendsOf(ready, target, frontend.address.ip);
     if (backends.length === 0) return [];
-    return [{ ...PLAIN, service: redirect.name, portName: frontend.portName, address: frontend.address, backends }];
+    const skips = skippedBy === undefined ? {} : { skippedBy, unredirected };
+    return [{ ...PLAIN, service: redirect.name, portName: frontend.portName, address: frontend.address, backends, ...skips }];
   };
   if (from.kind === "address") {
     return from.ports.flatMap(({ port, protocol, name }) => taken({ portName: name, address: l4Address(from.ip, port, protocol) }));
@@ -119,7 +123,7 @@ export function redirectsOf(redirect: Redirect, services: readonly Frontend[], p
       from.ports.some(
         ({ port, protocol, name }) => port === address.port && protocol === address.protocol && (name === "" || name === portName),
       ));
-  return services.filter(wanted).flatMap(taken);
+  return services.filter(wanted).flatMap((service) => taken(service, service));
 }
 
 const PLAIN = {

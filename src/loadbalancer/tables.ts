@@ -35,7 +35,7 @@ export interface RedirectRow {
 
 export interface LoadBalancerTables {
   readonly services: WritableTable<ServiceRow>;
-  /** By address; indexes `ip` and `service`. */
+  /** By address; indexes `ip`, `service` and `skippedBy`. */
   readonly frontends: WritableTable<Frontend>;
   readonly backends: WritableTable<BackendRow>;
   readonly redirects: WritableTable<RedirectRow>;
@@ -57,7 +57,11 @@ export function createLoadBalancerTables(db: Database): LoadBalancerTables {
     frontends: db.createTable<Frontend>({
       name: "frontends",
       key: (row) => row.address.text,
-      indexes: { ip: (row) => row.address.ip, service: (row) => formatServiceName(row.service) },
+      indexes: {
+        ip: (row) => row.address.ip,
+        service: (row) => formatServiceName(row.service),
+        skippedBy: (row) => row.skippedBy ?? [],
+      },
       columns: {
         ADDRESS: (row) => row.address.text,
         TYPE: (row) => row.type,
@@ -98,6 +102,7 @@ function optionsOf(row: Frontend): string[] {
     ...(row.affinitySeconds === undefined ? [] : [`affinity=${row.affinitySeconds}s`]),
     ...(row.sourceRanges.length === 0 ? [] : [`${row.denySourceRanges ? "deny" : "allow"}=${row.sourceRanges.join(" ")}`]),
     ...(row.algorithm === undefined ? [] : [row.algorithm]),
+    ...(row.skippedBy === undefined ? [] : [`skipped-by=${row.skippedBy.join(" ") || "-"}`]),
     ...(row.forwarding === undefined ? [] : [row.forwarding]),
   ];
 }

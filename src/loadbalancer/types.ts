@@ -66,6 +66,15 @@ export interface Frontend {
   readonly denySourceRanges: boolean;
   readonly algorithm?: Algorithm | undefined;
   readonly forwarding?: Forwarding | undefined;
+  /** Pods of this node, `namespace/name`, for whom the redirect is not: they reach `unredirected`. Only of type LocalRedirect. */
+  readonly skippedBy?: readonly string[] | undefined;
+  /** What the address is without the redirect; absent: no service. */
+  readonly unredirected?: Frontend | undefined;
+}
+
+/** All that a frontend leads to, for whomever. */
+export function allBackends({ backends, unredirected }: Frontend): readonly Backend[] {
+  return unredirected === undefined ? backends : [...backends, ...unredirected.backends];
 }
 
 /** The text is joined: one string, where a template would keep its pieces as well. */

@@ -9,6 +9,7 @@ import { canTalk, echoServer } from "./traffic.ts";
 
 const missing = process.getuid?.() !== 0 ? "root is needed" : false;
 const SLICES = "endpointslices.discovery.k8s.io";
+const REDIRECTS = "ciliumlocalredirectpolicies.cilium.io";
 const [PORT, NODE_PORT] = [80, 31_080];
 const MANY = 5_000;
 
@@ -34,6 +35,26 @@ function slice(of: string, address: string, port: number): object {
     endpoints: [{ addresses: [address] }],
     ports: [{ name: "", port }],
   };
+}
+
+function redirect(skipRedirectFromBackend: boolean): object {
+  return {
+    apiVersion: "cilium.io/v2",
+    kind: "CiliumLocalRedirectPolicy",
+    metadata: { name: "cache", namespace: "default" },
+    spec: {
+      redirectFrontend: { serviceMatcher: { serviceName: "cache", namespace: "default" } },
+      redirectBackend: { localEndpointSelector: { matchLabels: { app: "local" } }, toPorts: [{ port: "9999", protocol: "TCP" }] },
+      skipRedirectFromBackend,
+    },
+  };
+}
+
+/** What the kubelet says of a pod that runs. */
+function setReady(node: TestNode, name: string, ip: string): void {
+  const conditions = [{ type: "Ready", status: "True" }];
+  const status = { phase: "Running", podIP: ip, podIPs: [{ ip }], conditions };
+  node.api.update("pods", { ...node.api.get<object>("pods", name, "default"), status } as never, { subresource: "status" });
 }
 
 async function services(node: TestNode): Promise<readonly ServiceJson[]> {
@@ -70,6 +91,31 @@ describe("an agent beside kube-proxy", { skip: missing }, () => {
     >;
     assert.equal(status?.mode, "False");
     assert.match(status?.msg ?? "", /only cluster IPs, from pods/);
+  });
+
+  it("redirects everybody to a pod of the node, and the pod itself only when the policy does not say otherwise", async () => {
+    const [origin, local, caller] = [await addPod(node, "origin"), await addPod(node, "local"), await addPod(node, "caller")];
+    await using _ = await echoServer(origin.netns, 8080);
+    node.api.create("services", service("cache", "10.96.7.8"));
+    node.api.create(SLICES, slice("cache", origin.ip, 8080));
+    for (const pod of [local, caller]) await until("the service works", () => canTalk(pod.netns, "10.96.7.8", PORT));
+    setReady(node, "local", local.ip);
+    // Nobody listens where the redirect leads to: who is redirected is refused.
+    const redirects = async (policy: object, expected: object) => {
+      node.api.create(REDIRECTS, policy);
+      const reach = async () => ({
+        caller: await canTalk(caller.netns, "10.96.7.8", PORT),
+        local: await canTalk(local.netns, "10.96.7.8", PORT),
+      });
+      await until(`${JSON.stringify(expected)} reach the service`, async () => JSON.stringify(await reach()) === JSON.stringify(expected));
+      node.api.delete(REDIRECTS, "cache", "default");
+      await until(
+        "it is as it was",
+        async () => (await canTalk(caller.netns, "10.96.7.8", PORT)) && canTalk(local.netns, "10.96.7.8", PORT),
+      );
+    };
+    await redirects(redirect(false), { caller: false, local: false });
+    await redirects(redirect(true), { caller: false, local: true });
   });
 });
 

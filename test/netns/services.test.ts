@@ -179,8 +179,10 @@ describe("services at the socket", () => {
     it(`the backend of a local redirect reaches the address itself: ${family}`, async () => {
       define(service, 94, TCP, backend, [8001], { flags: ["LOCAL_REDIRECT"] });
       assert.deepEqual(await client("tcp", service, "94"), [`tcp8001 from ${service} 94`]);
-      services.skip(netnsCookie(netns), { ip: service, port: 94 });
+      services.skip(netnsCookie(netns), { ip: service, port: 94 }, TCP);
       assert.match((await client("tcp", service, "94"))[0] ?? "", /^error: (Network is unreachable|No route)/);
+      define(service, 94, TCP, backend, [8002], { scope: 1 });
+      assert.deepEqual(await client("tcp", service, "94"), [`tcp8002 from ${service} 94`], "what the service is without the redirect");
     });
 
     it(`what is no service goes where it was sent: ${family}`, async () => {

@@ -1,13 +1,19 @@
 import { parseAllDocuments } from "yaml";
 import { maps as specs } from "#datapath/gen/maps.ts";
+import type { LbSkipKey } from "#datapath/gen/structs.ts";
 import { createMaglevTables } from "#datapath/reconcile/maglev.ts";
+import { entryAddress } from "#datapath/reconcile/service-entries.ts";
 import { createServiceTarget } from "#datapath/reconcile/services.ts";
+import { createSkipTarget } from "#datapath/reconcile/skips.ts";
 import { dumpServices, type LbDump } from "#datapath/service-dump.ts";
 import { createFakeBpf, type FailureInjector } from "#ebpf/fake.ts";
+import { createSkips, type PodPlace, type SkipRow, type Skips } from "#loadbalancer/skips.ts";
 import type { Source } from "#loadbalancer/source.ts";
+import type { Frontend } from "#loadbalancer/types.ts";
 import { createLoadBalancer, type LoadBalancer } from "#loadbalancer/writer.ts";
 import { type Reconciler, startReconciler } from "#reconciler/reconciler.ts";
 import { silentLogger } from "#runtime/logger.ts";
+import type { Observer } from "#statedb/changes.ts";
 import { createDatabase, type Database } from "#statedb/database.ts";
 
 /** The load balancer of one node without a kernel: objects in, tables and maps out. */
@@ -29,6 +35,8 @@ export function createScriptWorld(files: ReadonlyMap<string, string>, fail: Fail
     affinityMatch: kernel.createMap(specs.ciliumLbAffinityMatch),
     maglev: kernel.createMapOfMaps(specs.ciliumLbMaglev),
   };
+  const skipMap = kernel.createMap(specs.ciliumSkipLb);
+  const endpoints = new Map<string, PodPlace>();
   let settings: Readonly<Record<string, unknown>> = SETTINGS;
   let node = { zone: "", label: "", addresses: ["192.0.2.1", "2001:db8::1"] as readonly string[] };
   let agent = startAgent();
@@ -52,7 +60,18 @@ export function createScriptWorld(files: ReadonlyMap<string, string>, fail: Fail
       }),
     );
     const options = { name: "services", table: balancer.tables.frontends, target, retry: { initial: 1, max: 2 } };
-    return { db, balancer, listed, reconciler: startReconciler({ log: silentLogger }, options) };
+    const skips = createSkips(db, { frontends: balancer.tables.frontends, placeOf: (pod) => endpoints.get(pod) });
+    const skipped = { name: "redirect-skips", table: skips.table, target: createSkipTarget(skipMap), retry: options.retry };
+    const skipsListed = skips.expect("kubernetes");
+    return {
+      ...{ db, balancer, skips, changes: balancer.tables.frontends.observe() },
+      listed() {
+        listed();
+        skipsListed();
+      },
+      reconciler: startReconciler({ log: silentLogger }, options),
+      skipReconciler: startReconciler<SkipRow>({ log: silentLogger }, skipped),
+    };
   }
 
   const commands: Readonly<Record<string, (words: readonly string[]) => Promise<string> | string>> = {
@@ -71,6 +90,13 @@ export function createScriptWorld(files: ReadonlyMap<string, string>, fail: Fail
       await settle();
       return repaired();
     },
+    /** `endpoint demo/web 5 12`: the pod is there, with this cookie of its namespace and this interface; without them it has gone. */
+    endpoint([pod = "", cookie, ifindex]) {
+      if (cookie === undefined) endpoints.delete(pod);
+      else endpoints.set(pod, { netnsCookie: BigInt(cookie), ifindex: Number(ifindex) });
+      agent.skips.refresh([], [pod]);
+      return settle();
+    },
     /** `set mode=dsr`: another setting; takes a restart. */
     set(words) {
       settings = { ...settings, ...Object.fromEntries(words.map((word) => word.split("="))) };
@@ -78,21 +104,25 @@ export function createScriptWorld(files: ReadonlyMap<string, string>, fail: Fail
     },
     async restart() {
       await agent.reconciler[Symbol.asyncDispose]();
+      await agent.skipReconciler[Symbol.asyncDispose]();
       agent = startAgent();
       return "";
     },
     async listed() {
       agent.listed();
       await agent.reconciler.pruned;
+      await agent.skipReconciler.pruned;
       return "";
     },
     show: (tables) => tables.map((name) => agent.db.show(name) ?? `there is no table ${name}\n`).join("\n"),
     maps: () => untilDone(() => formatDump(dumpServices(maps))),
+    skips: () => untilDone(() => [...skipMap.keys()].map(formatSkip).sort().join("\n")),
     /** Somebody else writes into the maps. */
     corrupt() {
       for (const [key, value] of untilDone(() => [...maps.services.entries()]))
         untilDone(() => (key.slot === 0 ? maps.services.set(key, { ...value, count: 77, flags: 0 }) : maps.services.delete(key)));
       for (const id of untilDone(() => [...maps.backends.keys()])) untilDone(() => maps.backends.delete(id));
+      for (const key of untilDone(() => [...skipMap.keys()])) untilDone(() => skipMap.delete(key));
       return "";
     },
     repaired,
@@ -101,6 +131,11 @@ export function createScriptWorld(files: ReadonlyMap<string, string>, fail: Fail
   /** Everything written so far is in the maps. */
   async function settle(): Promise<string> {
     agent.balancer.refresh();
+    agent.skips.refresh(
+      agent.changes.take().map(({ key }) => String(key)),
+      [],
+    );
+    await agent.skipReconciler.reconciled(agent.skips.table.revision);
     await agent.reconciler.reconciled(agent.balancer.tables.frontends.revision);
     return "";
   }
@@ -108,6 +143,7 @@ export function createScriptWorld(files: ReadonlyMap<string, string>, fail: Fail
   /** What others changed is as it was. */
   async function repaired(): Promise<string> {
     await agent.reconciler.audit();
+    await agent.skipReconciler.audit();
     return settle();
   }
 
@@ -127,7 +163,10 @@ export function createScriptWorld(files: ReadonlyMap<string, string>, fail: Fail
       if (command === undefined) throw new Error(`no command "${name}"; there are: ${Object.keys(commands).join(", ")}`);
       return command(words);
     },
-    [Symbol.asyncDispose]: () => agent.reconciler[Symbol.asyncDispose](),
+    async [Symbol.asyncDispose]() {
+      await agent.reconciler[Symbol.asyncDispose]();
+      await agent.skipReconciler[Symbol.asyncDispose]();
+    },
   };
 }
 
@@ -136,6 +175,9 @@ interface Agent {
   readonly balancer: LoadBalancer;
   readonly listed: () => void;
   readonly reconciler: Reconciler;
+  readonly skips: Skips;
+  readonly changes: Observer<Frontend>;
+  readonly skipReconciler: Reconciler;
 }
 
 interface KubeDocument {
@@ -164,6 +206,10 @@ function untilDone<T>(work: () => T): T {
       if (attempts > 100) throw thrown;
     }
   }
+}
+
+function formatSkip({ netnsCookie, ifindex, ...key }: LbSkipKey): string {
+  return `${ifindex === 0 ? `netns ${netnsCookie}` : `interface ${ifindex}`} skips ${entryAddress(key).text}`;
 }
 
 /** The maps as text, without the numbers that only the kernel cares for. */

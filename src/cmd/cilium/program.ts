@@ -62,6 +62,7 @@ export function addNodeCommands(program: Command, layout: Layout, signal: AbortS
   addFqdnCommands(program, global, output);
 
   addServiceCommands(program, global, output, layout);
+  addMetricsCommands(program, global, output);
   program
     .command("encrypt")
     .description("transparent encryption")
@@ -211,6 +212,21 @@ function addFqdnCommands(program: Command, global: () => GlobalFlags, output: (f
     .action(async (flags: Flags) => {
       const { fqdnNames } = await import("./fqdn.ts");
       await show(fqdnNames({ ...global(), ...output(flags) }));
+    });
+}
+
+function addMetricsCommands(program: Command, global: () => GlobalFlags, output: (flags: Flags) => { output?: string }): void {
+  program
+    .command("metrics")
+    .description("what the agents count")
+    .command("list")
+    .description("all metrics of the agents")
+    .option("-p, --match-pattern <pattern>", "only metrics whose name has this in it, a regular expression such as cilium_drop.*")
+    .addOption(OUTPUT())
+    .action(async (flags: Flags) => {
+      const { metricsList } = await import("./metrics.ts");
+      const pattern = typeof flags.matchPattern === "string" ? { matchPattern: flags.matchPattern } : {};
+      await show(metricsList({ ...global(), ...output(flags), ...pattern }));
     });
 }
 

@@ -963,6 +963,8 @@ export interface LbSkipKey {
   readonly netnsCookie: bigint;
   readonly address: Addr16;
   readonly port: number;
+  readonly protocol: number;
+  readonly ifindex: number;
 }
 
 export const lbSkipKey: Codec<LbSkipKey> = {
@@ -972,11 +974,15 @@ export const lbSkipKey: Codec<LbSkipKey> = {
     into.writeBigUInt64LE(value.netnsCookie, offset + 0);
     addr16.encode(value.address, into, offset + 8);
     into.writeUInt16BE(value.port, offset + 24);
+    into.writeUInt8(value.protocol, offset + 26);
+    into.writeUInt32LE(value.ifindex, offset + 28);
   },
   decode: (from, offset) => ({
     netnsCookie: from.readBigUInt64LE(offset + 0),
     address: addr16.decode(from, offset + 8),
     port: from.readUInt16BE(offset + 24),
+    protocol: from.readUInt8(offset + 26),
+    ifindex: from.readUInt32LE(offset + 28),
   }),
 };
 

@@ -73,6 +73,7 @@ export function serviceEntries(
     return { chosen, slots, head: [key(0), head] as const };
   });
   const external = scopes.at(-1)?.chosen ?? [];
+  const before = frontend.unredirected && unredirectedEntries(frontend.unredirected, serviceId, backendId, settings);
   const matched = frontend.affinitySeconds === undefined ? [] : [...new Set(scopes.flatMap(({ chosen }) => chosen))];
   return {
     reverseNat: { address, port },
@@ -82,9 +83,22 @@ export function serviceEntries(
     }),
     affinity: matched.map((backend) => ({ serviceId, backendId: backendId(backend) })),
     maglev: isMaglev && external.length > 0 ? external : undefined,
-    slots: scopes.flatMap(({ slots }) => slots),
-    heads: scopes.map(({ head }) => head),
+    slots: [...(before?.slots ?? []), ...scopes.flatMap(({ slots }) => slots)],
+    heads: [...(before?.heads ?? []), ...scopes.map(({ head }) => head)],
   };
+}
+
+/** What pods get that a redirect is not for: the service as those inside see it, without affinity or Maglev, in the internal scope. */
+function unredirectedEntries(
+  { affinitySeconds: _, ...frontend }: Frontend,
+  serviceId: number,
+  backendId: (backend: Backend) => number,
+  settings: ServiceSettings,
+): Pick<ServiceEntries, "slots" | "heads"> {
+  const plain = { ...frontend, algorithm: "random", sourceRanges: [], externalPolicy: frontend.internalPolicy } as const;
+  const { slots, heads } = serviceEntries(plain, serviceId, backendId, settings);
+  const inside = <T>([key, value]: readonly [LbServiceKey, T]) => [{ ...key, scope: LbScope.INTERNAL }, value] as const;
+  return { slots: slots.map(inside), heads: heads.map(inside) };
 }
 
 const SCOPES: Readonly<Record<Scope, number>> = { external: LbScope.EXTERNAL, internal: LbScope.INTERNAL };

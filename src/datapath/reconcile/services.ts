@@ -1,6 +1,6 @@
 import type { LbAffinityMatchKey, LbBackend, LbReverseNat, LbService, LbServiceKey, LbSourceRangeKey } from "#datapath/gen/structs.ts";
 import type { BpfMap } from "#ebpf/bpf.ts";
-import { type Backend, type Frontend, type L4Address, parseL4Address } from "#loadbalancer/types.ts";
+import { allBackends, type Backend, type Frontend, type L4Address, parseL4Address } from "#loadbalancer/types.ts";
 import type { BatchTarget } from "#reconciler/reconciler.ts";
 import { createNumbers } from "../numbers.ts";
 import type { MaglevTables } from "./maglev.ts";
@@ -79,7 +79,9 @@ class ServiceTarget implements ServiceMaps {
   updateMany(frontends: readonly Frontend[]): void {
     const { services, backends, reverseNat, sourceRanges, affinityMatch } = this.#kernel;
     const plans = frontends.map((frontend) => this.#plan(frontend));
-    const all = new Map(plans.flatMap(({ frontend }) => frontend.backends.map((backend) => [this.#backendId(backend), backend] as const)));
+    const all = new Map(
+      plans.flatMap(({ frontend }) => allBackends(frontend).map((backend) => [this.#backendId(backend), backend] as const)),
+    );
     backends.setMany([...all].map(([id, backend]) => [id, backendEntry(backend)] as const));
     services.setMany(plans.flatMap(({ entries }) => entries.slots));
     reverseNat.setMany(plans.map(({ serviceId, entries }) => [serviceId, entries.reverseNat] as const));
@@ -126,7 +128,7 @@ class ServiceTarget implements ServiceMaps {
     const realized = this.#realized.get(name) ?? nothingRealized();
     const serviceId = this.#serviceIds.get(name) ?? this.#serviceIds.acquire(name);
     this.#realized.set(name, realized);
-    const backends = distinct(frontend.backends.map(({ address }) => address.text));
+    const backends = distinct(allBackends(frontend).map(({ address }) => address.text));
     const more = without(backends, realized.backends);
     for (const backend of more) this.#backendIds.acquire(backend);
     if (more.length > 0) realized.backends = [...realized.backends, ...more];
