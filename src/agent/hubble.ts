@@ -1,7 +1,7 @@
 import { type FlowLogConfig, startFlowLog } from "#hubble/export/exporter.ts";
 import { parseFilterList, startFlowLogs } from "#hubble/export/flow-logs.ts";
 import { type History, startHistory } from "#hubble/history/history.ts";
-import { startHubbleMetrics } from "#hubble/metrics/metrics.ts";
+import { addHistoryMetrics, startHubbleMetrics } from "#hubble/metrics/metrics.ts";
 import type { Names } from "#hubble/names.ts";
 import { type Observer, startObserver } from "#hubble/observer/observer.ts";
 import { createRedact, type Redact } from "#hubble/parser/redact.ts";
@@ -24,6 +24,8 @@ import { createNames } from "./names.ts";
 
 export interface RunningHubble extends AsyncDisposable {
   readonly observer: Observer;
+  /** Undefined when nothing is kept on disk. */
+  readonly history: History | undefined;
 }
 
 const VERSION = "0.1.0";
@@ -69,9 +71,9 @@ export async function startHubble(deps: EdgeDeps, config: AgentConfig): Promise<
   const peers = followPeers(deps, config, scope);
   scope.use(await startHubbleServer({ observer, history, peers, log: log.child("hubble") }, { listen, tls }));
   await exportFlows(observer, deps, config, scope);
-  await startFlowMetrics(observer, deps, config, scope);
+  await startFlowMetrics({ observer, history }, deps, config, scope);
   hub.agent({ kind: "agent-started", time: BigInt(Date.now()) * 1_000_000n });
-  return { observer, [Symbol.asyncDispose]: () => scope.disposeAsync() };
+  return { observer, history, [Symbol.asyncDispose]: () => scope.disposeAsync() };
 }
 
 function serverTls(config: AgentConfig): ServerTls | undefined {
@@ -142,12 +144,18 @@ function redactOf(config: AgentConfig): Redact {
 }
 
 /** `hubble_*` metrics. A setting that cannot be read costs the metrics, not the node. */
-async function startFlowMetrics(observer: Observer, { log }: EdgeDeps, config: AgentConfig, scope: AsyncDisposableStack): Promise<void> {
+async function startFlowMetrics(
+  { observer, history }: Pick<RunningHubble, "observer" | "history">,
+  { log }: EdgeDeps,
+  config: AgentConfig,
+  scope: AsyncDisposableStack,
+): Promise<void> {
   const address = parseListenAddress(config["hubble-metrics-server"]);
   if (!address || config["hubble-metrics"] === "") return;
   const registry = await createMetrics();
   try {
     scope.use(startHubbleMetrics(observer, registry, config["hubble-metrics"]));
+    if (history) addHistoryMetrics(registry, history);
   } catch (thrown) {
     log.error("--hubble-metrics cannot be read, no flow metrics", { error: errorMessage(thrown) });
     return;

@@ -82,9 +82,10 @@ function controllerStatus({ name, level, message, since }: HealthReport, { count
 function hubbleStatus(hubble: RunningHubble | undefined): unknown {
   if (!hubble) return { state: "Disabled", msg: "" };
   const { flows, maxFlows, seenFlows, uptimeNs, flowsPerSecond } = hubble.observer.status();
+  const lost = hubble.history?.lost() ?? 0;
   return {
     state: "Ok",
-    msg: "",
+    msg: lost > 0 ? `${lost} flows are not in the history on disk, which was full or too slow` : "",
     observer: {
       "current-flows": flows,
       "max-flows": maxFlows,

@@ -40,7 +40,10 @@ function tlsOptions(settings: Settings): TlsOptions {
 /** What to tell the user of a failed call: gRPC's words, and what to do when nobody answers. */
 export function callFailure(thrown: unknown, server: string): Error {
   const error = ConnectError.from(thrown);
-  if (error.code === Code.Unavailable || /ECONNREFUSED|ENOENT|no connection|ENOTFOUND|EACCES/.test(error.rawMessage)) {
+  if (
+    error.code === Code.Unavailable ||
+    /ECONNREFUSED|ENOENT|no connection|ENOTFOUND|EACCES|E(NET|HOST)UNREACH|ETIMEDOUT/.test(error.rawMessage)
+  ) {
     const hint = server.startsWith("unix:")
       ? "is the agent running?"
       : "is the relay running, and 'cilium hubble port-forward' where it is needed?";

@@ -153,6 +153,7 @@ describe("compileFilter", () => {
     ["destination_port", "http"],
     ["source_label", "a in (b"],
     ["destination_fqdn", "a b"],
+    ["http_method", "(("],
   ];
   for (const [field, value] of wrong)
     it(`refuses ${field} ${JSON.stringify(value)}`, () => assert.throws(() => matches(field, [value], flow), FilterError));

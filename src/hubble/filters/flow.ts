@@ -43,8 +43,13 @@ function httpOf(flow: Flow) {
   return flow.l7?.record.case === "http" ? flow.l7.record.value : undefined;
 }
 
-/** Methods, case-insensitive. */
+/** What HTTP allows as a method (RFC 9110, token). */
+const METHOD = /^[!#$%&'*+.^_`|~\w-]+$/;
+
+/** Methods, case-insensitive. Throws FilterError for what no request can have as its method. */
 export function httpMethodFilter(values: readonly string[]): Predicate {
+  const wrong = values.find((value) => !METHOD.test(value));
+  if (wrong !== undefined) throw new FilterError("http_method", `"${wrong}" is no HTTP method such as GET`);
   const wanted = new Set(values.map((value) => value.toUpperCase()));
   return (flow) => wanted.has(httpOf(flow)?.method.toUpperCase() ?? "");
 }

@@ -28,6 +28,8 @@ export interface History extends AsyncDisposable {
   /** The newest `limit` of them, oldest first. */
   newest(range: HistoryRange, limit: number): Promise<HistoryEntry[]>;
   status(): Promise<HistoryStatus>;
+  /** Entries that the disk did not take since the start: it was full or too slow. */
+  lost(): number;
 }
 
 /** Keeps what this observer sees. Rejects when the directory cannot be made; later failures are logged and counted. */
@@ -58,6 +60,7 @@ export async function startHistory(observer: Observer, log: Logger, config: Hist
       const bytes = segments.reduce((sum, segment) => sum + segment.bytes, 0);
       return { bytes, oldest: segments[0]?.firstTime, ...writer.counts() };
     },
+    lost: () => writer.counts().lost,
     [Symbol.asyncDispose]: () => scope.disposeAsync(),
   };
 }

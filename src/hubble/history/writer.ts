@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { type FileHandle, mkdir, open } from "node:fs/promises";
+import { type FileHandle, mkdir, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { errorMessage } from "#runtime/errors.ts";
 import type { Logger } from "#runtime/logger.ts";
@@ -54,6 +54,8 @@ class SegmentWriter implements HistoryWriter {
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> = Promise.resolve();
   #file: FileHandle | undefined;
+  #path = "";
+  /** Bytes of the whole batches in it. */
   #fileBytes = 0;
   #written = 0;
   #lost = 0;
@@ -102,7 +104,7 @@ class SegmentWriter implements HistoryWriter {
       } catch (thrown) {
         this.#lost += batch.length;
         this.#complain(thrown);
-        await this.#closeSegment();
+        await this.#giveUpSegment();
       }
     }
   }
@@ -119,10 +121,18 @@ class SegmentWriter implements HistoryWriter {
 
   async #openSegment(firstTime: bigint): Promise<FileHandle> {
     this.#fileBytes = 0;
-    return open(join(this.#config.directory, segmentFileName({ firstTime, run: this.run })), "a", 0o600);
+    this.#path = join(this.#config.directory, segmentFileName({ firstTime, run: this.run }));
+    return open(this.#path, "a", 0o600);
   }
 
-  // After a failed write the segment may end in half a record: the next ones go to a segment of their own.
+  // After a failed write the segment may end in half a record: the next ones go to a segment of their own. One that has no whole
+  // batch is removed, or a disk that stays full would get a file for each attempt.
+  async #giveUpSegment(): Promise<void> {
+    const opened = this.#file !== undefined;
+    await this.#closeSegment();
+    if (opened && this.#fileBytes === 0) await rm(this.#path, { force: true }).catch(() => undefined);
+  }
+
   async #closeSegment(): Promise<void> {
     await this.#file?.close().catch(() => undefined);
     this.#file = undefined;

@@ -9,7 +9,7 @@ import { silentLogger } from "#runtime/logger.ts";
 import { IpAddress } from "#types/addr.ts";
 import { demoNames, packetEvent, tcpPacket } from "../fixtures.ts";
 import { startObserver } from "../observer/observer.ts";
-import { startHubbleMetrics } from "./metrics.ts";
+import { addHistoryMetrics, startHubbleMetrics } from "./metrics.ts";
 
 /** The lines of the metrics after these events, comments left out. */
 async function scrape(metrics: string, events: readonly MonitorEvent[]): Promise<string[]> {
@@ -96,4 +96,13 @@ describe("hubble metrics", () => {
   for (const wrong of ["weather", "http httpV2", "drop:sourceContext=colour", "drop:labelsContext=source_mood"]) {
     it(`refuses "${wrong}"`, async () => assert.rejects(scrape(wrong, []), RangeError));
   }
+
+  it("shows what the history on disk has lost, each loss once", async () => {
+    const registry = new Registry();
+    let lost = 3;
+    addHistoryMetrics(registry, { lost: () => lost });
+    assert.match(await registry.metrics(), /^hubble_history_lost_total 3$/m);
+    lost = 5;
+    assert.match(await registry.metrics(), /^hubble_history_lost_total 5$/m);
+  });
 });

@@ -1,5 +1,6 @@
 import { Counter, type Registry } from "prom-client";
 import { LostEventSource } from "#api/gen/flow/events_pb.ts";
+import type { History } from "../history/history.ts";
 import type { Observer } from "../observer/observer.ts";
 import { parseMetrics } from "./config.ts";
 import { createContext } from "./context.ts";
@@ -10,6 +11,21 @@ const LOST_SOURCES: Readonly<Record<number, string>> = {
   [LostEventSource.OBSERVER_EVENTS_QUEUE]: "observer_events_queue",
   [LostEventSource.HUBBLE_RING_BUFFER]: "hubble_ring_buffer",
 };
+
+/** Counts what the history on disk has lost as `hubble_history_lost_total`. */
+export function addHistoryMetrics(registry: Registry, history: Pick<History, "lost">): void {
+  let shown = 0;
+  new Counter({
+    name: "hubble_history_lost_total",
+    help: "Number of events that the flow history on disk did not take: the disk was full or too slow",
+    registers: [registry],
+    collect() {
+      const lost = history.lost();
+      this.inc(lost - shown);
+      shown = lost;
+    },
+  });
+}
 
 /**
  * Counts the observer's flows into `hubble_*` metrics of the registry. `metrics` is the setting `hubble-metrics`, such as
