@@ -36,7 +36,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   cni: ["types", "api", "netlink", "runtime", "ipam", "sys"],
 
   operator: ["types", "api", "pki", "labels", "identity", "policy", "ipam", "loadbalancer", "k8s", "statedb", "reconciler", "runtime"],
-  apiserver: ["types", "api", "pki", "statedb", "runtime"],
+  apiserver: ["types", "api", "pki", "labels", "statedb", "runtime"],
   lab: ["types", "api", "apiserver", "k8s", "netlink", "sys", "ebpf", "runtime", "hubble"],
   agent: [
     ...LOOP,

@@ -41,6 +41,8 @@ export function createLoadBalancer(db: Database, config: LoadBalancerConfig): Lo
   return new Writer(db, config);
 }
 
+const API_SERVICE = "default/kubernetes";
+
 interface KnownService {
   /** Without the conflicts that it has with others. */
   readonly row: ServiceRow;
@@ -61,6 +63,8 @@ class Writer implements LoadBalancer {
   readonly #known = new Map<string, KnownService>();
   /** Redirects come last: they stand on services and pods. */
   readonly #stale = { Service: new Set<string>(), Pod: new Set<string>(), CiliumLocalRedirectPolicy: new Set<string>() };
+  /** Backends of the service that the API server is known by. */
+  #apiServers: ReadonlySet<string> = new Set();
   #wake = () => {};
 
   constructor(db: Database, config: LoadBalancerConfig) {
@@ -89,6 +93,8 @@ class Writer implements LoadBalancer {
     const services = new Set(this.#stale.Service);
     if (!this.#isStale()) return services;
     this.#db.write(() => {
+      // The others may have to be looked at again because of it.
+      if (this.#stale.Service.delete(API_SERVICE)) this.#refreshService(API_SERVICE);
       for (const key of drain(this.#stale.Service)) this.#refreshService(key);
       for (const key of drain(this.#stale.Pod)) this.#refreshHostPorts(key);
       for (const key of drain(this.#stale.CiliumLocalRedirectPolicy)) this.#refreshRedirect(key);
@@ -131,20 +137,33 @@ class Writer implements LoadBalancer {
       const service = exposedHere(parseService(input), this.#config);
       const set = readSlices(service.frontends.length > 0 ? this.slicesOf(key) : []);
       const bare = service.frontends.map((frontend) => ({ ...frontend, backends: backendsOf(set, frontend) }));
-      const frontends = withNodeAddresses(bare, this.#config.nodeAddresses());
+      const all = withNodeAddresses(bare, this.#config.nodeAddresses());
+      const frontends = all.filter(({ address }) => !this.#apiServers.has(address.text));
+      const captures = all.flatMap(({ address }) =>
+        this.#apiServers.has(address.text) ? [`${address.text} is the API server's own`] : [],
+      );
       const row = {
         name: service.name,
         frontends: service.frontends.length,
         localBackends: this.#countLocal(frontends),
         healthCheckNodePort: service.healthCheckNodePort,
-        problems: [...service.problems, ...set.problems],
+        problems: [...service.problems, ...set.problems, ...captures],
       };
       this.#known.set(key, { row, frontends });
       this.#claim(owner, frontends);
     }
+    if (key === API_SERVICE) this.#protect(this.#known.get(key)?.frontends ?? []);
     this.#describe(owner);
     for (const redirect of this.redirects.objects.values())
       if (namespaceOf(redirect) === owner.namespace) this.#touch("CiliumLocalRedirectPolicy", objectKey(redirect));
+  }
+
+  /** A service with the API server's own address would cut the agents off from whoever could take it away again. */
+  #protect(frontends: readonly Frontend[]): void {
+    const addresses = new Set(frontends.flatMap(({ backends }) => backends.map(({ address }) => address.text)));
+    if (addresses.size === 0 || isDeepStrictEqual(addresses, this.#apiServers)) return;
+    this.#apiServers = addresses;
+    for (const key of this.services.objects.keys()) if (key !== API_SERVICE) this.#touch("Service", key);
   }
 
   #refreshHostPorts(key: string): void {
