@@ -111,6 +111,30 @@ describe("service admission", () => {
       assert.equal(port(client.update("services", service("np", { type: "ClusterIP" }))), undefined);
     }));
 
+  it("drops what a new type does not need, unless it was changed with it", () =>
+    withClient((client) => {
+      const local = { type: "LoadBalancer", externalTrafficPolicy: "Local", loadBalancerClass: "example.org/lb" };
+      const lb = spec(client.create("services", service("lb", local)));
+      const [given] = lb.ports as { nodePort: number }[];
+      const withPort = (nodePort: number) => ({ ...lb, type: "ClusterIP", ports: [{ port: 80, nodePort }] });
+      refuses(
+        () => client.update("services", service("lb", withPort(Number(given?.nodePort) === 32_000 ? 32_001 : 32_000))),
+        422,
+        /spec.ports\[0\].nodePort: Forbidden/,
+      );
+      const patched = spec(client.update("services", service("lb", { ...lb, type: "ClusterIP" })));
+      assert.equal(patched.clusterIP, lb.clusterIP);
+      assert.deepEqual(patched.ports, [{ port: 80, protocol: "TCP", targetPort: 80 }]);
+      for (const field of ["healthCheckNodePort", "externalTrafficPolicy", "loadBalancerClass", "allocateLoadBalancerNodePorts"])
+        assert.ok(!(field in patched), field);
+      refuses(() => client.create("services", service("new", withPort(32_000))), 422, /spec.ports\[0\].nodePort: Forbidden/);
+
+      const np = spec(client.create("services", service("np", { type: "NodePort" })));
+      const external = spec(client.update("services", service("np", { ...np, type: "ExternalName", externalName: "a.b" })));
+      assert.deepEqual([external.clusterIP, external.clusterIPs, external.ipFamilies], [undefined, undefined, undefined]);
+      assert.equal((external.ports as { nodePort?: number }[])[0]?.nodePort, undefined);
+    }));
+
   it("names every port of several", () =>
     withClient((client) =>
       refuses(

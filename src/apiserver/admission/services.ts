@@ -13,6 +13,7 @@ const specOf = (service: KubeObject): JsonObject => child(service as unknown as 
 const exposed = (spec: JsonObject): boolean => spec.type === "NodePort" || spec.type === "LoadBalancer";
 
 export const serviceRules: Rules = {
+  drop: (service, before) => dropOfOtherType(specOf(service), asObject(before.spec)),
   defaults(service) {
     const spec = specOf(service);
     fill(spec, { type: "ClusterIP", sessionAffinity: "None" });
@@ -39,6 +40,19 @@ export const serviceRules: Rules = {
     ];
   },
 };
+
+/**
+ * A patch of the type alone keeps what only the old type has: that goes. What the author changed with it stays, to be refused.
+ * Addresses and the port for health checks go where they are allocated.
+ */
+function dropOfOtherType(spec: JsonObject, before: JsonObject): void {
+  if (before.type === "LoadBalancer" && spec.type !== "LoadBalancer" && spec.loadBalancerClass === before.loadBalancerClass)
+    delete spec.loadBalancerClass;
+  if (!exposed(before) || exposed(spec)) return;
+  const had = new Set(items(before, "ports").map(({ nodePort }) => nodePort));
+  const ports = items(spec, "ports").filter(({ nodePort }) => nodePort);
+  if (ports.every(({ nodePort }) => had.has(nodePort))) for (const port of ports) delete port.nodePort;
+}
 
 function checkService(spec: JsonObject): Cause[] {
   const causes: Cause[] = [];

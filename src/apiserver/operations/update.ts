@@ -50,6 +50,7 @@ export function replace(
   }
   const object = merge(resource, before, toStorage(resource, wanted), options.subresource);
   const rules = rulesOf(resource.storage);
+  rules.drop?.(object, before);
   rules.defaults?.(object, core);
   const checked =
     options.subresource === "status"
