@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { misspeltKind } from "#policy/misspelt.ts";
 import { DocumentError, objectsIn } from "#policy/world/documents.ts";
-import type { SourcedObject } from "#policy/world/objects.ts";
+import { flattened, formatPlace, type SourcedObject } from "#policy/world/objects.ts";
 import { CodedError } from "#runtime/errors.ts";
 
 /** A file that cannot be read, or is no YAML; the message names file and place. */
@@ -45,8 +46,21 @@ export function filesUnder(path: string): string[] {
   }
 }
 
-/** The objects in YAML or JSON files and in directories of them, in order. Throws `ObjectFileError`: a file that is half read would mislead. */
+/**
+ * The objects in YAML or JSON files and in directories of them, in order. Throws `ObjectFileError`: a file that is half read would mislead, and so
+ * would a policy that is passed over as its kind is misspelt.
+ */
 export function readObjects(paths: readonly string[]): SourcedObject[] {
+  const objects = readAllObjects(paths);
+  for (const { object, source } of objects.flatMap(flattened)) {
+    const misspelt = misspeltKind(object);
+    if (misspelt !== undefined) throw new ObjectFileError("misspelt-kind", `${formatPlace(source, "kind")}: kind: ${misspelt}`);
+  }
+  return objects;
+}
+
+/** `readObjects`, for who speaks of misspelt kinds himself. */
+export function readAllObjects(paths: readonly string[]): SourcedObject[] {
   return paths.flatMap(filesUnder).flatMap((file) => {
     try {
       const found = objectsIn(file, readText(file));

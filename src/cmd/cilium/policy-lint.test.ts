@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
+import { readObjects } from "./object-files.ts";
 import { policyLint } from "./policy-lint.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "cilia-lint-"));
@@ -41,6 +42,15 @@ describe("policy lint", () => {
     await rejects(file("notes.txt", "hello world"), /notes\.txt: no Kubernetes objects: needed is YAML or JSON with apiVersion and kind/);
     await rejects(join(directory, "gone.yaml"), /gone\.yaml: there is no such file/);
     assert.equal((await policyLint({ ...where, policies: [file("comments.yaml", "# nothing yet\n---\n")] })).ok, true);
+  });
+
+  it("finds a policy with a misspelt kind beside another, where the other commands refuse the file", async () => {
+    const text = `kind: Service\n---\napiVersion: cilium.io/v2\nkind: CiliumNetworkPolcy\nmetadata: { name: p, namespace: shop }\n`;
+    const policies = [bad, file("misspelt.yaml", text)];
+    const found = await policyLint({ ...where, policies });
+    assert.match(found.text, /misspelt\.yaml:4:7: error L00 CiliumNetworkPolcy shop\/p: found .*did you mean "CiliumNetworkPolicy"/);
+    assert.equal(found.ok, false);
+    assert.throws(() => readObjects(policies), /misspelt\.yaml:4:7: kind: found "CiliumNetworkPolcy".*did you mean "CiliumNetworkPolicy"/);
   });
 
   it("fails from the severity on that is asked for", async () => {

@@ -25,7 +25,7 @@ const LEVELS: readonly string[] = [...Object.keys(severityOrder), "never"];
 export async function policyLint(options: LintOptions): Promise<{ readonly text: string; readonly ok: boolean }> {
   const { failOn, output } = options;
   if (!LEVELS.includes(failOn)) throw new OutputError("bad-flag", `--fail-on: found "${failOn}", allowed are ${LEVELS.join(", ")}`);
-  const world = await loadWorld(options);
+  const world = await loadWorld({ ...options, keepMisspelt: true });
   const findings = lintWorld(world, options.flows === undefined ? [] : readFlows(options.flows));
   const ok = !findings.some(({ severity }) => failOn !== "never" && severityOrder[severity] <= severityOrder[failOn as Severity]);
   if (output === "sarif") return { text: `${JSON.stringify((await import("./sarif.ts")).sarifOf(world, findings), null, 2)}\n`, ok };

@@ -119,6 +119,15 @@ describe("bad input", () => {
     test.diagnostic(`${runs} texts, ${refused} refused by the reader, none crashed`);
   });
 
+  it("names the line of an alias that stands inside of what it stands for", () => {
+    const circle = "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nspec: &a\n  endpointSelector: {}\n  egress: *a\n";
+    assert.match(firstError(circle), /^f\.yaml:5:11: the alias \*a stands inside/);
+    assert.throws(() => objectsIn("f.yaml", circle), /^DocumentError: f\.yaml:5:11: the alias|f\.yaml:5:11: the alias/);
+    assert.match(firstError("a: &a { b: &b { c: [*a] } }\nd: *b\n"), /^f\.yaml:1:21: /);
+    const again = policy("  endpointSelector: &a {}\n  ingress: [{ fromEndpoints: [*a] }]\n  egress: [{ toEndpoints: &b [*a] }, { toEndpoints: *b }]\n");
+    assert.doesNotMatch(firstError(again), /without end/);
+  });
+
   it("survives a bomb of aliases", () => {
     const bomb = `a: &a [x,x,x,x,x,x,x,x,x]\n${[..."bcdefgh"].map((name, i) => `${name}: &${name} [${Array(9).fill(`*${"abcdefg"[i]}`).join(",")}]`).join("\n")}\n`;
     assert.match(firstError(bomb), /alias/i);

@@ -4,9 +4,10 @@ import { conform } from "#apiserver/schema/conform.ts";
 import { resolveNothing } from "#apiserver/schema/schema.ts";
 import { listOf, objectOf, textOf } from "#policy/fields.ts";
 import { locate } from "#policy/locate.ts";
+import { misspeltKind } from "#policy/misspelt.ts";
 import { parsePolicy, policyKinds } from "#policy/parse.ts";
-import { didYouMean } from "#policy/reading.ts";
 import type { Issue } from "#policy/rule.ts";
+import { valueOf } from "#policy/world/documents.ts";
 
 /** Something wrong, or worth saying, and where: `path` as in the object, line and column from 1 where they are known. */
 export interface Problem {
@@ -50,8 +51,11 @@ export function validateDocuments(file: string, text: string): DocumentResult[] 
     });
     if (syntax.length > 0) return [{ object: file, errors: syntax, warnings: [] }];
     const place: Placer = (path, message) => ({ file, ...(locate(document, path, lines) ?? {}), path, message });
-    const read = toValue(document);
-    if ("problem" in read) return [{ object: file, errors: [place("", read.problem)], warnings: [] }];
+    const read = valueOf(document, lines);
+    if ("problem" in read) {
+      const { problem, place: at = locate(document, "", lines) } = read;
+      return [{ object: file, errors: [{ file, ...(at ?? {}), path: "", message: problem }], warnings: [] }];
+    }
     if (read.value === null) return [];
     if (!isMap(document.contents)) return [{ object: file, errors: [place("", "a Kubernetes object is needed")], warnings: [] }];
     return validateItems(file, read.value, "", place);
@@ -64,15 +68,6 @@ type Placer = (path: string, message: string) => Problem;
 function documentsIn(text: string, lineCounter: LineCounter): Document[] {
   const parsed = parseAllDocuments(text, { lineCounter });
   return Array.isArray(parsed) ? parsed : [];
-}
-
-/** The document's value. A bomb of aliases, or an alias of nothing, is a problem like any other. */
-function toValue(document: Document): { readonly value: unknown } | { readonly problem: string } {
-  try {
-    return { value: document.toJS() };
-  } catch (thrown) {
-    return { problem: thrown instanceof Error ? thrown.message : String(thrown) };
-  }
 }
 
 /** An object, or those of a List; `at` is its path in the document, empty for the document itself. */
@@ -92,11 +87,8 @@ function validateObject(file: string, object: unknown, at: string, place: Placer
     { object: title, errors: [place(fromRoot(path), message)], warnings: [] },
   ];
   if (!policyKinds.includes(kindText)) {
-    // Other projects have kinds with names like ours.
-    const ours = /^(cilium\.io|networking\.k8s\.io|policy\.networking\.k8s\.io)\/|^$/.test(version);
-    const near = didYouMean(kindText, policyKinds);
-    const isPolicy = version.startsWith("cilium.io/") && /polic|polcy/i.test(kindText);
-    return isPolicy || (ours && near !== "") ? refused("kind", `found "${kindText}", allowed are ${policyKinds.join(", ")}${near}`) : [];
+    const misspelt = misspeltKind(object);
+    return misspelt === undefined ? [] : refused("kind", misspelt);
   }
   const served = versions[kindText];
   if (served !== undefined && version !== "" && !served.includes(version)) {

@@ -1,6 +1,6 @@
 import { clusterSource, type SourcedObject } from "#policy/world/objects.ts";
 import { createWorld, type World } from "#policy/world/world.ts";
-import { readObjects } from "./object-files.ts";
+import { readAllObjects, readObjects } from "./object-files.ts";
 
 /** Where a policy command takes its world from. */
 export interface WorldOptions {
@@ -11,6 +11,8 @@ export interface WorldOptions {
   readonly policies?: readonly string[] | undefined;
   /** `--pods`: files and directories with everything else, or the word `cluster`. */
   readonly pods?: readonly string[] | undefined;
+  /** Takes policies with a misspelt kind for objects like any other instead of refusing the file. */
+  readonly keepMisspelt?: boolean | undefined;
 }
 
 /** Stands for the live cluster where files may be given. */
@@ -28,7 +30,8 @@ export async function loadWorld(options: WorldOptions): Promise<World> {
 export async function loadObjects(options: WorldOptions): Promise<SourcedObject[]> {
   const { policies = [], pods = [] } = options;
   const live = policies.length === 0 && pods.length === 0;
-  const files = readObjects([...policies, ...pods].filter((path) => path !== CLUSTER));
+  const read = options.keepMisspelt === true ? readAllObjects : readObjects;
+  const files = read([...policies, ...pods].filter((path) => path !== CLUSTER));
   const fromCluster = await Promise.all([
     live || policies.includes(CLUSTER) ? clusterObjects(options, "policies") : [],
     live || pods.includes(CLUSTER) ? clusterObjects(options, "subjects") : [],

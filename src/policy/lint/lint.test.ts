@@ -210,6 +210,27 @@ describe("lintWorld", () => {
     });
   }
 
+  it("escapes the dots of a host that stand for themselves only", () => {
+    const fixOf = (host: string) =>
+      lint(one(select("api", ingress(from("web"), "8080", { http: [{ host }] }))))
+        .filter(({ id }) => id === "L17")
+        .map(({ fix }) => fix);
+    assert.deepEqual(fixOf(".*b.com"), ['write ".*b\\.com"']);
+    assert.deepEqual(fixOf("[a.]+x\\.b.com"), ['write "[a.]+x\\.b\\.com"']);
+    assert.deepEqual(fixOf(".*b\\.com"), []);
+  });
+
+  it("finds what is no policy as its kind is misspelt, and not what is none", () => {
+    const misspelt = lint({ policies: [policyOf(good, "fine"), { ...policyOf(good, "p"), kind: "CiliumNetworkPolcy" }] });
+    assert.deepEqual(
+      misspelt.map(({ id, severity, path }) => [id, severity, path]),
+      [["L00", "error", "kind"]],
+    );
+    assert.match(misspelt[0]?.message ?? "", /did you mean "CiliumNetworkPolicy"/);
+    const others = ["CiliumLocalRedirectPolicy", "CiliumCIDRGroup"].map((kind) => policyOf({}, "x", kind));
+    assert.deepEqual(lint({ policies: [policyOf(good, "fine")], more: others }), []);
+  });
+
   it("learns from flows which names a pattern misses and what is encrypted", () => {
     const source = { namespace: "shop", pod_name: "api" };
     const asked = { flow: { source, l7: { dns: { query: "s3.eu-west-1.amazonaws.com." } } } };

@@ -7,6 +7,7 @@ import { lintEmpties } from "./empties.ts";
 import { type Finding, severityOrder } from "./finding.ts";
 import { lintHistory } from "./history.ts";
 import { lintHosts } from "./hosts.ts";
+import { lintKinds } from "./kinds.ts";
 import { lintOverlaps } from "./overlaps.ts";
 import { lintPatterns } from "./patterns.ts";
 import { lintReplicas } from "./replicas.ts";
@@ -24,6 +25,7 @@ export function lintWorld(world: World, flows: readonly unknown[] = []): Finding
   const pods = podsOf(world);
   const findings = [
     ...world.policies.flatMap((policy) => [...lintText(policy.parsed), ...lintEmpties(policy), ...lintPatterns(policy.parsed)]),
+    ...lintKinds(world),
     ...lintSelectors(world, pods),
     ...lintOverlaps(world, pods),
     ...lintDns(world, pods),

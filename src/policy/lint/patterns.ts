@@ -42,6 +42,11 @@ function* namePattern(pattern: string): Generator<Said> {
   }
 }
 
+/** The dots that stand for themselves: neither in brackets, nor escaped already, nor repeated as in `.*`. */
+function escapedDots(pattern: string): string {
+  return pattern.replaceAll(/\\.|\[[^\]]*\]|\.(?![*+?{])/g, (found) => (found === "." ? "\\." : found));
+}
+
 function* httpPatterns(rule: Rule): Generator<Said> {
   const said = (message: string, fix: string): Said => ({ id: "L17", severity: "info", message, fix });
   for (const { method, path, host } of rule.ports?.flatMap((one) => one.l7?.http ?? []) ?? []) {
@@ -62,7 +67,7 @@ function* httpPatterns(rule: Rule): Generator<Said> {
       };
     }
     if (host !== undefined && /[a-z]\.[a-z]/i.test(host.replaceAll("\\.", ""))) {
-      yield said(`the host "${host}" has a dot that stands for any character`, `write "${host.replaceAll(/(?<!\\)\./g, "\\.")}"`);
+      yield said(`the host "${host}" has a dot that stands for any character`, `write "${escapedDots(host)}"`);
     }
   }
 }

@@ -1,5 +1,5 @@
 import { policyKey } from "../rule.ts";
-import { formatPlace, type Place, rulePath } from "../world/objects.ts";
+import { formatPlace, identityOf, type Place, rulePath } from "../world/objects.ts";
 import type { World } from "../world/world.ts";
 import type { Finding } from "./finding.ts";
 
@@ -14,7 +14,9 @@ export function placeOf(
   world: World,
   finding: Finding,
 ): { readonly file: string; readonly text: string; readonly place: Place | undefined } {
-  const source = world.policy(policyKey(finding.policy))?.from.source;
+  const key = policyKey(finding.policy);
+  // What no kind of policy is (L00 of a misspelt kind) is among the objects only.
+  const source = (world.policy(key)?.from ?? world.objects.find(({ object }) => policyKey(identityOf(object)) === key))?.source;
   const path = pathOf(world, finding);
   if (source === undefined) return { file: "", text: path, place: undefined };
   return { file: source.name, text: formatPlace(source, path), place: source.locate(path) };

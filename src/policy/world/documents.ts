@@ -1,4 +1,4 @@
-import { type Document, LineCounter, parseAllDocuments } from "yaml";
+import { type Alias, type Document, isNode, LineCounter, parseAllDocuments, visit } from "yaml";
 import { locate } from "../locate.ts";
 import type { Place, SourcedObject } from "./objects.ts";
 
@@ -23,8 +23,12 @@ export function objectsIn(file: string, text: string): SourcedObject[] {
       const { line = 1, col = 1 } = error.linePos?.[0] ?? {};
       throw new DocumentError(`${file}:${line}:${col}: ${error.message.split("\n")[0]}`, { line, column: col });
     }
-    const object = toValue(file, document);
-    return object === null ? [] : [{ object, source: { name: file, locate: (path) => locate(document, path, lines) } }];
+    const read = valueOf(document, lines);
+    if ("problem" in read) {
+      const at = read.place === undefined ? file : `${file}:${read.place.line}:${read.place.column}`;
+      throw new DocumentError(`${at}: ${read.problem}`, read.place);
+    }
+    return read.value === null ? [] : [{ object: read.value, source: { name: file, locate: (path) => locate(document, path, lines) } }];
   });
 }
 
@@ -33,13 +37,36 @@ function documentsIn(text: string, lineCounter: LineCounter): Document[] {
   return Array.isArray(parsed) ? parsed : [];
 }
 
-/** The document's value; a bomb of aliases is an error like any other. */
-function toValue(file: string, document: Document): unknown {
-  try {
-    return document.toJS();
-  } catch (thrown) {
-    throw new DocumentError(`${file}: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
+/** The document's value. A bomb of aliases, an alias of nothing or one of what it stands in is a problem like any other. */
+export function valueOf(
+  document: Document,
+  lines: LineCounter,
+): { readonly value: unknown } | { readonly problem: string; readonly place?: Place } {
+  const circle = circularAlias(document);
+  if (circle !== undefined) {
+    const { line, col } = lines.linePos(circle.range?.[0] ?? 0);
+    return { problem: `the alias *${circle.source} stands inside of what it stands for, without end`, place: { line, column: col } };
   }
+  try {
+    return { value: document.toJS() };
+  } catch (thrown) {
+    return { problem: thrown instanceof Error ? thrown.message : String(thrown) };
+  }
+}
+
+/** An alias points backwards only, so a circle of any number of them has one that points to something around it. */
+function circularAlias(document: Document): Alias | undefined {
+  let found: Alias | undefined;
+  visit(document, {
+    Alias(_key, alias, path) {
+      // The nearest anchor of that name before the alias is the one that is meant.
+      const around = path.filter((node) => isNode(node) && "anchor" in node && node.anchor === alias.source);
+      if (around.length === 0 || !around.includes(alias.resolve(document) ?? alias)) return undefined;
+      found = alias;
+      return visit.BREAK;
+    },
+  });
+  return found;
 }
 
 /** JSON is read by a parser that is many times faster; what it refuses may still be YAML. */
