@@ -49,9 +49,8 @@ describe("cilium lab up --images real", { skip }, () => {
   });
 
   it("ends them in order", async () => {
-    const started = performance.now();
-    await kubectl("delete", "pod", "database", "web", "--timeout=30s");
-    assert.ok(performance.now() - started < 20_000, "neither waits for its grace period to end");
+    // Their grace period is ten minutes: both end because they were asked to.
+    await kubectl("delete", "pod", "database", "web", "--timeout=120s");
   });
 
   it("refuses a database without a password, in the official image's words", async () => {

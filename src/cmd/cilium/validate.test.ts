@@ -124,7 +124,9 @@ describe("bad input", () => {
     assert.match(firstError(circle), /^f\.yaml:5:11: the alias \*a stands inside/);
     assert.throws(() => objectsIn("f.yaml", circle), /^DocumentError: f\.yaml:5:11: the alias|f\.yaml:5:11: the alias/);
     assert.match(firstError("a: &a { b: &b { c: [*a] } }\nd: *b\n"), /^f\.yaml:1:21: /);
-    const again = policy("  endpointSelector: &a {}\n  ingress: [{ fromEndpoints: [*a] }]\n  egress: [{ toEndpoints: &b [*a] }, { toEndpoints: *b }]\n");
+    const again = policy(
+      "  endpointSelector: &a {}\n  ingress: [{ fromEndpoints: [*a] }]\n  egress: [{ toEndpoints: &b [*a] }, { toEndpoints: *b }]\n",
+    );
     assert.doesNotMatch(firstError(again), /without end/);
   });
 

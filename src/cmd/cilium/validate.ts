@@ -7,7 +7,7 @@ import { locate } from "#policy/locate.ts";
 import { misspeltKind } from "#policy/misspelt.ts";
 import { parsePolicy, policyKinds } from "#policy/parse.ts";
 import type { Issue } from "#policy/rule.ts";
-import { valueOf } from "#policy/world/documents.ts";
+import { readDocument } from "#policy/world/documents.ts";
 
 /** Something wrong, or worth saying, and where: `path` as in the object, line and column from 1 where they are known. */
 export interface Problem {
@@ -51,7 +51,7 @@ export function validateDocuments(file: string, text: string): DocumentResult[] 
     });
     if (syntax.length > 0) return [{ object: file, errors: syntax, warnings: [] }];
     const place: Placer = (path, message) => ({ file, ...(locate(document, path, lines) ?? {}), path, message });
-    const read = valueOf(document, lines);
+    const read = readDocument(document, lines);
     if ("problem" in read) {
       const { problem, place: at = locate(document, "", lines) } = read;
       return [{ object: file, errors: [{ file, ...(at ?? {}), path: "", message: problem }], warnings: [] }];

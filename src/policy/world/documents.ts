@@ -23,7 +23,7 @@ export function objectsIn(file: string, text: string): SourcedObject[] {
       const { line = 1, col = 1 } = error.linePos?.[0] ?? {};
       throw new DocumentError(`${file}:${line}:${col}: ${error.message.split("\n")[0]}`, { line, column: col });
     }
-    const read = valueOf(document, lines);
+    const read = readDocument(document, lines);
     if ("problem" in read) {
       const at = read.place === undefined ? file : `${file}:${read.place.line}:${read.place.column}`;
       throw new DocumentError(`${at}: ${read.problem}`, read.place);
@@ -38,7 +38,7 @@ function documentsIn(text: string, lineCounter: LineCounter): Document[] {
 }
 
 /** The document's value. A bomb of aliases, an alias of nothing or one of what it stands in is a problem like any other. */
-export function valueOf(
+export function readDocument(
   document: Document,
   lines: LineCounter,
 ): { readonly value: unknown } | { readonly problem: string; readonly place?: Place } {
