@@ -47,9 +47,9 @@ async function publishPool(cluster: Cluster, pool: CiliumLoadBalancerIPPool, use
   const wanted: Condition[] = [
     {
       type: "cilium.io/PoolConflict",
-      status: use.conflict === "" ? "False" : "True",
-      reason: use.conflict === "" ? "resolved" : "cidr_overlap",
-      message: use.conflict,
+      status: use.conflict ? "True" : "False",
+      reason: use.conflict?.reason ?? "resolved",
+      message: use.conflict?.message ?? "",
     },
     count("cilium.io/IPsTotal", use.total),
     count("cilium.io/IPsAvailable", use.total - use.used),

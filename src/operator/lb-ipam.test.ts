@@ -113,15 +113,22 @@ describe("assignAddresses", () => {
   });
   it("counts, and tells of pools that overlap or cannot be read", () => {
     const { pools } = assignAddresses(
-      [small, pool("twin", { blocks: [{ cidr: "172.18.255.2/31" }] }), pool("wrong", { blocks: [{ cidr: "everywhere" }] })],
+      [
+        small,
+        pool("twin", { blocks: [{ cidr: "172.18.255.0/31" }] }),
+        pool("wrong", { blocks: [{ cidr: "everywhere" }] }),
+        pool("reversed", { blocks: [{ start: "10.0.0.9", stop: "10.0.0.5" }] }),
+      ],
       [service("a")],
     );
+    const fix = "is no address range: give a cidr, or start and stop of one family, stop not below start";
     assert.deepEqual(
-      [...pools].map(([name, { total, used, conflict }]) => [name, Number(total), Number(used), conflict]),
+      [...pools].map(([name, { total, used, conflict }]) => [name, Number(total), Number(used), conflict?.reason, conflict?.message]),
       [
-        ["small", 4, 1, ""],
-        ["twin", 2, 0, "it has addresses of pool small"],
-        ["wrong", 0, 0, 'block {"cidr":"everywhere"} is no address range: give a cidr, or start and stop of one family'],
+        ["reversed", 0, 0, "invalid_block", `block {"start":"10.0.0.9","stop":"10.0.0.5"} ${fix}`],
+        ["small", 4, 1, undefined, undefined],
+        ["twin", 2, 0, "cidr_overlap", "it has addresses of pool small"],
+        ["wrong", 0, 0, "invalid_block", `block {"cidr":"everywhere"} ${fix}`],
       ],
     );
   });

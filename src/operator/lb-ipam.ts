@@ -1,7 +1,7 @@
 import type { CiliumLoadBalancerIPPool as PoolObject, Service } from "#k8s/types.ts";
 import { labelSetFromRecord } from "#labels/label-set.ts";
 import { matches, requirementsOf, selectorOf } from "#labels/selector.ts";
-import { type AddressRange, formatNumber, type Pool, parseNumber, readPools } from "./lb-pools.ts";
+import { type AddressRange, type Conflict, formatNumber, type Pool, parseNumber, readPools } from "./lb-pools.ts";
 
 /** Which addresses a load balancer service has, and why not others. */
 export interface Assignment {
@@ -36,8 +36,8 @@ export interface LbIpam {
 export interface PoolUse {
   readonly total: bigint;
   readonly used: bigint;
-  /** Why it gives out nothing: it has addresses of another pool, or none that can be read. */
-  readonly conflict: string;
+  /** Why it gives out nothing: it has addresses of another pool, or a block that is none. */
+  readonly conflict: Conflict | undefined;
 }
 
 const PREFIX = "lbipam.cilium.io";
@@ -125,13 +125,13 @@ function createDesk(pools: readonly Pool[]) {
     /** Whether the service may go on having it; it has it then. */
     keep(ip: string, wish: Wish): boolean {
       const wanted = wish.requested.length === 0 || wish.requested.includes(ip);
-      const usable = pools.filter(({ conflict }) => conflict === "");
+      const usable = pools.filter(({ conflict }) => conflict === undefined);
       if (!wanted || !wish.families.includes(familyOf(ip)) || !isFree(ip, wish) || !owner(ip, wish, usable)) return false;
       take(ip, wish);
       return true;
     },
     serve(wish: Wish, had: readonly string[]): Assignment {
-      const open = pools.filter(({ disabled, conflict }) => !disabled && conflict === "");
+      const open = pools.filter(({ disabled, conflict }) => !disabled && conflict === undefined);
       const selecting = open.filter((pool) => selects(pool, wish));
       const ips = [...had];
       let trouble: Omit<Assignment, "ips" | "satisfied"> | undefined;
@@ -150,8 +150,10 @@ function createDesk(pools: readonly Pool[]) {
     },
     use(pool: Pool): PoolUse {
       const total = pool.ranges.reduce((sum, { first, last }) => sum + last - first + 1n, 0n);
+      // What is in use of its ranges is the other pool's.
+      if (pool.conflict) return { total, used: 0n, conflict: pool.conflict };
       const used = [...users.keys()].filter((ip) => holds(pool, parseNumber(ip) ?? -1n, familyOf(ip))).length;
-      return { total, used: BigInt(used), conflict: pool.conflict };
+      return { total, used: BigInt(used), conflict: undefined };
     },
   };
 }

@@ -10,14 +10,26 @@ export interface AddressRange {
   readonly last: bigint;
 }
 
+/** Why a pool gives out nothing. `reason` is that of its condition `cilium.io/PoolConflict`. */
+export interface Conflict {
+  readonly reason: "cidr_overlap" | "invalid_block";
+  readonly message: string;
+}
+
 /** A CiliumLoadBalancerIPPool, read. */
 export interface Pool {
   readonly name: string;
   readonly ranges: readonly AddressRange[];
   readonly selector: LabelSelectorObject | undefined;
   readonly disabled: boolean;
-  /** Why it gives out nothing; empty when it may. */
-  readonly conflict: string;
+  /** Undefined when it may give out addresses. */
+  readonly conflict: Conflict | undefined;
+}
+
+interface Block {
+  readonly cidr?: string;
+  readonly start?: string;
+  readonly stop?: string;
 }
 
 /** The pools by name. Of two that overlap the older one counts; a block that cannot be read makes its pool useless, and says so. */
@@ -28,22 +40,26 @@ export function readPools(objects: Iterable<CiliumLoadBalancerIPPool>): Pool[] {
     const { blocks = [], serviceSelector, disabled = false, allowFirstLastIPs } = object.spec ?? {};
     const read = blocks.map((block) => ({ block, range: rangeOf(block, allowFirstLastIPs === "No") }));
     const ranges = read.flatMap(({ range }) => range ?? []);
-    const bad = read.find(({ range }) => range === undefined);
+    const bad = read.find(({ range }) => range === undefined)?.block;
     const rival = pools.find((pool) => pool.ranges.some((a) => ranges.some((b) => overlap(a, b))));
-    const inside = ranges.some((a, i) => ranges.slice(i + 1).some((b) => overlap(a, b)));
-    const conflict = bad
-      ? `block ${JSON.stringify(bad.block)} is no address range: give a cidr, or start and stop of one family`
-      : rival
-        ? `it has addresses of pool ${rival.name}`
-        : inside
-          ? "its own blocks overlap"
-          : "";
+    const conflict = bad ? invalidBlock(bad) : overlapWith(rival, ranges);
     pools.push({ name: object.metadata.name, ranges, selector: serviceSelector, disabled, conflict });
   }
   return pools.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-function rangeOf(block: { cidr?: string; start?: string; stop?: string }, withoutEnds: boolean): AddressRange | undefined {
+function invalidBlock(block: Block): Conflict {
+  const fix = "give a cidr, or start and stop of one family, stop not below start";
+  return { reason: "invalid_block", message: `block ${JSON.stringify(block)} is no address range: ${fix}` };
+}
+
+function overlapWith(rival: Pool | undefined, ranges: readonly AddressRange[]): Conflict | undefined {
+  if (rival) return { reason: "cidr_overlap", message: `it has addresses of pool ${rival.name}` };
+  const inside = ranges.some((a, i) => ranges.slice(i + 1).some((b) => overlap(a, b)));
+  return inside ? { reason: "cidr_overlap", message: "its own blocks overlap" } : undefined;
+}
+
+function rangeOf(block: Block, withoutEnds: boolean): AddressRange | undefined {
   if (block.cidr !== undefined) {
     const prefix = parsePrefix(block.cidr);
     if (prefix === undefined) return undefined;
