@@ -34,8 +34,8 @@ describe("killing every agent with kill -9", () => {
   before(async () => {
     lab = await startLab();
     await kubectl("apply", "-f", MANIFEST);
-    await kubectl("-n", "restart", "wait", "--for=condition=Ready", "pod", "--all", "--timeout=60s");
-    await kubectl("-n", "restart", "wait", "--for=condition=Valid", "cnp", "--all", "--timeout=30s");
+    await kubectl("-n", "restart", "wait", "--for=condition=Ready", "pod", "--all", "--timeout=120s");
+    await kubectl("-n", "restart", "wait", "--for=condition=Valid", "cnp", "--all", "--timeout=90s");
     address = await kubectl("-n", "restart", "get", "pod", "server", "-o", "jsonpath={.status.podIP}");
     const args = ["-n", "restart", "exec", "server", "--", process.execPath, PROBE, "server", PORT];
     server = spawn("kubectl", args, { env: lab.env, stdio: ["ignore", "pipe", "inherit"] });

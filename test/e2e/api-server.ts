@@ -86,7 +86,7 @@ async function runWithInput(command: string, args: readonly string[], env: NodeJ
 }
 
 /** Collects a stream until the text has what is wanted; fails with what there was instead. */
-export async function untilText(stream: Readable, wanted: RegExp, timeoutMs = 10_000): Promise<string> {
+export async function untilText(stream: Readable, wanted: RegExp, timeoutMs = 30_000): Promise<string> {
   let text = "";
   const { promise, resolve, reject } = Promise.withResolvers<string>();
   const timer = setTimeout(() => reject(new Error(`${wanted} never came; there was: ${text}`)), timeoutMs);

@@ -85,7 +85,7 @@ describe("bad input", () => {
       assert.match(stderr, message);
       if (code !== 0) return;
       assert.match(stderr, /^Warning: this policy has no effect/m);
-      const { code: waited } = await lab.kubectl("wait", "--for=condition=Valid=False", "cnp/bad", "--timeout=20s");
+      const { code: waited } = await lab.kubectl("wait", "--for=condition=Valid=False", "cnp/bad", "--timeout=90s");
       assert.equal(waited, 0);
       const { stdout } = await lab.kubectl("get", "cnp", "bad", "-o", "jsonpath={.status.conditions[0].message}");
       assert.match(stdout, message);
@@ -106,7 +106,7 @@ describe("bad input", () => {
       warnings.some((one) => /fromEndpoints: fromEndpoints: \[\] selects nobody/.test(one)),
       stderr,
     );
-    assert.equal((await lab.kubectl("wait", "--for=condition=Valid", "cnp/bad", "--timeout=20s")).code, 0);
+    assert.equal((await lab.kubectl("wait", "--for=condition=Valid", "cnp/bad", "--timeout=90s")).code, 0);
     const { stdout } = await lab.kubectl("get", "cnp", "bad", "-o", "jsonpath={.status.conditions[0].message}");
     for (const one of warnings) assert.ok(stdout.includes(one), `${one} is not in ${stdout}`);
     await lab.kubectl("delete", "cnp", "bad");

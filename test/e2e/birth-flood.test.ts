@@ -19,7 +19,7 @@ const LISTEN_PORT = "7001";
 /** Datagrams a second of each flooder, at the most: every address of the node is hit up to twenty times a second by each. */
 const RATE = "5000";
 const LIFE_SECONDS = "0.6";
-const BATCH_TIMEOUT_MS = 30_000;
+const BATCH_TIMEOUT_MS = 90_000;
 
 function podObject(namespace: string, name: string, nodeName: string, labels: Record<string, string>, command: readonly string[]): Pod {
   const container = { name: "main", image: "ghcr.io/nicolaka/netshoot", command: [...command] };
@@ -94,7 +94,7 @@ describe("pods that are born while others flood their addresses", () => {
     cluster = openCluster(await loadClusterConfig({ kubeconfig: lab.env.KUBECONFIG }));
     const applied = await lab.kubectl("apply", "-f", MANIFEST);
     assert.equal(applied.code, 0, applied.stderr);
-    const valid = await lab.kubectl("-n", "nursery", "wait", "--for=condition=Valid", "cnp", "--all", "--timeout=30s");
+    const valid = await lab.kubectl("-n", "nursery", "wait", "--for=condition=Valid", "cnp", "--all", "--timeout=90s");
     assert.equal(valid.code, 0, valid.stderr);
     const { items: nodes } = await cluster.list(NODES);
     const worker = nodes.find(({ metadata }) => metadata.name === "cilia-worker");

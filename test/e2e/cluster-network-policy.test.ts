@@ -59,7 +59,7 @@ describe("ClusterNetworkPolicy", () => {
   before(async () => {
     lab = await startLab("--nodes", "1");
     await kubectl("apply", "-f", "test/e2e/manifests/cluster-network-policy.yaml");
-    await kubectl("-n", "tiers", "wait", "--for=condition=Ready", "pod", "--all", "--timeout=60s");
+    await kubectl("-n", "tiers", "wait", "--for=condition=Ready", "pod", "--all", "--timeout=120s");
     server = await kubectl("-n", "tiers", "get", "pod", "server", "-o", "jsonpath={.status.podIP}");
     await becomes(true);
   });
@@ -78,7 +78,7 @@ describe("ClusterNetworkPolicy", () => {
   it("denies in the tier Admin what a CiliumNetworkPolicy allows; flows, explain and kubectl say so", async () => {
     await apply(policy("gate", "Admin", "Deny"));
     await becomes(false);
-    await kubectl("wait", "--for=condition=Valid", "clusternetworkpolicy/gate", "--timeout=20s");
+    await kubectl("wait", "--for=condition=Valid", "clusternetworkpolicy/gate", "--timeout=90s");
     assert.match(await kubectl("get", "clusternetworkpolicies"), /gate +Admin +10 +True/);
     const { stdout: flows } = await run("bin/hubble", ["observe", "--verdict", "DROPPED", "--to-pod", "tiers/server", "-o", "json"], {
       env: lab.env,
@@ -120,6 +120,6 @@ describe("ClusterNetworkPolicy", () => {
     assert.match(denied.stderr, /spec\.egress\[0\]: .*only be used with action Accept/);
     const warned = await to({ nodes: {} });
     assert.match(warned.stderr, /^Warning: this policy has no effect: spec\.egress\[0\].*needs the agent setting/m);
-    await kubectl("wait", "--for=condition=Valid=False", "clusternetworkpolicy/names", "--timeout=20s");
+    await kubectl("wait", "--for=condition=Valid=False", "clusternetworkpolicy/names", "--timeout=90s");
   });
 });

@@ -15,7 +15,7 @@ const PRINTED: readonly (readonly [command: RegExp, output: RegExp])[] = [
 ];
 const PROBE = `${root}test/e2e/dns-probe.ts`;
 const RATE = 1000;
-const DEADLINE_MS = 20_000;
+const DEADLINE_MS = 60_000;
 /** After which a resolver asks again (resolv.conf(5), `timeout`). */
 const RETRY_MS = 5000;
 
@@ -64,8 +64,8 @@ describe("DNS policy in the lab", () => {
     lab = await startLab();
     for (const args of [
       ["apply", "-f", MANIFEST],
-      ["-n", "names", "wait", "--for=condition=Ready", "pod", "--all", "--timeout=60s"],
-      ["-n", "names", "wait", "--for=condition=Valid", "cnp", "--all", "--timeout=30s"],
+      ["-n", "names", "wait", "--for=condition=Ready", "pod", "--all", "--timeout=120s"],
+      ["-n", "names", "wait", "--for=condition=Valid", "cnp", "--all", "--timeout=90s"],
     ]) {
       const { code, stderr } = await lab.kubectl(...args);
       assert.equal(code, 0, stderr);

@@ -59,7 +59,7 @@ describe("cilium lab up --config FILE", { skip: process.getuid?.() === 0 ? false
   });
 
   it("leads a port of the machine to the node, and shows the machine's files on it", async () => {
-    assert.equal((await lab.kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=30s")).code, 0);
+    assert.equal((await lab.kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=90s")).code, 0);
     assert.equal((await lab.kubectl("get", "pod", "web", "-o", "jsonpath={.spec.nodeName}")).stdout, "cilia-worker");
     const answer = () => fetch(`http://127.0.0.1:${HOST_PORT}/`).then((response) => response.text(), String);
     let page = await answer();

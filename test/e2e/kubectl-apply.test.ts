@@ -80,7 +80,7 @@ for (const kubectl of KUBECTLS) {
     it("of Cilium's definitions makes its kinds known, with columns, short names and categories", async () => {
       const count = readdirSync(join(root, "api/crds")).length;
       assert.equal((await ok(`apply -f ${join(root, "api/crds")}`)).match(/ created/g)?.length, count);
-      await ok("wait crd --all --for=condition=Established --timeout=5s");
+      await ok("wait crd --all --for=condition=Established --timeout=90s");
       await ok("apply -f -", POLICY);
       assert.match(await ok("get cnp"), /NAME +AGE +VALID +NODES +HITS\np +\d+s/);
       assert.match(await ok("get ciliumpolicy"), /ciliumnetworkpolicy.cilium.io\/p|^NAME/);

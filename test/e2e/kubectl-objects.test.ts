@@ -90,7 +90,7 @@ for (const kubectl of KUBECTLS) {
     });
 
     it("are waited for, and a roll-out is followed", async () => {
-      const done = k("rollout status deploy/web --timeout=20s");
+      const done = k("rollout status deploy/web --timeout=90s");
       const { client } = cluster.api;
       const generation = client.get<{ metadata: { generation: number } }>("deployments.apps", "web", "default")?.metadata.generation;
       const conditions = [{ type: "Available", status: "True" }];
@@ -103,7 +103,7 @@ for (const kubectl of KUBECTLS) {
         { subresource: "status" },
       );
       assert.match((await done).stdout, /deployment "web" successfully rolled out/);
-      await prints("wait deploy/web --for=condition=Available --timeout=5s", /condition met/);
+      await prints("wait deploy/web --for=condition=Available --timeout=90s", /condition met/);
       await prints("rollout restart deploy/web", /restarted/);
     });
 

@@ -50,7 +50,7 @@ describe("the lab's kubelet", { skip: process.getuid?.() === 0 ? false : "needs 
 
   const apply = (text: string) => run("sh", ["-c", 'printf %s "$1" | kubectl apply -f -', "sh", text], { env: lab.env });
   const exec = (pod: string, ...command: string[]): Promise<Outcome> => lab.kubectl("exec", pod, "--", ...command);
-  const ready = (pod: string) => lab.kubectl("wait", "--for=condition=Ready", `pod/${pod}`, "--timeout=20s");
+  const ready = (pod: string) => lab.kubectl("wait", "--for=condition=Ready", `pod/${pod}`, "--timeout=90s");
   const field = async (pod: string, path: string) => (await lab.kubectl("get", "pod", pod, "-o", `jsonpath={${path}}`)).stdout;
 
   it("runs a pod in its own network, with its name, addresses and resolver", async () => {
@@ -132,7 +132,7 @@ describe("the lab's kubelet", { skip: process.getuid?.() === 0 ? false : "needs 
   it("ends a pod that is done, and keeps it until it is deleted", async () => {
     await apply(POD("once", { restartPolicy: "Never" }, { command: ["true"] }));
     await until("Succeeded", async () => (await field("once", ".status.phase")) === "Succeeded");
-    await lab.kubectl("delete", "pod", "once", "--timeout=10s");
+    await lab.kubectl("delete", "pod", "once", "--timeout=90s");
     assert.notEqual((await lab.kubectl("get", "pod", "once")).code, 0);
   });
 

@@ -25,7 +25,7 @@ export function run(
     child.stderr?.on("data", (chunk: Buffer) => {
       output.stderr += chunk.toString("utf8");
     });
-    const timer = setTimeout(() => child.kill("SIGKILL"), options.timeoutMs ?? 60_000);
+    const timer = setTimeout(() => child.kill("SIGKILL"), options.timeoutMs ?? 120_000);
     child.on("error", reject);
     child.on("close", (code) => {
       clearTimeout(timer);
@@ -35,7 +35,7 @@ export function run(
 }
 
 export function cilium(...args: string[]): Promise<Outcome> {
-  return run("bin/cilium", args, { timeoutMs: 120_000 });
+  return run("bin/cilium", args, { timeoutMs: 180_000 });
 }
 
 export interface Lab extends AsyncDisposable {
@@ -51,7 +51,7 @@ export async function startLab(...args: string[]): Promise<Lab> {
   const env = { ...process.env, ...(await labEnvironment()) };
   return {
     env,
-    kubectl: (...words) => run("kubectl", words, { env, timeoutMs: 60_000 }),
+    kubectl: (...words) => run("kubectl", words, { env, timeoutMs: 180_000 }),
     async [Symbol.asyncDispose]() {
       await cilium("lab", "down");
     },

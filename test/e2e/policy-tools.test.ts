@@ -34,7 +34,7 @@ function commandsOf(page: string): string[] {
   return blocks.filter((block) => block.startsWith("\n")).flatMap((block) => block.trim().split("\n"));
 }
 
-const inLab = (command: string) => run("bash", ["-c", `eval "$(bin/cilium lab env)"; ${command}`], { timeoutMs: 60_000 });
+const inLab = (command: string) => run("bash", ["-c", `eval "$(bin/cilium lab env)"; ${command}`], { timeoutMs: 120_000 });
 const probe = "kubectl -n attacker exec deploy/attacker -- curl -s -o /dev/null -m 2 http://backend.demo/get";
 
 /** Runs a probe until it ends as wanted: a policy is enforced a moment after kubectl has returned. */

@@ -59,7 +59,7 @@ function commandsOf(file: string): string[] {
   );
 }
 
-const sh = (command: string) => run("bash", ["-c", `eval "$(bin/cilium lab env)"; ${command}`], { timeoutMs: 60_000 });
+const sh = (command: string) => run("bash", ["-c", `eval "$(bin/cilium lab env)"; ${command}`], { timeoutMs: 120_000 });
 
 /** Runs the command until it does what it must, ten seconds at the most when it may be tried again. */
 async function must(command: string, { code = 0, output = /^/, retry }: Omit<Step, "command">): Promise<string> {
@@ -102,7 +102,7 @@ describe("policies and their traffic", () => {
   it("audit mode of HTTP rules: every request passes, what they would refuse is reported, and promoting ends that", async () => {
     const demo = `${root}examples/policy-progression`;
     const post = "kubectl -n demo exec deploy/frontend -- curl -s -m 2 -o /dev/null -w '%{http_code}' -X POST http://backend/headers";
-    await must(`kubectl apply -f ${demo}/apps.yaml && kubectl -n demo wait --for=condition=Ready pod --all --timeout=60s`, {});
+    await must(`kubectl apply -f ${demo}/apps.yaml && kubectl -n demo wait --for=condition=Ready pod --all --timeout=120s`, {});
     const policy = `${demo}/04-allow-frontend-to-backend-l7.yaml`;
     await must(`kubectl annotate --local -f ${policy} policy.cilium.io/audit-mode=enabled -o yaml | kubectl apply -f -`, {});
     const reported = (what: string) => `hubble observe --namespace demo --verdict AUDIT --last 100 --explain | grep -A 3 '${what}'`;
@@ -129,7 +129,7 @@ describe("policies and their traffic", () => {
     const demo = `${root}examples/policy-progression`;
     const get = (path: string, more = "") =>
       `kubectl -n demo exec deploy/frontend -- curl -s -m 2 -o /dev/null -w '%{http_code}' ${more} http://backend${path}`;
-    await must(`kubectl apply -f ${demo}/apps.yaml && kubectl -n demo wait --for=condition=Ready pod --all --timeout=60s`, {});
+    await must(`kubectl apply -f ${demo}/apps.yaml && kubectl -n demo wait --for=condition=Ready pod --all --timeout=120s`, {});
     // Requests are recorded where an HTTP rule makes the proxy look.
     const [dns, l7] = [`${demo}/02-allow-dns.yaml`, `${demo}/04-allow-frontend-to-backend-l7.yaml`];
     await must(`kubectl apply -f ${dns} -f ${demo}/03-allow-frontend-to-backend.yaml -f ${l7}`, {});

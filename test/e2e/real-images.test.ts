@@ -28,7 +28,7 @@ describe("cilium lab up --images real", { skip }, () => {
     return stdout.trim();
   };
   const address = (pod: string) => kubectl("get", "pod", pod, "-o", "jsonpath={.status.podIP}");
-  const ready = (pod: string) => kubectl("wait", "--for=condition=Ready", `pod/${pod}`, "--timeout=60s");
+  const ready = (pod: string) => kubectl("wait", "--for=condition=Ready", `pod/${pod}`, "--timeout=120s");
 
   it("runs Debian's nginx, on the container's ports, with the pod's files, and logs its requests", async () => {
     await ready("web");
@@ -54,7 +54,7 @@ describe("cilium lab up --images real", { skip }, () => {
   });
 
   it("refuses a database without a password, in the official image's words", async () => {
-    await kubectl("wait", "--for=jsonpath={.status.phase}=Failed", "pod/careless", "--timeout=20s");
+    await kubectl("wait", "--for=jsonpath={.status.phase}=Failed", "pod/careless", "--timeout=90s");
     assert.match(await kubectl("logs", "careless"), /Database is uninitialized and superuser password is not specified/);
   });
 

@@ -4,7 +4,7 @@ import { after, before, describe, it } from "node:test";
 import { type Lab, type Outcome, root, run, startLab } from "./lab.ts";
 
 /** Pods that end take connections for the seconds of their preStop, when there are no others. */
-const PATIENCE_MS = 15_000;
+const PATIENCE_MS = 60_000;
 
 /** What each command of docs/howto/services.md must print; all must succeed. */
 const HOWTO: readonly (readonly [command: RegExp, output: RegExp])[] = [
