@@ -18,6 +18,7 @@ import {
   readObjects,
   readString,
   refuse,
+  warn,
   warnPortability,
   warnUnstorable,
 } from "./reading.ts";
@@ -41,7 +42,12 @@ function directionOf(section: Section): Direction {
   return section.startsWith("ingress") ? "ingress" : "egress";
 }
 
-function readAuth(reading: Reading, value: unknown, path: string): AuthType | undefined {
+function readAuth(reading: Reading, value: unknown, path: string, deny: boolean): AuthType | undefined {
+  if (deny) {
+    if (value !== undefined && value !== null)
+      warn(reading, path, "is ignored in a deny list, as in Cilium: the peers are denied, authenticated or not");
+    return undefined;
+  }
   const mode = readString(reading, readObject(reading, value, path)?.mode, `${path}.mode`) ?? "";
   if (mode === "") return undefined;
   if (!Object.hasOwn(authModes, mode)) {
@@ -82,7 +88,7 @@ const entryFields = {
   ],
 };
 
-const allowFields = ["toFQDNs", "authentication"];
+const allowFields = ["toFQDNs"];
 
 const allDns: L7Rules = { http: [], dns: [{ matchPattern: "*" }], kafka: [] };
 
@@ -127,7 +133,7 @@ function readEntry(reading: Reading, entry: Fields, path: string, section: Secti
   const icmps = readIcmps(reading, entry.icmps, `${path}.icmps`);
   if (ports !== undefined && icmps !== undefined)
     refuse(reading, path, "icmps and toPorts can not stand in one rule; write one rule for each");
-  const auth = deny ? undefined : readAuth(reading, entry.authentication, `${path}.authentication`);
+  const auth = readAuth(reading, entry.authentication, `${path}.authentication`, deny);
   const portRules = icmps === undefined ? (ports ?? null) : [{ ports: icmps, serverNames: [] }];
   const bare = portRules === null && !named;
   const allowsEgress = direction === "egress" && !deny;

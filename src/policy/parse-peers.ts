@@ -10,6 +10,7 @@ import {
   didYouMean,
   type Fields,
   type Reading,
+  readList,
   readObject,
   readObjects,
   readString,
@@ -17,6 +18,7 @@ import {
   refuse,
   warn,
   warnPortability,
+  warnUnstorable,
 } from "./reading.ts";
 import type { PeerSelector, Rule, ServiceReference } from "./rule.ts";
 
@@ -247,9 +249,18 @@ export function readPeers(
     if (entry.toServices.length > 0) used.push("toServices");
   }
   if (used.length > 1) refuse(reading, path, `${used.join(" and ")} can not stand in one rule; write one rule for each`);
-  // Requirements were removed from Cilium; what is left of them is a list of texts that nobody reads.
-  readStrings(reading, entry[`${prefix}Requires`], `${path}.${prefix}Requires`);
+  readRequires(reading, entry[`${prefix}Requires`], `${path}.${prefix}Requires`);
   return { peers, services, named, dns, entity };
+}
+
+/** Requirements were removed from Cilium; what is left of them is a list of texts that nobody reads, and that no API server stores. */
+function readRequires(reading: Reading, value: unknown, path: string): void {
+  const instead = `was removed from Cilium: put the labels into the selectors of ${path.endsWith("fromRequires") ? "from" : "to"}Endpoints`;
+  readList(reading, value, path)?.forEach((one, i) => {
+    const at = `${path}[${i}]`;
+    if (one === null || typeof one === "string") warnUnstorable(reading, at, `${instead}; a text here is ignored`);
+    else reading.issues.push({ path: at, message: `${instead}; Cilium refuses the policy`, stage: "decode" });
+  });
 }
 
 /** Remote nodes by their labels; the local cluster's unless the selector names one. */

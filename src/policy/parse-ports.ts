@@ -201,13 +201,20 @@ function hasRules(rules: L7Rules | undefined): rules is L7Rules {
   return rules !== undefined && (rules.http.length > 0 || rules.dns.length > 0 || rules.kafka.length > 0);
 }
 
+/** What looks into the traffic has no say in a deny list, where the author may believe that it narrows the denial. */
+function warnIgnored(reading: Reading, fields: Fields, path: string): void {
+  for (const field of ["rules", "serverNames", "listener", "terminatingTLS", "originatingTLS"])
+    if (fields[field] !== undefined && fields[field] !== null)
+      warn(reading, `${path}.${field}`, "is ignored in a deny list, as in Cilium: everything on these ports is denied");
+}
+
 /** Reads one entry of `toPorts`. */
 function readPortRule(reading: Reading, fields: Fields, path: string, scope: PortScope): PortRule {
   checkFields(reading, fields, path, ["ports", "rules", "terminatingTLS", "originatingTLS", "serverNames", "listener"]);
   const raw = readObjects(reading, fields.ports, `${path}.ports`) ?? [];
   if (raw.length > maxPorts) refuse(reading, `${path}.ports`, `has ${raw.length} entries, at most ${maxPorts} are allowed`);
   let entries = raw.map((one, i) => readPort(reading, one, `${path}.ports[${i}]`)).filter((one) => one !== undefined);
-  // Application rules in a deny section are ignored, as in Cilium.
+  if (scope.deny) warnIgnored(reading, fields, path);
   if (scope.deny) return { ports: entries.flatMap((one) => one.specs), serverNames: [] };
   const l7 = readL7(reading, fields.rules, `${path}.rules`, scope.section, raw.length);
   const serverNames = readStrings(reading, fields.serverNames, `${path}.serverNames`) ?? [];

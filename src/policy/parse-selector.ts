@@ -1,5 +1,5 @@
 import { labelKey } from "#labels/label.ts";
-import { type Operator, type Requirement, requirement, type Selector, selectorOf } from "#labels/selector.ts";
+import { formatRequirement, type Operator, type Requirement, requirement, type Selector, selectorOf } from "#labels/selector.ts";
 import {
   checkFields,
   didYouMean,
@@ -11,6 +11,7 @@ import {
   readString,
   readStrings,
   refuse,
+  warn,
 } from "./reading.ts";
 
 const operators: readonly Operator[] = ["In", "NotIn", "Exists", "DoesNotExist"];
@@ -126,6 +127,7 @@ export function readSubject(reading: Reading, value: unknown, path: string, name
   // matchLabels with the k8s key is overwritten; every other form of it is one more condition.
   const labels = readObject({ ...reading, issues: [] }, readObject({ ...reading, issues: [] }, value, path)?.matchLabels, path) ?? {};
   const overwritten = Object.hasOwn(labels, name);
+  warnForeign(reading, read, path, namespace, overwritten);
   const kept = overwritten
     ? read.filter(
         ({ source, key, operator }, i) =>
@@ -133,6 +135,23 @@ export function readSubject(reading: Reading, value: unknown, path: string, name
       )
     : read;
   return { selector: selectorOf([...kept, requirement(name, "In", [namespace])]), forInit };
+}
+
+/** A policy in a namespace that means to select pods of another. */
+function warnForeign(reading: Reading, read: readonly Requirement[], path: string, namespace: string, overwritten: boolean): void {
+  for (const one of read) {
+    const names = one.key === labelKey.namespace || one.key === `${labelKey.namespaceLabels}.kubernetes.io/metadata.name`;
+    if (!names || !k8sOrAny(one.source) || meets(one, namespace)) continue;
+    const written = `${formatRequirement(one)}: a policy in namespace ${namespace} selects pods of its own namespace only`;
+    const replaced = overwritten && one.key === labelKey.namespace && one.source === "k8s" && one.operator === "In";
+    warn(reading, path, replaced ? `${written}, so this is ignored, as in Cilium` : `${written}, so this selects nobody, as in Cilium`);
+  }
+}
+
+/** Whether a requirement on the name of the namespace holds there. */
+function meets({ operator, values }: Requirement, namespace: string): boolean {
+  if (operator === "In" || operator === "NotIn") return values.includes(namespace) === (operator === "In");
+  return operator === "Exists";
 }
 
 /** Whether the value is there and is a list, so that an empty list can be told from none. */

@@ -1,7 +1,18 @@
 import { readCiliumPolicy } from "./parse-cilium.ts";
 import { readClusterNetworkPolicy } from "./parse-clusternp.ts";
 import { readNetworkPolicy } from "./parse-knp.ts";
-import { didYouMean, type Fields, type Reading, readObject, readString, refuse, startReading, warnPortability } from "./reading.ts";
+import {
+  didYouMean,
+  type Fields,
+  type Reading,
+  readObject,
+  readString,
+  refuse,
+  startReading,
+  warn,
+  warnPortability,
+  warnUnstorable,
+} from "./reading.ts";
 import { auditAnnotation, auditModeOf, l7MergeAnnotation, type ParsedPolicy, type PolicyRef, type Rule } from "./rule.ts";
 import { defaultSettings, type PolicySettings } from "./settings.ts";
 
@@ -32,6 +43,7 @@ export function parsePolicy(object: unknown, settings: PolicySettings = defaultS
   const namespace = reader?.namespaced === true ? given || "default" : "";
   const ref: PolicyRef = { kind, namespace, name, uid: readString(reading, metadata.uid, "metadata.uid") ?? "" };
   if (name === "") refuse(reading, "metadata.name", "a policy needs a name");
+  checkNames(reading, { kind, name, namespace: given }, reader?.namespaced === false);
   if (reader === undefined) {
     refuse(reading, "kind", `"${kind}" is not a kind of policy; allowed are ${policyKinds.join(", ")}${didYouMean(kind, policyKinds)}`);
   }
@@ -39,6 +51,25 @@ export function parsePolicy(object: unknown, settings: PolicySettings = defaultS
   const rules = (reader?.read(reading, fields, ref) ?? []).map((rule) => (l7Merge === "restrict" ? { ...rule, l7Merge } : rule));
   const audit = readAudit(reading, metadata);
   return { ref, rules: reading.issues.length > 0 ? [] : rules, issues: reading.issues, warnings: reading.warnings, audit };
+}
+
+const nameLabel = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
+const objectName = new RegExp(`^${nameLabel}(\\.${nameLabel})*$`);
+const namespaceName = new RegExp(`^${nameLabel}$`);
+
+/** What Kubernetes has against the names that an object and its namespace may have. */
+function checkNames(
+  reading: Reading,
+  { kind, name, namespace }: Pick<PolicyRef, "kind" | "name" | "namespace">,
+  clusterwide: boolean,
+): void {
+  const form = (signs: string, most: number) => `at most ${most} lower-case letters, digits${signs}, with a letter or digit at both ends`;
+  if (name !== "" && (name.length > 253 || !objectName.test(name)))
+    warnUnstorable(reading, "metadata.name", `"${name}" is not a name: needed are ${form(', "-" and "."', 253)}`);
+  if (namespace === "") return;
+  if (clusterwide) warn(reading, "metadata.namespace", `is ignored: a ${kind} has no namespace and is about the pods of all of them`);
+  else if (namespace.length > 63 || !namespaceName.test(namespace))
+    warnUnstorable(reading, "metadata.namespace", `"${namespace}" is not the name of a namespace: needed are ${form(' and "-"', 63)}`);
 }
 
 /** What the policy's application rules mean beside plain allows; its own word wins over the agent's. */

@@ -103,13 +103,31 @@ describe("bad input", () => {
       stderr,
     );
     assert.ok(
-      warnings.some((one) => /fromEndpoints: fromEndpoints: \[\] selects nobody/.test(one)),
+      warnings.some((one) => /fromEndpoints: an empty list selects nobody/.test(one)),
       stderr,
     );
     assert.equal((await lab.kubectl("wait", "--for=condition=Valid", "cnp/bad", "--timeout=90s")).code, 0);
     const { stdout } = await lab.kubectl("get", "cnp", "bad", "-o", "jsonpath={.status.conditions[0].message}");
     for (const one of warnings) assert.ok(stdout.includes(one), `${one} is not in ${stdout}`);
     await lab.kubectl("delete", "cnp", "bad");
+  });
+
+  it("warns at apply of application rules that another policy makes moot, whichever comes last", async () => {
+    const rule = (rules: string) => `  - { fromEndpoints: [{}], toPorts: [{ ports: [{ port: '80', protocol: TCP }]${rules} }] }\n`;
+    const named = (name: string, rules: string) =>
+      `${HEAD.replace("bad", name)}  endpointSelector: { matchLabels: { app: web } }\n  ingress:\n${rule(rules)}`;
+    const [narrow, wide] = [named("narrow", ", rules: { http: [{ method: GET }] }"), named("wide", "")];
+    assert.equal((await apply(narrow)).stderr, "");
+    assert.match(
+      (await apply(wide)).stderr,
+      /^Warning: spec\.ingress\[0\]: makes the application rules of default\/narrow \(ingress\) rule 0 moot/m,
+    );
+    await lab.kubectl("delete", "cnp", "narrow");
+    assert.match(
+      (await apply(narrow)).stderr,
+      /^Warning: spec\.ingress\[0\]: its application rules are moot: default\/wide \(ingress\) rule 0 allows the same/m,
+    );
+    await lab.kubectl("delete", "cnp", "narrow", "wide");
   });
 
   it("cilium policy validate names file, line and column, and exits with 1", async () => {

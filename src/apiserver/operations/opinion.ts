@@ -13,8 +13,11 @@ export interface Opinion {
   readonly warnings: readonly string[];
 }
 
+/** The stored objects of a resource (`plural[.group]`), of one namespace when given. They are frozen, and the same for as long as they do not change. */
+export type Stored = (resource: string, namespace?: string) => readonly object[];
+
 /** Looks at an object that is about to be stored, or refused; it need not fit its schema. Must not throw. */
-export type Review = (object: unknown) => Opinion;
+export type Review = (object: unknown, stored: Stored) => Opinion;
 
 /** Kubernetes' own limit for the warnings of one answer is 4 KiB; a reader's is lower. */
 const WARNINGS_MAX = 10;
@@ -27,7 +30,10 @@ function warnOf(texts: readonly string[], warn: (message: string) => void): void
 /** Has a complete object looked at, and its author warned. */
 export function reviewFor(core: Core, resource: Resource, object: KubeObject, { warn, subresource }: WriteOptions): void {
   if (warn === undefined || subresource !== undefined || core.review === undefined) return;
-  const { noun, problems, warnings } = core.review({ ...object, apiVersion: resource.storageApiVersion, kind: resource.kind });
+  const { noun, problems, warnings } = core.review(
+    { ...object, apiVersion: resource.storageApiVersion, kind: resource.kind },
+    core.store.list,
+  );
   const useless = problems.map(({ field, message }) => `this ${noun} has no effect: ${[field, message].filter(Boolean).join(": ")}`);
   warnOf([...useless, ...warnings], warn);
 }
@@ -42,7 +48,7 @@ export function withOpinion<T>(core: Core, resource: Resource, body: unknown, op
   } catch (error) {
     const said = error instanceof ApiError ? error.details?.causes : undefined;
     if (said === undefined || core.review === undefined || options.subresource !== undefined) throw error;
-    const { problems, warnings } = core.review({ ...asObject(body), kind: resource.kind });
+    const { problems, warnings } = core.review({ ...asObject(body), kind: resource.kind }, core.store.list);
     if (options.warn !== undefined) warnOf(warnings, options.warn);
     const more = problems.filter((one) => isNew(one, said));
     if (more.length === 0) throw error;

@@ -37,13 +37,16 @@ export interface ValidationResult {
  * standard input. A file that is named and has no policy in it is an error: its kind may be misspelt.
  */
 export async function policyValidate(paths: readonly string[], output: string | undefined): Promise<ValidationResult> {
-  const { formatProblem, validateDocuments } = await import("./validate.ts");
-  const results = paths.flatMap((path) => {
-    const files = filesUnder(path);
-    const found = files.flatMap((file) => validateDocuments(file, readText(file)));
+  const { formatProblem, validateFiles } = await import("./validate.ts");
+  const named = paths.map((path) => ({ path, files: filesUnder(path) }));
+  const texts = [...new Set(named.flatMap(({ files }) => files))].map((file) => ({ file, text: readText(file) }));
+  const found = validateFiles(texts);
+  const empty = named.filter(({ files }) => !found.some(({ file }) => files.includes(file)));
+  const nothing = empty.map(({ path, files }) => {
     const message = files[0] === path ? "no network policy in it: is the kind spelt right?" : "no network policy in any file below it";
-    return found.length > 0 ? found : [{ object: path, errors: [{ file: path, path: "", message }], warnings: [] }];
+    return { file: path, object: path, errors: [{ file: path, path: "", message }], warnings: [] };
   });
+  const results = [...found, ...nothing];
   const valid = results.every(({ errors }) => errors.length === 0);
   if (output) return { text: await formatOutput(output, results), valid };
   const lines = results.flatMap(({ object, errors, warnings }) => [

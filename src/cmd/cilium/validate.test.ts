@@ -2,8 +2,9 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { DocumentError, objectsIn } from "#policy/world/documents.ts";
-import { formatProblem, validateDocuments } from "./validate.ts";
+import { formatProblem, validateFiles } from "./validate.ts";
 
+const validateDocuments = (file: string, text: string) => validateFiles([{ file, text }]);
 const policy = (spec: string, head = "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy") =>
   `${head}\nmetadata: { name: p, namespace: n }\nspec:\n${spec}`;
 const GOOD = "  endpointSelector: {}\n  ingress: [{}]\n";
@@ -46,6 +47,42 @@ describe("validateDocuments", () => {
     );
     const errors = validateDocuments("f.yaml", text)[0]?.errors.map(({ path }) => path.split(".").at(-1));
     assert.deepEqual(errors?.sort(), ["endPort", "policyTypes[0]", "protocol", "to[0]"]);
+  });
+  it("knows what Kubernetes says to names, and to an object without an apiVersion", () => {
+    const text = (kind: string, name: string, namespace: string) =>
+      `kind: ${kind}\nmetadata: { name: ${name}, namespace: ${namespace} }\nspec:\n${GOOD}`;
+    const [result] = validateDocuments("f.yaml", text("CiliumClusterwideNetworkPolicy", '"A B/C"', "n"));
+    assert.deepEqual(
+      result?.errors.map(({ path }) => path),
+      ["apiVersion", "metadata.name"],
+    );
+    assert.match(result?.warnings.map(formatProblem).join() ?? "", /metadata\.namespace: is ignored: .* has no namespace/);
+    assert.match(
+      firstError(`apiVersion: cilium.io/v2\n${text("CiliumNetworkPolicy", "p", "A_b")}`),
+      /"A_b" is not the name of a namespace/,
+    );
+  });
+  it("says one thing of fromRequires, whatever is in it", () => {
+    const requires = (list: string) =>
+      validateDocuments("f", policy(`  endpointSelector: {}\n  ingress: [{ fromRequires: ${list} }]\n`))[0]?.errors;
+    for (const list of ["[{ matchLabels: { a: b } }]", "[a]"]) {
+      assert.equal(requires(list)?.length, 1, list);
+      assert.match(requires(list)?.[0]?.message ?? "", /was removed from Cilium: put the labels into the selectors of fromEndpoints/);
+    }
+  });
+  it("warns of application rules that a plain allow makes moot, in the same policy and in another file", () => {
+    const rule = (rules: string) => `    - { fromEndpoints: [{}], toPorts: [{ ports: [{ port: "80", protocol: TCP }]${rules} }] }\n`;
+    const http = ", rules: { http: [{ method: GET }] }";
+    const of = (...rules: string[]) => policy(`  endpointSelector: {}\n  ingress:\n${rules.join("")}`);
+    const warnings = (...texts: string[]) =>
+      validateFiles(texts.map((text, i) => ({ file: `f${i}`, text }))).flatMap((one) => one.warnings.map(formatProblem));
+    assert.deepEqual(warnings(of(rule(http))), []);
+    assert.match(
+      warnings(of(rule(http), rule(""))).join("\n"),
+      /^f0:7:7: spec\.ingress\[0\]: its application rules are moot: n\/p \(ingress\) rule 1 /,
+    );
+    const other = of(rule("")).replace("name: p", "name: q");
+    assert.match(warnings(other, of(rule(http))).join("\n"), /^f1:7:7: .* are moot: n\/q \(ingress\) rule 0 allows the same without any$/);
   });
   it("does not suggest the word that it found", () =>
     assert.match(firstError(policy(GOOD, "apiVersion: cilium.io/v1\nkind: CiliumNetworkPolicy")), /cilium\.io\/v2 is needed$/));

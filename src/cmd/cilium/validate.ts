@@ -3,11 +3,13 @@ import { DEFINITIONS } from "#apiserver/crds/definitions.ts";
 import { conform } from "#apiserver/schema/conform.ts";
 import { resolveNothing } from "#apiserver/schema/schema.ts";
 import { listOf, objectOf, textOf } from "#policy/fields.ts";
+import { lintMoot } from "#policy/lint/moot.ts";
 import { locate } from "#policy/locate.ts";
 import { misspeltKind } from "#policy/misspelt.ts";
 import { parsePolicy, policyKinds } from "#policy/parse.ts";
-import type { Issue } from "#policy/rule.ts";
+import type { Issue, ParsedPolicy, RuleRef } from "#policy/rule.ts";
 import { readDocument } from "#policy/world/documents.ts";
+import { rulePath } from "#policy/world/objects.ts";
 
 /** Something wrong, or worth saying, and where: `path` as in the object, line and column from 1 where they are known. */
 export interface Problem {
@@ -19,6 +21,7 @@ export interface Problem {
 }
 
 export interface DocumentResult {
+  readonly file: string;
   /** `file: Kind namespace/name`. */
   readonly object: string;
   readonly errors: readonly Problem[];
@@ -33,13 +36,27 @@ const versions: Readonly<Record<string, readonly string[]>> = {
   ClusterNetworkPolicy: ["policy.networking.k8s.io/v1alpha2"],
 };
 
+/** A document's result with the policy that was found, which is looked at beside the others once all are read. */
+type Checked = DocumentResult & { readonly found?: { readonly parsed: ParsedPolicy; place(rule: RuleRef, message: string): Problem } };
+
 /**
- * Checks every policy of a file of YAML documents (JSON is YAML) and of the Lists in it; objects of other kinds are passed over. Never throws,
- * whatever the text is.
+ * Checks every policy of files of YAML documents (JSON is YAML) and of the Lists in them, by itself and beside the others; objects of other kinds are
+ * passed over. Never throws, whatever the texts are.
  */
-export function validateDocuments(file: string, text: string): DocumentResult[] {
+export function validateFiles(files: readonly { readonly file: string; readonly text: string }[]): DocumentResult[] {
+  const checked = files.flatMap(({ file, text }) => checkDocuments(file, text));
+  const policies = checked.flatMap(({ found }) => found?.parsed ?? []);
+  const moot = Map.groupBy(lintMoot(policies), ({ policy }) => policy);
+  return checked.map(({ found, ...result }) => {
+    const findings = (found && moot.get(found.parsed.ref)) ?? [];
+    const more = findings.flatMap(({ rule, message }) => (found === undefined || rule === undefined ? [] : [found.place(rule, message)]));
+    return more.length === 0 ? result : { ...result, warnings: [...result.warnings, ...more] };
+  });
+}
+
+function checkDocuments(file: string, text: string): Checked[] {
   const lines = new LineCounter();
-  return documentsIn(text, lines).flatMap((document): DocumentResult[] => {
+  return documentsIn(text, lines).flatMap((document): Checked[] => {
     const syntax = document.errors.map(({ message, linePos }): Problem => {
       const [start] = linePos ?? [];
       return {
@@ -49,15 +66,15 @@ export function validateDocuments(file: string, text: string): DocumentResult[] 
         message: message.split("\n")[0] ?? "",
       };
     });
-    if (syntax.length > 0) return [{ object: file, errors: syntax, warnings: [] }];
+    if (syntax.length > 0) return [{ file, object: file, errors: syntax, warnings: [] }];
     const place: Placer = (path, message) => ({ file, ...(locate(document, path, lines) ?? {}), path, message });
     const read = readDocument(document, lines);
     if ("problem" in read) {
       const { problem, place: at = locate(document, "", lines) } = read;
-      return [{ object: file, errors: [{ file, ...(at ?? {}), path: "", message: problem }], warnings: [] }];
+      return [{ file, object: file, errors: [{ file, ...(at ?? {}), path: "", message: problem }], warnings: [] }];
     }
     if (read.value === null) return [];
-    if (!isMap(document.contents)) return [{ object: file, errors: [place("", "a Kubernetes object is needed")], warnings: [] }];
+    if (!isMap(document.contents)) return [{ file, object: file, errors: [place("", "a Kubernetes object is needed")], warnings: [] }];
     return validateItems(file, read.value, "", place);
   });
 }
@@ -71,36 +88,39 @@ function documentsIn(text: string, lineCounter: LineCounter): Document[] {
 }
 
 /** An object, or those of a List; `at` is its path in the document, empty for the document itself. */
-function validateItems(file: string, object: unknown, at: string, place: Placer): DocumentResult[] {
+function validateItems(file: string, object: unknown, at: string, place: Placer): Checked[] {
   const { items } = objectOf(object);
   if (!Array.isArray(items)) return validateObject(file, object, at, place);
   return listOf(items).flatMap((item, index) => validateItems(file, item, [at, `items[${index}]`].filter(Boolean).join("."), place));
 }
 
-function validateObject(file: string, object: unknown, at: string, place: Placer): DocumentResult[] {
+function validateObject(file: string, object: unknown, at: string, place: Placer): Checked[] {
   const { kind, apiVersion, metadata } = objectOf(object);
   const { name, namespace } = objectOf(metadata);
   const [kindText, version] = [textOf(kind), textOf(apiVersion)];
   const title = `${file}: ${kindText || "(no kind)"} ${[textOf(namespace), textOf(name) || "(no name)"].filter(Boolean).join("/")}`;
   const fromRoot = (path: string) => [at, path].filter(Boolean).join(".");
   const refused = (path: string, message: string): DocumentResult[] => [
-    { object: title, errors: [place(fromRoot(path), message)], warnings: [] },
+    { file, object: title, errors: [place(fromRoot(path), message)], warnings: [] },
   ];
   if (!policyKinds.includes(kindText)) {
     const misspelt = misspeltKind(object);
     return misspelt === undefined ? [] : refused("kind", misspelt);
   }
   const served = versions[kindText];
-  if (served !== undefined && version !== "" && !served.includes(version)) {
+  if (served !== undefined && version !== "" && !served.includes(version))
     return refused("apiVersion", `found "${version}", ${served.join(" or ")} is needed`);
-  }
-  const { issues, warnings } = parsePolicy(object);
-  const format = ({ path, message }: Issue) => place(fromRoot(path), message);
+  const parsed = parsePolicy(object);
+  const { issues, warnings } = parsed;
+  const format = ({ path, message }: Pick<Issue, "path" | "message">) => place(fromRoot(path), message);
   // What no API server stores is as wrong to its author as what the engine refuses.
   const [unstorable, notes] = [warnings.filter(({ stage }) => stage === "schema"), warnings.filter(({ stage }) => stage !== "schema")];
-  const said = [...issues, ...unstorable];
+  const unversioned: Issue[] =
+    version === "" ? [{ path: "apiVersion", message: `is missing: ${served?.join(" or ")} is needed`, stage: "schema" }] : [];
+  const said = [...unversioned, ...issues, ...unstorable];
   const errors = [...said, ...schemaProblems(kindText, object, said)];
-  return [{ object: title, errors: errors.map(format), warnings: notes.map(format) }];
+  const found = { parsed, place: (rule: RuleRef, message: string) => format({ path: rulePath(object, rule), message }) };
+  return [{ file, object: title, errors: errors.map(format), warnings: notes.map(format), found }];
 }
 
 /** What the definition of a custom kind has against an object, where the engine has not said it better. */
@@ -115,7 +135,9 @@ function schemaProblems(kind: string, object: unknown, said: readonly Issue[]): 
     ...[...mistyped, ...causes].map(({ field, message }): Issue => ({ path: field, message, stage: "schema" })),
     ...missing.map((path): Issue => ({ path, message: "Required value", stage: "schema" })),
   ];
-  return problems.filter(({ path }) => !said.some((one) => one.path === path || one.path.startsWith(`${path}.`)));
+  return problems.filter(
+    ({ path }) => !said.some((one) => one.path === path || one.path.startsWith(`${path}.`) || one.path.startsWith(`${path}[`)),
+  );
 }
 
 /** `file:line:column: path: message`, as much of it as there is. */

@@ -26,7 +26,7 @@ export function* lintEmpties({ parsed, from }: WorldPolicy): Generator<Finding> 
       const kind = /^(?:from|to)([A-Z].*)$/.exec(field)?.[1] ?? "";
       const hint = instead[kind];
       if (hint === undefined || !Array.isArray(value) || value.length > 0) continue;
-      yield { id: "L24", severity: "warning", ...at, path: `${path}.${field}`, message: `${field}: [] selects nobody`, fix: hint };
+      yield { id: "L24", severity: "warning", ...at, path: `${path}.${field}`, message: "an empty list selects nobody", fix: hint };
     }
     yield* emptyPorts(entry, path, at);
     if (action === "allow" && Object.keys(entry).length === 0 && /allow/i.test(ref.name) && parsed.rules.length === 1) {

@@ -46,6 +46,8 @@ export const catalogue = {
   L24: "an empty list, or an empty entry, that means something else than it seems",
   L25: "what no API server stores",
   L26: "a field that Cilium has and Cilia does not serve",
+  L27: "what a deny list ignores: application rules, authentication",
+  L28: "a namespace that is not the policy's own, which decides nothing or selects nobody",
 } as const;
 
 /** The id of a kind of finding. */

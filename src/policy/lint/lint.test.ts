@@ -163,7 +163,7 @@ const samples: Readonly<Record<LintId, { readonly bad: Sample; readonly says: Re
   },
   L24: {
     bad: one(select("api", { ingress: [{ fromEndpoints: [] }] })),
-    says: /fromEndpoints: \[\] selects nobody/,
+    says: /an empty list selects nobody/,
     good: one(select("api", { ingress: [{ fromEndpoints: [{}] }] })),
   },
   L25: {
@@ -175,6 +175,22 @@ const samples: Readonly<Record<LintId, { readonly bad: Sample; readonly says: Re
     bad: one(select("api", { egress: [{ toGroups: [{ aws: {} }] }] })),
     says: /selects nobody: groups of cloud providers/,
     good: one(select("api", { egress: [dns] })),
+  },
+  L27: {
+    bad: one(select("api", { ingressDeny: [{ fromEndpoints: from("web"), toPorts: on("8080", { http: [{ method: "GET" }] }) }] })),
+    says: /is ignored in a deny list, as in Cilium: everything on these ports is denied/,
+    good: one(select("api", { ingressDeny: [{ fromEndpoints: from("web"), toPorts: on("22") }] })),
+  },
+  L28: {
+    bad: one({
+      endpointSelector: { matchLabels: { app: "api", "io.kubernetes.pod.namespace": "monitoring" } },
+      ...ingress(from("web"), "8080"),
+    }),
+    says: /selects pods of its own namespace only, so this selects nobody/,
+    good: one({
+      endpointSelector: { matchLabels: { app: "api", "io.kubernetes.pod.namespace": "shop" } },
+      ...ingress(from("web"), "8080"),
+    }),
   },
 };
 

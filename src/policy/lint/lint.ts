@@ -1,4 +1,4 @@
-import { policyKey } from "../rule.ts";
+import { policyKey, ruleKey } from "../rule.ts";
 import type { World } from "../world/world.ts";
 import { lintBlocks } from "./blocks.ts";
 import { lintCapacity } from "./capacity.ts";
@@ -8,6 +8,7 @@ import { type Finding, severityOrder } from "./finding.ts";
 import { lintHistory } from "./history.ts";
 import { lintHosts } from "./hosts.ts";
 import { lintKinds } from "./kinds.ts";
+import { lintMoot } from "./moot.ts";
 import { lintOverlaps } from "./overlaps.ts";
 import { lintPatterns } from "./patterns.ts";
 import { lintReplicas } from "./replicas.ts";
@@ -15,7 +16,14 @@ import { lintSelectors } from "./selectors.ts";
 import { lintServices } from "./services.ts";
 import { lintSides } from "./sides.ts";
 import { lintText } from "./static.ts";
-import { podsOf } from "./subjects.ts";
+import { type Pods, podsOf } from "./subjects.ts";
+
+/** What the words of two rules show is said once, though pods show it too. */
+function overlaps(world: World, pods: readonly Pods[]): Finding[] {
+  const said = [...lintMoot(world.policies.map(({ parsed }) => parsed))];
+  const places = new Set(said.map(({ rule }) => rule && ruleKey(rule)));
+  return [...said, ...[...lintOverlaps(world, pods)].filter(({ id, rule }) => id !== "L08" || !places.has(rule && ruleKey(rule)))];
+}
 
 /**
  * What the policies of a world show to be probably not meant, the worst first. Where the world has no pods each policy is looked at by itself.
@@ -27,7 +35,7 @@ export function lintWorld(world: World, flows: readonly unknown[] = []): Finding
     ...world.policies.flatMap((policy) => [...lintText(policy.parsed), ...lintEmpties(policy), ...lintPatterns(policy.parsed)]),
     ...lintKinds(world),
     ...lintSelectors(world, pods),
-    ...lintOverlaps(world, pods),
+    ...overlaps(world, pods),
     ...lintDns(world, pods),
     ...lintServices(world, pods),
     ...lintBlocks(world),

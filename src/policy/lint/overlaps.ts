@@ -1,9 +1,10 @@
 import { objectOf } from "../fields.ts";
-import { formatRuleRef, type PeerSelector, type PortSpec, policyKey, type Rule, ruleKey } from "../rule.ts";
+import { formatRuleRef, type PeerSelector, policyKey, type Rule, ruleKey } from "../rule.ts";
 import { selects } from "../selector-cache.ts";
 import type { World } from "../world/world.ts";
 import type { Finding } from "./finding.ts";
-import { hasL7Rules } from "./static.ts";
+import { specCovers } from "./moot.ts";
+import { isPlain, narrows } from "./static.ts";
 import { identitiesOf, type Pods } from "./subjects.ts";
 
 /** Rules of which one makes the other moot, and policies that say the same. */
@@ -32,12 +33,6 @@ function* twins({ policies }: World): Generator<Finding> {
     if (other === undefined) bySpec.set(text, key);
     else yield { id: "L10", severity: "info", policy: parsed.ref, message: `says the same as ${other}`, fix: "keep one of the two" };
   }
-}
-
-function specCovers(outer: PortSpec, inner: PortSpec): boolean {
-  if (outer.protocol !== inner.protocol || outer.name !== inner.name) return false;
-  const last = (spec: PortSpec) => (spec.port === 0 ? 0xffff : Math.max(spec.port, spec.endPort));
-  return outer.port <= inner.port && last(outer) >= last(inner);
 }
 
 function portsCover(outer: Rule, inner: Rule): boolean {
@@ -83,10 +78,8 @@ function overlap(outer: Rule, inner: Rule, { repo }: World): Finding | undefined
     const message = `never has an effect: ${other} denies all of it`;
     return { id: "L09", severity: "warning", ...at, message, fix: "narrow the deny, or take this rule out: a deny beats every allow" };
   }
-  if (outer.action !== "allow" || hasL7Rules(outer)) return undefined;
-  // A DNS rule is there to learn addresses, which it does beside a wider allow too.
-  if (inner.ports?.some(({ l7 }) => (l7?.dns.length ?? 0) > 0) === true) return undefined;
-  if (hasL7Rules(inner)) {
+  if (outer.action !== "allow" || outer.ports?.every(isPlain) === false) return undefined;
+  if (inner.ports?.some(narrows) === true) {
     if (inner.l7Merge === "restrict") return undefined;
     const message = `its application rules are moot: ${other} allows the same peers the same ports without any`;
     return {
@@ -97,6 +90,8 @@ function overlap(outer: Rule, inner: Rule, { repo }: World): Finding | undefined
       fix: "take the peers or the ports out of the wider rule, or annotate the policy with policy.cilium.io/l7-merge: restrict",
     };
   }
+  // A DNS rule is there to learn addresses, which it does beside a wider allow too.
+  if (inner.ports?.every(isPlain) === false) return undefined;
   // Of two that are alike only one is said to be too many.
   if (portsCover(inner, outer) && peersAlike(inner, outer, repo) && rank(inner) < rank(outer)) return undefined;
   return { id: "L10", severity: "info", ...at, message: `adds nothing to ${other}`, fix: "take it out" };

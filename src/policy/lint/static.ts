@@ -1,4 +1,4 @@
-import type { Issue, ParsedPolicy, Rule } from "../rule.ts";
+import type { Issue, ParsedPolicy, PortRule, Rule } from "../rule.ts";
 import type { Finding, LintId, Severity } from "./finding.ts";
 
 /** What the parser says of a policy by itself, by the words that it uses. */
@@ -9,6 +9,13 @@ const kinds: readonly { readonly words: RegExp; readonly id: LintId; readonly se
   { words: /not portable/, id: "L21", severity: "info", fix: "`cilium policy export --portable FILE` writes what every Cilium accepts" },
   { words: /selects nobody: groups/, id: "L26", severity: "warning", fix: "use a CiliumCIDRGroup" },
   { words: /nobody serves listener/, id: "L26", severity: "warning", fix: "use application rules, or take it out" },
+  { words: /in a deny list/, id: "L27", severity: "warning", fix: "take it out; to deny only some requests, allow the others" },
+  {
+    words: /of its own namespace|has no namespace/,
+    id: "L28",
+    severity: "warning",
+    fix: "take it out; pods of other namespaces are for a CiliumClusterwideNetworkPolicy to select",
+  },
   { words: /./, id: "L16", severity: "warning", fix: "correct the spelling, or take it out" },
 ];
 
@@ -19,9 +26,17 @@ function ofWarning({ ref }: ParsedPolicy, { path, message, stage }: Issue): Find
   return kind === undefined ? [] : [{ id: kind.id, severity: kind.severity, policy: ref, path, message, fix: kind.fix }];
 }
 
-/** Whether a rule has application rules on some port. */
-export function hasL7Rules(rule: Rule): boolean {
-  return rule.ports?.some((one) => one.l7 !== undefined) === true;
+/** Whether application rules let only some of a port's traffic through. A DNS rule for every name is there to learn addresses, and narrows nothing. */
+export function narrows({ l7, serverNames }: PortRule): boolean {
+  const { http = [], dns = [], kafka = [] } = l7 ?? {};
+  if (serverNames.length > 0 || kafka.length > 0) return true;
+  if (http.length > 0) return http.every((rule) => Object.keys(rule).length > 0);
+  return dns.length > 0 && dns.every(({ matchPattern }) => matchPattern !== "*");
+}
+
+/** Whether ports are allowed as they are, with nothing that looks into what they carry. */
+export function isPlain({ l7, serverNames, listener, terminatingTls }: PortRule): boolean {
+  return l7 === undefined && serverNames.length === 0 && listener === undefined && terminatingTls === undefined;
 }
 
 /** Whether a rule lets everybody through on every port. */

@@ -1,0 +1,55 @@
+import {
+  CILIUM_CLUSTERWIDE_NETWORK_POLICIES,
+  CILIUM_NETWORK_POLICIES,
+  CLUSTER_NETWORK_POLICIES,
+  NETWORK_POLICIES,
+} from "#k8s/resources.ts";
+import type { LabDeps } from "#lab/daemon.ts";
+import { objectOf, textOf } from "#policy/fields.ts";
+import { reviewPolicy } from "#policy/lint/review.ts";
+import { parsePolicy, policyKinds } from "#policy/parse.ts";
+import { type ParsedPolicy, scopeAudit } from "#policy/rule.ts";
+import { memorySource } from "#policy/world/objects.ts";
+import { configOf } from "#policy/world/settings.ts";
+
+type LabReview = NonNullable<LabDeps["review"]>;
+type Stored = Parameters<LabReview>[1];
+
+const resources = [CILIUM_NETWORK_POLICIES, CILIUM_CLUSTERWIDE_NETWORK_POLICIES, NETWORK_POLICIES, CLUSTER_NETWORK_POLICIES];
+
+/** Authors of policies hear from the engine what the API server's schema can not know, the cluster's other policies in mind. */
+export function createReview(): LabReview {
+  const surroundings = createSurroundings();
+  return (object, stored) => {
+    const fields = objectOf(object);
+    const { template } = objectOf(fields.spec);
+    if (fields.kind === "Namespace" || fields.kind === "Pod" || template !== undefined) {
+      const annotated = [fields, objectOf(template)].map(({ metadata }) => objectOf(objectOf(metadata).annotations));
+      return { noun: "object", problems: [], warnings: annotated.flatMap((annotations) => scopeAudit(annotations).problem ?? []) };
+    }
+    if (!policyKinds.includes(textOf(fields.kind))) return { noun: "object", problems: [], warnings: [] };
+    const { issues, warnings } = reviewPolicy(object, surroundings(stored, textOf(objectOf(fields.metadata).namespace)));
+    return { noun: "policy", problems: issues.map(({ path, message }) => ({ field: path, message })), warnings };
+  };
+}
+
+/** The policies that may meet one of this namespace (empty: of any), each read once, and the agents' settings. */
+function createSurroundings() {
+  let read = new WeakMap<object, ParsedPolicy>();
+  let config: object | undefined;
+  return (stored: Stored, namespace: string) => {
+    const found = stored("configmaps", "kube-system").find((one) => textOf(objectOf(objectOf(one).metadata).name) === "cilium-config");
+    if (found !== config) [read, config] = [new WeakMap(), found];
+    const { settings } = configOf(
+      found === undefined ? [] : [{ object: { ...found, kind: "ConfigMap" }, source: memorySource("cluster") }],
+    );
+    const others = resources.flatMap(({ plural, group, kind, namespaced }) =>
+      stored(`${plural}.${group}`, namespaced ? namespace : "").map((object) => {
+        const parsed = read.get(object) ?? parsePolicy({ ...object, kind }, settings);
+        read.set(object, parsed);
+        return parsed;
+      }),
+    );
+    return { others, settings };
+  };
+}
