@@ -50,7 +50,7 @@ static __always_inline int to_endpoint(struct __sk_buff *ctx, struct packet *pac
 			return ret;
 	}
 	trace_and_count(ctx, packet, flow, TRACE_TO_ENDPOINT, endpoint->lxc_id, DIRECTION_INGRESS, 0);
-	return deliver_local(ctx, packet, endpoint, ORIGIN_NETWORK);
+	return unlikely(flow->announces) ? TC_ACT_SHOT : deliver_local(ctx, packet, endpoint, ORIGIN_NETWORK);
 }
 
 /* A packet with the address of a pod of this node. */
@@ -95,12 +95,12 @@ static __always_inline int from_netdev_to_service(struct __sk_buff *ctx, struct 
 	return ret;
 }
 
-/* A caller is told that a service has no backend, or that his packet is too long. */
+/* A caller is told that a service has no backend. */
 static __always_inline int drop_or_refuse(struct __sk_buff *ctx, const struct packet *packet, const struct flow *flow, int reason)
 {
 	int ret = drop_packet(ctx, packet, flow, reason);
 
-	if (!flow->refuse || refuse(ctx, packet, flow->mtu))
+	if (!flow->refuse || refuse(ctx, packet))
 		return ret;
 	return bpf_redirect(ctx->ifindex, 0);
 }

@@ -2,7 +2,7 @@
 /* Direct server return at the backend's node: what another node says in an option (dsr_add.h) is noted, and answers are given from there. */
 #pragma once
 
-#include "dsr_add.h"
+#include "dsr_announce.h"
 #include "nat.h"
 #include "send.h"
 
@@ -51,6 +51,7 @@ __verified_alone int dsr_receive(struct __sk_buff *ctx, struct packet *packet, s
 	if (dsr_read(ctx, packet, &frontend) || !dsr_is_credible(packet, &frontend))
 		return 0;
 	flow->rev_nat = REV_NAT_CONNECTION;
+	flow->announces = dsr_is_announcement(ctx, packet);
 	return nat_answer_as(packet, &frontend);
 }
 

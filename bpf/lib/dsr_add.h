@@ -6,8 +6,7 @@
  */
 #pragma once
 
-#include "context.h"
-#include "packet.h"
+#include "dsr_room.h"
 #include "rewrite.h"
 
 #define DSR_OPTION_IPV4 154
@@ -20,7 +19,7 @@ struct dsr_ipv4 {
 	__be32 address;
 };
 
-_Static_assert(sizeof(struct dsr_ipv4) == 8, "an IPv4 option is a multiple of 4 bytes");
+_Static_assert(sizeof(struct dsr_ipv4) == DSR_LENGTH_IPV4, "an IPv4 option is a multiple of 4 bytes");
 
 /* A destination options header with one option. */
 struct dsr_ipv6 {
@@ -33,7 +32,7 @@ struct dsr_ipv6 {
 	__u16 pad;
 };
 
-_Static_assert(sizeof(struct dsr_ipv6) == 24, "an extension header is a multiple of 8 bytes");
+_Static_assert(sizeof(struct dsr_ipv6) == DSR_LENGTH_IPV6, "an extension header is a multiple of 8 bytes");
 
 static __always_inline int dsr_add_ipv4(struct context *ctx, struct packet *packet, const struct l4_address *frontend)
 {
@@ -85,14 +84,6 @@ static __always_inline int dsr_add_ipv6(struct context *ctx, struct packet *pack
 		return drop_at(packet, FILE_DSR, DROP_ERROR_WRITING_TO_PACKET);
 	packet->l4_offset += sizeof(header);
 	return 0;
-}
-
-/* How much longer the packet gets: the first of a TCP connection tells whom the caller called, and each of others. */
-static __always_inline __u32 dsr_length(const struct packet *packet)
-{
-	if ((packet->protocol == PROTO_TCP && !tcp_is_opening(packet)) || packet->flags & PACKET_F_LATER_FRAGMENT)
-		return 0;
-	return packet_is_ipv6(packet) ? sizeof(struct dsr_ipv6) : sizeof(struct dsr_ipv4);
 }
 
 /* Tells the backend's node whom the caller called. Before the destination is replaced. */

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "conntrack.h"
+#include "dsr_room.h"
 #include "policy.h"
 #include "proxy.h"
 #include "usage.h"
@@ -234,10 +235,15 @@ static __always_inline __u32 flow_cookie(const struct ct_entry *entry)
 	return entry->egress.cookie ? entry->egress.cookie : entry->ingress.cookie;
 }
 
-/* A packet that says by itself whether a service was called. With DSR only the first one of a TCP connection and of a datagram does. */
-static __always_inline int flow_tells_service(const struct packet *packet)
+/*
+ * A packet that says by itself whether a service was called. With DSR only the first one of a TCP connection and of a datagram does, and
+ * nothing says one that another node had no room in for saying so.
+ */
+static __always_inline int flow_tells_service(struct __sk_buff *ctx, const struct packet *packet, __u32 rev_nat)
 {
-	return packet->protocol == PROTO_TCP ? tcp_is_opening(packet) : !(packet->flags & PACKET_F_LATER_FRAGMENT);
+	if (!dsr_length(packet))
+		return 0;
+	return rev_nat != REV_NAT_CONNECTION || dsr_fits(ctx, packet);
 }
 
 static __always_inline int flow_continue(struct __sk_buff *ctx, struct packet *packet, struct flow *flow, struct ct_entry *entry,
@@ -272,7 +278,7 @@ static __always_inline int flow_continue(struct __sk_buff *ctx, struct packet *p
 		flow->reply_of = entry->rev_nat;
 	if (place->related)
 		return 0;
-	if (unlikely(flow->rev_nat != entry->rev_nat) && !reply && (flow->rev_nat || flow_tells_service(packet)))
+	if (unlikely(flow->rev_nat != entry->rev_nat) && !reply && (flow->rev_nat || flow_tells_service(ctx, packet, entry->rev_nat)))
 		entry->rev_nat = flow->rev_nat;
 	if (ct_update(ctx, packet, entry, place, reply)) {
 		flow->report = 1;

@@ -17,6 +17,7 @@ struct lb_choice {
 	__u32 service_id;
 	__u32 flags; /* enum lb_service_flags of the service */
 	__u32 begins; /* it is the first packet of its connection */
+	__u32 due; /* that, or the first in this second, or the connection's state changes */
 	__u32 caller; /* given: the interface of the pod that sends it, if one does */
 };
 
@@ -125,23 +126,30 @@ static __always_inline __u32 lb_ct_flags_of(const struct packet *packet)
 	return (packet->tcp_flags & TCP_FIN ? LB_CT_F_CLOSING : 0) | (packet->tcp_flags & TCP_RST ? LB_CT_F_RESET : 0);
 }
 
-/* The backend the connection has, if it still is one; the entry is brought up to date. */
-static __always_inline const struct lb_backend *lb_ct_backend(const struct packet *packet, const struct lb_ct_key *key, __u32 service_id,
-							     __u32 now)
+/* The backend the connection has, if it still is one; the entry is brought up to date, unless that is left to another program. */
+static __always_inline const struct lb_backend *lb_ct_backend(const struct packet *packet, const struct lb_ct_key *key, struct lb_choice *choice,
+							     __u32 now, int update)
 {
 	struct lb_ct_entry *entry = bpf_map_lookup_elem(&cilium_lb_ct, key);
 	const struct lb_backend *backend;
+	__u32 flags, lifetime;
 
-	if (!entry || entry->service_id != service_id || (__s32)(entry->lifetime - now) < 0)
+	if (!entry || entry->service_id != choice->service_id || (__s32)(entry->lifetime - now) < 0)
 		return NULL;
 	if (tcp_is_opening(packet) && entry->flags)
 		return NULL;
 	backend = backend_lookup(entry->backend_id);
 	if (!backend)
 		return NULL;
-	if (lb_ct_flags_of(packet) & ~entry->flags)
-		entry->flags |= lb_ct_flags_of(packet);
-	entry->lifetime = now + lb_ct_lifetime(packet, entry->flags);
+	flags = entry->flags | lb_ct_flags_of(packet);
+	lifetime = now + lb_ct_lifetime(packet, flags);
+	choice->due = flags != entry->flags || lifetime != entry->lifetime;
+	if (!choice->due)
+		return backend;
+	if (!update)
+		return NULL;
+	entry->flags = flags;
+	entry->lifetime = lifetime;
 	return backend;
 }
 
@@ -172,7 +180,7 @@ static __always_inline const struct lb_backend *lb_ct_begin(const struct packet 
 enum lb_question {
 	LB_FROM_OUTSIDE = 0,
 	LB_FROM_INSIDE = 1, /* its sender is of the cluster, and not held to what the service demands of the world */
-	LB_KNOWN = 2,       /* only what has a backend already */
+	LB_KNOWN = 2,       /* only what has a backend already, and is not due */
 };
 
 /* Where the packet goes if it is for a service (0), NO_SERVICE, or why it may not. */
@@ -205,12 +213,12 @@ __verified_alone int lb_choose(struct packet *packet, __u32 question, struct lb_
 		return drop_at(packet, FILE_LB, DROP_DENIED_BY_LB_SRC_RANGE_CHECK);
 	now = ct_now();
 	lb_ct_key_of(packet, &key);
-	backend = lb_ct_backend(packet, &key, service->service_id, now);
+	backend = lb_ct_backend(packet, &key, choice, now, !(question & LB_KNOWN));
 	if (!backend && question & LB_KNOWN)
 		return NO_SERVICE;
 	if (!backend && service->count) {
 		backend = lb_ct_begin(packet, &key, &target, service, now);
-		choice->begins = 1;
+		choice->begins = choice->due = 1;
 	}
 	if (!backend)
 		return drop_at(packet, FILE_LB, DROP_SERVICE_BACKEND_NOT_FOUND);

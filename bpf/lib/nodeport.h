@@ -60,17 +60,16 @@ static __always_inline int nodeport_by_nat(struct __sk_buff *ctx, struct packet 
 	return ret;
 }
 
-static __always_inline int nodeport_by_dsr(struct __sk_buff *ctx, struct packet *packet, struct flow *flow, const struct lb_choice *choice)
+static __always_inline int nodeport_by_dsr(struct __sk_buff *ctx, struct packet *packet, const struct lb_choice *choice)
 {
-	__u32 mtu = 0, length = dsr_length(packet);
-	int ret;
+	int ret = 0;
 
-	if (length && bpf_check_mtu(ctx, 0, &mtu, length, 0) == BPF_MTU_CHK_RET_FRAG_NEEDED) {
-		flow->refuse = 1;
-		flow->mtu = mtu - length;
+	if (dsr_fits(ctx, packet))
+		ret = dsr_add(ctx, packet);
+	else if (packet->protocol == PROTO_UDP && choice->due)
+		ret = dsr_announce(ctx, packet);
+	else if (choice->begins)
 		return drop_at(packet, FILE_DSR, DROP_FRAGMENTATION_NEEDED);
-	}
-	ret = dsr_add(ctx, packet);
 	return ret < 0 ? ret : rewrite_end(ctx, packet, END_DESTINATION, &choice->backend);
 }
 
@@ -91,7 +90,7 @@ __verified_alone int nodeport_forward(struct __sk_buff *ctx, struct packet *pack
 		return nodeport_to_host(ctx, packet, flow, choice);
 	/* A backend out of the cluster understands no options, and would not answer for this node. */
 	if (choice->flags & LB_SERVICE_F_DSR && remote && !addr_is_zero(&remote->tunnel_endpoint))
-		ret = nodeport_by_dsr(ctx, packet, flow, choice);
+		ret = nodeport_by_dsr(ctx, packet, choice);
 	else
 		ret = nodeport_by_nat(ctx, packet, choice);
 	return ret < 0 ? ret : nodeport_send(ctx, packet, flow, remote);

@@ -68,8 +68,8 @@ struct flow {
 	__be16 proxy_port;     /* to the proxy: its socket for this connection, else its listener there */
 	__u8 to_upstream;      /* to the proxy's socket for this connection, which must exist */
 	__u8 host_source;      /* sent by the node itself */
-	__u8 refuse;           /* dropped for want of a backend, or of room: its sender is to hear of it */
-	__u16 mtu;             /* what would have been short enough; 0: that is not why */
+	__u8 refuse;           /* dropped for want of a backend: its sender is to hear of it */
+	__u8 announces;        /* it goes ahead of another packet (dsr_announce.h), and is for nobody */
 	__u32 cookie;          /* rules that decided */
 	__u32 rev_nat;         /* the packet was sent to this service; 0: to whom it says. REV_NAT_CONNECTION: see nat_find_frontend() */
 	__u32 reply_of;        /* it answers what was sent to this service: the same values */

@@ -6,9 +6,7 @@
 
 #define ICMP_UNREACHABLE 3
 #define ICMP_PORT_UNREACHABLE 3
-#define ICMP_FRAGMENTATION_NEEDED 4
 #define ICMPV6_UNREACHABLE 1
-#define ICMPV6_TOO_BIG 2
 #define ICMPV6_PORT_UNREACHABLE 4
 #define ANSWER_TTL 64
 #define QUOTED_TRANSPORT 8
@@ -84,7 +82,7 @@ struct icmp_answer_ipv6 {
 	__u8 transport[FRAGMENT_HEADER + QUOTED_TRANSPORT];
 };
 
-__subprogram int refuse_ipv4(struct __sk_buff *ctx, __u16 mtu)
+__subprogram int refuse_ipv4(struct __sk_buff *ctx)
 {
 	struct icmp_answer_ipv4 answer = {};
 	const __u32 message = sizeof(answer) - sizeof(answer.ip);
@@ -100,14 +98,13 @@ __subprogram int refuse_ipv4(struct __sk_buff *ctx, __u16 mtu)
 	answer.ip.daddr = answer.quoted.saddr;
 	answer.ip.check = sum_fold(bpf_csum_diff(NULL, 0, (__be32 *)&answer.ip, sizeof(answer.ip), 0));
 	answer.icmp.type = ICMP_UNREACHABLE;
-	answer.icmp.code = mtu ? ICMP_FRAGMENTATION_NEEDED : ICMP_PORT_UNREACHABLE;
-	answer.icmp.sequence = bpf_htons(mtu);
+	answer.icmp.code = ICMP_PORT_UNREACHABLE;
 	answer.icmp.checksum = sum_fold(bpf_csum_diff(NULL, 0, (__be32 *)&answer.icmp, message, 0));
 	return bpf_skb_change_tail(ctx, ETH_HEADER + sizeof(answer), 0) || bpf_skb_store_bytes(ctx, ETH_HEADER, &answer, sizeof(answer), 0);
 }
 
 /* A fragment is quoted with its header, or its sender could not tell whose it is. */
-__subprogram int refuse_ipv6(struct __sk_buff *ctx, __u16 mtu, __u32 fragment)
+__subprogram int refuse_ipv6(struct __sk_buff *ctx, __u32 fragment)
 {
 	struct icmp_answer_ipv6 answer = {};
 	const __u32 unused = fragment ? 0 : FRAGMENT_HEADER;
@@ -125,9 +122,8 @@ __subprogram int refuse_ipv6(struct __sk_buff *ctx, __u16 mtu, __u32 fragment)
 	answer.ip.hop_limit = ANSWER_TTL;
 	answer.ip.saddr = answer.quoted.daddr;
 	answer.ip.daddr = answer.quoted.saddr;
-	answer.icmp.type = mtu ? ICMPV6_TOO_BIG : ICMPV6_UNREACHABLE;
-	answer.icmp.code = mtu ? 0 : ICMPV6_PORT_UNREACHABLE;
-	answer.icmp.sequence = bpf_htons(mtu);
+	answer.icmp.type = ICMPV6_UNREACHABLE;
+	answer.icmp.code = ICMPV6_PORT_UNREACHABLE;
 	sum = bpf_csum_diff(NULL, 0, (__be32 *)&answer.ip.saddr, 32, 0);
 	sum = bpf_csum_diff(NULL, 0, pseudo, sizeof(pseudo), sum);
 	/* What is unused is zero, and counts for nothing. */
@@ -136,8 +132,8 @@ __subprogram int refuse_ipv6(struct __sk_buff *ctx, __u16 mtu, __u32 fragment)
 	       (unused && bpf_skb_change_tail(ctx, ETH_HEADER + sizeof(answer) - unused, 0));
 }
 
-/* Turns the packet into its refusal, addressed to its sender; with an MTU it is too big for what follows. Negative: there is none to give (a reset is not answered, later fragments cannot be). */
-__verified_alone int refuse(struct __sk_buff *ctx, const struct packet *packet, __u16 mtu)
+/* Turns the packet into its refusal, addressed to its sender. Negative: there is none to give (a reset is not answered, later fragments cannot be). */
+__verified_alone int refuse(struct __sk_buff *ctx, const struct packet *packet)
 {
 	int ret = -1;
 
@@ -146,6 +142,6 @@ __verified_alone int refuse(struct __sk_buff *ctx, const struct packet *packet, 
 	if (packet->protocol == PROTO_TCP)
 		ret = refuse_tcp(ctx, packet);
 	else if (packet->protocol == PROTO_UDP || packet->protocol == PROTO_SCTP)
-		ret = packet_is_ipv6(packet) ? refuse_ipv6(ctx, mtu, packet->flags & PACKET_F_FIRST_FRAGMENT) : refuse_ipv4(ctx, mtu);
+		ret = packet_is_ipv6(packet) ? refuse_ipv6(ctx, packet->flags & PACKET_F_FIRST_FRAGMENT) : refuse_ipv4(ctx);
 	return ret || swap_macs(ctx) ? -1 : 0;
 }

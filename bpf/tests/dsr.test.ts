@@ -76,20 +76,85 @@ describe("direct server return", () => {
       assert.equal(ends(second.bytes), line(end(caller, family, 50000), end(remotePod, family, TARGET)));
     });
 
-    it(`a caller whose packet the option makes too long is told how long it may be: ${family}`, async () => {
+    const headers = family === "ipv4" ? 28 : 48;
+    const room = MTU - (family === "ipv4" ? 8 : 24);
+    const send = (length: number) =>
+      datapath.fromNetwork({ ...udp(caller, thisNode, family, [50000, NODE_PORT]), payload: new Uint8Array(length - headers) });
+
+    /** One that goes ahead of another has but its headers. */
+    const isCut = (bytes: Uint8Array) => bytes.length === 14 + headers + MTU - room;
+
+    it(`a datagram without room for the option goes without, after one that is cut off and has it: ${family}`, async () => {
       reset();
       datapath.services.set({ ...nodePort(family, UDP, [remotePod]), flags: ["ROUTABLE", "DSR"] });
-      const headers = family === "ipv4" ? 28 : 48;
-      const longer = family === "ipv4" ? 8 : 24;
-      const call = (length: number) =>
-        datapath.fromNetwork({ ...udp(caller, thisNode, family, [50000, NODE_PORT]), payload: new Uint8Array(length - headers) });
-      assert.equal((await call(MTU - longer)).reason, undefined);
-      const out = await call(MTU - longer + 1);
-      assert.deepEqual([out.verdict, out.reason], ["redirect", "FRAGMENTATION_NEEDED"]);
-      assert.equal(ends(out.bytes), `${thisNode[family]}:- > ${caller[family]}:-`);
-      assert.deepEqual([out.packet.icmp?.type, out.packet.icmp?.code], family === "ipv4" ? [3, 4] : [2, 0]);
-      const at = (family === "ipv4" ? 34 : 54) + 6;
-      assert.equal(((out.bytes[at] ?? 0) << 8) | (out.bytes[at + 1] ?? 0), MTU - longer);
+      const called = line(end(caller, family, 50000), end(remotePod, family, TARGET));
+      const [ahead] = [await send(MTU)];
+      assert.deepEqual([ahead.verdict, ahead.reason, isCut(ahead.bytes)], ["redirect", undefined, true]);
+      const { ip, udp: header } = ahead.packet;
+      assert.equal(
+        line(
+          { ip: ip?.source as never, port: header?.sourcePort ?? 0 },
+          { ip: ip?.destination as never, port: header?.destinationPort ?? 0 },
+        ),
+        called,
+      );
+      const { options } = option(family, thisNode, NODE_PORT, UDP);
+      const at = family === "ipv4" ? 34 : 54;
+      assert.deepEqual([...ahead.bytes.subarray(at, at + options.length)], [...options]);
+      for (const length of [MTU, room + 1]) {
+        // The next second may have begun: then another one goes ahead.
+        let whole = await send(length);
+        while (isCut(whole.bytes)) whole = await send(length);
+        assert.deepEqual([told(whole), whole.bytes.length], [`redirect ${called}`, 14 + length]);
+      }
+      const short = await send(room);
+      assert.deepEqual([told(short), short.bytes.length], [`redirect ${called}`, 14 + MTU]);
+      assert.equal(datapath.services.nat.keys().length, 0);
+    });
+
+    it(`what goes ahead of a datagram is remembered, judged, and given to nobody: ${family}`, async () => {
+      for (const allowed of [true, false]) {
+        reset();
+        datapath.maps.setPolicy(server, allowed ? {} : { ingress: [] });
+        const cut = Uint8Array.from([50000 >> 8, 50000 & 0xff, TARGET >> 8, TARGET & 0xff, 5, 200, 0, 0]);
+        const { ip } = udp(caller, server, family, [50000, TARGET]);
+        const ahead = await datapath.fromNetwork({
+          ip: { ...ip, ...option(family, remoteNode, NODE_PORT, UDP), protocol: UDP },
+          payload: cut,
+        });
+        assert.deepEqual([ahead.verdict, ahead.reason], ["drop", allowed ? undefined : "POLICY_DENIED"]);
+        if (!allowed) continue;
+        const long = await datapath.fromNetwork({
+          ...udp(caller, server, family, [50000, TARGET]),
+          payload: new Uint8Array(MTU - headers),
+        });
+        assert.equal(told(long), `redirect ${line(end(caller, family, 50000), end(server, family, TARGET))}`);
+        const back = await datapath.fromPod(server, udp(server, caller, family, [TARGET, 50000]));
+        assert.equal(ends(back.bytes), line(end(remoteNode, family, NODE_PORT), end(caller, family, 50000)));
+      }
+      datapath.maps.setPolicy(server, {});
+    });
+
+    it(`an opening of TCP without room for the option is dropped and counted; the next one has no data: ${family}`, async () => {
+      reset();
+      datapath.services.set({ ...nodePort(family, TCP, [remotePod]), flags: ["ROUTABLE", "DSR"] });
+      const opening = tcp(caller, thisNode, family, [50000, NODE_PORT]);
+      const out = await datapath.fromNetwork({ ...opening, payload: new Uint8Array(MTU - headers - 12) });
+      assert.deepEqual([out.verdict, out.reason], ["drop", "FRAGMENTATION_NEEDED"]);
+    });
+
+    it(`a datagram without the option is of the known call when it has no room for one, and the backend's own when it has: ${family}`, async () => {
+      reset();
+      const short = udp(caller, server, family, [50000, TARGET]);
+      await datapath.fromNetwork({ ...short, ip: { ...short.ip, ...option(family, remoteNode, NODE_PORT, UDP) } });
+      const answer = async () => ends((await datapath.fromPod(server, udp(server, caller, family, [TARGET, 50000]))).bytes);
+      for (const [length, from] of [
+        [room + 1, end(remoteNode, family, NODE_PORT)],
+        [room, end(server, family, TARGET)],
+      ] as const) {
+        await datapath.fromNetwork({ ...short, payload: new Uint8Array(length - headers) });
+        assert.equal(await answer(), line(from, end(caller, family, 50000)));
+      }
     });
 
     it(`a backend out of the cluster gets this node's address: ${family}`, async () => {
