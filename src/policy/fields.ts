@@ -11,6 +11,14 @@ export function listOf(value: unknown): readonly unknown[] {
   return readList(startReading(defaultSettings), value, "") ?? [];
 }
 
+/** What stands at a path (`spec.ingress[0]`) of an object; undefined when there is nothing. */
+export function valueAt(object: unknown, path: string): unknown {
+  let value = object;
+  for (const [, name, index] of path.matchAll(/([a-zA-Z]+)|\[(\d+)\]/g))
+    value = name === undefined ? listOf(value)[Number(index)] : objectOf(value)[name];
+  return value;
+}
+
 /** The value as a text; anything else is empty. */
 export function textOf(value: unknown): string {
   return typeof value === "string" ? value : "";

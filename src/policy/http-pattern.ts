@@ -30,6 +30,12 @@ export function covers(a: Shape, b: Shape): boolean {
   return a.kind === "other" && b.kind === "other" && a.pattern === b.pattern;
 }
 
+/** With what every text of a shape begins; empty where that is not known. */
+export function startOf(shape: Shape): string {
+  if (shape.kind === "any") return "";
+  return shape.kind === "other" ? literalStart(shape.pattern) : shape.text;
+}
+
 /** The shape without one text; undefined where no pattern for the rest is known. */
 export function without(shape: Shape, text: string): Shape[] | undefined {
   switch (shape.kind) {

@@ -123,6 +123,12 @@ function readPortNumber(reading: Reading, raw: unknown, path: string): { readonl
   if (raw === undefined || raw === null) return { name: "", port: 0 };
   if (typeof raw === "string" && isPortName(raw)) return { name: raw.toLowerCase(), port: 0 };
   const number = typeof raw === "string" ? parsePortNumber(raw) : readInteger(reading, raw, path, 0, 0xffff);
+  if (typeof raw === "string" && number !== undefined)
+    warnUnstorable(
+      reading,
+      path,
+      `"${raw}" is a name for Kubernetes, which refuses names without letters: write the number without quotes`,
+    );
   if (typeof raw === "string" && number === undefined) refuse(reading, path, `"${raw}" is neither a port number nor a port name`);
   return { name: "", port: number ?? 0 };
 }

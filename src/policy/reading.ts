@@ -113,10 +113,41 @@ export function didYouMean(found: string, allowed: readonly string[]): string {
   return `; did you mean "${best.word}"?`;
 }
 
+/** What other kinds of policies, or other places, call a field. */
+const otherNames: Readonly<Record<string, readonly string[]>> = {
+  podSelector: ["endpointSelector"],
+  endpointSelector: ["podSelector"],
+  ports: ["toPorts"],
+  toPorts: ["ports"],
+  from: ["fromEndpoints"],
+  to: ["toEndpoints"],
+  fromEndpoints: ["from", "toEndpoints"],
+  toEndpoints: ["to", "fromEndpoints"],
+  ipBlock: ["fromCIDRSet", "toCIDRSet"],
+};
+
+/** Where a field stands that is often written too high up. */
+const below: Readonly<Record<string, string>> = {
+  rules: "toPorts",
+  serverNames: "toPorts",
+  port: "ports",
+  protocol: "ports",
+  endPort: "ports",
+  http: "rules",
+  dns: "rules",
+};
+
+function hintFor(name: string, allowed: readonly string[]): string {
+  const other = otherNames[name]?.find((one) => allowed.includes(one));
+  if (other !== undefined) return `; here it is "${other}"`;
+  if (Object.hasOwn(below, name)) return `; it stands under ${below[name]}`;
+  return allowed.includes("matchLabels") ? "; labels stand under matchLabels" : didYouMean(name, allowed);
+}
+
 /** Warns of fields that nobody reads: a misspelt field would otherwise silently widen or narrow the policy. */
 export function checkFields(reading: Reading, fields: Fields, path: string, allowed: readonly string[]): void {
   for (const name of Object.keys(fields)) {
     if (!allowed.includes(name))
-      warn(reading, path === "" ? name : `${path}.${name}`, `unknown field "${name}" is ignored${didYouMean(name, allowed)}`);
+      warn(reading, path === "" ? name : `${path}.${name}`, `unknown field "${name}" is ignored${hintFor(name, allowed)}`);
   }
 }

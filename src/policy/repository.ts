@@ -92,7 +92,8 @@ function targetSpecs(spec: PortSpec, ports: NonNullable<ServiceView["ports"]>): 
   return named.map(({ targetPort }) => ({ protocol: spec.protocol, name: "", port: targetPort, endPort: 0 }));
 }
 
-function serviceMatches(reference: ServiceReference, service: ServiceView): boolean {
+/** Whether a service is one that `toServices` names. */
+export function serviceMatches(reference: ServiceReference, service: ServiceView): boolean {
   if (reference.namespace !== "" && service.namespace !== reference.namespace) return false;
   if (reference.name !== undefined) return service.name === reference.name;
   return reference.selector !== undefined && matches(selectorOf(reference.selector.requirements), service.labels);

@@ -74,6 +74,16 @@ export function prefixHas(prefix: Prefix, address: IpAddress): boolean {
   return prefixContains(prefix, hostPrefix(address));
 }
 
+/** The two halves of a block; none of one address. */
+export function prefixHalves(prefix: Prefix): readonly Prefix[] {
+  const { address, bits, family } = prefixParts(prefix);
+  if (bits === (family === 4 ? 32 : 128)) return [];
+  const upper = Uint8Array.from(addressToBytes(address));
+  const bit = family === 4 ? bits + 96 : bits;
+  upper[bit >> 3] = (upper[bit >> 3] ?? 0) | (0x80 >> (bit & 7));
+  return [prefixOf(address, bits + 1), prefixOf(addressFromBytes(upper), bits + 1)];
+}
+
 /** The block as the datapath has it: 16 bytes and a length from 0 to 128, IPv4 mapped. */
 export function prefixToBytes(prefix: Prefix): { readonly bytes: Uint8Array; readonly bits: number } {
   const { address, bits, family } = prefixParts(prefix);

@@ -20,9 +20,11 @@ function* overlapping(rule: Rule, within: Prefix, ranges: readonly Range[]): Gen
   const ofNodes = "name nodes by `host` and `remote-node`, or set policy-cidr-match-mode: nodes";
   const fix = range.kind === "nodes" ? ofNodes : "select pods by their labels";
   const at = { id: "L04", policy: rule.policy, rule: rule.origin, fix } as const;
-  if (inside !== undefined)
-    yield { ...at, severity: "warning", message: `${within} is in ${inside.what}: blocks never match ${inside.kind}` };
-  else
+  if (inside !== undefined) {
+    const is = inside.prefix === within ? "is" : "is in";
+    yield { ...at, severity: "warning", message: `${within} ${is} ${inside.what}: blocks never match ${inside.kind}` };
+  }
+  if (inside === undefined)
     yield {
       ...at,
       severity: "info",

@@ -1,9 +1,11 @@
+import { fqdnMatcher, normalizeName } from "#fqdn/pattern.ts";
 import { dnsPeer } from "../peer.ts";
-import type { ParsedPolicy, PortSpec } from "../rule.ts";
+import { type ParsedPolicy, type PolicyRef, type PortSpec, policyKey } from "../rule.ts";
 import { verdict } from "../verdict.ts";
 import type { World } from "../world/world.ts";
 import type { Finding } from "./finding.ts";
-import { identitiesOf, type Pods } from "./subjects.ts";
+import { isBehind } from "./services.ts";
+import { identitiesOf, type Pods, receiversOf } from "./subjects.ts";
 
 const dnsFlow = { protocol: 17, port: 53 } as const;
 
@@ -17,20 +19,61 @@ export function* lintDns(world: World, pods: readonly Pods[]): Generator<Finding
       yield* cutServer(pod, pods);
       continue;
     }
-    const [policy] = pod.policy.egress.defaultDenyBy;
-    // Without DNS pods to look at, what the rules say about the port has to do.
-    const asks = servers.length === 0 ? pod.rules.some(allowsDns) : servers.some((identity) => passes(pod, "egress", identity));
-    if (policy !== undefined && !asks && !cut.has(policy.name)) {
-      cut.add(policy.name);
-      const message = `cuts ${pod.name} off from DNS: no rule allows egress to the cluster's DNS on 53/UDP`;
-      yield {
-        id: "L13",
-        severity: "warning",
-        policy,
-        message,
-        fix: "allow egress to k8s-app=kube-dns in kube-system on 53/UDP and 53/TCP",
-      };
+    yield* namesRefused(world, pod, servers, pods);
+    const by = cutBy(world, pod, servers);
+    if (by === undefined || cut.has(by.policy.name)) continue;
+    cut.add(by.policy.name);
+    const message = `cuts ${pod.name} off from DNS: ${by.how} egress to the cluster's DNS on 53/UDP`;
+    const fix = "allow egress to k8s-app=kube-dns in kube-system on 53/UDP and 53/TCP";
+    yield { id: "L13", severity: "warning", policy: by.policy, message, fix };
+  }
+}
+
+/** The policy that keeps a pod from asking DNS, by what it denies or by its default deny. */
+function cutBy(world: World, pod: Pods, servers: readonly Pods["id"][]): { readonly policy: PolicyRef; readonly how: string } | undefined {
+  const [policy] = pod.policy.egress.defaultDenyBy;
+  const byDefault = policy && { policy, how: "no rule allows" };
+  // Without DNS pods to look at, what the rules say about the port has to do.
+  if (servers.length === 0) return pod.rules.some(allowsDns) ? undefined : byDefault;
+  if (servers.some((identity) => passes(pod, "egress", identity))) return undefined;
+  const [denial] = servers.flatMap((identity) => verdict(pod.policy, { direction: "egress", identity, ...dnsFlow }).entry?.origins ?? []);
+  const by = denial && world.policy(policyKey(denial))?.parsed.ref;
+  return by === undefined ? byDefault : { policy: by, how: "it denies" };
+}
+
+/** The names that a pod's DNS rules let it ask; undefined when it has none, and may ask for any. */
+function asks(pod: Pods, servers: readonly Pods["id"][]): ((name: string) => boolean) | undefined {
+  const rules = pod.policy
+    .l7("egress")
+    .filter(({ port, endPort }) => port <= dnsFlow.port && dnsFlow.port <= Math.max(port, endPort))
+    .flatMap((one) => one.rules)
+    .filter(({ identities }) => identities === null || servers.some((id) => identities.includes(id)));
+  if (rules.length === 0 || rules.some(({ dns }) => dns === null)) return undefined;
+  const matchers = rules.flatMap(({ dns }) => dns ?? []).map(fqdnMatcher);
+  return (name) => matchers.some((matches) => matches(normalizeName(name)));
+}
+
+/** Names that a pod needs and that its DNS rules do not let it ask for. */
+function* namesRefused(world: World, pod: Pods, servers: readonly Pods["id"][], pods: readonly Pods[]): Generator<Finding> {
+  const mayAsk = asks(pod, servers);
+  if (mayAsk === undefined) return;
+  const fix = "name it under rules.dns of the rule for port 53";
+  for (const rule of pod.rules) {
+    const at = { severity: "warning", policy: rule.policy, rule: rule.origin, fix } as const;
+    for (const { fqdn } of rule.peers) {
+      // Some name that the pattern takes.
+      const name = fqdn?.matchName || fqdn?.matchPattern?.replaceAll(/\*+/g, "x");
+      if (name === undefined || mayAsk(name)) continue;
+      const message = `${fqdn?.matchName || fqdn?.matchPattern}: the DNS rules of ${pod.name} do not let it ask for that, so no address is ever known`;
+      yield { id: "L02", ...at, message };
     }
+    if (rule.direction !== "egress" || rule.action !== "allow") continue;
+    const receivers = receiversOf(world, rule, pods).filter(({ id }) => !servers.includes(id));
+    const behind = world.services.filter((service) => receivers.some(({ endpoints }) => endpoints.some((one) => isBehind(service, one))));
+    const names = behind.map(({ name, namespace }) => `${name}.${namespace}.svc.cluster.local`);
+    if (names.length === 0 || names.some(mayAsk)) continue;
+    const message = `lets ${pod.name} out to pods whose services it may not ask for: its DNS rules refuse ${names[0]}`;
+    yield { id: "L13", ...at, message };
   }
 }
 

@@ -48,6 +48,11 @@ export const catalogue = {
   L26: "a field that Cilium has and Cilia does not serve",
   L27: "what a deny list ignores: application rules, authentication",
   L28: "a namespace that is not the policy's own, which decides nothing or selects nobody",
+  L29: "an address block that is more, or less, than it looks like",
+  L30: "a port that none of the pods has",
+  L31: "entries that look like one rule and are two",
+  L32: "a denial that denies more than it names",
+  L33: "a policy that a setting switches off",
 } as const;
 
 /** The id of a kind of finding. */

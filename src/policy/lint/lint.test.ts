@@ -49,6 +49,9 @@ const dns = {
 };
 const good = select("api", ingress(from("web"), "8080"));
 
+const onNodes = { nodeSelector: {}, ingress: [{ fromEntities: ["all"] }] };
+const settings = (data: object) => ({ kind: "ConfigMap", metadata: { name: "cilium-config" }, data });
+
 type Sample = { readonly policies: readonly object[]; readonly more?: readonly object[]; readonly flows?: readonly unknown[] };
 const one = (spec: object, name = "p", kind?: string): Sample => ({ policies: [policyOf(spec, name, kind)] });
 
@@ -131,7 +134,7 @@ const samples: Readonly<Record<LintId, { readonly bad: Sample; readonly says: Re
   L18: {
     bad: {
       ...one(select("api", ingress(from("web"), "8080"))),
-      more: [{ kind: "ConfigMap", metadata: { name: "cilium-config" }, data: { "bpf-policy-map-max": "1" } }],
+      more: [settings({ "bpf-policy-map-max": "1" })],
     },
     says: /need \d+ policy map entries, but there is room for 1/,
     good: one(good),
@@ -191,6 +194,31 @@ const samples: Readonly<Record<LintId, { readonly bad: Sample; readonly says: Re
       endpointSelector: { matchLabels: { app: "api", "io.kubernetes.pod.namespace": "shop" } },
       ...ingress(from("web"), "8080"),
     }),
+  },
+  L29: {
+    bad: one(select("api", { egress: [dns, { toCIDRSet: [{ cidr: "203.0.113.0/24", except: ["203.0.113.0/25", "203.0.113.128/25"] }] }] })),
+    says: /nothing is left of 203\.0\.113\.0\/24/,
+    good: one(select("api", { egress: [dns, { toCIDRSet: [{ cidr: "203.0.113.0/24", except: ["203.0.113.0/25"] }] }] })),
+  },
+  L30: {
+    bad: one(select("api", ingress(from("web"), "htp"))),
+    says: /none of the pods has a port that is called "htp", so this matches nothing; did you mean "http"/,
+    good: one(select("api", ingress(from("web"), "http"))),
+  },
+  L31: {
+    bad: one(select("api", { ingress: [{ fromEndpoints: from("web") }, { toPorts: on("8080") }] })),
+    says: /ingress\[0\] allows its peers every port, and ingress\[1\] allows everybody its ports/,
+    good: one(good),
+  },
+  L32: {
+    bad: one(select("api", { ingressDeny: [{ fromEndpoints: from("prometheus") }] })),
+    says: /denies everything else too.*no rule allows shop\/api any ingress/,
+    good: one(select("api", { ingress: [{ fromEntities: ["all"] }], ingressDeny: [{ fromEndpoints: from("prometheus") }] })),
+  },
+  L33: {
+    bad: { ...one(onNodes, "hosts", "CiliumClusterwideNetworkPolicy"), more: [settings({ "enable-host-firewall": "false" })] },
+    says: /the host firewall is off/,
+    good: { ...one(onNodes, "hosts", "CiliumClusterwideNetworkPolicy"), more: [settings({ "enable-host-firewall": "true" })] },
   },
 };
 

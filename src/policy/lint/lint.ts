@@ -1,21 +1,24 @@
 import { policyKey, ruleKey } from "../rule.ts";
 import type { World } from "../world/world.ts";
+import { lintAlone } from "./alone.ts";
 import { lintBlocks } from "./blocks.ts";
 import { lintCapacity } from "./capacity.ts";
+import { lintDenials } from "./denials.ts";
 import { lintDns } from "./dns.ts";
-import { lintEmpties } from "./empties.ts";
 import { type Finding, severityOrder } from "./finding.ts";
 import { lintHistory } from "./history.ts";
 import { lintHosts } from "./hosts.ts";
 import { lintKinds } from "./kinds.ts";
 import { lintMoot } from "./moot.ts";
+import { lintNodes } from "./nodes.ts";
 import { lintOverlaps } from "./overlaps.ts";
-import { lintPatterns } from "./patterns.ts";
+import { lintPorts } from "./ports.ts";
+import { lintPrefixes } from "./prefixes.ts";
+import { lintReferences } from "./references.ts";
 import { lintReplicas } from "./replicas.ts";
 import { lintSelectors } from "./selectors.ts";
 import { lintServices } from "./services.ts";
 import { lintSides } from "./sides.ts";
-import { lintText } from "./static.ts";
 import { type Pods, podsOf } from "./subjects.ts";
 
 /** What the words of two rules show is said once, though pods show it too. */
@@ -32,13 +35,18 @@ function overlaps(world: World, pods: readonly Pods[]): Finding[] {
 export function lintWorld(world: World, flows: readonly unknown[] = []): Finding[] {
   const pods = podsOf(world);
   const findings = [
-    ...world.policies.flatMap((policy) => [...lintText(policy.parsed), ...lintEmpties(policy), ...lintPatterns(policy.parsed)]),
+    ...world.policies.flatMap((policy) => [...lintAlone(policy)]),
     ...lintKinds(world),
     ...lintSelectors(world, pods),
+    ...lintNodes(world),
+    ...lintReferences(world),
+    ...lintDenials(world, pods),
     ...overlaps(world, pods),
     ...lintDns(world, pods),
     ...lintServices(world, pods),
+    ...lintPorts(world, pods),
     ...lintBlocks(world),
+    ...lintPrefixes(world),
     ...lintHosts(world),
     ...lintCapacity(world, pods),
     ...lintSides(pods),

@@ -1,5 +1,6 @@
+import { prefixContains } from "#types/prefix.ts";
 import { objectOf } from "../fields.ts";
-import { formatRuleRef, type PeerSelector, policyKey, type Rule, ruleKey } from "../rule.ts";
+import { formatRuleRef, type PeerSelector, policyKey, type Rule, ruleKey, tier } from "../rule.ts";
 import { selects } from "../selector-cache.ts";
 import type { World } from "../world/world.ts";
 import type { Finding } from "./finding.ts";
@@ -15,13 +16,29 @@ export function* lintOverlaps(world: World, pods: readonly Pods[]): Generator<Fi
     ({ rule }) => ruleKey(rule.origin),
   );
   for (const same of byRule.values()) {
+    const [first] = same;
+    if (first !== undefined && same.every(({ pod, rule }) => isIdle(pod, rule))) {
+      const message = `allows what nothing denies: the ${first.rule.direction} of ${first.pod.name} is not under default deny`;
+      const fix = "take it out, or let the policy deny by default";
+      yield { id: "L10", severity: "info", policy: first.rule.policy, rule: first.rule.origin, message, fix };
+      continue;
+    }
     const each = same.map(({ pod, rule }) => ({ pod, finding: overlapOf(world, pod, rule) }));
-    const first = each.find(({ finding }) => finding !== undefined);
-    if (first?.finding === undefined) continue;
+    const moot = each.find(({ finding }) => finding !== undefined);
+    if (moot?.finding === undefined) continue;
     // A rule that still does something for other pods is not to be taken out.
-    if (each.every(({ finding }) => finding !== undefined)) yield first.finding;
-    else if (first.finding.id === "L08") yield { ...first.finding, message: `for pods such as ${first.pod.name} ${first.finding.message}` };
+    if (each.every(({ finding }) => finding !== undefined)) yield moot.finding;
+    else if (moot.finding.id === "L08") yield { ...moot.finding, message: `for pods such as ${moot.pod.name} ${moot.finding.message}` };
   }
+}
+
+/** An allow that does no more than allow, where everything is. */
+function isIdle(pod: Pods, rule: Rule): boolean {
+  const isPlain = rule.ports?.every(
+    ({ l7, listener, serverNames }) => l7 === undefined && listener === undefined && serverNames.length === 0,
+  );
+  if (rule.action !== "allow" || rule.tier !== tier.normal || isPlain === false || rule.auth !== undefined) return false;
+  return rule.log === undefined && !pod.policy[rule.direction].defaultDeny;
 }
 
 function* twins({ policies }: World): Generator<Finding> {
@@ -50,9 +67,20 @@ function peersCover(world: World, outer: Rule, inner: Rule): boolean {
     .every((peer) => !peer.any && wide.some((other) => other.text === peer.text || containsAll(other, peer, world)));
 }
 
+/** Whether a selector takes every address outside the cluster. */
+function isWorld({ requirements, except }: PeerSelector): boolean {
+  const [only, second] = requirements;
+  return only?.source === "reserved" && only.key === "world" && second === undefined && except.length === 0;
+}
+
 function containsAll(outer: PeerSelector, inner: PeerSelector, world: World): boolean {
+  if (inner.fqdn !== undefined) return isWorld(outer);
+  if (inner.within !== undefined) {
+    const inside = outer.within !== undefined && outer.except.length === 0 && prefixContains(outer.within, inner.within);
+    return inside || (isWorld(outer) && world.settings.policyCidrMatchMode.length === 0);
+  }
   const ids = identitiesOf(inner, world);
-  if (ids.length === 0 || inner.within !== undefined || inner.fqdn !== undefined) return false;
+  if (ids.length === 0) return false;
   return ids.every((id) => {
     const labels = world.cache.labels(id);
     return labels !== undefined && selects(outer, labels, world.cache.prefix(id));

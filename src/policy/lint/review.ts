@@ -2,11 +2,9 @@ import { parsePolicy } from "../parse.ts";
 import { type Issue, type ParsedPolicy, policyKey } from "../rule.ts";
 import { defaultSettings, type PolicySettings } from "../settings.ts";
 import { memorySource, rulePath } from "../world/objects.ts";
-import { lintEmpties } from "./empties.ts";
+import { lintAlone } from "./alone.ts";
 import type { Finding } from "./finding.ts";
 import { lintMakesMoot, lintMoot } from "./moot.ts";
-import { lintPatterns } from "./patterns.ts";
-import { lintText } from "./static.ts";
 
 /** What a policy's author should hear when it is stored: why it has no effect, or what it does that was probably not meant. */
 export type Review = { readonly issues: readonly Issue[]; readonly errors: readonly string[]; readonly warnings: readonly string[] };
@@ -27,13 +25,7 @@ export function reviewPolicy(object: unknown, { others, settings }: Surroundings
   const parsed = parsePolicy(object, settings);
   const policy = { key: policyKey(parsed.ref), parsed, from: { object, source } };
   const rest = others.filter(({ ref }) => policyKey(ref) !== policy.key);
-  const findings = [
-    ...lintText(parsed),
-    ...lintEmpties(policy),
-    ...lintPatterns(parsed),
-    ...lintMoot([parsed], rest),
-    ...lintMakesMoot(parsed, rest),
-  ];
+  const findings = [...lintAlone(policy), ...lintMoot([parsed], rest), ...lintMakesMoot(parsed, rest)];
   return {
     issues: parsed.issues,
     errors: parsed.issues.map(textOf),

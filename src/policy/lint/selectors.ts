@@ -1,121 +1,139 @@
+import { reservedIdentities } from "#identity/reserved.ts";
 import { labelKey, labelSource } from "#labels/label.ts";
-import { type Requirement, selectorOf } from "#labels/selector.ts";
+import type { Requirement } from "#labels/selector.ts";
 import { didYouMean } from "../reading.ts";
-import type { PeerSelector, Rule } from "../rule.ts";
+import type { ParsedPolicy, PeerSelector, Rule } from "../rule.ts";
 import { clusterSource } from "../world/objects.ts";
 import type { World } from "../world/world.ts";
 import type { Finding } from "./finding.ts";
+import { isOfNamespace, namespaceReason, namespacesIn, type Reason } from "./namespaces.ts";
+import { contradiction, leftOut, misspelt, mistakenKey, written } from "./nobody.ts";
 import { identitiesOf, namespaceOf, type Pods } from "./subjects.ts";
 
 const sources: readonly string[] = Object.values(labelSource);
+const reservedNames = [...new Set(reservedIdentities().flatMap(({ labels }) => labels.labels.map(({ key }) => key)))];
 
 /** Selectors that match nobody, and what they would have to say to match somebody. */
 export function* lintSelectors(world: World, pods: readonly Pods[]): Generator<Finding> {
   for (const { parsed } of world.policies) {
     yield* unknownSources(parsed.rules);
-    if (pods.length === 0 || parsed.rules.length === 0) continue;
-    const [first] = parsed.rules;
-    const selected = pods.some((pod) => pod.rules.some((rule) => rule.policy === parsed.ref));
-    if (!selected && first !== undefined && !parsed.rules.some((rule) => rule.onNode)) yield emptySubject(first, pods);
+    if (pods.length === 0) continue;
+    yield* emptySubjects(world, parsed, pods);
     for (const rule of parsed.rules) {
-      for (const peer of world.repo.peersOf(rule)) {
-        // Addresses and names have identities only once somebody talks to them.
-        const isLabels = !peer.any && !peer.none && peer.within === undefined && peer.fqdn === undefined && peer.requirements.length > 0;
-        if (isLabels && !isReserved(peer) && identitiesOf(peer, world).length === 0) yield* emptyPeer(world, rule, peer, pods);
+      for (const peer of rule.peers) {
+        const reason = isOfPods(peer) ? emptyPeer(world, rule, peer, pods) : undefined;
+        if (reason !== undefined) yield { policy: rule.policy, rule: rule.origin, ...reason };
       }
     }
   }
 }
 
-const isReserved = (peer: PeerSelector) => peer.requirements.some(({ source }) => source === "reserved" || source === "cidrgroup");
+function* emptySubjects(world: World, { ref, rules }: ParsedPolicy, pods: readonly Pods[]): Generator<Finding> {
+  for (const [spec, same] of Map.groupBy(rules, ({ origin }) => origin.spec)) {
+    const [first] = same;
+    if (first === undefined || first.onNode || pods.some((pod) => pod.rules.some((rule) => same.includes(rule)))) continue;
+    const reason = emptySubject(world, first, pods);
+    if (reason !== undefined) yield { ...reason, policy: ref, path: spec > 0 ? `specs[${spec}]` : "spec" };
+  }
+}
 
-/** Files may well leave a namespace out, such as kube-system; then nothing is known about who is there. */
-function isInView({ objects }: World, peer: PeerSelector, pods: readonly Pods[]): boolean {
-  const namespace = namespaceIn(peer);
-  return (
-    namespace === undefined || pods.some((pod) => pod.namespace === namespace) || objects.some(({ source }) => source === clusterSource)
-  );
+/** Addresses and names have identities only once somebody talks to them, and what is reserved is always there. */
+function isOfPods(peer: PeerSelector): boolean {
+  if (peer.any || peer.none || peer.within !== undefined || peer.fqdn !== undefined) return false;
+  return peer.requirements.length > 0 && !peer.requirements.some(({ source }) => source === "reserved" || source === "cidrgroup");
 }
 
 function* unknownSources(rules: readonly Rule[]): Generator<Finding> {
   const seen = new Set<string>();
   for (const rule of rules) {
+    const at = { id: "L16", severity: "warning", policy: rule.policy, rule: rule.origin } as const;
     for (const { source, key } of [...rule.subject.requirements, ...rule.peers.flatMap((peer) => peer.requirements)]) {
-      if (sources.includes(source) || seen.has(source)) continue;
-      seen.add(source);
-      const message = `"${source}:${key}": nothing gives labels of the source "${source}"${didYouMean(source, sources)}`;
-      yield {
-        id: "L16",
-        severity: "warning",
-        policy: rule.policy,
-        rule: rule.origin,
-        message,
-        fix: "write k8s: for labels of pods, or no source",
-      };
+      const name = source === "reserved" ? `reserved:${key}` : source;
+      if (seen.has(name)) continue;
+      seen.add(name);
+      if (source === "reserved" && !reservedNames.includes(key)) {
+        const message = `"reserved:${key}": there is no such entity${didYouMean(key, reservedNames)}`;
+        yield { ...at, message, fix: `write one of ${reservedNames.join(", ")}` };
+      } else if (!sources.includes(source)) {
+        const message = `"${source}:${key}": nothing gives labels of the source "${source}"${didYouMean(source, sources)}`;
+        yield { ...at, message, fix: "write k8s: for labels of pods, or no source" };
+      }
     }
   }
 }
 
-function emptySubject(rule: Rule, pods: readonly Pods[]): Finding {
-  const near = misspelt(rule.subject.requirements, pods);
-  const at = { policy: rule.policy, path: rule.origin.spec > 0 ? `specs[${rule.origin.spec}]` : "spec" };
-  if (near !== undefined) return { id: "L16", severity: "warning", ...at, message: `selects no pod: ${near.message}`, fix: near.fix };
-  const message = `selects no pod that exists now: none has ${own(rule.subject.requirements) || "any labels"}`;
-  return { id: "L05", severity: "warning", ...at, message, fix: "compare the selector with `kubectl get pods --show-labels`" };
-}
-
-function* emptyPeer(world: World, rule: Rule, peer: PeerSelector, pods: readonly Pods[]): Generator<Finding> {
-  const at = { policy: rule.policy, rule: rule.origin };
-  const written = own(peer.requirements);
-  const anywhere = { ...peer, requirements: peer.requirements.filter((one) => one.key !== labelKey.namespace) };
-  const elsewhere = written === "" ? [] : identitiesOf(anywhere, world).map((id) => namespaceOf(world.cache.labels(id)));
-  const [first] = elsewhere;
-  if (first !== undefined) {
-    const where = [...new Set(elsewhere)].join(", ");
-    const message = `the peers [${written}] are nobody in ${namespaceIn(peer) ?? "any namespace"}, but pods in ${where} have these labels`;
-    const fix = `add "k8s:${labelKey.namespace}: ${first}" to the selector if they are meant`;
-    yield { id: "L06", severity: "warning", ...at, message, fix };
-    return;
+function emptySubject(world: World, { subject: { requirements }, policy }: Rule, pods: readonly Pods[]): Reason | undefined {
+  if (requirements.some(({ source, key }) => source === "reserved" && key === "host")) {
+    const fix = "write nodeSelector in place of endpointSelector";
+    return { id: "L05", severity: "warning", message: "selects no pod: the host is selected by nodeSelector only", fix };
   }
-  if (!isInView(world, peer, pods)) return;
-  const near = misspelt(peer.requirements, pods);
-  if (near !== undefined) yield { id: "L16", severity: "warning", ...at, message: `the peers are nobody: ${near.message}`, fix: near.fix };
-  else {
-    const message = `the peers [${written}] are nobody who exists now`;
-    yield { id: "L05", severity: "info", ...at, message, fix: "none, if they are still to come; else correct the selector" };
-  }
+  const places = requirements
+    .filter(({ key, operator }) => key === labelKey.namespace && operator === "In")
+    .flatMap(({ values }) => values);
+  // That a subject in another namespace is nobody, the parser says.
+  if (policy.namespace !== "" && places.some((one) => one !== policy.namespace)) return undefined;
+  const reason =
+    contradiction(requirements) ??
+    namespaceReason(requirements, world) ??
+    leftOut(requirements, world) ??
+    mistakenKey(requirements, world) ??
+    misspelt(requirements, world);
+  if (reason !== undefined) return { ...reason, severity: "warning", message: `selects no pod: ${reason.message}` };
+  if (!isInView(world, requirements, pods)) return undefined;
+  const own = written(requirements);
+  const message = `selects no pod that exists now: none in ${namespacesIn(requirements)}${own === "" ? "" : ` has ${own}`}`;
+  return { id: "L05", severity: "warning", message, fix: "compare the selector with `kubectl get pods --show-labels`" };
 }
 
-/** The requirements that the author wrote, in kubectl's notation. */
-function own(requirements: readonly Requirement[]): string {
-  const written = requirements.filter(({ key }) => !key.startsWith("io.cilium.") && key !== labelKey.namespace);
-  return written.length === 0 ? "" : selectorOf(written).text;
+/** Files may well leave a namespace out, such as kube-system; then nothing is known about who is there. */
+function isInView({ objects }: World, requirements: readonly Requirement[], pods: readonly Pods[]): boolean {
+  const place = requirements.find(({ key, operator }) => key === labelKey.namespace && operator === "In");
+  const known = place === undefined || pods.some((pod) => place.values.includes(pod.namespace));
+  return known || objects.some(({ source }) => source === clusterSource);
 }
 
-function namespaceIn(peer: PeerSelector): string | undefined {
-  return peer.requirements.find((one) => one.key === labelKey.namespace && one.operator === "In")?.values[0];
+function emptyPeer(world: World, rule: Rule, peer: PeerSelector, pods: readonly Pods[]): Reason | undefined {
+  const { requirements } = peer;
+  const isEmpty = identitiesOf(peer, world).length === 0;
+  // That the policy's own namespace does not exist, its subject says.
+  const isOwn = ({ key, values }: Requirement) => key === labelKey.namespace && values.length === 1 && values[0] === rule.policy.namespace;
+  const elsewhere = namespaceReason(
+    requirements.filter((one) => !isOwn(one)),
+    world,
+  );
+  // Of several namespaces one may be missing, and of several values one may be misspelt, while the others are somebody.
+  if (!isEmpty)
+    return (
+      elsewhere ??
+      misspelt(
+        requirements.filter(({ operator }) => operator === "NotIn"),
+        world,
+      )
+    );
+  const own = written(requirements);
+  const where = namespacesIn(requirements);
+  const reason =
+    contradiction(requirements) ??
+    elsewhere ??
+    mistakenKey(requirements, world) ??
+    leftOut(requirements, world) ??
+    inOtherNamespace(world, rule, requirements) ??
+    (isInView(world, requirements, pods) ? misspelt(requirements, world) : undefined);
+  if (reason !== undefined) return reason.id === "L06" ? reason : { ...reason, message: `the peers are nobody: ${reason.message}` };
+  if (!isInView(world, requirements, pods)) return undefined;
+  const message = own === "" ? `the peers are nobody: there is no pod in ${where} now` : `the peers [${own}] are nobody in ${where} now`;
+  return { id: "L05", severity: "info", message, fix: "none, if they are still to come; else correct the selector" };
 }
 
-/** A key or value that no pod has while another has one that is nearly the same. */
-function misspelt(
-  requirements: readonly Requirement[],
-  pods: readonly Pods[],
-): { readonly message: string; readonly fix: string } | undefined {
-  const labels = pods.flatMap((pod) => pod.labels.labels.filter(({ source }) => source === "k8s"));
-  for (const { key, operator, values } of requirements) {
-    if (key.startsWith("io.cilium.") || operator === "NotIn" || operator === "DoesNotExist") continue;
-    const known = [...new Set(labels.filter((one) => one.key === key).map(({ value }) => value))];
-    if (known.length === 0) {
-      const hint = didYouMean(
-        key,
-        [...new Set(labels.map((one) => one.key))].filter((one) => !one.startsWith("io.")),
-      );
-      if (hint !== "") return { message: `no pod has a label "${key}"${hint}`, fix: "correct the key" };
-    }
-    for (const value of values.filter((one) => !known.includes(one))) {
-      const hint = didYouMean(value, known);
-      if (hint !== "") return { message: `no pod has ${key}=${value}${hint}`, fix: "correct the value, or the pods' label" };
-    }
-  }
-  return undefined;
+function inOtherNamespace(world: World, { policy }: Rule, requirements: readonly Requirement[]): Reason | undefined {
+  const own = written(requirements);
+  const anywhere = { text: "", any: false, none: false, requirements: requirements.filter((one) => !isOfNamespace(one)), except: [] };
+  const places = own === "" ? [] : [...new Set(identitiesOf(anywhere, world).map((id) => namespaceOf(world.cache.labels(id))))];
+  const [first] = places.filter((one) => one !== "");
+  if (first === undefined) return undefined;
+  const message = `the peers [${own}] are nobody in ${namespacesIn(requirements)}, but pods in ${places.join(", ")} have these labels`;
+  const fix = policy.kind.startsWith("Cilium")
+    ? `add "k8s:${labelKey.namespace}: ${first}" to the selector if they are meant`
+    : `write namespaceSelector: { matchLabels: { kubernetes.io/metadata.name: ${first} } } beside the podSelector if they are meant`;
+  return { id: "L06", severity: "warning", message, fix };
 }

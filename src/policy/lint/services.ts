@@ -7,7 +7,7 @@ import type { PortSpec, Rule } from "../rule.ts";
 import type { ServicePort, WorldService } from "../world/services.ts";
 import type { World, WorldEndpoint } from "../world/world.ts";
 import type { Finding } from "./finding.ts";
-import { type Pods, taken } from "./subjects.ts";
+import { type Pods, receiversOf } from "./subjects.ts";
 
 /** Ports that a service has but its pods do not, and HTTP rules where the pods speak TLS. */
 export function* lintServices(world: World, pods: readonly Pods[]): Generator<Finding> {
@@ -18,7 +18,7 @@ export function* lintServices(world: World, pods: readonly Pods[]): Generator<Fi
   for (const { parsed } of world.policies) {
     for (const rule of parsed.rules) {
       if (rule.action !== "allow" || rule.ports === null) continue;
-      const receivers = new Set(receiversOf(rule, pods));
+      const receivers = new Set(receiversOf(world, rule, pods));
       const near = backends.filter((one) => one.pods.some((pod) => receivers.has(pod)));
       yield* servicePorts(
         rule,
@@ -34,16 +34,12 @@ export function* lintServices(world: World, pods: readonly Pods[]): Generator<Fi
   }
 }
 
-function isBehind({ view, namespace }: WorldService, pod: WorldEndpoint): boolean {
+/** Whether a pod is one that a service leads to. */
+export function isBehind({ view, namespace }: WorldService, pod: WorldEndpoint): boolean {
   const selector = Object.entries(view.selector ?? {});
   if (selector.length === 0 || pod.namespace !== namespace) return false;
   const wanted = selectorOf(selector.map(([key, value]) => requirement(`k8s:${key}`, "In", [value])));
   return matches(wanted, labelSetOf(Object.entries(pod.labels).map(([key, value]) => label(key, value))));
-}
-
-function receiversOf(rule: Rule, pods: readonly Pods[]): Pods[] {
-  if (rule.direction === "ingress") return pods.filter((pod) => pod.rules.some((one) => one.origin === rule.origin));
-  return rule.peers.filter((peer) => !peer.any).flatMap((peer) => taken(peer, pods));
 }
 
 const covers = ({ port, endPort }: PortSpec, wanted: number) => port === 0 || (port <= wanted && wanted <= Math.max(port, endPort));

@@ -8,6 +8,12 @@ const kinds: readonly { readonly words: RegExp; readonly id: LintId; readonly se
   { words: /needs protocol: TCP/, id: "L07", severity: "warning", fix: "write `protocol: TCP` on the port" },
   { words: /not portable/, id: "L21", severity: "info", fix: "`cilium policy export --portable FILE` writes what every Cilium accepts" },
   { words: /selects nobody: groups/, id: "L26", severity: "warning", fix: "use a CiliumCIDRGroup" },
+  {
+    words: /is not an RE2 regular expression and matches nothing/,
+    id: "L17",
+    severity: "warning",
+    fix: "a star needs something to repeat: `[^.]+\\.example\\.com` is one label before a domain, `.*\\.example\\.com` any number",
+  },
   { words: /nobody serves listener/, id: "L26", severity: "warning", fix: "use application rules, or take it out" },
   { words: /in a deny list/, id: "L27", severity: "warning", fix: "take it out; to deny only some requests, allow the others" },
   {

@@ -36,6 +36,19 @@ export function taken(peer: PeerSelector, pods: readonly Pods[]): Pods[] {
   return pods.filter((one) => selects(peer, one.labels, undefined));
 }
 
+/** The pods whose ports a rule is about: those that it selects, or, on egress, its peers. */
+export function receiversOf({ repo }: World, rule: Rule, pods: readonly Pods[]): Pods[] {
+  if (rule.direction === "ingress") return pods.filter((pod) => pod.rules.some((one) => one.origin === rule.origin));
+  return [
+    ...new Set(
+      repo
+        .peersOf(rule)
+        .filter((peer) => !peer.any)
+        .flatMap((peer) => taken(peer, pods)),
+    ),
+  ];
+}
+
 /** The identities that a peer selector takes, pods or not. */
 export function identitiesOf(peer: PeerSelector, { cache }: World): NumericIdentity[] {
   return [...cache.identities()].filter((id) => {

@@ -21,6 +21,8 @@ export type PodView = {
   readonly node: string;
   readonly addresses: readonly IpAddress[];
   readonly namedPorts: readonly NamedPort[];
+  /** All ports that the containers declare; the name may be empty. */
+  readonly containerPorts: readonly NamedPort[];
   readonly from: SourcedObject;
 };
 
@@ -39,11 +41,11 @@ function ownerOf(object: unknown): Workload | undefined {
   return owner && { kind: textOf(owner.kind), name: textOf(owner.name) };
 }
 
-function namedPortsOf(spec: unknown): NamedPort[] {
+function containerPortsOf(spec: unknown): NamedPort[] {
   const ports = listOf(objectOf(spec).containers).flatMap((one) => listOf(objectOf(one).ports).map(objectOf));
   return ports.flatMap(({ name, containerPort, protocol }) =>
-    typeof name === "string" && typeof containerPort === "number"
-      ? [{ name, port: containerPort, protocol: parseProtocol(textOf(protocol) || "TCP") ?? protocolNumber.TCP }]
+    typeof containerPort === "number"
+      ? [{ name: textOf(name), port: containerPort, protocol: parseProtocol(textOf(protocol) || "TCP") ?? protocolNumber.TCP }]
       : [],
   );
 }
@@ -54,6 +56,7 @@ function viewOf(from: SourcedObject, workload: Workload, labels: Readonly<Record
   const { podIP, podIPs } = objectOf(objectOf(from.object).status);
   const texts = [textOf(podIP), ...listOf(podIPs).map((one) => textOf(objectOf(one).ip))];
   const addresses = texts.map(parseAddress).filter((one) => one !== undefined);
+  const containerPorts = containerPortsOf(spec);
   return {
     namespace: namespace || "default",
     name,
@@ -63,7 +66,8 @@ function viewOf(from: SourcedObject, workload: Workload, labels: Readonly<Record
     hostNetwork: hostNetwork === true,
     node: textOf(nodeName),
     addresses: [...new Set(addresses)],
-    namedPorts: namedPortsOf(spec),
+    namedPorts: containerPorts.filter((one) => one.name !== ""),
+    containerPorts,
     from,
   };
 }

@@ -1,0 +1,78 @@
+import { formatProtocol, hasPorts } from "#types/proto.ts";
+import { didYouMean } from "../reading.ts";
+import type { PeerSelector, PortSpec, Rule } from "../rule.ts";
+import type { NamedPort } from "../selector-cache.ts";
+import type { World, WorldEndpoint } from "../world/world.ts";
+import type { Finding } from "./finding.ts";
+import { type Pods, receiversOf } from "./subjects.ts";
+
+type Said = Pick<Finding, "severity" | "message" | "fix">;
+
+/** Ports, by name or by number, that none of the pods has that a rule is about. */
+export function* lintPorts(world: World, pods: readonly Pods[]): Generator<Finding> {
+  for (const rule of world.policies.flatMap(({ parsed }) => parsed.rules)) {
+    if (rule.onNode) continue;
+    const at = { id: "L30", policy: rule.policy, rule: rule.origin } as const;
+    const receivers = receiversOf(world, rule, pods).flatMap((one) => one.endpoints);
+    for (const said of [...namedPorts(world, rule, receivers), ...undeclared(world, rule, receivers)]) yield { ...at, ...said };
+  }
+}
+
+function* namedPorts({ repo }: World, rule: Rule, receivers: readonly WorldEndpoint[]): Generator<Said> {
+  const specs = (rule.ports ?? []).flatMap(({ ports }) => ports).filter(({ name }) => name !== "");
+  const outside = rule.direction === "egress" && isOutside(repo.peersOf(rule));
+  for (const [name, same] of Map.groupBy(specs, (one) => one.name)) {
+    const said = outside ? nobodyOutside(name) : missingName(name, same, receivers);
+    if (said !== undefined) yield said;
+  }
+}
+
+/** Whether peers can only be addresses outside the cluster. */
+function isOutside(peers: readonly PeerSelector[]): boolean {
+  const isWorld = ({ requirements }: PeerSelector) =>
+    requirements.some(({ source, key }) => source === "reserved" && key.startsWith("world"));
+  return peers.length > 0 && peers.every((peer) => peer.within !== undefined || peer.fqdn !== undefined || isWorld(peer));
+}
+
+function nobodyOutside(name: string): Said {
+  const message = `the port "${name}" is a name that containers give; addresses outside the cluster have none, so nothing is matched`;
+  return { severity: "error", message, fix: "write the port's number" };
+}
+
+function missingName(name: string, specs: readonly PortSpec[], receivers: readonly WorldEndpoint[]): Said | undefined {
+  if (receivers.length === 0) return undefined;
+  const had = receivers.flatMap((one) => one.containerPorts);
+  const same = had.filter((one) => one.name === name);
+  if (same.some(({ protocol }) => specs.some((spec) => spec.protocol === protocol))) return undefined;
+  const [other] = same;
+  if (other !== undefined) {
+    const message = `the port "${name}" of the pods is ${formatProtocol(other.protocol)}, so this matches nothing`;
+    return { severity: "warning", message, fix: `write protocol: ${formatProtocol(other.protocol)}` };
+  }
+  const names = [...new Set(had.map((one) => one.name))].filter((one) => one !== "");
+  const message = `none of the pods has a port that is called "${name}", so this matches nothing${didYouMean(name, names)}`;
+  const fix = names.length === 0 ? "write the port's number" : `the pods have ${names.join(", ")}; a number is understood as well`;
+  return { severity: "warning", message, fix };
+}
+
+const overlaps = (spec: PortSpec, { protocol, port }: NamedPort) =>
+  (spec.protocol === 0 || spec.protocol === protocol) && spec.port <= port && port <= Math.max(spec.port, spec.endPort);
+
+/** A port that no container declares; they need not, so it may well be there. What is the port of a service is another finding. */
+function* undeclared({ services }: World, rule: Rule, receivers: readonly WorldEndpoint[]): Generator<Said> {
+  if (rule.action !== "allow" || receivers.length === 0 || receivers.some(({ containerPorts }) => containerPorts.length === 0)) return;
+  const had = receivers.flatMap((one) => one.containerPorts);
+  const numbers = (rule.ports ?? [])
+    .flatMap(({ ports }) => ports)
+    .filter(({ name, port, protocol }) => name === "" && port !== 0 && hasPorts(protocol));
+  // A port of any protocol is three, of which one is enough.
+  for (const same of Map.groupBy(numbers, ({ port, endPort }) => `${port}-${endPort}`).values()) {
+    const [spec] = same;
+    if (spec === undefined || same.some((one) => had.some((each) => overlaps(one, each)))) continue;
+    if (services.some(({ ports }) => ports.some(({ port }) => port === spec.port))) continue;
+    const shown = [...new Set(had.map(({ port, protocol }) => `${port}/${formatProtocol(protocol)}`))];
+    const port = same.length > 1 ? `${spec.port}` : `${spec.port}/${formatProtocol(spec.protocol)}`;
+    const message = `none of the pods declares ${port}; they declare ${shown.join(", ")}`;
+    yield { severity: "info", message, fix: "none, if they listen there all the same; else correct the port" };
+  }
+}
