@@ -73,8 +73,21 @@ export interface Pod extends KubeObject {
     podIPs?: { ip: string }[];
     hostIP?: string;
     conditions?: Condition[];
-    containerStatuses?: { name: string; ready: boolean; restartCount: number }[];
+    containerStatuses?: ContainerStatus[];
   };
+}
+
+export interface ContainerStatus {
+  name: string;
+  ready: boolean;
+  restartCount: number;
+  state?: { waiting?: { reason?: string }; terminated?: ContainerEnd };
+  lastState?: { terminated?: ContainerEnd };
+}
+
+export interface ContainerEnd {
+  exitCode: number;
+  finishedAt?: string;
 }
 
 export interface Taint {

@@ -2,11 +2,12 @@ import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { after, before, describe, it } from "node:test";
-import { cilium, type Lab, root, startLab } from "./lab.ts";
+import { cilium, type Lab, root, run, startLab } from "./lab.ts";
 
 const MANIFEST = `${root}test/e2e/manifests/agent-restart.yaml`;
 const PROBE = `${root}test/e2e/udp-probe.ts`;
 const PORT = "7000";
+const BACK_MS = 120_000;
 
 interface LabStatus {
   readonly nodes: readonly { readonly name: string; readonly agent?: { readonly pid?: number } }[];
@@ -61,5 +62,29 @@ describe("killing every agent with kill -9", () => {
     assert.ok(!seenByServer.includes(stranger), "the server never saw the stranger");
     const back = await agents();
     for (const [node, pid] of back) assert.notEqual(pid, killed.get(node), `${node} has a new agent`);
+  });
+
+  it("is what cilium status says plainly while it lasts, with a status of 1", async () => {
+    const status = () => run("bin/cilium", ["status"], { env: lab.env });
+    let killed = 0;
+    let seen = false;
+    for (const deadline = Date.now() + BACK_MS; Date.now() < deadline; ) {
+      const { code, stdout, stderr } = await status();
+      if (code === 0 && seen) return;
+      if (code === 0) {
+        // Not killed yet, or back before anybody asked.
+        const [pid = 0] = (await agents()).values();
+        if (pid !== killed && pid !== 0) process.kill(pid, "SIGKILL");
+        killed = pid;
+        continue;
+      }
+      assert.equal(code, 1, stderr);
+      // What the DaemonSet and its pods say is not of the same moment, neither at the beginning nor at the end.
+      if (!/Cilium: +1 restarting/.test(stdout)) continue;
+      seen = true;
+      assert.match(stdout, /agent restarting, it ended with status 137 at /);
+      assert.doesNotMatch(stderr, /ECONNREFUSED/);
+    }
+    assert.fail(`no agent was seen to restart and to be back within ${BACK_MS} ms`);
   });
 });

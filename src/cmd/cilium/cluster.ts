@@ -17,11 +17,16 @@ export function addClusterCommands(program: Command, signal: AbortSignal): void 
   const global = () => program.opts<ClusterOptions>();
   program
     .command("status")
-    .description("is Cilium well? Exit status 1 when it is not")
+    .description("is Cilium well?")
     .option("--wait", "wait until it is well")
     .option("--wait-duration <duration>", "how long to wait at the most", "5m")
     .option("--verbose", "more of what the agents say")
     .option("-o, --output <format>", "summary | json")
+    .addHelpText(
+      "after",
+      "\nExit status: 0 all is well, 1 something is not or the cluster does not answer, 2 a flag cannot be read. While agents are restarting it is 1:" +
+        "\ntheir nodes go on by what the kernel has; --wait waits for them.",
+    )
     .action((flags: Flags) => showStatus(global(), flags));
   const config = program.command("config").description("the configuration of the agents (ConfigMap cilium-config)");
   config

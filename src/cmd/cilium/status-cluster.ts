@@ -18,6 +18,8 @@ export interface ClusterStatus {
   readonly phases: Readonly<Record<string, Readonly<Record<string, number>>>>;
   readonly images: Readonly<Record<string, Readonly<Record<string, number>>>>;
   readonly errors: Readonly<Record<string, readonly string[]>>;
+  /** Of the workloads with errors those that have no other: how many of their pods have ended and start again. */
+  readonly restarting: Readonly<Record<string, number>>;
   /** What is not meant, most likely, but breaks nothing, by what it is about. */
   readonly warnings: Readonly<Record<string, readonly string[]>>;
   readonly pods: { readonly all: number; readonly byCilium: number };
@@ -46,14 +48,17 @@ export async function readClusterStatus(cluster: Cluster, namespace: string): Pr
     WORKLOADS.map(({ name, selector }) => [name, pods.items.filter((pod) => isOwn(pod, namespace, selector))]),
   );
   const errors: Record<string, string[]> = {};
+  const restarting: Record<string, number> = {};
   for (const component of components) {
     const missing = component.desired - component.ready;
-    if (missing > 0 || component.desired === 0) {
-      errors[component.name] = [
-        `${missing || "all"} pods of ${component.kind} ${component.name} are not ready`,
-        ...reasonsOf(own.get(component.name) ?? []),
-      ];
-    }
+    if (missing === 0 && component.desired > 0) continue;
+    const reasons = reasonsOf(own.get(component.name) ?? []);
+    const again = reasons.filter(({ restarts }) => restarts).length;
+    if (again > 0 && again >= missing) restarting[component.name] = again;
+    errors[component.name] = [
+      `${missing || "all"} pods of ${component.kind} ${component.name} are not ready`,
+      ...reasons.map(({ text }) => text),
+    ];
   }
   if (!components.some(({ name }) => name === "cilium")) errors.cilium = ['daemonsets.apps "cilium" not found: Cilium is not installed'];
   const workload = pods.items.filter((pod) => !pod.spec?.hostNetwork && pod.status?.phase === "Running");
@@ -63,6 +68,7 @@ export async function readClusterStatus(cluster: Cluster, namespace: string): Pr
     phases: countBy(own, components, (pod) => pod.status?.phase ?? "Unknown"),
     images: countBy(own, components, (pod) => pod.spec?.containers?.[0]?.image ?? "?"),
     errors: nodes.items.length === 0 ? { ...errors, cluster: ["there are no nodes"] } : errors,
+    restarting,
     warnings: auditWarnings([...namespaces.items, ...pods.items]),
     pods: { all: workload.length, byCilium: workload.filter((pod) => managedNodes.has(pod.spec?.nodeName)).length },
   };
@@ -97,8 +103,32 @@ function deploymentComponent({ metadata, spec, status }: Deployment): Component 
   return { kind: "Deployment", name: metadata.name, desired: spec?.replicas ?? 1, ready: readyReplicas, available: availableReplicas };
 }
 
-function reasonsOf(pods: readonly Pod[]): string[] {
-  return pods.filter((pod) => !isReady(pod)).map((pod) => `${pod.metadata.name} is ${pod.status?.phase ?? "not scheduled"}`);
+interface Reason {
+  readonly text: string;
+  /** A container of it has ended, and another one is on its way. */
+  readonly restarts: boolean;
+}
+
+/** Who has ended that often does not come back by itself. */
+const RESTARTS_MAX = 5;
+
+function reasonsOf(pods: readonly Pod[]): Reason[] {
+  return pods.filter((pod) => !isReady(pod)).map(reasonOf);
+}
+
+/** Why a pod is not ready, as far as its status tells. */
+export function reasonOf({ metadata, spec, status }: Pod): Reason {
+  const where = spec?.nodeName ? `${metadata.name} on ${spec.nodeName}` : metadata.name;
+  const container = status?.containerStatuses?.find(({ ready }) => !ready);
+  const ended = container?.state?.terminated ?? container?.lastState?.terminated;
+  if (container && ended) {
+    const restarts = container.restartCount < RESTARTS_MAX;
+    const what = `${container.name === "cilium-agent" ? "agent" : container.name} ${restarts ? "restarting" : "keeps ending"}`;
+    const when = ended.finishedAt ? ` at ${ended.finishedAt}` : "";
+    return { text: `${where}: ${what}, it ended with status ${ended.exitCode}${when}, restart ${container.restartCount}`, restarts };
+  }
+  if (status?.phase !== "Running") return { text: `${where} is ${status?.phase ?? "not scheduled"}`, restarts: false };
+  return { text: `${where} has started and is not ready yet`, restarts: false };
 }
 
 function countBy(

@@ -28,6 +28,8 @@ export function formatClusterStatus(
 
 function wordOf(status: ClusterStatus, name: string): string {
   if (name !== "cilium" && !status.components.some((component) => component.name === name)) return "disabled";
+  const restarting = status.restarting[name] ?? 0;
+  if (restarting > 0) return `${restarting} restarting`;
   const errors = status.errors[name]?.length ?? 0;
   return errors === 0 ? "OK" : `${errors} error${errors > 1 ? "s" : ""}`;
 }

@@ -3,7 +3,7 @@ import { errorMessage } from "#runtime/errors.ts";
 import { askAgents } from "./agents.ts";
 import type { ClusterOptions } from "./config.ts";
 import type { AgentStatusShape } from "./shapes.ts";
-import { type ClusterStatus, readClusterStatus } from "./status-cluster.ts";
+import { type ClusterStatus, isReady, readClusterStatus } from "./status-cluster.ts";
 import { formatClusterStatus } from "./status-print.ts";
 
 export interface StatusOptions extends ClusterOptions {
@@ -30,7 +30,7 @@ export async function clusterStatus(options: StatusOptions): Promise<StatusResul
     await sleep(250);
     status = await readClusterStatus(cluster, options.namespace);
   }
-  const agent = await agentStatus(options);
+  const agent = await agentStatus(options, status);
   const ok = isWell(status);
   if (options.output === "json") return { text: `${JSON.stringify(toJson(status, agent), null, 2)}\n`, ok };
   if (options.output && options.output !== "summary") throw new Error(`-o ${options.output}: allowed are summary and json`);
@@ -42,15 +42,19 @@ function isWell(status: ClusterStatus): boolean {
 }
 
 /** One agent's own status; an agent that does not answer is a warning, since the table above already shows what is missing. */
-async function agentStatus(options: ClusterOptions): Promise<AgentStatusShape | undefined> {
+async function agentStatus(options: ClusterOptions, status: ClusterStatus): Promise<AgentStatusShape | undefined> {
   try {
     const { agentPods } = await import("./agents.ts");
     const { cluster, pods } = await agentPods(options);
     cluster[Symbol.dispose]();
-    const [answer] = await askAgents<AgentStatusShape>("/v1/healthz", { ...options, node: pods[0]?.spec?.nodeName });
+    const [answer] = await askAgents<AgentStatusShape>("/v1/healthz", {
+      ...options,
+      node: (pods.find(isReady) ?? pods[0])?.spec?.nodeName,
+    });
     return answer?.value;
   } catch (thrown) {
-    process.stderr.write(`cilium: no agent answers: ${errorMessage(thrown)}\n`);
+    const why = status.restarting.cilium ? "agents are restarting, their nodes go on by what the kernel has" : errorMessage(thrown);
+    process.stderr.write(`cilium: no agent answers: ${why}\n`);
     return undefined;
   }
 }
