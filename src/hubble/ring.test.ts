@@ -35,7 +35,8 @@ describe("Ring", () => {
     assert.deepEqual((await reader.next()).value, [{ entry: 0 }, { entry: 1 }, { entry: 2 }]);
     for (let i = 3; i < 20; i++) ring.write(i);
     const entries = [13, 14, 15, 16, 17, 18, 19].map((entry) => ({ entry }));
-    assert.deepEqual((await reader.next()).value, [{ lost: 10 }, ...entries]);
+    assert.deepEqual((await reader.next()).value, [{ lost: 10 }]);
+    assert.deepEqual((await reader.next()).value, entries);
     await reader.return();
   });
 
@@ -45,6 +46,29 @@ describe("Ring", () => {
     assert.equal((await reader.next()).value?.length, 256);
     for (let i = 1000; i < 5000; i++) ring.write(i);
     assert.deepEqual(await collect(reader), [{ lost: 744 }]);
+  });
+
+  it("gives a reader that was overtaken the important entries all the same", async () => {
+    const ring = new Ring<number>(1023, (entry) => entry % 10 === 0);
+    const reader = ring.read(0, { follow: true, signal: never });
+    for (let i = 0; i < 20_000; i++) ring.write(i);
+    const items: RingItem<number>[] = [];
+    while (!items.some((item) => "entry" in item && item.entry === 19_999)) items.push(...((await reader.next()).value ?? []));
+    await reader.return();
+    const entries = items.flatMap((item) => ("entry" in item ? [item.entry] : []));
+    const lost = items.reduce((sum, item) => sum + ("lost" in item ? item.lost : 0), 0);
+    assert.equal(entries.length + lost, 20_000, "what is not given is told");
+    const firstInRing = 20_000 - 1023;
+    const before = entries.filter((entry) => entry < firstInRing);
+    const kept = Array.from({ length: 2000 }, (_, index) => index * 10).slice(-1023);
+    assert.deepEqual(
+      before,
+      kept.filter((entry) => entry < firstInRing),
+    );
+    assert.deepEqual(
+      entries,
+      entries.toSorted((a, b) => a - b),
+    );
   });
 
   it("gives a long way in pieces, nothing twice and nothing left out", async () => {

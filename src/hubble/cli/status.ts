@@ -2,7 +2,7 @@ import { toJsonString } from "@bufbuild/protobuf";
 import { Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
 import { Health, HealthCheckResponse_ServingStatus as Serving } from "#api/gen/grpc/health/v1/health_pb.ts";
 import { Observer, type ServerStatusResponse, ServerStatusResponseSchema } from "#api/gen/observer/observer_pb.ts";
-import { lostOf } from "../observer/lost-header.ts";
+import { type Losses, lossesOf } from "../observer/losses-header.ts";
 import { alignRows } from "../printer/tabular.ts";
 import { UsageError } from "./args.ts";
 import { callFailure, connectServer } from "./connect.ts";
@@ -22,9 +22,9 @@ export async function status(context: CommandContext): Promise<number> {
     const health = await checkHealth(connection.transport, options);
     if (format === "compact") context.out(`Healthcheck (via ${server}): ${health}\n`);
     if (health !== "Ok") throw new Error("not healthy");
-    let lost = 0n;
+    let lost: Losses = { events: 0n, history: 0n };
     const onHeader = (headers: Headers) => {
-      lost = lostOf(headers);
+      lost = lossesOf(headers);
     };
     const response = await createClient(Observer, connection.transport).serverStatus({}, { ...options, onHeader });
     context.out(print(response, lost, format));
@@ -47,7 +47,7 @@ async function checkHealth(transport: Transport, options: { readonly timeoutMs: 
   }
 }
 
-function print(response: ServerStatusResponse, lost: bigint, format: string): string {
+function print(response: ServerStatusResponse, lost: Losses, format: string): string {
   switch (format) {
     case "json":
       return `${toJsonString(ServerStatusResponseSchema, response, { useProtoFieldName: true })}\n`;
@@ -66,10 +66,12 @@ function flowRate({ flowsRate, seenFlows, uptimeNs }: ServerStatusResponse): str
   return seconds > 0 ? (Number(seenFlows) / seconds).toFixed(2) : "N/A";
 }
 
-function compact(response: ServerStatusResponse, lost: bigint): string {
+function compact(response: ServerStatusResponse, lost: Losses): string {
   const { numFlows, maxFlows, numConnectedNodes, numUnavailableNodes = 0, unavailableNodes } = response;
   const lines = [`Current/Max Flows: ${formatRatio(numFlows, maxFlows)}`, `Flows/s: ${flowRate(response)}`];
-  if (lost > 0n) lines.push(`Lost Events: ${formatCount(lost)}`);
+  if (lost.events > 0n) lines.push(`Lost Events: ${formatCount(lost.events)}`);
+  if (lost.history > 0n)
+    lines.push(`Lost from History: ${formatCount(lost.history)} (the disk was full or too slow; see the agents' logs)`);
   if (numConnectedNodes !== undefined) {
     lines.push(`Connected Nodes: ${numConnectedNodes}/${numConnectedNodes + numUnavailableNodes}`);
     if (numUnavailableNodes > 0) lines.push(`Unavailable Nodes: ${numUnavailableNodes}`, ...unavailableNodes.map((name) => `  - ${name}`));
@@ -77,7 +79,7 @@ function compact(response: ServerStatusResponse, lost: bigint): string {
   return `${lines.join("\n")}\n`;
 }
 
-function rowsOf(response: ServerStatusResponse, lost: bigint): (readonly [string, string])[] {
+function rowsOf(response: ServerStatusResponse, lost: Losses): (readonly [string, string])[] {
   const rows: (readonly [string, string])[] = [
     ["NUM FLOWS", formatCount(response.numFlows)],
     ["MAX FLOWS", formatCount(response.maxFlows)],
@@ -85,20 +87,21 @@ function rowsOf(response: ServerStatusResponse, lost: bigint): (readonly [string
     ["FLOWS PER SECOND", flowRate(response)],
     ["UPTIME", uptime(response.uptimeNs)],
   ];
-  if (lost > 0n) rows.push(["LOST EVENTS", formatCount(lost)]);
+  if (lost.events > 0n) rows.push(["LOST EVENTS", formatCount(lost.events)]);
+  if (lost.history > 0n) rows.push(["LOST FROM HISTORY", formatCount(lost.history)]);
   if (response.numConnectedNodes !== undefined) rows.push(["NUM CONNECTED NODES", String(response.numConnectedNodes)]);
   if (response.numUnavailableNodes !== undefined) rows.push(["NUM UNAVAIL. NODES", String(response.numUnavailableNodes)]);
   rows.push(["VERSION", response.version]);
   return rows;
 }
 
-function dict(response: ServerStatusResponse, lost: bigint): string {
+function dict(response: ServerStatusResponse, lost: Losses): string {
   return rowsOf(response, lost)
     .map(([key, value]) => `${key.padStart(19)}: ${value}\n`)
     .join("");
 }
 
-function table(response: ServerStatusResponse, lost: bigint): string {
+function table(response: ServerStatusResponse, lost: Losses): string {
   const rows = rowsOf(response, lost);
   return `${alignRows([rows.map(([key]) => key), rows.map(([, value]) => value)])}\n`;
 }

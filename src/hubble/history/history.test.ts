@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { appendFileSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { appendFileSync, mkdtempSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
@@ -132,6 +132,27 @@ describe("flow history", () => {
     assert.deepEqual(expired(segments, { maxBytes: 100, maxAgeMs: 1000 }, 2000), segments.slice(0, 2));
     assert.deepEqual(expired(segments, { maxBytes: 25, maxAgeMs: 1e6 }, 2000), segments.slice(0, 2));
     assert.deepEqual(expired(segments, { maxBytes: 1, maxAgeMs: 1 }, 9000), segments.slice(0, 3), "the newest stays");
+  });
+
+  it("tells those who read it what the disk did not take, to the flow, also after a restart", async () => {
+    const node = await world();
+    const away = `${node.directory}.away`;
+    renameSync(node.directory, away);
+    push(node, 0, 20);
+    const gap = async ({ observer, history }: World) => {
+      const request = { number: 0, first: false, follow: false, since: DEMO_TIME, until: undefined };
+      const items = (await Array.fromAsync(readSince(observer.ring, history, request, () => true, new AbortController().signal))).flat();
+      const told = items.flatMap((item) => ("entry" in item && item.entry.kind === "lost" ? [Number(item.entry.event.numEventsLost)] : []));
+      return { told, flows: items.filter((item) => "entry" in item && item.entry.kind === "flow").length };
+    };
+    assert.deepEqual(await gap(node), { told: [13], flows: 7 }, "what is still in the ring is not missing yet");
+    renameSync(away, node.directory);
+    push(node, 20, 40);
+    assert.deepEqual(await gap(node), { told: [20], flows: 20 });
+    await node[Symbol.asyncDispose]();
+    await using second = await world(node.directory);
+    assert.deepEqual(await gap(second), { told: [20], flows: 20 });
+    assert.equal(second.history.lost(), 0, "which this run did not lose");
   });
 
   it("counts what the disk does not take and goes on, with room for drops to the last", async () => {

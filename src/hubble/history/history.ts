@@ -1,6 +1,6 @@
-import { type Flow, Verdict } from "#api/gen/flow/flow_pb.ts";
 import { errorMessage } from "#runtime/errors.ts";
 import type { Logger } from "#runtime/logger.ts";
+import { isImportant } from "../important.ts";
 import type { Observer } from "../observer/observer.ts";
 import { nanosecondsOf } from "../parser/messages.ts";
 import { type HistoryQuery, readHistory, readNewest } from "./reader.ts";
@@ -9,7 +9,7 @@ import type { HistoryEntry } from "./segment.ts";
 import { type HistoryWriterConfig, startHistoryWriter } from "./writer.ts";
 
 /** Which part is wanted, by time and by place in the ring of this run. */
-export type HistoryRange = Omit<HistoryQuery, "run">;
+export type HistoryRange = Omit<HistoryQuery, "run" | "unsaid">;
 
 export interface HistoryStatus {
   /** Bytes on disk, those of earlier runs included. */
@@ -23,7 +23,7 @@ export interface HistoryStatus {
 
 /** The flows of a node on disk: what the ring has forgotten, over restarts, within limits of size and age. */
 export interface History extends AsyncDisposable {
-  /** Matching entries, oldest first; everything observed before the call is found. */
+  /** Matching entries, oldest first; everything observed before the call is found, or reported as lost where the disk did not take it. */
   read(range: HistoryRange): AsyncGenerator<HistoryEntry, void>;
   /** The newest `limit` of them, oldest first. */
   newest(range: HistoryRange, limit: number): Promise<HistoryEntry[]>;
@@ -46,11 +46,11 @@ export async function startHistory(observer: Observer, log: Logger, config: Hist
   return {
     async *read(range) {
       await writer.flush();
-      yield* readHistory(directory, { ...range, run: writer.run });
+      yield* readHistory(directory, { ...range, run: writer.run, unsaid: writer.gaps() });
     },
     async newest(range, limit) {
       await writer.flush();
-      return readNewest(directory, { ...range, run: writer.run }, limit);
+      return readNewest(directory, { ...range, run: writer.run, unsaid: writer.gaps() }, limit);
     },
     async status() {
       const segments = await listSegments(directory).catch((thrown: unknown) => {
@@ -63,9 +63,4 @@ export async function startHistory(observer: Observer, log: Logger, config: Hist
     lost: () => writer.counts().lost,
     [Symbol.asyncDispose]: () => scope.disposeAsync(),
   };
-}
-
-/** A drop is never lost before a forward is. */
-function isImportant({ verdict, l7 }: Flow): boolean {
-  return l7 !== undefined || (verdict !== Verdict.FORWARDED && verdict !== Verdict.TRACED && verdict !== Verdict.TRANSLATED);
 }

@@ -15,10 +15,14 @@ export interface Segment extends SegmentName {
   readonly writtenMs: number;
 }
 
-/** The segments of a directory, oldest first. A file that vanishes meanwhile is left out. */
+/** The segments of a directory, oldest first; none when it is gone. A file that vanishes meanwhile is left out. */
 export async function listSegments(directory: string): Promise<Segment[]> {
+  const files = await readdir(directory).catch((thrown: unknown) => {
+    if (thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT") return [];
+    throw thrown;
+  });
   const segments = await Promise.all(
-    (await readdir(directory)).sort().map(async (file) => {
+    files.sort().map(async (file) => {
       const name = parseSegmentName(file);
       if (name === undefined) return [];
       const path = join(directory, file);

@@ -3,6 +3,7 @@ import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type LostEvent, LostEventSchema } from "#api/gen/flow/events_pb.ts";
 import { type Flow, FlowSchema } from "#api/gen/flow/flow_pb.ts";
 import { createEncoder } from "../wire/encoder.ts";
+import { type Gap, gapOf, lossIn } from "./gaps.ts";
 
 /**
  * The file format of the flow history. A segment is a run of records, oldest first, all of one run of the observer:
@@ -19,6 +20,8 @@ export interface RawRecord {
   readonly sequence: number;
   /** Nanoseconds since 1970. */
   readonly time: bigint;
+  /** What the disk did not take, when the record says that. */
+  readonly gap: Gap | undefined;
   decode(): HistoryEntry;
 }
 
@@ -32,6 +35,7 @@ const flows = createEncoder<Flow>(FlowSchema);
 const HEADER_BYTES = 21;
 const KIND_FLOW = 0;
 const KIND_LOST = 1;
+const KIND_GAP = 2;
 /** No record is longer: what claims to be is the torn end of a file. */
 const MAX_PAYLOAD_BYTES = 1 << 20;
 const NAME = /^(\d{19})-([0-9a-f]{8})\.flows$/;
@@ -49,12 +53,23 @@ export function parseSegmentName(file: string): SegmentName | undefined {
 
 /** One record as bytes. */
 export function encodeRecord(sequence: number, entry: HistoryEntry): Uint8Array {
-  const payload = entry.kind === "flow" ? flows.encode(entry.flow) : toBinary(LostEventSchema, entry.event);
+  return entry.kind === "flow"
+    ? framed(KIND_FLOW, sequence, entry.time, flows.encode(entry.flow))
+    : framed(KIND_LOST, sequence, entry.time, toBinary(LostEventSchema, entry.event));
+}
+
+/** The record that says what the disk did not take. */
+export function encodeGap(gap: Gap): Uint8Array {
+  const loss = lossIn(gap, gap);
+  return framed(KIND_GAP, gap.from, gap.last, loss ? toBinary(LostEventSchema, loss) : new Uint8Array());
+}
+
+function framed(kind: number, sequence: number, time: bigint, payload: Uint8Array): Uint8Array {
   const bytes = Buffer.allocUnsafe(HEADER_BYTES + payload.length);
   bytes.writeUInt32LE(payload.length, 0);
-  bytes.writeUInt8(entry.kind === "flow" ? KIND_FLOW : KIND_LOST, 4);
+  bytes.writeUInt8(kind, 4);
   bytes.writeBigUInt64LE(BigInt(sequence), 5);
-  bytes.writeBigUInt64LE(entry.time, 13);
+  bytes.writeBigUInt64LE(time, 13);
   bytes.set(payload, HEADER_BYTES);
   return bytes;
 }
@@ -85,15 +100,16 @@ export async function* readSegment(file: string): AsyncGenerator<RawRecord, void
 }
 
 function recordAt(bytes: Buffer, at: number, end: number): RawRecord {
+  const kind = bytes.readUInt8(at + 4);
+  const sequence = Number(bytes.readBigUInt64LE(at + 5));
   const time = bytes.readBigUInt64LE(at + 13);
+  const payload = bytes.subarray(at + HEADER_BYTES, end);
+  const lossOf = () => fromBinary(LostEventSchema, payload);
   return {
-    sequence: Number(bytes.readBigUInt64LE(at + 5)),
+    sequence,
     time,
-    decode() {
-      const payload = bytes.subarray(at + HEADER_BYTES, end);
-      return bytes.readUInt8(at + 4) === KIND_LOST
-        ? { kind: "lost", time, event: fromBinary(LostEventSchema, payload) }
-        : { kind: "flow", time, flow: fromBinary(FlowSchema, payload) };
-    },
+    gap: kind === KIND_GAP ? gapOf(sequence, lossOf()) : undefined,
+    decode: () =>
+      kind === KIND_FLOW ? { kind: "flow", time, flow: fromBinary(FlowSchema, payload) } : { kind: "lost", time, event: lossOf() },
   };
 }

@@ -3,8 +3,9 @@ import { type FileHandle, mkdir, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { errorMessage } from "#runtime/errors.ts";
 import type { Logger } from "#runtime/logger.ts";
+import { type Gap, Gaps } from "./gaps.ts";
 import { applyRetention, type Retention } from "./retention.ts";
-import { encodeRecord, type HistoryEntry, segmentFileName } from "./segment.ts";
+import { encodeGap, encodeRecord, type HistoryEntry, segmentFileName } from "./segment.ts";
 
 export interface HistoryWriterConfig extends Retention {
   readonly directory: string;
@@ -22,6 +23,8 @@ export interface HistoryWriter extends AsyncDisposable {
   flush(): Promise<void>;
   /** Entries on disk since the start, and those that were not kept: the disk was full or too slow. */
   counts(): { readonly written: number; readonly lost: number };
+  /** What is missing and not yet said on disk. */
+  gaps(): readonly Gap[];
 }
 
 interface Waiting {
@@ -49,6 +52,7 @@ class SegmentWriter implements HistoryWriter {
   readonly run = randomBytes(4).toString("hex");
   readonly #log: Logger;
   readonly #config: HistoryWriterConfig;
+  readonly #gaps = new Gaps();
   readonly #maxWaiting: number;
   #waiting: Waiting[] = [];
   #timer: NodeJS.Timeout | undefined;
@@ -70,7 +74,7 @@ class SegmentWriter implements HistoryWriter {
   take(sequence: number, entry: HistoryEntry, important: boolean): void {
     const room = important ? this.#maxWaiting : this.#maxWaiting * ORDINARY_SHARE;
     if (this.#waiting.length >= room) {
-      this.#lost++;
+      this.#lose([{ sequence, entry }]);
       return;
     }
     this.#waiting.push({ sequence, entry });
@@ -88,10 +92,15 @@ class SegmentWriter implements HistoryWriter {
     return { written: this.#written, lost: this.#lost };
   }
 
+  gaps(): readonly Gap[] {
+    return this.#gaps.list();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.flush();
-    await this.#file?.close();
-    this.#file = undefined;
+    // What is missing at the end is worth a last attempt; a disk that does not take it has been complained about.
+    await this.#writeBatch([]).catch(() => undefined);
+    await this.#closeSegment();
   }
 
   async #writeWaiting(): Promise<void> {
@@ -102,17 +111,34 @@ class SegmentWriter implements HistoryWriter {
         await this.#writeBatch(batch);
         this.#written += batch.length;
       } catch (thrown) {
-        this.#lost += batch.length;
+        this.#lose(batch);
         this.#complain(thrown);
         await this.#giveUpSegment();
       }
     }
   }
 
+  #lose(entries: readonly Waiting[]): void {
+    this.#lost += entries.length;
+    for (const { sequence, entry } of entries) {
+      // A report that is lost is no flow that is missing: the observer's status has it.
+      if (entry.kind === "flow") this.#gaps.add({ from: sequence, to: sequence + 1, first: entry.time, last: entry.time });
+    }
+  }
+
+  /** Writes entries, after what is missing before them. */
   async #writeBatch(batch: readonly Waiting[]): Promise<void> {
-    const bytes = Buffer.concat(batch.map(({ sequence, entry }) => encodeRecord(sequence, entry)));
-    this.#file ??= await this.#openSegment(batch[0]?.entry.time ?? 0n);
-    await this.#file.appendFile(bytes);
+    const missing = this.#gaps.take(batch[0]?.sequence ?? Number.POSITIVE_INFINITY);
+    const bytes = Buffer.concat([...missing.map(encodeGap), ...batch.map(({ sequence, entry }) => encodeRecord(sequence, entry))]);
+    if (bytes.length === 0) return;
+    try {
+      this.#file ??= await this.#openSegment(missing[0]?.first ?? batch[0]?.entry.time ?? 0n);
+      await this.#file.appendFile(bytes);
+      this.#gaps.settle(true);
+    } catch (thrown) {
+      this.#gaps.settle(false);
+      throw thrown;
+    }
     this.#fileBytes += bytes.length;
     if (this.#fileBytes < this.#config.maxBytes / SEGMENTS) return;
     await this.#closeSegment();
@@ -125,10 +151,11 @@ class SegmentWriter implements HistoryWriter {
     return open(this.#path, "a", 0o600);
   }
 
-  // After a failed write the segment may end in half a record: the next ones go to a segment of their own. One that has no whole
-  // batch is removed, or a disk that stays full would get a file for each attempt.
+  // A write that failed may have left a part of its batch, all of which counts as lost: it is cut off. A segment without a whole batch
+  // is removed, or a disk that stays full would get a file for each attempt.
   async #giveUpSegment(): Promise<void> {
     const opened = this.#file !== undefined;
+    await this.#file?.truncate(this.#fileBytes).catch(() => undefined);
     await this.#closeSegment();
     if (opened && this.#fileBytes === 0) await rm(this.#path, { force: true }).catch(() => undefined);
   }

@@ -4,6 +4,7 @@ import type { L7Event, MonitorEvent } from "#monitor/events.ts";
 import { errorMessage } from "#runtime/errors.ts";
 import type { Logger } from "#runtime/logger.ts";
 import { createDnsWatcher } from "../dns/watcher.ts";
+import { isImportant } from "../important.ts";
 import type { Names } from "../names.ts";
 import { agentEventMessage, lostEventMessage } from "../parser/agent-event.ts";
 import { flowOfAccess } from "../parser/l7.ts";
@@ -65,7 +66,7 @@ const RATE_WINDOW_NS = 60_000_000_000n;
 
 /** Starts to observe. There is nothing to stop: it only does something when pushed. */
 export function startObserver(deps: ObserverDeps, config: ObserverConfig = {}): Observer {
-  const ring = new Ring<Entry>(config.capacity ?? 4095);
+  const ring = new Ring<Entry>(config.capacity ?? 4095, (entry) => entry.kind !== "flow" || isImportant(entry.flow));
   const dns = createDnsWatcher(deps.names);
   const { names } = dns;
   const book = createPolicyBook(names);

@@ -5,7 +5,7 @@ import type { History } from "../history/history.ts";
 import { timestampOf } from "../parser/messages.ts";
 import { EXPLAIN_HEADER } from "./explain-header.ts";
 import { createFlowView, flowBatches, responseOf } from "./flows.ts";
-import { tellLost } from "./lost-header.ts";
+import { tellLosses } from "./losses-header.ts";
 import type { Entry, Observer } from "./observer.ts";
 import { readRange } from "./range.ts";
 import { rangeOf } from "./request.ts";
@@ -51,7 +51,7 @@ export function observerService(observer: Observer, history?: History): ServiceI
     serverStatus(_, context) {
       announce(context);
       const { flows, maxFlows, seenFlows, uptimeNs, flowsPerSecond, lostEvents } = observer.status();
-      tellLost(context.responseHeader, lostEvents);
+      tellLosses(context.responseHeader, { events: lostEvents, history: BigInt(history?.lost() ?? 0) });
       const { version } = observer;
       return { numFlows: BigInt(flows), maxFlows: BigInt(maxFlows), seenFlows, uptimeNs, flowsRate: flowsPerSecond, version };
     },

@@ -6,7 +6,7 @@ import { NodeState } from "#api/gen/relay/relay_pb.ts";
 import { silentLogger } from "#runtime/logger.ts";
 import { openConnection } from "../client/transport.ts";
 import { DEMO_TIME, demoNames, packetEvent } from "../fixtures.ts";
-import { lostOf } from "../observer/lost-header.ts";
+import { lossesOf } from "../observer/losses-header.ts";
 import { type Observer, startObserver } from "../observer/observer.ts";
 import { formatSocketAddress } from "../server/address.ts";
 import { startHubbleServer } from "../server/hubble.ts";
@@ -92,7 +92,7 @@ describe("the relay", () => {
       {},
       {
         onHeader: (headers) => {
-          lost = lostOf(headers);
+          lost = lossesOf(headers).events;
         },
       },
     );

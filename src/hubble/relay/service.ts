@@ -3,7 +3,7 @@ import { type Node, Observer, type ServerStatusResponse } from "#api/gen/observe
 import { NodeState } from "#api/gen/relay/relay_pb.ts";
 import { compileFilters } from "../filters/build.ts";
 import { EXPLAIN_HEADER } from "../observer/explain-header.ts";
-import { lostOf, tellLost } from "../observer/lost-header.ts";
+import { lossesOf, tellLosses } from "../observer/losses-header.ts";
 import { compileMask } from "../observer/mask.ts";
 import { validated } from "../observer/request.ts";
 import { type FlowsConfig, relayFlows } from "./flows.ts";
@@ -61,8 +61,8 @@ export function relayService(pool: PeerPool, version: string, config: FlowsConfi
     },
     async serverStatus(_, context) {
       announce(context);
-      const { lost, status } = await sumStatus(pool, version, context.signal);
-      tellLost(context.responseHeader, lost);
+      const { losses, status } = await sumStatus(pool, version, context.signal);
+      tellLosses(context.responseHeader, losses);
       return status;
     },
   };
@@ -111,9 +111,11 @@ async function describeNode(node: PoolNode, signal: AbortSignal): Promise<Node> 
 }
 
 async function sumStatus(pool: PeerPool, version: string, signal: AbortSignal) {
-  let lost = 0n;
+  const losses = { events: 0n, history: 0n };
   const addLost = (headers: Headers) => {
-    lost += lostOf(headers);
+    const { events, history } = lossesOf(headers);
+    losses.events += events;
+    losses.history += history;
   };
   const answers = await askConnected(pool, (node) => askStatus(node, signal, addLost));
   const answered = answers.flatMap(({ answer }) => (answer === undefined ? [] : [answer]));
@@ -130,5 +132,5 @@ async function sumStatus(pool: PeerPool, version: string, signal: AbortSignal) {
     unavailableNodes: missing.slice(0, 10),
     version,
   };
-  return { lost, status };
+  return { losses, status };
 }

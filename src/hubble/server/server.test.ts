@@ -16,7 +16,7 @@ import { silentLogger } from "#runtime/logger.ts";
 import { type GrpcConnection, openConnection } from "../client/transport.ts";
 import { DEMO_TIME, demoNames, packetEvent } from "../fixtures.ts";
 import { EXPLAIN_HEADER } from "../observer/explain-header.ts";
-import { lostOf } from "../observer/lost-header.ts";
+import { lossesOf } from "../observer/losses-header.ts";
 import { type Observer, startObserver } from "../observer/observer.ts";
 import { timestampOf } from "../parser/messages.ts";
 import { formatSocketAddress } from "./address.ts";
@@ -246,7 +246,7 @@ describe("the other methods", () => {
       {},
       {
         onHeader: (headers) => {
-          lost = lostOf(headers);
+          lost = lossesOf(headers).events;
         },
       },
     );
