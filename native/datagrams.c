@@ -1,21 +1,17 @@
 /*
  * Many UDP sockets read from the event loop, which Node's own cannot do for DNS: it hides where a redirected datagram was meant to go, and a
- * socket of its costs more than the datagram. An epoll set of our own holds the sockets, the loop watches the set; what is ready at one
- * wake-up is copied into the slots of one buffer and handed to JavaScript with one call.
+ * socket of its costs more than the datagram. What is ready at one wake-up is copied into the slots of one buffer.
  * Layout of a slot and of an address: src/sys/datagrams.ts.
  */
 #define _GNU_SOURCE
-#include "napi.h"
+#include "socket-set.h"
 
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
-#include <unistd.h>
-#include <uv.h>
 
 /** Ends of a datagram in 18 bytes: 16 of address, IPv4 as ::ffff:a.b.c.d, and the port in network order. */
 struct end {
@@ -36,15 +32,9 @@ _Static_assert(sizeof(struct slot) == 64, "the layout is known to JavaScript");
 enum { READY_AT_ONCE = 64, CONTROL_BYTES = 128 };
 
 struct datagrams {
-	uv_poll_t poll;
-	napi_env env;
-	napi_ref on_batch, buffer;
-	napi_async_context context;
-	napi_async_cleanup_hook_handle cleanup;
-	int epoll;
+	struct socket_set set;
 	char *slots;
 	size_t count, size;
-	bool closing, closed, forgotten;
 };
 
 static void end_of(const struct sockaddr_storage *from, struct end *to)
@@ -99,31 +89,21 @@ static bool receive(int fd, uint32_t tag, struct slot *slot, size_t room)
 	return true;
 }
 
-static void deliver(struct datagrams *d, size_t count)
-{
-	napi_value receiver, callback, error, argument = number(d->env, count);
-	napi_get_global(d->env, &receiver);
-	napi_get_reference_value(d->env, d->on_batch, &callback);
-	if (napi_make_callback(d->env, d->context, receiver, callback, 1, &argument, NULL) == napi_pending_exception &&
-	    napi_get_and_clear_last_exception(d->env, &error) == napi_ok)
-		napi_fatal_exception(d->env, error);
-}
-
 /** Takes one datagram of each ready socket in turn, until the slots are full or nothing is left. */
-static size_t fill(struct datagrams *d)
+static size_t fill(struct socket_set *set)
 {
+	struct datagrams *d = (struct datagrams *)set;
 	struct epoll_event ready[READY_AT_ONCE];
-	int n = epoll_wait(d->epoll, ready, READY_AT_ONCE, 0);
+	int n = epoll_wait(set->epoll, ready, READY_AT_ONCE, 0);
 	size_t used = 0;
 	bool more = n > 0;
 	while (more && used < d->count) {
 		more = false;
 		for (int i = 0; i < n && used < d->count; i++) {
 			struct slot *slot = (struct slot *)(d->slots + used * d->size);
-			int fd = ready[i].data.u64 >> 32;
-			if (fd == 0)
+			if (ready_fd(ready[i]) == 0)
 				continue;
-			if (receive(fd, (uint32_t)ready[i].data.u64, slot, d->size - sizeof(*slot))) {
+			if (receive(ready_fd(ready[i]), ready_tag(ready[i]), slot, d->size - sizeof(*slot))) {
 				used++;
 				more = true;
 			} else {
@@ -132,71 +112,6 @@ static size_t fill(struct datagrams *d)
 		}
 	}
 	return used;
-}
-
-static void on_readable(uv_poll_t *poll, int status, int events)
-{
-	struct datagrams *d = poll->data;
-	napi_handle_scope scope;
-	(void)events;
-	if (status < 0 || d->closing || napi_open_handle_scope(d->env, &scope) != napi_ok)
-		return;
-	size_t count = fill(d);
-	if (count)
-		deliver(d, count);
-	napi_close_handle_scope(d->env, scope);
-}
-
-static void on_closed(uv_handle_t *handle)
-{
-	struct datagrams *d = handle->data;
-	close(d->epoll);
-	d->closed = true;
-	if (d->cleanup)
-		napi_remove_async_cleanup_hook(d->cleanup);
-	if (d->forgotten)
-		free(d);
-}
-
-static void begin_close(struct datagrams *d)
-{
-	if (d->closing)
-		return;
-	d->closing = true;
-	uv_poll_stop(&d->poll);
-	uv_close((uv_handle_t *)&d->poll, on_closed);
-}
-
-static void on_env_end(napi_async_cleanup_hook_handle handle, void *data)
-{
-	(void)handle;
-	begin_close(data);
-}
-
-static void on_collected(napi_env env, void *data, void *hint)
-{
-	struct datagrams *d = data;
-	(void)env;
-	(void)hint;
-	d->forgotten = true;
-	if (d->closed)
-		free(d);
-}
-
-static int start(struct datagrams *d, napi_value buffer, napi_value on_batch)
-{
-	uv_loop_t *loop;
-	if (napi_get_uv_event_loop(d->env, &loop) != napi_ok || napi_create_reference(d->env, on_batch, 1, &d->on_batch) != napi_ok ||
-	    napi_create_reference(d->env, buffer, 1, &d->buffer) != napi_ok ||
-	    napi_async_init(d->env, NULL, text(d->env, "Datagrams"), &d->context) != napi_ok)
-		return -EINVAL;
-	d->poll.data = d;
-	int error = uv_poll_init(loop, &d->poll, d->epoll);
-	if (error)
-		return error;
-	napi_add_async_cleanup_hook(d->env, on_env_end, d, &d->cleanup);
-	uv_poll_start(&d->poll, UV_READABLE, on_readable); /* fails for a closing handle only */
-	return 0;
 }
 
 /* datagramsOpen(slots, slotSize, onBatch): a handle, or -errno */
@@ -212,61 +127,9 @@ napi_value datagrams_open(napi_env env, napi_callback_info info)
 	struct datagrams *d = calloc(1, sizeof(*d));
 	if (!d)
 		return number(env, -ENOMEM);
-	*d = (struct datagrams){ .env = env, .slots = slots.data, .size = size, .count = slots.len / size };
-	d->epoll = epoll_create1(EPOLL_CLOEXEC);
-	int error = d->epoll < 0 ? -errno : start(d, c.argv[0], c.argv[2]);
-	if (error) {
-		if (d->epoll >= 0)
-			close(d->epoll);
-		free(d);
-		return number(env, error);
-	}
-	napi_value out = NULL;
-	napi_create_external(env, d, on_collected, NULL, &out);
-	return out;
-}
-
-static struct datagrams *handle_arg(struct call *c)
-{
-	struct datagrams *d = NULL;
-	if (c->argc < 1 || napi_get_value_external(c->env, c->argv[0], (void **)&d) != napi_ok)
-		fail_call(c, "expected an open set of sockets");
-	return d;
-}
-
-/* datagramsAdd(handle, fd, tag): closing the descriptor takes it out again */
-napi_value datagrams_add(napi_env env, napi_callback_info info)
-{
-	struct call c = read_call(env, info);
-	struct datagrams *d = handle_arg(&c);
-	uint64_t fd = int_arg(&c, 1), tag = (uint32_t)int_arg(&c, 2);
-	struct epoll_event event = { .events = EPOLLIN, .data.u64 = fd << 32 | tag };
-	return c.failed ? NULL : result(env, epoll_ctl(d->epoll, EPOLL_CTL_ADD, fd, &event));
-}
-
-/* datagramsRemove(handle, fd) */
-napi_value datagrams_remove(napi_env env, napi_callback_info info)
-{
-	struct call c = read_call(env, info);
-	struct datagrams *d = handle_arg(&c);
-	int fd = int_arg(&c, 1);
-	return c.failed ? NULL : result(env, epoll_ctl(d->epoll, EPOLL_CTL_DEL, fd, NULL));
-}
-
-/* datagramsClose(handle): no callback runs after it; closing twice is nothing. The sockets stay the caller's. */
-napi_value datagrams_close(napi_env env, napi_callback_info info)
-{
-	struct call c = read_call(env, info);
-	struct datagrams *d = handle_arg(&c);
-	if (c.failed)
-		return NULL;
-	if (!d->closing) {
-		napi_delete_reference(env, d->on_batch);
-		napi_delete_reference(env, d->buffer);
-		napi_async_destroy(env, d->context);
-		begin_close(d);
-	}
-	return NULL;
+	*d = (struct datagrams){ .set = { .env = env, .fill = fill }, .slots = slots.data, .size = size, .count = slots.len / size };
+	socket_set_keep(&d->set, 0, c.argv[0]);
+	return socket_set_open(&d->set, "Datagrams", c.argv[2]);
 }
 
 static uint32_t sum(uint32_t total, const void *data, size_t len)

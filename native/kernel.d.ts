@@ -35,8 +35,8 @@ export interface LoadOptions {
 /** An open ring reader; keeps the event loop alive until `ringClose`. */
 export type RingHandle = { readonly __ring: unique symbol };
 
-/** A set of UDP sockets that is read; keeps the event loop alive until `datagramsClose`. */
-export type DatagramsHandle = { readonly __datagrams: unique symbol };
+/** A set of sockets that is read; keeps the event loop alive until `socketSetClose`. */
+export type SocketSetHandle = { readonly __socketSet: unique symbol };
 
 export interface Kernel {
   /** bpf(2). Pairs (offset, buffer) are written into `attr` as 64-bit addresses before the call. */
@@ -53,14 +53,21 @@ export interface Kernel {
   ringClose(ring: RingHandle): void;
 
   /**
-   * Reads sockets: what is ready at one wake-up is put into the slots (`slotSize` bytes each, layout in src/sys/datagrams.ts), then `onBatch` is told how
-   * many. The buffer stays referenced until `datagramsClose`.
+   * Reads UDP sockets: what is ready at one wake-up is put into the slots (`slotSize` bytes each, layout in src/sys/datagrams.ts), then `onBatch` is told
+   * how many. The buffer stays referenced until `socketSetClose`.
    */
-  datagramsOpen(slots: Uint8Array, slotSize: number, onBatch: (count: number) => void): DatagramsHandle | number;
+  datagramsOpen(slots: Uint8Array, slotSize: number, onBatch: (count: number) => void): SocketSetHandle | number;
+  /** Reads connected TCP sockets: the bytes of one wake-up lie side by side in `bytes`, `arrivals` says whose they are (layout in src/sys/streams.ts). */
+  streamsOpen(bytes: Uint8Array, arrivals: Uint8Array, onBatch: (count: number) => void): SocketSetHandle | number;
+  /** Returns how many of the bytes from `start` to `end` the socket took; it does not wait. */
+  streamsSend(fd: number, bytes: Uint8Array, start: number, end: number): number;
+
   /** Closing the descriptor takes the socket out again. */
-  datagramsAdd(set: DatagramsHandle, fd: number, tag: number): number;
-  datagramsRemove(set: DatagramsHandle, fd: number): number;
-  datagramsClose(set: DatagramsHandle): void;
+  socketSetAdd(set: SocketSetHandle, fd: number, tag: number): number;
+  socketSetRemove(set: SocketSetHandle, fd: number): number;
+  /** Whether it keeps the event loop alive. */
+  socketSetHold(set: SocketSetHandle, hold: 0 | 1): void;
+  socketSetClose(set: SocketSetHandle): void;
   /** A UDP datagram from one end (16 bytes of address, port in network order) to another through a raw socket. */
   udpSendAs(fd: number, data: Uint8Array, source: Uint8Array, destination: Uint8Array): number;
 

@@ -1,4 +1,4 @@
-import type { DatagramsHandle } from "../../native/kernel.d.ts";
+import type { SocketSetHandle } from "../../native/kernel.d.ts";
 import { check, KernelError } from "./kernel-error.ts";
 import { kernel } from "./native.ts";
 
@@ -43,11 +43,11 @@ export function openDatagramSet(onDatagram: (received: Received) => void): Datag
   return datagramSet(handle);
 }
 
-function datagramSet(handle: DatagramsHandle): DatagramSet {
+function datagramSet(handle: SocketSetHandle): DatagramSet {
   return {
-    add: (fd, tag) => void check("epoll_ctl", kernel().datagramsAdd(handle, fd, tag)),
-    remove: (fd) => void check("epoll_ctl", kernel().datagramsRemove(handle, fd)),
-    [Symbol.dispose]: () => kernel().datagramsClose(handle),
+    add: (fd, tag) => void check("epoll_ctl", kernel().socketSetAdd(handle, fd, tag)),
+    remove: (fd) => void check("epoll_ctl", kernel().socketSetRemove(handle, fd)),
+    [Symbol.dispose]: () => kernel().socketSetClose(handle),
   };
 }
 

@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import { Http2Connection, type Upgraded } from "../http2/connection.ts";
 import { firstStream, withFirstStream, withoutFirstStream } from "../http2/h2c.ts";
+import { type Lane, openLane } from "../lane.ts";
 import { resetSocket } from "../reset.ts";
 import type { Exchange } from "./exchange.ts";
 import { type CompleteHead, HeadReader } from "./head-reader.ts";
@@ -24,6 +25,7 @@ type State = "head" | "body" | "wait" | "drain" | "tunnel" | "upgrade" | "http2"
  */
 export class HttpConnection {
   readonly #client: Socket;
+  readonly #lane: Lane;
   readonly #session: HttpSession;
   readonly #heads: HeadReader;
   #upstream: Upstream | undefined;
@@ -47,11 +49,10 @@ export class HttpConnection {
     this.#session = session;
     this.#heads = new HeadReader(session.limits.headBytes);
     this.#deadline = session.now() + session.timeouts.idle;
-    client.on("data", this.#onData);
-    client.on("end", this.#onEnd);
     client.on("error", () => this.#abort(true));
     client.on("close", () => this.#abort(false));
     client.on("drain", () => this.#upstream?.resume());
+    this.#lane = openLane(client, { data: (bytes) => this.#onData(bytes), end: () => this.#onEnd() });
   }
 
   /** Resets the connection, both sides: its policy is gone. */
@@ -85,10 +86,10 @@ export class HttpConnection {
     else this.#abort(true);
   }
 
-  readonly #onData = (chunk: Buffer): void => {
+  #onData(chunk: Buffer): void {
     switch (this.#state) {
       case "head":
-        this.#heads.hold(chunk);
+        this.#heads.lend(chunk);
         this.#readRequests();
         return;
       case "body":
@@ -100,7 +101,7 @@ export class HttpConnection {
       case "wait":
         // The next request of a pipeline, or bytes for the tunnel to come.
         this.#heads.hold(chunk);
-        this.#client.pause();
+        this.#lane.pause();
         return;
       case "tunnel":
         this.#extend(this.#session.timeouts.stall);
@@ -115,7 +116,7 @@ export class HttpConnection {
       case "closed":
         return;
     }
-  };
+  }
 
   #readRequests(): void {
     if (this.#reading) return;
@@ -145,10 +146,8 @@ export class HttpConnection {
 
   #switchToHttp2(read: Buffer, upgraded?: Upgraded): void {
     this.#state = "http2";
-    this.#client.off("data", this.#onData);
-    this.#client.off("end", this.#onEnd);
-    this.#client.pause();
-    this.#client.unshift(read);
+    this.#lane.release();
+    this.#client.unshift(Buffer.from(read));
     this.#http2 = new Http2Connection(this.#client, this.#session, upgraded);
   }
 
@@ -156,8 +155,9 @@ export class HttpConnection {
     this.#state = "upgrade";
     this.#extend(this.#session.timeouts.head);
     this.#sendClient(head);
-    this.#serverRead = read;
-    this.#client.resume();
+    this.#upstream?.pause();
+    this.#serverRead = Buffer.from(read);
+    this.#lane.resume();
     this.#beginHttp2();
   }
 
@@ -256,7 +256,7 @@ export class HttpConnection {
     }
     this.#state = "head";
     this.#extend(this.#session.timeouts.idle);
-    this.#client.resume();
+    this.#lane.resume();
     // Not at once: the caller still has bytes of this exchange in hand.
     if (this.#heads.partial || this.#clientEnded) queueMicrotask(() => this.#readRequests());
   }
@@ -273,7 +273,7 @@ export class HttpConnection {
         halfClosed: () => (this.#clientEnded ? this.#closeGently() : this.#client.end()),
         ended: (error) => this.#onUpstreamEnd(error),
         bad: (error) => this.#onBadResponse(error),
-        writable: () => (this.#state === "body" || this.#state === "tunnel" ? this.#client.resume() : undefined),
+        writable: () => (this.#state === "body" || this.#state === "tunnel" ? this.#lane.resume() : undefined),
       });
       return true;
     } catch (thrown) {
@@ -286,11 +286,11 @@ export class HttpConnection {
     this.#state = "tunnel";
     this.#extend(this.#session.timeouts.stall);
     if (this.#heads.partial) this.#sendUpstream(this.#heads.release());
-    this.#client.resume();
+    this.#lane.resume();
     this.#passOnEnd();
   }
 
-  readonly #onEnd = (): void => {
+  #onEnd(): void {
     this.#clientEnded = true;
     switch (this.#state) {
       case "wait":
@@ -306,7 +306,7 @@ export class HttpConnection {
       default:
         this.#closeGently();
     }
-  };
+  }
 
   /** Half-closes towards the server, once there is nothing more to send. */
   #passOnEnd(): void {
@@ -360,11 +360,12 @@ export class HttpConnection {
   }
 
   #sendUpstream(bytes: Buffer): void {
-    if (bytes.length > 0 && this.#upstream?.write(bytes) === false) this.#client.pause();
+    if (bytes.length > 0 && this.#upstream?.write(bytes) === false) this.#lane.pause();
   }
 
   #sendClient(bytes: Buffer | string): void {
-    if (this.#client.writable && !this.#client.write(bytes, "latin1")) this.#upstream?.pause();
+    if (!this.#client.writable) return;
+    if (!this.#lane.write(typeof bytes === "string" ? Buffer.from(bytes, "latin1") : bytes)) this.#upstream?.pause();
   }
 
   /** Sends what is queued, then closes. Reads on a little, so that the last answer is not lost to a reset. */
@@ -375,7 +376,7 @@ export class HttpConnection {
     this.#upstream?.close();
     if (this.#clientEnded) this.#client.destroySoon();
     else this.#client.end(() => this.#extend(this.#session.timeouts.linger));
-    this.#client.resume();
+    this.#lane.resume();
     this.#extend(this.#session.timeouts.stall);
   }
 

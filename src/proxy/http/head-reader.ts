@@ -17,6 +17,8 @@ const EMPTY = Buffer.alloc(0);
 /** Gathers the bytes of one head after the other, however they were cut. */
 export class HeadReader {
   #input: Buffer = EMPTY;
+  /** The bytes are the lender's. */
+  #borrowed = false;
   #scanned = 0;
   #started = false;
   readonly #maxBytes: number;
@@ -30,9 +32,16 @@ export class HeadReader {
     return this.#input.length > 0;
   }
 
-  /** Adds bytes without looking at them. */
+  /** Adds a copy of the bytes without looking at them. */
   hold(chunk: Buffer): void {
-    this.#input = this.#input.length === 0 ? chunk : Buffer.concat([this.#input, chunk]);
+    this.#input = Buffer.concat([this.#input, chunk]);
+    this.#borrowed = false;
+  }
+
+  /** As `hold`, for bytes that are looked at now: what is left after `next` finds no whole head is copied then. */
+  lend(chunk: Buffer): void {
+    if (this.#input.length > 0) this.hold(chunk);
+    else [this.#input, this.#borrowed] = [chunk, true];
   }
 
   /** Gives back all held bytes: they are not a head. */
@@ -47,6 +56,12 @@ export class HeadReader {
    * next head to `hold`. One empty line before a request is skipped (RFC 9112 §2.2).
    */
   next(): CompleteHead | HttpError | undefined {
+    const found = this.#find();
+    if (found === undefined && this.#borrowed) this.hold(EMPTY);
+    return found;
+  }
+
+  #find(): CompleteHead | HttpError | undefined {
     const start = this.#startOfHead();
     if (start === undefined) return undefined;
     if (typeof start !== "number") return start;

@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
+import { type Lane, openLane } from "../lane.ts";
 import { resetSocket } from "../reset.ts";
 import { readBody } from "./body.ts";
 import type { Exchange } from "./exchange.ts";
@@ -33,8 +34,9 @@ type Listener = (...values: any[]) => void;
 export class Upstream {
   /** Requests sent so far. */
   exchanges = 0;
-  connected = false;
   readonly #socket: Socket;
+  /** From when it is connected. */
+  #lane: Lane | undefined;
   readonly #session: HttpSession;
   readonly #events: UpstreamEvents;
   readonly #heads: HeadReader;
@@ -53,9 +55,7 @@ export class Upstream {
     });
     this.#listeners = [
       [this.#socket instanceof TLSSocket ? "secureConnect" : "connect", () => this.#onConnect()],
-      ["data", (chunk: Buffer) => this.#onData(chunk)],
       ["drain", () => events.writable()],
-      ["end", () => this.#onEnd()],
       ["error", (error: NodeJS.ErrnoException) => this.#finish(error)],
       ["close", () => this.#finish(undefined)],
     ];
@@ -63,8 +63,12 @@ export class Upstream {
   }
 
   #onConnect(): void {
-    this.connected = true;
     this.#socket.setTimeout(0);
+    this.#lane = openLane(this.#socket, { data: (chunk) => this.#onData(chunk), end: () => this.#onEnd() });
+  }
+
+  get connected(): boolean {
+    return this.#lane !== undefined;
   }
 
   /** The next response belongs to this exchange. */
@@ -74,15 +78,16 @@ export class Upstream {
   }
 
   write(bytes: Buffer): boolean {
-    return this.#socket.writable ? this.#socket.write(bytes) : true;
+    if (!this.#socket.writable) return true;
+    return this.#lane?.write(bytes) ?? this.#socket.write(Buffer.from(bytes));
   }
 
   pause(): void {
-    this.#socket.pause();
+    this.#lane?.pause();
   }
 
   resume(): void {
-    this.#socket.resume();
+    this.#lane?.resume();
   }
 
   /** Half-closes: the client has nothing more to say. */
@@ -93,6 +98,7 @@ export class Upstream {
   /** Lets go of the socket: it is somebody else's. */
   release(): Socket {
     this.#over = true;
+    this.#lane?.release();
     for (const [name, listener] of this.#listeners) this.#socket.off(name, listener);
     return this.#socket;
   }
@@ -126,7 +132,7 @@ export class Upstream {
       this.#onBody(exchange, chunk, 0);
       return;
     }
-    this.#heads.hold(chunk);
+    this.#heads.lend(chunk);
     this.#readHeads(exchange);
   }
 
@@ -149,7 +155,7 @@ export class Upstream {
           return;
         }
         this.#events.toClient(head.input.subarray(head.start, head.end));
-        this.#heads.hold(head.input.subarray(head.end));
+        this.#heads.lend(head.input.subarray(head.end));
         continue;
       }
       exchange.response = response;
