@@ -84,7 +84,7 @@ let lastTag = 0;
 
 /** Of the numbers from 1 on, after four thousand million again. */
 function nextTag(): number {
-  do lastTag = ((lastTag + 1) >>> 0) || 1;
+  do lastTag = (lastTag + 1) >>> 0 || 1;
   while (lanes.has(lastTag));
   return lastTag;
 }

@@ -1,4 +1,4 @@
-import { KernelError, check } from "./kernel-error.ts";
+import { check, KernelError } from "./kernel-error.ts";
 import { kernel } from "./native.ts";
 
 /** `struct arrival` of native/streams.c, as indexes of 32-bit words. */
