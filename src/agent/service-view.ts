@@ -18,6 +18,7 @@ export function serviceToJson(frontend: Frontend, id: number): unknown {
       ...(frontend.affinitySeconds === undefined ? {} : { sessionAffinityTimeout: frontend.affinitySeconds }),
       ...(frontend.sourceRanges.length === 0 ? {} : { sourceRanges: frontend.sourceRanges, denySourceRanges: frontend.denySourceRanges }),
       ...(frontend.algorithm === undefined ? {} : { algorithm: frontend.algorithm }),
+      ...(frontend.redirected === undefined ? {} : { redirectedService: formatServiceName(frontend.redirected) }),
       ...(frontend.forwarding === undefined ? {} : { forwardingMode: frontend.forwarding }),
     },
     service: formatServiceName(service),

@@ -112,7 +112,10 @@ export function redirectsOf(redirect: Redirect, services: readonly Frontend[], p
     const backends = target === undefined ? [] : backendsOf(ready, target, frontend.address.ip);
     if (backends.length === 0) return [];
     const skips = skippedBy === undefined ? {} : { skippedBy, unredirected };
-    return [{ ...PLAIN, service: redirect.name, portName: frontend.portName, address: frontend.address, backends, ...skips }];
+    const redirected = from.kind === "service" ? { redirected: from.service } : {};
+    return [
+      { ...PLAIN, service: redirect.name, portName: frontend.portName, address: frontend.address, backends, ...redirected, ...skips },
+    ];
   };
   if (from.kind === "address") {
     return from.ports.flatMap(({ port, protocol, name }) => taken({ portName: name, address: l4Address(from.ip, port, protocol) }));

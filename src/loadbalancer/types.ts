@@ -68,6 +68,8 @@ export interface Frontend {
   readonly forwarding?: Forwarding | undefined;
   /** Pods of this node, `namespace/name`, for whom the redirect is not: they reach `unredirected`. Only of type LocalRedirect. */
   readonly skippedBy?: readonly string[] | undefined;
+  /** The Service whose address a CiliumLocalRedirectPolicy, here `service`, has taken over. */
+  readonly redirected?: ServiceName | undefined;
   /** What the address is without the redirect; absent: no service. */
   readonly unredirected?: Frontend | undefined;
 }

@@ -13,8 +13,8 @@ const HOWTO: readonly (readonly [command: RegExp, output: RegExp])[] = [
   [/^kubectl .*wait .*client$/, /condition met/],
   [/^kubectl .*exec client .*http:\/\/web.shop\/$/, /^200$/],
   [/^\$WORLD_EXEC curl .*:31090\/$/, /^200$/],
-  [/^cilium service list$/, /0\.0\.0\.0:31090\/TCP +NodePort +1 => 10\.244\./],
-  [/^cilium service get shop\/web$/, /shop\/web port http/],
+  [/^cilium service list$/, /0\.0\.0\.0:31090\/TCP +NodePort +1 => 10\.244\.\S+ \(active\) +shop\/web$/m],
+  [/^cilium service get shop\/web$/, /^\d+, \d+, \d+ +service +shop\/web port http$/m],
   [/^cilium bpf lb list --frontends$/, /172\.18\.0\.2:31090\/TCP +external +3 +0 +NodePort/],
   [/^cilium bpf nat list$/, /XLATE_SRC 172\.18\.0\.2:/],
   [/^cilium status --verbose$/, /KubeProxyReplacement: +True.*\[eth0[\s\S]*NodePort: +Enabled \(Range: 30000-32767\)/],
@@ -24,8 +24,16 @@ const HOWTO: readonly (readonly [command: RegExp, output: RegExp])[] = [
   [/^\$WORLD_EXEC curl .*172\.18\.255\.9\/$/, /^200$/],
   [/^kubectl get ippools$/, /lab +false +False +15/],
   [/^cilium bpf lb list --maglev$/, /172\.18\.255\.9:80\/TCP +16381/],
+  [/^cilium service get 172.18.255.9:80$/, /traffic policy +external Local, internal Cluster/],
+  [/^hubble observe .*SERVICE_BACKEND_NOT_FOUND$/, /^/],
+  [/^kubectl .*patch svc web/, /patched/],
+  [/^kubectl .*exec client .*198.51.100.80\/$/, /^200$/],
+  [/^\$WORLD_EXEC ip route replace/, /^$/],
+  [/^\$WORLD_EXEC curl .*198.51.100.80\/$/, /^200$/],
+  [/^\$WORLD_EXEC ip route del/, /^$/],
   [/^kubectl apply .*local-redirect.yaml$/, /cache created/],
   [/^cilium lrp list$/, /shop\/cache +10\.96\.\S+:80\/TCP/],
+  [/^cilium service get shop\/cache$/, /redirected by +CiliumLocalRedirectPolicy shop\/cache on cilia-worker/],
   [/^kubectl .*rollout restart/, /restarted/],
   [/^kubectl .*rollout status/, /successfully rolled out/],
   [/^kubectl delete/, /deleted/],
@@ -103,6 +111,12 @@ describe("services in a lab", () => {
     const { stdout: port } = await shell("kubectl -n shop get svc public -o jsonpath='{.spec.healthCheckNodePort}'");
     const ask = `for n in 2 3 4; do $WORLD_EXEC curl -s -m 3 -o /dev/null -w '%{http_code} ' http://172.18.0.$n:${port}/; done`;
     await eventually(ask, /^503 (200 503|503 200) $/);
+    // A node without a backend is silent, and says so to whoever watches.
+    const { stdout: nodePort } = await shell("kubectl -n shop get svc public -o jsonpath='{.spec.ports[0].nodePort}'");
+    await shell(`$WORLD_EXEC curl -s -m 1 http://172.18.0.2:${nodePort}/`);
+    const dropped = new RegExp(`shop/public:${nodePort} \\(host\\) Service backend not found DROPPED`);
+    await eventually("hubble observe --verdict DROPPED --drop-reason-desc SERVICE_BACKEND_NOT_FOUND --last 100", dropped);
+    await eventually("cilium metrics list", /cilium_drop_count_total +reason="Service backend not found" direction="INGRESS" +[1-9]/);
     await shell("kubectl -n shop scale deploy/web --replicas=0");
     await eventually(ask, /^503 503 503 $/);
     // Refused at once, not after a time-out: curl's 7.

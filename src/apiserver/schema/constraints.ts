@@ -81,7 +81,8 @@ function checkArray(schema: Schema, value: readonly unknown[], path: string, cau
   const add = (message: string) => causes.push(cause.invalid(path, value.length, message));
   if (schema.maxItems !== undefined && value.length > schema.maxItems) add(`must have at most ${schema.maxItems} items`);
   if (schema.minItems !== undefined && value.length < schema.minItems) add(`should have at least ${schema.minItems} items`);
-  const keys = schema["x-kubernetes-list-map-keys"];
+  // Kubernetes' own types say by themselves where keys must differ: a container may declare a port twice.
+  const keys = schema["x-kubernetes-patch-merge-key"] ? undefined : schema["x-kubernetes-list-map-keys"];
   const unique = schema.uniqueItems || schema["x-kubernetes-list-type"] === "set";
   if (!unique && !keys) return;
   const seen = new Set<string>();

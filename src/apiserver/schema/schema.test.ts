@@ -43,6 +43,18 @@ describe("schema of a custom resource", () => {
       ['[1]: Duplicate value: {"k":"a"}'],
     ],
     [
+      "leaves them to the checks of Kubernetes' own types, where a container may declare a port twice",
+      {
+        type: "array",
+        items: object({ k: { type: "string" } }),
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["k"],
+        "x-kubernetes-patch-merge-key": "k",
+      },
+      [{ k: "a" }, { k: "a" }],
+      [],
+    ],
+    [
       "knows anyOf",
       object({ a: { type: "string" }, b: { type: "string" } }, { anyOf: [{ required: ["a"] }, { required: ["b"] }] }),
       {},

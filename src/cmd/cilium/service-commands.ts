@@ -9,7 +9,7 @@ export function addServiceCommands(program: Command, global: () => GlobalFlags, 
   const service = program.command("service").description("services and their backends");
   service
     .command("list")
-    .description("frontends and backends, as one agent has them; all program the same")
+    .description("frontends, backends and names, as one agent has them; all program the same but for local redirects")
     .option("--problems", "services of which something could not be used, and why")
     .addOption(OUTPUT())
     .action(async (flags: Flags) => {

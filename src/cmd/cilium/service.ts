@@ -8,55 +8,115 @@ export class ServiceError extends CodedError {}
 
 type ServiceOptions = AskOptions & { readonly output?: string; readonly layout: Layout };
 
-/** `service list`: frontends and what is behind them, as one agent programs them (all agents program the same). */
+/** What agents know of services; the rows of one of them, as all program the same but for local redirects. */
+interface Services {
+  readonly rows: readonly ServiceShape[];
+  /** Which policy redirects a frontend, and on which nodes, by the frontend's text. */
+  readonly redirects: ReadonlyMap<string, Redirects>;
+}
+
+interface Redirects {
+  readonly policy: string;
+  readonly nodes: string[];
+}
+
+/** `service list`: frontends and what is behind them. */
 export async function serviceList(options: ServiceOptions): Promise<string> {
   const services = await askServices(options);
-  if (options.output) return formatOutput(options.output, services);
+  if (options.output) return formatOutput(options.output, services.rows);
   return formatServices(services);
 }
 
 /** `service get`: rejects with `ServiceError` when there is none. */
 export async function serviceGet(wanted: string, options: ServiceOptions): Promise<string> {
-  const services = await askServices(options);
-  const found = services.filter((one) => namesOf(one).includes(wanted));
+  const { rows, redirects } = await askServices(options);
+  const found = rows.filter((one) => namesOf(one).includes(wanted));
   if (found.length === 0) throw new ServiceError("not-found", `there is no service "${wanted}": cilium service list shows those there are`);
   if (options.output) return formatOutput(options.output, found);
-  return `${formatServices(found)}\n${formatTable([], found.flatMap(detailsOf))}`;
+  return `${formatServices({ rows: found, redirects })}\n${formatDetails({ rows: found, redirects })}`;
 }
 
-async function askServices(options: ServiceOptions): Promise<ServiceShape[]> {
-  const [answer] = await askAgents<ServiceShape[]>("/v1/service", options);
-  return (answer?.value ?? []).toSorted((a, b) => a.spec.id - b.spec.id);
+async function askServices(options: ServiceOptions): Promise<Services> {
+  const answers = await askAgents<ServiceShape[]>("/v1/service", options);
+  const redirects = new Map<string, Redirects>();
+  const rows = [...(answers[0]?.value ?? [])].sort((a, b) => a.spec.id - b.spec.id);
+  const known = new Set(rows.map(({ spec }) => format(spec["frontend-address"])));
+  for (const { node, value } of answers) {
+    for (const service of value.filter(({ spec }) => isRedirect(spec))) {
+      const address = format(service.spec["frontend-address"]);
+      const { nodes } = redirects.get(address) ?? { nodes: [] };
+      redirects.set(address, { policy: ownName(service.spec), nodes: [...nodes, node] });
+      // An address that is a service only where it is redirected.
+      if (!known.has(address)) rows.push(service);
+      known.add(address);
+    }
+  }
+  return { rows, redirects };
 }
 
 function namesOf({ spec }: ServiceShape): string[] {
   const address = spec["frontend-address"];
   const short = format({ ip: address.ip, port: address.port });
-  return [String(spec.id), `${spec.flags?.namespace}/${spec.flags?.name}`, short, format(address)];
+  const redirected = spec.flags?.redirectedService;
+  return [String(spec.id), ownName(spec), short, format(address), ...(redirected === undefined ? [] : [redirected])];
 }
 
-function formatServices(services: readonly ServiceShape[]): string {
-  const rows = services.flatMap(({ spec }) => {
+function ownName({ flags = {} }: ServiceShape["spec"]): string {
+  return `${flags.namespace}/${flags.name}`;
+}
+
+function isRedirect({ flags }: ServiceShape["spec"]): boolean {
+  return flags?.type === "LocalRedirect";
+}
+
+/** The Service's name, or that of the policy whose address it is. */
+function nameOf(spec: ServiceShape["spec"]): string {
+  return spec.flags?.redirectedService ?? ownName(spec);
+}
+
+/** `CiliumLocalRedirectPolicy shop/cache on worker, worker2`; undefined when nobody redirects it. */
+function redirectOf(spec: ServiceShape["spec"], redirects: Services["redirects"]): string | undefined {
+  const found = redirects.get(format(spec["frontend-address"]));
+  return found && `CiliumLocalRedirectPolicy ${found.policy} on ${found.nodes.join(", ") || "this node"}`;
+}
+
+/** Upstream's columns, and behind them whose address it is. */
+function formatServices({ rows, redirects }: Services): string {
+  const cells = rows.flatMap(({ spec }) => {
     const backends = (spec["backend-addresses"] ?? []).map(
       (backend, index) => `${index + 1} => ${format(backend)} (${backend.state ?? "active"})`,
     );
-    const first = [String(spec.id), format(spec["frontend-address"]), spec.flags?.type ?? "", backends[0] ?? ""];
-    return [first, ...backends.slice(1).map((backend) => ["", "", "", backend])];
+    const redirect = redirectOf(spec, redirects);
+    const name = `${nameOf(spec)}${redirect === undefined ? "" : `, redirected by ${redirect}`}`;
+    const first = [String(spec.id), format(spec["frontend-address"]), spec.flags?.type ?? "", backends[0] ?? "", name];
+    return [first, ...backends.slice(1).map((backend) => ["", "", "", backend, ""])];
   });
-  return formatTable(["ID", "Frontend", "Service Type", "Backend"], rows);
+  return formatTable(["ID", "Frontend", "Service Type", "Backend", "Name"], cells);
 }
 
-function detailsOf({ spec }: ServiceShape): string[][] {
+/** What holds for the frontends, said once for all of which the same is to be said. */
+function formatDetails({ rows, redirects }: Services): string {
+  const details = rows.map(({ spec }) => ({ id: spec.id, lines: detailsOf(spec, redirectOf(spec, redirects)) }));
+  const groups = Map.groupBy(details, ({ lines }) => JSON.stringify(lines));
+  const cells = [...groups.values()].flatMap((group) => {
+    const ids = group.map(({ id }) => id).join(", ");
+    return (group[0]?.lines ?? []).map(([name, value], row) => [row === 0 ? ids : "", name, value]);
+  });
+  return formatTable([], cells);
+}
+
+function detailsOf(spec: ServiceShape["spec"], redirect: string | undefined): [string, string][] {
   const { flags = {} } = spec;
   const rows: [string, unknown][] = [
-    [`${spec.id}  service`, `${flags.namespace}/${flags.name}${flags.portName ? ` port ${flags.portName}` : ""}`],
-    ["   traffic policy", `external ${flags.extTrafficPolicy}, internal ${flags.intTrafficPolicy}`],
-    ["   session affinity", flags.sessionAffinityTimeout === undefined ? undefined : `${flags.sessionAffinityTimeout} s`],
-    ["   source ranges", flags.sourceRanges && `${flags.denySourceRanges ? "not " : ""}${flags.sourceRanges.join(", ")}`],
-    ["   algorithm", flags.algorithm],
-    ["   forwarding mode", flags.forwardingMode],
+    ["service", `${nameOf(spec)}${flags.portName ? ` port ${flags.portName}` : ""}`],
+    ["redirected by", redirect],
+    ["traffic policy", `external ${flags.extTrafficPolicy}, internal ${flags.intTrafficPolicy}`],
+    ["session affinity", flags.sessionAffinityTimeout === undefined ? undefined : `${flags.sessionAffinityTimeout} s`],
+    ["source ranges", flags.sourceRanges && `${flags.denySourceRanges ? "not " : ""}${flags.sourceRanges.join(", ")}`],
+    ["algorithm", flags.algorithm],
+    ["forwarding mode", flags.forwardingMode],
   ];
-  return rows.flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)]]));
+  return rows.flatMap(([name, value]): [string, string][] => (value === undefined ? [] : [[name, String(value)]]));
 }
 
 function format({ ip, port, protocol }: ServiceAddressShape): string {

@@ -43,6 +43,8 @@ export interface ServiceShape {
       readonly denySourceRanges?: boolean;
       readonly algorithm?: string;
       readonly forwardingMode?: string;
+      /** The Service, `namespace/name`, whose address a CiliumLocalRedirectPolicy has taken; the name is then the policy's. */
+      readonly redirectedService?: string;
     };
   };
 }

@@ -30,7 +30,8 @@ function server(program: string, port: number, directory = EMULATIONS): Image {
 }
 
 function declaredPorts(container: Container): number[] {
-  return (container.ports ?? []).filter(({ protocol = "TCP" }) => protocol === "TCP").map(({ containerPort }) => containerPort);
+  const ports = (container.ports ?? []).filter(({ protocol = "TCP" }) => protocol === "TCP").map(({ containerPort }) => containerPort);
+  return [...new Set(ports)];
 }
 
 /** Programs of this checkout. */

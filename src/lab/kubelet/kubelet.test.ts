@@ -53,7 +53,10 @@ describe("image names", () => {
   it("tells a server which ports its container declares", () => {
     const environment = findImage("nginx")?.environmentFor;
     assert.equal(
-      environment?.({ name: "x", ports: [{ containerPort: 3000 }, { containerPort: 53, protocol: "UDP" }] }).CILIA_PORTS,
+      environment?.({
+        name: "x",
+        ports: [{ containerPort: 3000 }, { containerPort: 53, protocol: "UDP" }, { name: "again", containerPort: 3000 }],
+      }).CILIA_PORTS,
       "3000",
     );
     assert.equal(environment?.({ name: "x" }).CILIA_PORTS, "80");
