@@ -57,6 +57,15 @@ describe("Hubble's certificates", () => {
     assert.notEqual(snapshot(), before);
   });
 
+  it("are made anew when they have expired, or are not valid yet", async () => {
+    for (const days of [400, -1]) {
+      const { ensure, snapshot } = await made();
+      const before = snapshot();
+      await ensure(later(days));
+      assert.notEqual(snapshot(), before, `seen ${days} days later`);
+    }
+  });
+
   it("a new authority is believed beside the old one", async () => {
     const { ensure, file } = await made();
     const old = file(HUBBLE_SECRETS.ca, "ca.crt");

@@ -90,10 +90,11 @@ function first(bundle: string): string {
   return bundle.slice(0, bundle.indexOf(end) + end.length);
 }
 
-/** Share of its life that a certificate has left; 0 or less when it is over or unreadable. */
+/** Share of its life that a certificate has left; 0 or less when it is over, has not begun (a clock was wrong) or is unreadable. */
 function lifeLeft(pem: string, now: Date): number {
   try {
     const { validFromDate, validToDate } = new X509Certificate(pem);
+    if (now < validFromDate) return 0;
     return (validToDate.getTime() - now.getTime()) / (validToDate.getTime() - validFromDate.getTime());
   } catch {
     return 0;

@@ -15,8 +15,10 @@ export interface CertificateRequest {
   readonly purpose: "ca" | "server" | "client";
   /** Host names and addresses of a server. */
   readonly names?: readonly string[];
-  /** How long it is valid, days; it is valid from an hour ago, for clocks that lag. */
+  /** How long it is valid from now on, days. */
   readonly days?: number;
+  /** Since when it is valid: an hour ago when left out, for clocks that lag. */
+  readonly from?: Date;
 }
 
 const OID = {
@@ -38,7 +40,7 @@ export function issueCertificate(request: CertificateRequest, issuer?: KeyPair &
   const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const signer = issuer ? createPrivateKey(issuer.key) : privateKey;
   const algorithm = sequence(oid(OID.ecdsaWithSha256));
-  const from = new Date(Date.now() - 3_600_000);
+  const from = request.from ?? new Date(Date.now() - 3_600_000);
   const until = new Date(Date.now() + (request.days ?? 3650) * 86_400_000);
   const body = sequence(
     explicit(0, integer(Buffer.from([2]))),

@@ -1,4 +1,5 @@
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
+import { certificateProblem } from "../client/certificate-problem.ts";
 import { type GrpcConnection, openConnection, type TlsOptions } from "../client/transport.ts";
 import { EXPLAIN_HEADER } from "../observer/explain-header.ts";
 import type { CommandContext } from "./context.ts";
@@ -8,12 +9,29 @@ import type { Settings } from "./settings.ts";
 export function connectServer({ settings }: Pick<CommandContext, "settings">): GrpcConnection {
   const server = settings.text("server");
   const secure = settings.bool("tls") || server.startsWith("tls://");
+  const tls = tlsOptions(settings);
   return openConnection({
     server,
-    ...(secure ? { tls: tlsOptions(settings) } : {}),
+    ...(secure ? { tls } : {}),
     dialTimeoutMs: settings.duration("timeout"),
-    interceptors: [ourHeaders(settings)],
+    interceptors: [ourHeaders(settings), ...(secure ? [explainCertificates(server, tls)] : [])],
   });
+}
+
+/** What a call fails with when there is no connection, or one that is cut. */
+const CUT: ReadonlySet<Code> = new Set([Code.Unavailable, Code.Canceled, Code.Internal, Code.Unknown, Code.Aborted]);
+
+/** Says which certificate it is that a call fails for. */
+function explainCertificates(server: string, tls: TlsOptions): Interceptor {
+  return (next) => async (request) => {
+    try {
+      return await next(request);
+    } catch (thrown) {
+      const error = ConnectError.from(thrown);
+      const problem = CUT.has(error.code) && !request.signal.aborted ? await certificateProblem(server, tls) : undefined;
+      throw problem === undefined ? error : new ConnectError(problem, Code.Unauthenticated, undefined, undefined, thrown);
+    }
+  };
 }
 
 /** Asks for explanations, which only our own clients understand, and adds HTTP basic authentication. */
@@ -40,6 +58,7 @@ function tlsOptions(settings: Settings): TlsOptions {
 /** What to tell the user of a failed call: gRPC's words, and what to do when nobody answers. */
 export function callFailure(thrown: unknown, server: string): Error {
   const error = ConnectError.from(thrown);
+  if (error.code === Code.Unauthenticated) return new Error(`failed to connect to '${server}': ${error.rawMessage}`, { cause: thrown });
   if (
     error.code === Code.Unavailable ||
     /ECONNREFUSED|ENOENT|no connection|ENOTFOUND|EACCES|E(NET|HOST)UNREACH|ETIMEDOUT/.test(error.rawMessage)

@@ -78,7 +78,8 @@ function dial(address: SocketAddress, tls: ReturnType<typeof tlsOptions> | undef
   return socket;
 }
 
-function tlsOptions(tls: TlsOptions, address: SocketAddress) {
+/** What `node:tls` is told. Throws the file system's error for a file that is not there. */
+export function tlsOptions(tls: TlsOptions, address: SocketAddress) {
   const { caFiles = [], certFile, keyFile } = tls;
   const servername = tls.serverName ?? ("path" in address ? "" : address.host);
   return {

@@ -11,7 +11,7 @@ export function nodeStatusText({ stateChange, nodeNames, message }: NodeStatusEv
     case NodeState.NODE_CONNECTED:
       return debug ? `Receiving flows from ${count} nodes: ${list}` : undefined;
     case NodeState.NODE_UNAVAILABLE:
-      return `${count} nodes are unavailable: ${list}`;
+      return `${count} nodes are unavailable: ${list}${message === "" ? "" : `: ${escapeTerminal(message)}`}`;
     case NodeState.NODE_GONE:
       return debug ? `${count} nodes removed from cluster: ${list}` : undefined;
     case NodeState.NODE_ERROR:

@@ -109,7 +109,8 @@ class FlowCollector {
 
   #report(state: NodeState, nodes: readonly PoolNode[]): void {
     const names = nodes.map(({ peer }) => peer.name);
-    if (names.length > 0) this.#merge.insert(statusResponse(this.#nodeName, state, names));
+    const reasons = new Set(nodes.flatMap(({ reason }) => reason ?? []));
+    if (names.length > 0) this.#merge.insert(statusResponse(this.#nodeName, state, names, [...reasons].join("; ")));
   }
 
   #failed(stream: AsyncIterable<GetFlowsResponse>, thrown: unknown): void {

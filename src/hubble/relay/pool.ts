@@ -1,7 +1,9 @@
-import type { Transport } from "@connectrpc/connect";
+import { createClient, type Transport } from "@connectrpc/connect";
+import { Health } from "#api/gen/grpc/health/v1/health_pb.ts";
 import { createBackoff, sleep } from "#runtime/backoff.ts";
 import { errorMessage } from "#runtime/errors.ts";
 import type { Logger } from "#runtime/logger.ts";
+import { certificateProblem, ownCertificateProblem } from "../client/certificate-problem.ts";
 import { type GrpcConnection, openConnection, type TlsOptions } from "../client/transport.ts";
 import type { Peer, PeerSource } from "../server/peers.ts";
 
@@ -11,6 +13,8 @@ export interface PoolNode {
   readonly connected: boolean;
   /** Whether we speak TLS with it. */
   readonly secure: boolean;
+  /** Why it is not connected, when certificates are the reason. */
+  readonly reason: string | undefined;
   readonly transport: Transport;
 }
 
@@ -34,7 +38,9 @@ interface Member {
   readonly peer: Peer;
   readonly connection: GrpcConnection;
   readonly stop: AbortController;
+  readonly tls: TlsOptions | undefined;
   connected: boolean;
+  reason: string | undefined;
 }
 
 /** Keeps a connection to every peer of the source, for ever. */
@@ -59,7 +65,7 @@ export function startPeerPool(deps: { readonly peers: PeerSource; readonly log: 
       keepAlive: true,
       ...(tls ? { tls } : {}),
     });
-    const member: Member = { peer, connection, stop: new AbortController(), connected: false };
+    const member: Member = { peer, connection, stop: new AbortController(), tls, connected: false, reason: undefined };
     members.set(peer.name, member);
     keepConnected(member, deps.log, config, changed).catch((thrown: unknown) =>
       deps.log.error("peer lost", { peer: peer.name, error: errorMessage(thrown) }),
@@ -76,9 +82,10 @@ export function startPeerPool(deps: { readonly peers: PeerSource; readonly log: 
   const following = follow().catch((thrown: unknown) => deps.log.error("peer source failed", { error: errorMessage(thrown) }));
   return {
     nodes: () =>
-      [...members.values()].map(({ peer, connected, connection: { transport } }) => ({
+      [...members.values()].map(({ peer, connected, reason, connection: { transport } }) => ({
         peer,
         connected,
+        reason,
         secure: config.tls !== undefined,
         transport,
       })),
@@ -99,14 +106,32 @@ async function keepConnected(member: Member, log: Logger, config: PoolConfig, ch
   const { signal } = member.stop;
   const backoff = createBackoff({ initial: 200, max: config.retryMs });
   while (!signal.aborted) {
-    const connected = await member.connection.connect();
+    const connected = (await member.connection.connect()) && (await believesUs(member));
+    const reason = connected || !member.tls ? undefined : await certificateProblem(member.peer.address, member.tls);
     if (signal.aborted) return;
-    if (connected !== member.connected) {
-      member.connected = connected;
-      log.info(connected ? "connected to peer" : "peer is unavailable", { peer: member.peer.name, address: member.peer.address });
+    if (connected !== member.connected || reason !== member.reason) {
+      Object.assign(member, { connected, reason });
+      tell(member, log);
       changed();
     }
     if (connected) backoff.reset();
     await sleep(connected ? CHECK_MS : backoff.next(), signal);
   }
+}
+
+/** Whether a peer answers us. With TLS 1.3 a client that is refused for its certificate learns that only when it asks something. */
+async function believesUs({ tls, connection }: Member): Promise<boolean> {
+  if (tls === undefined || ownCertificateProblem(tls) === undefined) return true;
+  try {
+    await createClient(Health, connection.transport).check({}, { timeoutMs: CHECK_MS });
+    return true;
+  } catch {
+    // The reason is said by whoever asks for it.
+    return false;
+  }
+}
+
+function tell({ peer: { name, address }, connected, reason }: Member, log: Logger): void {
+  if (reason !== undefined) log.warn("peer is unavailable for a certificate's sake", { peer: name, address, reason });
+  else log.info(connected ? "connected to peer" : "peer is unavailable", { peer: name, address });
 }

@@ -16,7 +16,7 @@ import { errorMessage } from "#runtime/errors.ts";
 import type { Logger } from "#runtime/logger.ts";
 import { formatSocketAddress, parseSocketAddress, type SocketAddress } from "./address.ts";
 import { isPlainGrpc, type StreamMethod, serveStream } from "./grpc-stream.ts";
-import { missingFiles, type ServerTls, secureContext, TLS_CHECK_MS, versionOf } from "./tls.ts";
+import { missingFiles, type ServerTls, secureContext, TLS_CHECK_MS, validityProblem, versionOf } from "./tls.ts";
 
 export interface GrpcServer extends AsyncDisposable {
   /** Where it listens, ports resolved. */
@@ -33,6 +33,8 @@ export interface GrpcServerOptions {
 type Server = Http2Server | Http2SecureServer;
 
 const SOCKET_MODE = 0o660;
+/** Clients that are refused are told of so often at the most. */
+const COMPLAIN_EVERY_MS = 60_000;
 
 /**
  * Serves gRPC (and Connect, gRPC-Web) over HTTP/2 on TCP addresses and Unix sockets. A Unix socket left behind is replaced. With TLS, TCP
@@ -75,9 +77,13 @@ function serverOptions(files: ServerTls) {
 
 function followFiles(server: Http2SecureServer, files: ServerTls, log: Logger): Disposable {
   let used = "";
+  let said = "";
   const missing = missingFiles(files);
   if (missing.length > 0) log.info("waiting for TLS files, clients are refused until then", { missing });
   const look = () => {
+    const problem = validityProblem(files, new Date());
+    if (problem !== said && problem !== "") log.error("clients refuse this server's certificate", { certificate: files.certFile, problem });
+    said = problem;
     const now = versionOf(files);
     if (now === used || now === "") return;
     used = now;
@@ -90,6 +96,12 @@ function followFiles(server: Http2SecureServer, files: ServerTls, log: Logger): 
   };
   look();
   const timer = setInterval(look, TLS_CHECK_MS).unref();
+  let quietUntil = 0;
+  server.on("tlsClientError", (error, socket) => {
+    if (performance.now() < quietUntil) return;
+    quietUntil = performance.now() + COMPLAIN_EVERY_MS;
+    log.warn("client refused", { client: socket.remoteAddress, error: errorMessage(error) });
+  });
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 

@@ -1,5 +1,7 @@
+import { X509Certificate } from "node:crypto";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import type { SecureContextOptions } from "node:tls";
+import { certificateName, dateProblem } from "./certificate-dates.ts";
 
 /** Files of a server that speaks TLS; they may come late and change at any time, as mounted Secrets do. */
 export interface ServerTls {
@@ -43,4 +45,15 @@ export function secureContext({ certFile, keyFile, clientCaFiles }: ServerTls): 
     ca: clientCaFiles.map((file) => readFileSync(file)),
     minVersion: "TLSv1.3",
   };
+}
+
+/** What is wrong with the dates of the server's certificate as it is now; empty when nothing is, or it cannot be read. */
+export function validityProblem({ certFile }: ServerTls, now: Date): string {
+  try {
+    const certificate = new X509Certificate(readFileSync(certFile));
+    const problem = dateProblem(certificate, now);
+    return problem === undefined ? "" : `${certificateName(certificate)} ${problem}`;
+  } catch {
+    return "";
+  }
 }
