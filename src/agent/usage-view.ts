@@ -6,7 +6,10 @@ import type { Repository } from "#policy/repository.ts";
 import type { EndpointPolicy } from "#policy/resolve.ts";
 import { type ParsedPolicy, type PeerSelector, policyKey, type Rule, type RuleRef, ruleKey, sectionPath } from "#policy/rule.ts";
 import { type SelectorCache, selects } from "#policy/selector-cache.ts";
+import { verdict } from "#policy/verdict.ts";
 import { type Direction, directions } from "#types/direction.ts";
+import type { NumericIdentity } from "#types/identity.ts";
+import { type Overlaps, overlapsOf } from "./usage-overlaps.ts";
 
 /** What a rule has decided on this node, or a policy's default deny (section `default-deny`). */
 export interface RuleUsage {
@@ -27,6 +30,10 @@ export interface RuleUsage {
   /** Rows of policy maps that it has a part in; a rule may have none because others cover it (`shadowed`), or because it has no peers. */
   readonly entries: number;
   readonly shadowed: boolean;
+  /** Rules that decide in its stead at least a part of what it covers, and so count it. */
+  readonly decidedBy: readonly RuleRef[];
+  /** Rules each of which says the same of everything that it covers: it could go. */
+  readonly redundantTo: readonly RuleRef[];
   /** It allows nobody by its own words (`ingress: [{}]`): it is there for the default deny. */
   readonly empty: boolean;
   /** Of connections that it allowed, in both directions, or that it denied. Rules that decide together each count the whole. */
@@ -162,6 +169,7 @@ function add(sum: Sum, { layer, outcome, packets, bytes, last }: Decided): void 
 interface Presence {
   readonly endpoints: ReadonlyMap<string, number>;
   readonly entries: ReadonlyMap<string, number>;
+  readonly overlaps: Overlaps;
 }
 
 function presenceOf({ repository, endpoints }: UsageInput): Presence {
@@ -178,7 +186,7 @@ function presenceOf({ repository, endpoints }: UsageInput): Presence {
       entries,
       policy.entries().flatMap(({ origins }) => origins.map(ruleKey)),
     );
-  return { endpoints: selected, entries };
+  return { endpoints: selected, entries, overlaps: overlapsOf(new Set(endpoints.flatMap((policies) => policies.slice(0, 1)))) };
 }
 
 function increase(map: Map<string, number>, keys: Iterable<string>): void {
@@ -201,7 +209,9 @@ function ruleRows(input: UsageInput, policy: ParsedPolicy, sums: ReadonlyMap<str
     const shadowed = endpoints > 0 && entries === 0 && rules.every(hasPorts) && peers.some((peer) => selectsSomebody(input.cache, peer));
     const place = { section, index, spec, direction: direction ?? "ingress" };
     const empty = rules.every(isEmpty);
-    return [{ ...refOf(input, policy), ...place, endpoints, entries, shadowed, empty, ...counts(input, sums.get(key)) }];
+    const { deciders, coverers } = presence.overlaps;
+    const met = { decidedBy: shadowed ? shadowersOf(input, rules) : (deciders.get(key) ?? []), redundantTo: coverers.get(key) ?? [] };
+    return [{ ...refOf(input, policy), ...place, endpoints, entries, shadowed, ...met, empty, ...counts(input, sums.get(key)) }];
   });
 }
 
@@ -216,11 +226,12 @@ function hasPorts({ ports }: Rule): boolean {
 
 function selectsSomebody(cache: SelectorCache, peer: PeerSelector): boolean {
   if (peer.any) return true;
-  for (const id of cache.identities()) {
-    const entry = cache.entry(id);
-    if (entry && selects(peer, entry.labels, cache.prefix(id))) return true;
-  }
-  return false;
+  return [...cache.identities()].some((id) => selectsIdentity(cache, peer, id));
+}
+
+function selectsIdentity(cache: SelectorCache, peer: PeerSelector, id: NumericIdentity): boolean {
+  const labels = cache.labels(id);
+  return labels !== undefined && selects(peer, labels, cache.prefix(id));
 }
 
 function defaultRows(input: UsageInput, policy: ParsedPolicy, sums: ReadonlyMap<string, Sum>, presence: Presence): RuleUsage[] {
@@ -229,8 +240,27 @@ function defaultRows(input: UsageInput, policy: ParsedPolicy, sums: ReadonlyMap<
     const endpoints = presence.endpoints.get(key) ?? 0;
     if (endpoints === 0 && !sums.has(key)) return [];
     const place = { section: "default-deny" as const, index: -1, spec: 0, direction };
-    return [{ ...refOf(input, policy), ...place, endpoints, entries: 0, shadowed: false, empty: false, ...counts(input, sums.get(key)) }];
+    return [{ ...refOf(input, policy), ...place, endpoints, entries: 0, ...alone, ...counts(input, sums.get(key)) }];
   });
+}
+
+const alone = { shadowed: false, decidedBy: [], redundantTo: [], empty: false };
+
+/** The rules that decide where a rule without any row would. */
+function shadowersOf({ cache, endpoints, repository }: UsageInput, rules: readonly Rule[]): RuleRef[] {
+  const found = new Map<string, RuleRef>();
+  for (const rule of rules) {
+    const ids = [...cache.identities()].filter((id) => repository.peersOf(rule).some((peer) => selectsIdentity(cache, peer, id)));
+    const specs = rule.ports?.flatMap((one) => one.ports).filter(({ name }) => name === "") ?? [{ protocol: 0, port: 0 }];
+    for (const [policy] of endpoints) {
+      if (policy === undefined || !repository.select(policy.subject.labels, policy.subject.identity).includes(rule)) continue;
+      for (const identity of ids.slice(0, 16))
+        for (const { protocol, port } of specs.slice(0, 16))
+          for (const origin of verdict(policy, { direction: rule.direction, identity, protocol, port }).entry?.origins ?? [])
+            found.set(ruleKey(origin), origin);
+    }
+  }
+  return [...found.values()];
 }
 
 function refOf({ created }: UsageInput, { ref, audit }: ParsedPolicy) {

@@ -75,6 +75,32 @@ describe("usageRows", () => {
     ]);
   });
 
+  it("says which rule decides in the stead of another, and which could go", () => {
+    const wide = cnp("wide", [{ fromEndpoints: [{}] }]);
+    const rows = rowsOf(
+      [wide, cnp("narrow", [from("client", ["80"])]), cnp("deny", [], { ingressDeny: [from("client", ["81"])] })],
+      () => [],
+    );
+    const named = (refs: readonly RuleRef[]) => refs.map(({ name, index }) => `${name} ${index}`);
+    assert.deepEqual(
+      rows
+        .filter(({ section }) => section === "ingress")
+        .map(({ name, decidedBy, redundantTo }) => [name, named(decidedBy), named(redundantTo)]),
+      [
+        ["wide", ["narrow 0"], []],
+        ["narrow", [], ["wide 0"]],
+      ],
+    );
+    const twins = rowsOf([cnp("a", [from("client", ["80"])]), cnp("b", [from("client", ["80"])])], () => []);
+    assert.ok(
+      twins.every(({ decidedBy, redundantTo }) => decidedBy.length + redundantTo.length === 0),
+      "both count the whole",
+    );
+    const covered = rowsOf([cnp("denied", [from("client", ["80"])]), cnp("deny", [], { ingressDeny: [from("client")] })], () => []);
+    const [row] = covered.filter(({ name }) => name === "denied");
+    assert.deepEqual([row?.shadowed, row?.decidedBy.map(({ section }) => section)], [true, ["ingressDeny"]]);
+  });
+
   it("counts requests that audit mode let pass apart from what was allowed", () => {
     const [row] = rowsOf([cnp("p", [from("client", ["80"])])], (cookie) => [
       { ...allowed(cookie([rule("p", 0)]), 3n, 7n), layer: 7, outcome: UsageOutcome.AUDITED },

@@ -35,7 +35,11 @@ const STEPS: readonly Step[] = [
     output: /default deny .*audit: [1-9]\d* packets would be denied/,
     retry: true,
   },
-  { command: /^cilium policy promote .*--dry-run$/, output: /stays in audit mode; it would have denied[\s\S]*ingress default deny: [1-9]/ },
+  {
+    command: /^cilium policy promote .*--dry-run$/,
+    code: 1,
+    output: /stays in audit mode; it would have denied[\s\S]*ingress default deny: [1-9]/,
+  },
   { command: /^cilium policy learn --namespace production/ },
   { command: /^kubectl apply -f \/tmp\/learned.yaml$/, output: /learned-redis created/ },
   { command: /^cilium policy promote production\/database-security$/, output: /is enforced now/ },
@@ -61,11 +65,11 @@ function commandsOf(file: string): string[] {
 
 const sh = (command: string) => run("bash", ["-c", `eval "$(bin/cilium lab env)"; ${command}`], { timeoutMs: 120_000 });
 
-/** Runs the command until it does what it must, ten seconds at the most when it may be tried again. */
+/** Runs the command until it does what it must, a minute at the most when it may be tried again. */
 async function must(command: string, { code = 0, output = /^/, retry }: Omit<Step, "command">): Promise<string> {
   const isRight = (outcome: { code: number; stdout: string }) => outcome.code === code && output.test(outcome.stdout);
   let outcome = await sh(command);
-  for (const end = Date.now() + 10_000; retry && !isRight(outcome) && Date.now() < end; ) outcome = await sh(command);
+  for (const end = Date.now() + 60_000; retry && !isRight(outcome) && Date.now() < end; ) outcome = await sh(command);
   assert.equal(outcome.code, code, `${command}: ${outcome.stdout}${outcome.stderr}`);
   assert.match(outcome.stdout, output, `${command}: ${outcome.stderr}`);
   return outcome.stdout;
@@ -117,11 +121,43 @@ describe("policies and their traffic", () => {
     const answered = /^HTTP\/1.1 400 Bad Request\s+Connection: close\s[\s\S]*http-request AUDIT[\s\S]*not HTTP/;
     await must(asked(other, "not HTTP"), { output: answered, retry: true });
     await must("cilium policy promote demo/allow-frontend-to-backend --dry-run", {
+      code: 1,
       output: /ingress\[0\]: [1-9]\d* requests?/,
       retry: true,
     });
     await must("cilium policy promote demo/allow-frontend-to-backend", { output: /is enforced now/ });
     await must(post, { output: /^403$/, retry: true });
+    await must("kubectl -n demo delete cnp --all", {});
+  });
+
+  it("promoting does not claim to enforce what the namespace keeps in audit mode, and names the command that ends that", async () => {
+    const demo = `${root}examples/policy-progression`;
+    const annotation = "policy.cilium.io/audit-mode";
+    await must(`kubectl apply -f ${demo}/apps.yaml && kubectl -n demo wait --for=condition=Ready pod --all --timeout=120s`, {});
+    await must(`kubectl annotate namespace demo ${annotation}=enabled`, {});
+    await must(`kubectl annotate --local -f ${demo}/01-default-deny.yaml ${annotation}=enabled -o yaml | kubectl apply -f -`, {});
+    const promoted = await must("cilium policy promote demo/default-deny", { code: 1, output: /still not enforced everywhere/ });
+    const [, command = ""] = /namespace demo is in audit mode; this ends it: (kubectl .*)/.exec(promoted) ?? [];
+    assert.equal(command, `kubectl annotate namespace demo ${annotation}-`, promoted);
+    const again = await sh("cilium policy promote demo/default-deny");
+    assert.equal(again.code, 2);
+    assert.match(again.stderr, /has no audit annotation of its own[\s\S]*namespace demo; this ends it: kubectl annotate namespace demo/);
+    await must(command, {});
+    const enforced = await sh("cilium policy promote demo/default-deny");
+    assert.match(enforced.stderr, /is not in audit mode: it is enforced already/);
+    await must("kubectl -n demo delete cnp --all", {});
+  });
+
+  it("usage says which rule decides in the stead of a wider one, and that lint calls the narrow one redundant", async () => {
+    const rules = (name: string, rule: string) =>
+      `{apiVersion: cilium.io/v2, kind: CiliumNetworkPolicy, metadata: {name: ${name}, namespace: demo}, spec: {endpointSelector: {matchLabels: {app: backend}}, ingress: [${rule}]}}`;
+    const narrow = rules("narrow", '{fromEndpoints: [{matchLabels: {app: frontend}}], toPorts: [{ports: [{port: "80", protocol: TCP}]}]}');
+    await must(`printf '%s\n---\n%s\n' '${narrow}' '${rules("wide", "{fromEndpoints: [{}]}")}' | kubectl apply -f -`, {});
+    await must("cilium policy usage demo/wide demo/narrow", {
+      output:
+        /cnp\/demo\/narrow [\s\S]*decides what cnp\/demo\/wide ingress\[0\] would decide without it; lint L10 says it can go[\s\S]*where narrower, cnp\/demo\/narrow ingress\[0\] decides and counts in its stead/,
+      retry: true,
+    });
     await must("kubectl -n demo delete cnp --all", {});
   });
 

@@ -14,6 +14,11 @@ export type Flags = Readonly<Record<string, string | boolean | string[] | undefi
 /** `-o`. */
 export const OUTPUT = () => new Option("-o, --output <format>", "json | yaml | jsonpath='{…}'");
 
+/** What the exit status of every `policy` command means; `found` is what 1 says of this one, which else never exits with it. */
+export function exitStatus(found?: string): string {
+  return `Exit status: 0 fine${found === undefined ? "" : `, 1 ${found}`}, 2 no answer: wrong usage, unreadable input, no cluster.`;
+}
+
 /** The flags of the commands that look at policies together with what they apply to. */
 export function withWorldFlags(command: Command, formats?: string): Command {
   return command
@@ -39,7 +44,7 @@ export async function show(result: Promise<string | { readonly text: string; rea
 }
 
 /** As `show`, for commands whose exit status 1 is an answer: what goes wrong is 2. */
-export async function showOr2(result: Promise<{ readonly text: string; readonly ok: boolean }>): Promise<void> {
+export async function showOr2(result: Promise<string | { readonly text: string; readonly ok: boolean }>): Promise<void> {
   try {
     await show(result);
   } catch (thrown) {

@@ -76,8 +76,7 @@ function optionOf(text: string): [string, string] {
 
 /** Accepts `1423`, `cilium-local:1423`, `pod-name:NAMESPACE:POD` and `NAMESPACE/POD`. */
 function matchesId(endpoint: EndpointShape, id: string): boolean {
-  const names = endpoint.status as { readonly "external-identifiers"?: Readonly<Record<string, string>> } | undefined;
-  const external = names?.["external-identifiers"] ?? {};
+  const external = endpoint.status?.["external-identifiers"] ?? {};
   const pod = `${external["k8s-namespace"]}/${external["k8s-pod-name"]}`;
   const [prefix, ...rest] = id.split(":");
   if (prefix === "pod-name") return pod === rest.join("/");

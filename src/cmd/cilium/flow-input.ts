@@ -29,7 +29,7 @@ export interface FlowOptions {
 const CONNECT_MS = 10_000;
 
 /** The distinct traffic of the flows that the flags name. Rejects when they cannot be had. */
-export async function readObservations(options: FlowOptions): Promise<Observations> {
+async function readObservations(options: FlowOptions): Promise<Observations> {
   const observations = createObservations();
   const take = (response: GetFlowsResponse | undefined) => {
     if (response?.responseTypes.case === "flow") observations.add(response.responseTypes.value as Flow);
@@ -39,13 +39,33 @@ export async function readObservations(options: FlowOptions): Promise<Observatio
   return observations;
 }
 
+/** A line of `hubble observe -o json`; undefined for an empty one. Throws for anything else, also for an object that only looks like a flow. */
+export function flowResponse(text: string): GetFlowsResponse | undefined {
+  const response = readFlowLine(text);
+  const { responseTypes: { case: kind, value } = { case: undefined } } = response ?? {};
+  if (kind === "flow" && value.IP === undefined && value.source === undefined && value.destination === undefined)
+    throw new FlowInputError("no-ends", "it names neither a source nor a destination");
+  return response;
+}
+
+/** What was recorded, when something of it says which way it goes. Rejects with a reason when nothing does: no answer could be built on it. */
+export async function readTraffic(options: FlowOptions): Promise<Observations> {
+  const observations = await readObservations(options);
+  if (observations.flows === 0) throw new FlowInputError("no-data", "there are no flows: that says nothing about the policies");
+  if (observations.list().length === 0) {
+    const reasons = [...observations.leftOut].map(([reason, count]) => `${count} ${reason}`).join(", ");
+    throw new FlowInputError("no-data", `none of the ${observations.flows} flows can be replayed: ${reasons}`);
+  }
+  return observations;
+}
+
 async function readFile(file: string, take: (response: GetFlowsResponse | undefined) => void): Promise<void> {
   let line = 0;
   try {
     const input = file === "-" ? process.stdin : createReadStream(file);
     for await (const text of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
       line += 1;
-      take(readFlowLine(text));
+      take(flowResponse(text));
     }
   } catch (thrown) {
     const { code } = thrown as NodeJS.ErrnoException;

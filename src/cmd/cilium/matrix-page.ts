@@ -11,8 +11,8 @@ const words: Readonly<Record<CellKind, string>> = {
   none: "nothing",
 };
 
-/** The matrix as one HTML page that needs nothing else: an SVG with a row for each source and a column for each target. */
-export function matrixPage(matrix: Matrix): string {
+/** The matrix as one HTML page that needs nothing else: an SVG with a row for each source and a column for each target, and how many may talk. */
+export function matrixPage(matrix: Matrix, count: string): string {
   const title = "Who may send what to whom";
   return `<!doctype html>
 <html lang="en">
@@ -23,7 +23,7 @@ export function matrixPage(matrix: Matrix): string {
 </head>
 <body>
 <h1>${title}</h1>
-<p>${summary(matrix)} Rows send, columns receive. Point at a square to read what may pass.</p>
+<p>${count} Rows send, columns receive. Point at a square to read what may pass.</p>
 ${legend()}
 <div class="scroll">${svg(matrix)}</div>
 </body>
@@ -31,25 +31,29 @@ ${legend()}
 `;
 }
 
-const STYLE = `
-:root { color-scheme: light dark; --all: #3b82b8; --ports: #5aa469; --l7: #8a63b8; --none: #80808022; --line: #80808055; }
-body { font: 14px system-ui, sans-serif; margin: 2rem; }
-h1 { font-size: 1.3rem; margin: 0 0 .3rem; }
-p { margin: 0 0 1rem; opacity: .8; }
-.scroll { overflow: auto; }
+/** The matrix alone, as an SVG file. */
+export function matrixPicture(matrix: Matrix): string {
+  const [open = "", ...rest] = svg(matrix).split("\n");
+  return [open, `<style>${PICTURE_STYLE}</style>`, ...rest, ""].join("\n");
+}
+
+const COLOURS =
+  ":root { color-scheme: light dark; --all: #3b82b8; --ports: #5aa469; --l7: #8a63b8; --none: #80808022; --line: #80808055; }";
+const PICTURE_STYLE = `
+${COLOURS}
 text { font: 11px ui-monospace, monospace; fill: currentColor; }
 rect.all { fill: var(--all); } rect.ports { fill: var(--ports); } rect.l7 { fill: var(--l7); } rect.none { fill: var(--none); }
 .cell:hover rect, .cell:focus rect { stroke: currentColor; stroke-width: 2; }
 line { stroke: var(--line); }
+`;
+const STYLE = `${PICTURE_STYLE}
+body { font: 14px system-ui, sans-serif; margin: 2rem; }
+h1 { font-size: 1.3rem; margin: 0 0 .3rem; }
+p { margin: 0 0 1rem; opacity: .8; }
+.scroll { overflow: auto; }
 ul { list-style: none; display: flex; gap: 1.2rem; padding: 0; margin: 0 0 1rem; }
 li { display: flex; align-items: center; gap: .4rem; }
 `;
-
-function summary({ cells }: Matrix): string {
-  const all = cells.flat().filter((cell) => cell !== undefined);
-  const open = all.filter(({ kind }) => kind !== "none").length;
-  return `${open} of ${all.length} pairs may talk.`;
-}
 
 function legend(): string {
   const items = Object.entries(words).map(

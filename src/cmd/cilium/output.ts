@@ -2,15 +2,15 @@ import { CodedError } from "#runtime/errors.ts";
 
 export class OutputError extends CodedError {}
 
-/** Text for `-o json|yaml|jsonpath='{…}'`, with a newline at its end. */
-export async function formatOutput(output: string, value: unknown): Promise<string> {
+/** Text for `-o json|yaml|jsonpath='{…}'`, with a newline at its end. `more` are formats that the command knows besides. */
+export async function formatOutput(output: string, value: unknown, more: readonly string[] = []): Promise<string> {
   if (output === "json") return `${JSON.stringify(value, null, 2)}\n`;
   if (output === "yaml") return (await import("yaml")).stringify(value);
   if (output.startsWith("jsonpath=")) {
     const { evaluateJsonPath } = await import("./jsonpath.ts");
     return `${evaluateJsonPath(output.slice("jsonpath=".length), value)}\n`;
   }
-  throw new OutputError("bad-output", `-o ${output}: allowed are json, yaml and jsonpath='{…}'`);
+  throw new OutputError("bad-output", `-o ${output}: allowed are ${[...more, "json", "yaml"].join(", ")} and jsonpath='{…}'`);
 }
 
 /** Rows under their headings, columns as wide as their widest cell, `pad` spaces between them. */

@@ -1,15 +1,14 @@
 import { stringify } from "yaml";
 import type { HttpExplanation } from "#policy/explain-http.ts";
-import { objectOf } from "#policy/fields.ts";
 import type { HttpRequest } from "#policy/http.ts";
 import { formatFlowPort } from "#policy/near-miss.ts";
-import { formatRuleRef, type PolicyRef, policyKey, type RuleRef, scopeAudit } from "#policy/rule.ts";
+import { formatRuleRef, type PolicyRef, policyKey, type RuleRef } from "#policy/rule.ts";
+import { auditPlaces } from "#policy/world/audit.ts";
 import { type Connection, type Judgement, judge, parsePort, type Side, targetOf } from "#policy/world/connection.ts";
 import { type Found, findParty } from "#policy/world/find.ts";
-import { formatPlace, identityOf } from "#policy/world/objects.ts";
+import { formatPlace } from "#policy/world/objects.ts";
 import type { Party } from "#policy/world/party.ts";
 import { type Remedy, remedyFor } from "#policy/world/remedy.ts";
-import { configOf } from "#policy/world/settings.ts";
 import type { World } from "#policy/world/world.ts";
 import { CodedError } from "#runtime/errors.ts";
 import { formatOutput } from "./output.ts";
@@ -99,21 +98,14 @@ function policiesWithoutEffect({ policies }: World): string[] {
   });
 }
 
-/** Where all that is denied passes, and is only reported: everywhere, or in some namespaces. */
+/** Where all that is denied passes, and is only reported: everywhere, in some namespaces, or at some pods. */
 function auditedPlaces({ objects }: World): string[] {
-  if (configOf(objects).data["policy-audit-mode"] === "true")
-    return ["the agents are in audit mode: what is denied here passes, and is reported"];
-  return objects.flatMap(({ object }) => {
-    const { kind, namespace, name } = identityOf(object);
-    if (kind !== "Namespace" && kind !== "Pod") return [];
-    const { audit, problem } = scopeAudit(annotationsOf(object));
-    const [title, whose] = kind === "Pod" ? [`pod ${namespace}/${name}`, "its"] : [`namespace ${name}`, "its pods'"];
-    if (problem !== undefined) return [`${title}: ${problem}`];
-    return audit ? [`${title} is in audit mode: what ${whose} policies deny passes, and is reported`] : [];
+  return auditPlaces(objects).map(({ scope, title, problem, end }) => {
+    if (problem !== undefined) return `${title}: ${problem}`;
+    const whose = { agents: "all", namespace: "its pods'", pod: "its" }[scope];
+    return `${title} is in audit mode: what ${whose} policies deny passes, and is reported; ${end} ends that`;
   });
 }
-
-const annotationsOf = (object: unknown) => objectOf(objectOf(objectOf(object).metadata).annotations);
 
 function toText(world: World, { connection, note, judgement, remedy }: Answer, looked: boolean): string {
   const { from, to } = connection;

@@ -2,7 +2,7 @@ import { Document, isMap, isSeq } from "yaml";
 import { type LearnedPolicy, type LearnedRule, learn, objectOf } from "#policy/replay/learn.ts";
 import type { Observations } from "#policy/replay/observed.ts";
 import { type Proof, prove } from "#policy/replay/prove.ts";
-import { FlowInputError, type FlowOptions, readObservations } from "./flow-input.ts";
+import { FlowInputError, type FlowOptions, readTraffic } from "./flow-input.ts";
 import { formatOutput } from "./output.ts";
 
 export interface LearnOptions extends FlowOptions {
@@ -14,7 +14,7 @@ export interface LearnOptions extends FlowOptions {
 /** `policy learn`: policies as YAML with the proof before them as comments. `ok` is false when the proof does not hold. */
 export async function policyLearn(options: LearnOptions): Promise<{ readonly text: string; readonly ok: boolean }> {
   const { wanted } = options;
-  const observations = await readObservations(options);
+  const observations = await readTraffic(options);
   const observed = observations.list();
   const learned = learn(observed, (namespace) => (wanted === undefined ? namespace !== "kube-system" : namespace === wanted));
   if (learned.policies.length === 0) {

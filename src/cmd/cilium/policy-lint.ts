@@ -3,10 +3,11 @@ import { lintWorld } from "#policy/lint/lint.ts";
 import { pathOf, placeOf } from "#policy/lint/place.ts";
 import { formatRuleRef } from "#policy/rule.ts";
 import type { World } from "#policy/world/world.ts";
-import { CodedError } from "#runtime/errors.ts";
+import { CodedError, errorMessage } from "#runtime/errors.ts";
+import { flowResponse } from "./flow-input.ts";
 import { readText } from "./object-files.ts";
 import { formatOutput, OutputError } from "./output.ts";
-import { loadWorld, type WorldOptions } from "./world.ts";
+import { CLUSTER, loadWorld, type WorldOptions } from "./world.ts";
 
 /** The flows given are none. */
 export class LintError extends CodedError {}
@@ -26,6 +27,9 @@ export async function policyLint(options: LintOptions): Promise<{ readonly text:
   const { failOn, output } = options;
   if (!LEVELS.includes(failOn)) throw new OutputError("bad-flag", `--fail-on: found "${failOn}", allowed are ${LEVELS.join(", ")}`);
   const world = await loadWorld({ ...options, keepMisspelt: true });
+  const files = [...(options.policies ?? []), ...(options.pods ?? [])].filter((path) => path !== CLUSTER);
+  if (world.policies.length === 0 && files.length > 0 && !lintWorld(world).some(({ id }) => id === "L00"))
+    throw new LintError("no-policy", `there is no network policy in ${files.join(", ")}: is the kind spelt right?`);
   const findings = lintWorld(world, options.flows === undefined ? [] : readFlows(options.flows));
   const ok = !findings.some(({ severity }) => failOn !== "never" && severityOrder[severity] <= severityOrder[failOn as Severity]);
   if (output === "sarif") return { text: `${JSON.stringify((await import("./sarif.ts")).sarifOf(world, findings), null, 2)}\n`, ok };
@@ -47,9 +51,10 @@ function readFlows(file: string): unknown[] {
     .flatMap((line, i): unknown[] => {
       if (line.trim() === "") return [];
       try {
+        flowResponse(line);
         return [JSON.parse(line)];
-      } catch {
-        throw new LintError("bad-flows", `${file}:${i + 1}: no JSON; needed is what \`hubble observe -o json\` prints`);
+      } catch (thrown) {
+        throw new LintError("bad-flows", `${file}:${i + 1}: no flow as \`hubble observe -o json\` writes them: ${errorMessage(thrown)}`);
       }
     });
 }

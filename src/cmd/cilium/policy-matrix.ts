@@ -24,15 +24,21 @@ export async function policyMatrix(options: MatrixOptions): Promise<string> {
   const rows = rowsOf(matrix);
   const { output = "table" } = options;
   if (output === "csv") return csv(rows);
-  if (output === "html") return (await import("./matrix-page.ts")).matrixPage(chosen(matrix, only));
+  if (output === "html") return (await import("./matrix-page.ts")).matrixPage(chosen(matrix, only), countText(rows));
+  if (output === "svg") return (await import("./matrix-page.ts")).matrixPicture(chosen(matrix, only));
   if (output !== "table")
     return formatOutput(
       output,
       rows.map(({ from, to, cell }) => ({ from: from.title, to: to.title, kind: cell.kind, what: cell.text, spans: cell.reach })),
+      ["table", "csv", "html", "svg"],
     );
   const table = formatTable(["FROM", "TO", "MAY SEND"], tableRows(rows));
+  return `${table}\n${countText(rows)}\n`;
+}
+
+function countText(rows: readonly Row[]): string {
   const open = rows.filter(({ cell }) => cell.kind !== "none").length;
-  return `${table}\n${open} of ${rows.length} pairs may talk; the others may send nothing.\n`;
+  return `${open} of ${rows.length} pairs may talk; the others may send nothing.`;
 }
 
 interface Row {

@@ -1,4 +1,5 @@
 import type { RuleUsage } from "#agent/usage-view.ts";
+import { type RuleRef, ruleKey, sectionPath } from "#policy/rule.ts";
 import { CodedError } from "#runtime/errors.ts";
 import { type AskOptions, askAgents } from "./agents.ts";
 import { formatOutput, formatTable } from "./output.ts";
@@ -55,6 +56,8 @@ function sum(a: ClusterUsage, b: ClusterUsage): ClusterUsage {
     entries: a.entries + b.entries,
     // Shadowed is who has nothing to say on any node, and something to say on none.
     shadowed: (a.shadowed || b.shadowed) && a.entries + b.entries === 0,
+    decidedBy: [...new Map([...a.decidedBy, ...b.decidedBy].map((one) => [ruleKey(one), one])).values()],
+    redundantTo: redundantOn(a, b),
     packets: a.packets + b.packets,
     bytes: a.bytes + b.bytes,
     audited: a.audited + b.audited,
@@ -65,6 +68,13 @@ function sum(a: ClusterUsage, b: ClusterUsage): ClusterUsage {
     },
     lastHit: [a.lastHit, b.lastHit].sort().at(-1) ?? "",
   };
+}
+
+/** What could go on one node only has to stay. */
+function redundantOn(a: RuleUsage, b: RuleUsage): readonly RuleRef[] {
+  if (a.entries === 0) return b.redundantTo;
+  if (b.entries === 0) return a.redundantTo;
+  return a.redundantTo.filter((one) => b.redundantTo.some((other) => ruleKey(one) === ruleKey(other)));
 }
 
 const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
@@ -121,12 +131,12 @@ const SHORT: Readonly<Record<string, string>> = {
   ClusterNetworkPolicy: "cnetpol",
 };
 
-function titleOf({ kind, namespace, name }: RuleUsage): string {
+function titleOf({ kind, namespace, name }: Pick<RuleUsage, "kind" | "namespace" | "name">): string {
   return `${SHORT[kind] ?? kind}/${namespace === "" ? "" : `${namespace}/`}${name}`;
 }
 
 function ruleOf({ section, index, spec, direction }: RuleUsage): string {
-  return section === "default-deny" ? `${direction} default deny` : `${spec > 0 ? `specs[${spec}].` : ""}${section}[${index}]`;
+  return section === "default-deny" ? `${direction} default deny` : sectionPath({ section, index, spec });
 }
 
 /** `3 packets, 1 request`: what audit mode let pass. Empty: nothing. */
@@ -135,14 +145,24 @@ export function auditedText({ audited, requests }: Pick<RuleUsage, "audited" | "
   return [...counted(audited, "packet"), ...counted(requests.audited, "request")].join(", ");
 }
 
-function noteOf({ section, endpoints, entries, shadowed, empty, audit, ...row }: RuleUsage): string {
+function noteOf(row: RuleUsage): string {
+  const { section, endpoints, entries, shadowed, decidedBy, redundantTo, empty, audit } = row;
   const audited = auditedText(row);
   const notes = audited !== "" ? [`audit: ${audited} would be denied`] : audit ? ["audit"] : [];
-  if (shadowed) notes.push("shadowed: other rules cover it");
+  if (shadowed) notes.push(decidedBy.length > 0 ? `shadowed by ${refsText(decidedBy)}` : "shadowed: other rules cover it");
   else if (endpoints === 0) notes.push("selects no pod");
   else if (empty) notes.push("denies on purpose: it allows nobody");
   else if (entries === 0 && section !== "default-deny") notes.push("matches nobody");
+  else if (redundantTo.length > 0) notes.push(`decides what ${refsText(redundantTo)} would decide without it; lint L10 says it can go`);
+  else if (decidedBy.length > 0)
+    notes.push(`where narrower, ${refsText(decidedBy)} ${decidedBy.length > 1 ? "decide and count" : "decides and counts"} in its stead`);
   return notes.join("; ");
+}
+
+/** Rules as the table names them; the first few. */
+function refsText(refs: readonly RuleRef[]): string {
+  const shown = refs.slice(0, 2).map((ref) => `${titleOf(ref)} ${sectionPath(ref)}`);
+  return `${shown.join(" and ")}${refs.length > shown.length ? ` and ${refs.length - shown.length} more` : ""}`;
 }
 
 function bytesText(bytes: number): string {

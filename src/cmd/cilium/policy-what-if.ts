@@ -5,7 +5,7 @@ import { policyKey } from "#policy/rule.ts";
 import { identityOf, type SourcedObject } from "#policy/world/objects.ts";
 import { createWorld, type World } from "#policy/world/world.ts";
 import { CodedError } from "#runtime/errors.ts";
-import { type FlowOptions, readObservations } from "./flow-input.ts";
+import { type FlowOptions, readTraffic } from "./flow-input.ts";
 import { readObjects } from "./object-files.ts";
 import { formatOutput, formatTable } from "./output.ts";
 import { loadWorld, type WorldOptions } from "./world.ts";
@@ -28,8 +28,7 @@ export async function policyWhatIf(
     throw new WhatIfError("nothing", "name files with policies, or policies to --remove");
   const before = await loadWorld(worldOptionsOf(options));
   const after = changed(before, readObjects(files), options.remove);
-  const observations = await readObservations(options);
-  if (observations.flows === 0) throw new WhatIfError("no-data", "there are no flows to replay: that says nothing about the policies");
+  const observations = await readTraffic(options);
   const result = whatIf(before, after, observations.list());
   const ok = result.denied.length === 0;
   if (options.output) return { text: await formatOutput(options.output, { ...result, ...recordOf(observations) }), ok };
@@ -89,11 +88,18 @@ function textOf(result: WhatIf, observations: Observations): string {
   const { denied, unchanged, contradictions } = result;
   const summary = [
     `${observations.flows} flows replayed: ${unchanged} connections and requests fare as before, ${denied.length} would break.`,
+    ...leftOutLine(observations),
     ...(contradictions > 0
       ? [`${contradictions} were recorded under other policies than those of before: their records say otherwise.`]
       : []),
   ];
   return [...sections, summary.map((line) => `${line}\n`).join("")].join("\n");
+}
+
+/** How many records say nothing, and why. */
+function leftOutLine({ leftOut }: Observations): string[] {
+  const reasons = [...leftOut].map(([reason, count]) => `${count} ${reason}`);
+  return reasons.length === 0 ? [] : [`Left out: ${reasons.join(", ")}.`];
 }
 
 function section(title: string, groups: readonly Group[]): string {

@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import { type Flags, type GlobalFlags, OUTPUT, show, showOr2, withWorldFlags, worldFlags } from "./command-flags.ts";
+import { exitStatus, type Flags, type GlobalFlags, OUTPUT, show, showOr2, withWorldFlags, worldFlags } from "./command-flags.ts";
 import type { Layout } from "./endpoint.ts";
 import { addServiceCommands, addServiceMapCommands } from "./service-commands.ts";
 import { addTrafficCommands } from "./traffic-commands.ts";
@@ -93,28 +93,33 @@ export function addNodeCommands(program: Command, layout: Layout, signal: AbortS
 }
 
 function addPolicyCommands(program: Command, global: () => GlobalFlags, output: (flags: Flags) => { output?: string }): void {
-  const policy = program.command("policy").description("network policies as the agents have them");
+  const policy = program
+    .command("policy")
+    .description("network policies: what they decide, what they would, and what the agents have")
+    .addHelpText("after", `\n${exitStatus("something was found: denied, different, invalid, would break")}`);
   policy
     .command("get")
     .description("the loaded rules and their revision")
+    .addHelpText("after", `\n${exitStatus()}`)
     .addOption(OUTPUT())
     .action(async (flags: Flags) => {
       const { policyGet } = await import("./policy.ts");
-      await show(policyGet({ ...global(), ...output(flags) }));
+      await showOr2(policyGet({ ...global(), ...output(flags) }));
     });
   policy
     .command("selectors")
     .description("the selectors in use and the identities that they match")
+    .addHelpText("after", `\n${exitStatus()}`)
     .addOption(OUTPUT())
     .action(async (flags: Flags) => {
       const { policySelectors } = await import("./policy.ts");
-      await show(policySelectors({ ...global(), ...output(flags) }));
+      await showOr2(policySelectors({ ...global(), ...output(flags) }));
     });
   policy
     .command("validate <path...>")
     .description("check policies in files and directories without a cluster; - reads standard input")
     .addOption(OUTPUT())
-    .addHelpText("after", "\nExit status: 0 all are valid, 1 one is not, 2 a file cannot be read.")
+    .addHelpText("after", `\n${exitStatus("a policy is not valid")}`)
     .action(async (paths: string[], flags: Flags) => {
       const { policyValidate } = await import("./policy.ts");
       await showOr2(policyValidate(paths, output(flags).output).then(({ text, valid }) => ({ text, ok: valid })));
@@ -131,7 +136,7 @@ function addPolicyCommands(program: Command, global: () => GlobalFlags, output: 
     .option("--host <host>", "… for this host")
     .option("--header <header...>", "… with this header, name: value")
     .option("--no-patch", "look for no patch")
-    .addHelpText("after", "\nExit status: 0 allowed, 1 denied, 2 no answer.")
+    .addHelpText("after", `\n${exitStatus("denied")}`)
     .action(async (flags: Flags) => {
       const { policyExplain } = await import("./policy-explain.ts");
       const text = (name: string) => (typeof flags[name] === "string" ? flags[name] : undefined);
@@ -148,7 +153,7 @@ function addPolicyCommands(program: Command, global: () => GlobalFlags, output: 
     .description("what is legal in policies but probably not meant: those in files (as --policies), or the cluster's")
     .option("--fail-on <severity>", "exit status 1 from this on: error, warning, info or never", "error")
     .option("--flows <file>", "recorded flows (hubble observe -o json), for what only history shows")
-    .addHelpText("after", "\nExit status: 0 nothing that bad, 1 there is, 2 no answer. docs/howto/policy-lint.md lists what is looked for.")
+    .addHelpText("after", `\n${exitStatus("a finding as bad as --fail-on says")}\ndocs/howto/policy-lint.md lists what is looked for.`)
     .action(async (paths: string[], flags: Flags) => {
       const { policyLint } = await import("./policy-lint.ts");
       const flows = typeof flags.flows === "string" ? { flows: flags.flows } : {};
@@ -156,26 +161,28 @@ function addPolicyCommands(program: Command, global: () => GlobalFlags, output: 
     });
   withWorldFlags(policy.command("diff <before> <after>"))
     .description('what two sets of policies decide differently: files, directories or "cluster"')
-    .addHelpText("after", "\nExit status: 0 no difference, 1 there is one, 2 no answer.")
+    .addHelpText("after", `\n${exitStatus("there is a difference")}`)
     .action(async (before: string, after: string, flags: Flags) => {
       const { policyDiff } = await import("./policy-diff.ts");
       await showOr2(policyDiff({ ...global(), ...output(flags), pods: worldFlags(flags).pods, before, after }));
     });
-  withWorldFlags(policy.command("matrix"), "table | csv | html | json | yaml | jsonpath='{…}'")
-    .description("who may send what to whom; html is a page to look at")
+  withWorldFlags(policy.command("matrix"), "table | csv | html | svg | json | yaml | jsonpath='{…}'")
+    .description("who may send what to whom; html and svg are to look at")
     .option("--only <name...>", "only what has to do with these: a part of a name, such as a namespace")
+    .addHelpText("after", `\n${exitStatus()}`)
     .action(async (flags: Flags) => {
       const { policyMatrix } = await import("./policy-matrix.ts");
       const only = Array.isArray(flags.only) ? { only: flags.only } : {};
-      await show(policyMatrix({ ...global(), ...output(flags), ...worldFlags(flags), ...only }));
+      await showOr2(policyMatrix({ ...global(), ...output(flags), ...worldFlags(flags), ...only }));
     });
   policy
     .command("export <file...>")
     .description("policy files as YAML; with --portable, as every Cilium accepts them")
+    .addHelpText("after", `\n${exitStatus()}`)
     .option("--portable", "replace what only Cilia understands")
     .action(async (files: string[], flags: { readonly portable?: boolean }) => {
       const { policyExport } = await import("./policy-files.ts");
-      process.stdout.write(policyExport(files, flags.portable === true));
+      await showOr2((async () => policyExport(files, flags.portable === true))());
     });
   addTrafficCommands(policy, global, output);
 }

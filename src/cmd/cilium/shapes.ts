@@ -6,7 +6,9 @@ export interface IdentityShape {
 
 export interface EndpointShape {
   readonly id: number;
+  readonly spec?: { readonly options?: Readonly<Record<string, string>> };
   readonly status?: {
+    readonly "external-identifiers"?: Readonly<Record<string, string>>;
     readonly state?: string;
     readonly identity?: IdentityShape;
     readonly networking?: { readonly addressing?: readonly { readonly ipv4?: string; readonly ipv6?: string }[] };

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { type Flags, type GlobalFlags, OUTPUT, show, showOr2, withWorldFlags, worldFlags } from "./command-flags.ts";
+import { exitStatus, type Flags, type GlobalFlags, OUTPUT, showOr2, withWorldFlags, worldFlags } from "./command-flags.ts";
 
 /** The policy commands that look at traffic: what rules have decided, and what others would. */
 export function addTrafficCommands(policy: Command, global: () => GlobalFlags, output: (flags: Flags) => { output?: string }): void {
@@ -13,12 +13,15 @@ export function addTrafficCommands(policy: Command, global: () => GlobalFlags, o
       `
 A connection counts with all its packets, both ways, for the rules that let it pass; what is denied counts for the rule that
 denies, or for the policies behind the default deny. Rules that decide together each count the whole. NOTE says why a rule
-counts nothing: it is shadowed (others cover it), selects no pod, or matches nobody.`,
+counts nothing: it is shadowed (others cover it), selects no pod, matches nobody, or a narrower rule decides and counts in its stead.
+When \`policy lint\` (L10) calls that narrower rule redundant, take out one of the two, not both.
+
+${exitStatus()}`,
     )
     .action(async (policies: string[], flags: Flags) => {
       const { policyUsage } = await import("./policy-usage.ts");
       const unusedFor = typeof flags.unusedFor === "string" ? { unusedFor: flags.unusedFor } : {};
-      await show(policyUsage(policies, { ...global(), ...output(flags), ...unusedFor }));
+      await showOr2(policyUsage(policies, { ...global(), ...output(flags), ...unusedFor }));
     });
   policy
     .command("promote <policy...>")
@@ -31,11 +34,13 @@ counts nothing: it is shadowed (others cover it), selects no pod, or matches nob
 A policy with the annotation policy.cilium.io/audit-mode=enabled denies nothing; what it would deny is reported with the verdict
 AUDIT and counted, requests and names that its application rules would refuse too. Promoting removes the annotation. The same annotation
 on a Namespace puts all its pods into audit mode, on a pod this one, as does
-\`cilium endpoint config NAMESPACE/POD PolicyAuditMode=Enabled\`.`,
+\`cilium endpoint config NAMESPACE/POD PolicyAuditMode=Enabled\`: what keeps a promoted policy in audit mode is named, with the command that ends it.
+
+${exitStatus("something else still audits it, or, with --dry-run, it would have denied what was seen")}`,
     )
     .action(async (policies: string[], flags: Flags) => {
       const { policyPromote } = await import("./policy-promote.ts");
-      await show(policyPromote(policies, { ...global(), ...output(flags), dryRun: flags.dryRun === true }));
+      await showOr2(policyPromote(policies, { ...global(), ...output(flags), dryRun: flags.dryRun === true }));
     });
   withFlowFlags(withWorldFlags(policy.command("what-if [file...]")))
     .description("replays recorded flows against the present policies with these files applied: what would newly be denied, or allowed?")
@@ -45,7 +50,7 @@ on a Namespace puts all its pods into audit mode, on a pod this one, as does
       `
 The present policies are the cluster's, or those of --policies; the pods of the flows come with the flows. Traffic is judged at both of
 its ends, requests by the HTTP and DNS rules. A policy in audit mode counts as if it were enforced when it is among the files.
-Exit status: 0 nothing breaks, 1 something that worked would be denied, 2 no answer.
+${exitStatus("something that worked would be denied")}
 
   cilium policy what-if new.yaml --since 1h
   hubble observe --last 10000 -o json > flows.json
@@ -67,7 +72,9 @@ Exit status: 0 nothing breaks, 1 something that worked would be denied, 2 no ans
 --namespace names the namespace to learn for here; without it, every namespace but kube-system. Pods are named by their labels, ports are
 those of the pods, addresses outside by the names that they were asked for; answers and what was only ever dropped teach nothing.
 The proof replays every connection and request against the policies, and variations that were not seen: other ports, protocols, peers,
-methods, paths and names. Exit status: 0 the proof holds, 1 it does not, 2 no answer.
+methods, paths and names.
+
+${exitStatus("the proof does not hold")}
 
   cilium policy learn --namespace shop --since 1h > learned.yaml
   kubectl apply -f learned.yaml`,

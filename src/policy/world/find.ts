@@ -42,11 +42,21 @@ export function findParty(world: World, text: string): Found {
   const prefix = parsePrefix(text);
   if (prefix !== undefined) return found({ kind: "outside", title: prefix, identity: identityOfBlock(world, prefix), prefix });
   if (text.includes("=")) return byLabels(world, text);
+  const misspelt = numberProblem(text);
+  if (misspelt !== undefined) return { problem: misspelt };
   const parts = text.split("/");
   const [first = "", second = "", third] = parts;
   if (third !== undefined) return parts.length === 3 ? byKind(world, first, second, third) : { problem: unknown(text) };
   if (second !== "") return first === "node" ? byNode(world, second) : byName(world, first, second);
   return byBareName(world, first);
+}
+
+/** What looks like an address or a block is not taken for a name. */
+function numberProblem(text: string): string | undefined {
+  if (!/^(\d+(\.\d+)+|[0-9a-f]*:[0-9a-f]*:[0-9a-f:.]*)(\/\d*)?$/i.test(text)) return undefined;
+  return text.includes("/")
+    ? `"${text}" is no address block: needed is one such as 10.0.0.0/8 or fd00::/64`
+    : `"${text}" is no address: needed is one such as 10.0.0.7 (four numbers from 0 to 255) or fd00::7`;
 }
 
 const found = (...parties: Party[]): Found => ({ parties, notes: [] });
