@@ -74,7 +74,7 @@ const TABLE: readonly (readonly [line: string, code: 0 | 1 | 2, says?: RegExp])[
   ["what-if good.yaml --flows flows.json --policies good.yaml", 0],
   ["what-if closed.yaml --flows flows.json --policies good.yaml", 1],
   ["what-if closed.yaml --flows no-flow.json --policies good.yaml", 2, /no-flow\.json:1: no flow/],
-  ["what-if closed.yaml --flows empty.json --policies good.yaml", 2, /there are no flows/],
+  ["what-if closed.yaml --flows empty.json --policies good.yaml", 2, /there are no flows to replay/],
   ["what-if bad.yaml --flows flows.json --policies good.yaml", 2, /is refused/],
   ["what-if --flows flows.json", 2, /name files with policies/],
   ["learn --flows flows.json", 0],

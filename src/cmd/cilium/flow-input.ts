@@ -51,7 +51,7 @@ export function flowResponse(text: string): GetFlowsResponse | undefined {
 /** What was recorded, when something of it says which way it goes. Rejects with a reason when nothing does: no answer could be built on it. */
 export async function readTraffic(options: FlowOptions): Promise<Observations> {
   const observations = await readObservations(options);
-  if (observations.flows === 0) throw new FlowInputError("no-data", "there are no flows: that says nothing about the policies");
+  if (observations.flows === 0) throw new FlowInputError("no-data", "there are no flows to replay: that says nothing about the policies");
   if (observations.list().length === 0) {
     const reasons = [...observations.leftOut].map(([reason, count]) => `${count} ${reason}`).join(", ");
     throw new FlowInputError("no-data", `none of the ${observations.flows} flows can be replayed: ${reasons}`);

@@ -6,8 +6,7 @@ import { policyWhatIf } from "./policy-what-if.ts";
 const options = { namespace: "kube-system", flows: ["/dev/null"], since: "1h" };
 
 describe("no flows", () => {
-  it("teach nothing, which is no answer", () =>
-    assert.rejects(policyLearn({ ...options, wanted: "nope" }), /nothing to learn: none of the 0 flows.*namespace nope/));
+  it("teach nothing, which is no answer", () => assert.rejects(policyLearn({ ...options, wanted: "nope" }), /no flows to replay/));
 
   it("say nothing about a change, which is no answer", () =>
     assert.rejects(

@@ -41,7 +41,7 @@ describe("policy lint", () => {
     const rejects = (path: string, message: RegExp) => assert.rejects(policyLint({ ...where, policies: [path] }), message);
     await rejects(file("notes.txt", "hello world"), /notes\.txt: no Kubernetes objects: needed is YAML or JSON with apiVersion and kind/);
     await rejects(join(directory, "gone.yaml"), /gone\.yaml: there is no such file/);
-    assert.equal((await policyLint({ ...where, policies: [file("comments.yaml", "# nothing yet\n---\n")] })).ok, true);
+    await rejects(file("comments.yaml", "# nothing yet\n---\n"), /there is no network policy in .*comments\.yaml/);
   });
 
   it("finds a policy with a misspelt kind beside another, where the other commands refuse the file", async () => {
@@ -76,7 +76,11 @@ describe("policy lint", () => {
   });
 
   it("names the line of a flow file that is none", async () => {
-    await assert.rejects(policyLint({ ...where, flows: file("flows.json", '{"flow":{}}\nx\n') }), /flows\.json:2: no JSON/);
+    await assert.rejects(policyLint({ ...where, flows: file("flows.json", "\nx\n") }), /flows\.json:2: no flow/);
+    await assert.rejects(
+      policyLint({ ...where, flows: file("flows.json", '{"flow":{}}\n') }),
+      /flows\.json:1: no flow .*neither a source nor/,
+    );
   });
 });
 
