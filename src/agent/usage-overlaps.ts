@@ -1,5 +1,7 @@
 import type { EndpointPolicy, PolicyMapEntry } from "#policy/resolve.ts";
-import { type RuleRef, ruleKey } from "#policy/rule.ts";
+import { type Rule, type RuleRef, ruleKey } from "#policy/rule.ts";
+import { verdict } from "#policy/verdict.ts";
+import type { NumericIdentity } from "#types/identity.ts";
 
 /** How rules meet in policy maps, where the narrowest row decides though a wider one says the same. */
 export interface Overlaps {
@@ -9,24 +11,36 @@ export interface Overlaps {
   readonly coverers: ReadonlyMap<string, readonly RuleRef[]>;
 }
 
+type Found = Map<string, Map<string, RuleRef>>;
+
 /** What the rows of these policies show. A rule that is `ruleKey`ed in neither map stands alone. */
 export function overlapsOf(policies: Iterable<EndpointPolicy>): Overlaps {
-  const deciders = new Map<string, Map<string, RuleRef>>();
-  const coverers = new Map<string, Map<string, RuleRef>>();
+  const deciders: Found = new Map();
+  const coverers: Found = new Map();
   for (const policy of policies) {
     const entries = policy.entries();
     const rows = new Map(entries.map((entry) => [keyOf(entry, entry.identity, entry.protocol, entry.portPrefix), entry]));
     for (const entry of entries) {
       const wider = widerKeys(entry).flatMap((key) => rows.get(key) ?? []);
       const same = wider.filter((one) => saysTheSame(one, entry)).flatMap(({ origins }) => origins);
-      for (const origin of entry.origins) {
-        keepCommon(coverers, ruleKey(origin), same);
-        for (const { origins, deny } of wider)
-          if (deny === entry.deny) for (const outer of origins) put(deciders, ruleKey(outer), origin, entry.origins);
-      }
+      for (const origin of entry.origins) keepCommon(coverers, ruleKey(origin), same);
+      const outers = wider.filter(({ deny }) => deny === entry.deny).flatMap(({ origins }) => origins);
+      for (const outer of outers) put(deciders, ruleKey(outer), entry.origins);
     }
   }
   return { deciders: listed(deciders), coverers: listed(coverers) };
+}
+
+/** So many peers and ports of a rule are tried. */
+const TRIED = 16;
+
+/** The rules that decide what a rule without any row would, for endpoints with this policy. */
+export function shadowersOf(policy: EndpointPolicy, { direction, ports }: Rule, peers: readonly NumericIdentity[]): RuleRef[] {
+  const specs = ports?.flatMap((one) => one.ports).filter(({ name }) => name === "") ?? [{ protocol: 0, port: 0 }];
+  const flows = peers
+    .slice(0, TRIED)
+    .flatMap((identity) => specs.slice(0, TRIED).map(({ protocol, port }) => ({ direction, identity, protocol, port })));
+  return flows.flatMap((flow) => verdict(policy, flow).entry?.origins ?? []);
 }
 
 function keyOf({ direction, port }: PolicyMapEntry, identity: number, protocol: number, prefix: number): string {
@@ -54,14 +68,15 @@ function saysTheSame(a: PolicyMapEntry, b: PolicyMapEntry): boolean {
 }
 
 /** A rule that has a part in the narrower row too decides with it. */
-function put(map: Map<string, Map<string, RuleRef>>, outer: string, inner: RuleRef, together: readonly RuleRef[]): void {
-  if (together.some((one) => ruleKey(one) === outer)) return;
+function put(map: Found, outer: string, inner: readonly RuleRef[]): void {
+  if (inner.some((one) => ruleKey(one) === outer)) return;
   const known = map.get(outer) ?? new Map<string, RuleRef>();
-  map.set(outer, known.set(ruleKey(inner), inner));
+  for (const one of inner) known.set(ruleKey(one), one);
+  map.set(outer, known);
 }
 
 /** Keeps only what covers every row so far. */
-function keepCommon(map: Map<string, Map<string, RuleRef>>, inner: string, covering: readonly RuleRef[]): void {
+function keepCommon(map: Found, inner: string, covering: readonly RuleRef[]): void {
   const found = new Map(covering.filter((one) => ruleKey(one) !== inner).map((one) => [ruleKey(one), one]));
   const known = map.get(inner);
   if (known === undefined) map.set(inner, found);

@@ -6,10 +6,9 @@ import type { Repository } from "#policy/repository.ts";
 import type { EndpointPolicy } from "#policy/resolve.ts";
 import { type ParsedPolicy, type PeerSelector, policyKey, type Rule, type RuleRef, ruleKey, sectionPath } from "#policy/rule.ts";
 import { type SelectorCache, selects } from "#policy/selector-cache.ts";
-import { verdict } from "#policy/verdict.ts";
 import { type Direction, directions } from "#types/direction.ts";
 import type { NumericIdentity } from "#types/identity.ts";
-import { type Overlaps, overlapsOf } from "./usage-overlaps.ts";
+import { type Overlaps, overlapsOf, shadowersOf } from "./usage-overlaps.ts";
 
 /** What a rule has decided on this node, or a policy's default deny (section `default-deny`). */
 export interface RuleUsage {
@@ -210,7 +209,7 @@ function ruleRows(input: UsageInput, policy: ParsedPolicy, sums: ReadonlyMap<str
     const place = { section, index, spec, direction: direction ?? "ingress" };
     const empty = rules.every(isEmpty);
     const { deciders, coverers } = presence.overlaps;
-    const met = { decidedBy: shadowed ? shadowersOf(input, rules) : (deciders.get(key) ?? []), redundantTo: coverers.get(key) ?? [] };
+    const met = { decidedBy: shadowed ? deciding(input, rules) : (deciders.get(key) ?? []), redundantTo: coverers.get(key) ?? [] };
     return [{ ...refOf(input, policy), ...place, endpoints, entries, shadowed, ...met, empty, ...counts(input, sums.get(key)) }];
   });
 }
@@ -246,21 +245,16 @@ function defaultRows(input: UsageInput, policy: ParsedPolicy, sums: ReadonlyMap<
 
 const alone = { shadowed: false, decidedBy: [], redundantTo: [], empty: false };
 
-/** The rules that decide where a rule without any row would. */
-function shadowersOf({ cache, endpoints, repository }: UsageInput, rules: readonly Rule[]): RuleRef[] {
-  const found = new Map<string, RuleRef>();
-  for (const rule of rules) {
-    const ids = [...cache.identities()].filter((id) => repository.peersOf(rule).some((peer) => selectsIdentity(cache, peer, id)));
-    const specs = rule.ports?.flatMap((one) => one.ports).filter(({ name }) => name === "") ?? [{ protocol: 0, port: 0 }];
-    for (const [policy] of endpoints) {
-      if (policy === undefined || !repository.select(policy.subject.labels, policy.subject.identity).includes(rule)) continue;
-      for (const identity of ids.slice(0, 16))
-        for (const { protocol, port } of specs.slice(0, 16))
-          for (const origin of verdict(policy, { direction: rule.direction, identity, protocol, port }).entry?.origins ?? [])
-            found.set(ruleKey(origin), origin);
-    }
-  }
-  return [...found.values()];
+/** The rules that decide where rules without any row would, each once. */
+function deciding({ cache, endpoints, repository }: UsageInput, rules: readonly Rule[]): RuleRef[] {
+  const found = rules.flatMap((rule) => {
+    const peers = repository.peersOf(rule);
+    const ids = [...cache.identities()].filter((id) => peers.some((peer) => selectsIdentity(cache, peer, id)));
+    const policies = endpoints.flatMap(([policy]) => policy ?? []);
+    const concerned = policies.filter(({ subject }) => repository.select(subject.labels, subject.identity).includes(rule));
+    return concerned.flatMap((policy) => shadowersOf(policy, rule, ids));
+  });
+  return [...new Map(found.map((one) => [ruleKey(one), one])).values()];
 }
 
 function refOf({ created }: UsageInput, { ref, audit }: ParsedPolicy) {
