@@ -32,8 +32,10 @@ export function createConnections(deps: SessionDeps, config: ConnectionsConfig):
     else perClient.set(ip, next);
   };
   let draining: (() => void) | undefined;
+  // Deadlines are as exact as the sweep that looks at them; asking the clock for each would be a good part of what a request costs.
+  let now = performance.now();
   const sweep = setInterval(() => {
-    const now = performance.now();
+    now = performance.now();
     for (const connection of open) connection.checkDeadline(now);
   }, config.sweepMs).unref();
   const refuse = (redirected: Redirected, reason: RefusalReason) => {
@@ -51,7 +53,7 @@ export function createConnections(deps: SessionDeps, config: ConnectionsConfig):
       if ((perClient.get(client.ip) ?? 0) >= config.maxConnectionsPerClient) return refuse(redirected, "client-limit");
       const found = rulesOfConnection(deps.policy, direction, client.ip, server.ip, server.port);
       if (found === undefined) return refuse(redirected, "no-policy");
-      const session = createSession(redirected, deps, config.recorded);
+      const session = createSession(redirected, deps, { recorded: config.recorded, now: () => now });
       if (session.policy() === null) return refuse(redirected, "identity");
       deps.counters.accepted++;
       const connection = openConnection(socket, session, config);

@@ -50,9 +50,9 @@ export function followPeer({ direction, client, server }: Redirected, deps: Peer
   return (endpointId) => {
     try {
       const own = deps.identities.identityOf(ip);
-      if (isFresh(own)) return peer;
-      if (direction === "egress" && isOutside(own)) peer = learn(own, endpointId);
-      else if (peer?.[0] !== own) peer = [own];
+      if (direction === "egress" && isOutside(own)) {
+        if (!isFresh(own)) peer = learn(own, endpointId);
+      } else if (peer?.[0] !== own) peer = [own];
       return peer;
     } catch (thrown) {
       deps.log.error("cannot read identities, connection denied", { error: (thrown as Error).message });

@@ -1,5 +1,4 @@
 import type { Socket } from "node:net";
-import { performance } from "node:perf_hooks";
 import type { HeaderChoice, RecordScope } from "./access-record.ts";
 import type { AccessStream } from "./control/access-stream.ts";
 import type { Redirected, Transport } from "./kernel/transport.ts";
@@ -17,7 +16,7 @@ export interface Session {
   /** Opens the connection to where the client wanted to go, as the client. Throws when no socket can be made. */
   connect(): Socket;
   record(record: AccessRecord): void;
-  /** Now, in milliseconds, monotonic: for deadlines. */
+  /** Now, in milliseconds, monotonic: for deadlines, not for measuring. */
   now(): number;
 }
 
@@ -28,7 +27,14 @@ export interface SessionDeps extends PeerDeps {
   readonly counters: ProxyCounters;
 }
 
-export function createSession(redirected: Redirected, deps: SessionDeps, recorded: HeaderChoice): Session {
+export interface SessionConfig {
+  /** Headers that access records carry. */
+  readonly recorded: HeaderChoice;
+  /** Milliseconds, monotonic: for deadlines. */
+  now(): number;
+}
+
+export function createSession(redirected: Redirected, deps: SessionDeps, { recorded, now }: SessionConfig): Session {
   const { direction, client, server } = redirected;
   let scope: RecordScope | undefined;
   const peerOf = followPeer(redirected, deps);
@@ -58,6 +64,6 @@ export function createSession(redirected: Redirected, deps: SessionDeps, recorde
       if (record.kind === "request" || record.verdict === "ERROR") deps.counters.requests[direction][record.verdict]++;
       deps.records.push(record);
     },
-    now: () => performance.now(),
+    now,
   };
 }

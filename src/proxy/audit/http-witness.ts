@@ -1,4 +1,5 @@
 import { accessRecord, UNREADABLE_HTTP } from "../access-record.ts";
+import { Asked } from "../http/asked.ts";
 import { readBody } from "../http/body.ts";
 import type { Exchange } from "../http/exchange.ts";
 import { HeadReader } from "../http/head-reader.ts";
@@ -74,7 +75,7 @@ export class HttpWitness implements Witness {
   }
 
   #begin(request: RequestHead): void {
-    const exchange = judge(this.#session, request)?.exchange;
+    const exchange = judge(this.#session, new Asked(request))?.exchange;
     if (exchange === undefined) {
       this.#leave("lost");
       return;

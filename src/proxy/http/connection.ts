@@ -3,12 +3,14 @@ import { Http2Connection, type Upgraded } from "../http2/connection.ts";
 import { firstStream, withFirstStream, withoutFirstStream } from "../http2/h2c.ts";
 import { type Lane, openLane } from "../lane.ts";
 import { resetSocket } from "../reset.ts";
+import { Asked } from "./asked.ts";
 import type { Exchange } from "./exchange.ts";
 import { type CompleteHead, HeadReader } from "./head-reader.ts";
 import type { HttpError } from "./http-error.ts";
 import { judge, recordRefusal } from "./judge.ts";
+import { MAX_REPEATED } from "./limits.ts";
 import { deniedReply, localReply, timeoutAnswer, upstreamFailure } from "./local-reply.ts";
-import { HTTP2_PREFACE, parseRequestHead, type RequestHead } from "./request-head.ts";
+import { HTTP2_PREFACE, parseRequestHead } from "./request-head.ts";
 import { rewriteHead } from "./rewrite.ts";
 import type { HttpSession } from "./session.ts";
 import { Upstream } from "./upstream.ts";
@@ -30,6 +32,8 @@ export class HttpConnection {
   readonly #heads: HeadReader;
   #upstream: Upstream | undefined;
   #exchange: Exchange | undefined;
+  /** The last request: the next is often the same. */
+  #before: { readonly text: string; readonly asked: Asked } | undefined;
   #state: State = "head";
   #clientEnded = false;
   /** What a server that agreed on HTTP/2 sent behind its agreement. */
@@ -138,10 +142,19 @@ export class HttpConnection {
       return true;
     }
     this.#used = true;
-    const request = "status" in head ? head : parseRequestHead(head.text, this.#session.limits);
-    if ("status" in request) this.#refuse(request);
-    else this.#onRequest(head as CompleteHead, request);
+    const asked = "status" in head ? head : this.#parse(head.text);
+    if ("status" in asked) this.#refuse(asked);
+    else this.#onRequest(head as CompleteHead, asked);
     return true;
+  }
+
+  #parse(text: string): Asked | HttpError {
+    if (this.#before?.text === text) return this.#before.asked;
+    const request = parseRequestHead(text, this.#session.limits);
+    if ("status" in request) return request;
+    const asked = new Asked(request);
+    this.#before = text.length > MAX_REPEATED ? undefined : { text, asked };
+    return asked;
   }
 
   #switchToHttp2(read: Buffer, upgraded?: Upgraded): void {
@@ -169,8 +182,9 @@ export class HttpConnection {
     else this.#switchToHttp2(bytes, { exchange, server: withoutFirstStream(upstream.release(), this.#serverRead) });
   }
 
-  #onRequest(head: CompleteHead, request: RequestHead): void {
-    const judged = judge(this.#session, request);
+  #onRequest(head: CompleteHead, asked: Asked): void {
+    const { request } = asked;
+    const judged = judge(this.#session, asked);
     if (judged === null) {
       this.#abort(true);
       return;

@@ -1,6 +1,7 @@
 import { accessHttp, accessRecord, type RecordScope, redactDenial } from "../access-record.ts";
 import type { HeaderAction } from "../policy/http-rule.ts";
 import type { AccessDenial, AccessMessage, RuleOrigin } from "../protocol.ts";
+import type { Asked } from "./asked.ts";
 import { type BodyReader, readBody } from "./body.ts";
 import type { HttpLimits } from "./limits.ts";
 import type { RequestHead } from "./request-head.ts";
@@ -9,6 +10,7 @@ import type { ResponseHead } from "./response-head.ts";
 /** One request and its response. */
 export class Exchange {
   readonly request: RequestHead;
+  readonly #asked: Asked;
   readonly requestBody: BodyReader;
   /** Set by the final response head. */
   response: ResponseHead | undefined;
@@ -20,9 +22,10 @@ export class Exchange {
   readonly #revision: number;
   readonly #started = performance.now();
 
-  constructor(request: RequestHead, limits: HttpLimits, revision: number) {
-    this.request = request;
-    this.requestBody = readBody(request.framing, limits);
+  constructor(asked: Asked, limits: HttpLimits, revision: number) {
+    this.#asked = asked;
+    this.request = asked.request;
+    this.requestBody = readBody(this.request.framing, limits);
     this.#revision = revision;
   }
 
@@ -66,7 +69,8 @@ export class Exchange {
 
   forwardedRecord(scope: RecordScope, origins: readonly RuleOrigin[], actions: readonly HeaderAction[]): AccessMessage {
     const outcome = actions.length === 0 ? { origins } : { origins, missingHeaders: actions.map(({ name }) => name) };
-    return this.#record(scope, { kind: "request", verdict: "FORWARDED" }, 0, outcome);
+    const fixed = { kind: "request", verdict: "FORWARDED", policyRevision: this.#revision } as const;
+    return accessRecord(scope, fixed, this.#asked.shown(scope), outcome);
   }
 
   deniedRecord(scope: RecordScope, denied: AccessDenial): AccessMessage {
@@ -80,7 +84,7 @@ export class Exchange {
   responseRecord(scope: RecordScope, response: Pick<ResponseHead, "code" | "headers">): AccessMessage {
     const latencyNs = this.#latency();
     const fixed = { kind: "response", verdict: "FORWARDED", policyRevision: this.#revision } as const;
-    return accessRecord(scope, fixed, accessHttp(scope, this.request, response.code, response), { latencyNs });
+    return accessRecord(scope, fixed, this.#asked.answered(scope, response), { latencyNs });
   }
 
   /** The proxy answered for the server, or broke the connection off. */

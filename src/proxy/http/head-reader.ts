@@ -1,6 +1,7 @@
 import { scanHead } from "./head-scan.ts";
 import { isToken } from "./header-fields.ts";
 import { type HttpError, httpError } from "./http-error.ts";
+import { MAX_REPEATED } from "./limits.ts";
 
 /** A whole head: `text` is the latin1 of `input` from `start` to `end`; what follows `end` is not looked at. */
 export interface CompleteHead {
@@ -21,6 +22,8 @@ export class HeadReader {
   #borrowed = false;
   #scanned = 0;
   #started = false;
+  /** The head before: the next is often the same. */
+  #last = "";
   readonly #maxBytes: number;
 
   constructor(maxBytes: number) {
@@ -62,10 +65,16 @@ export class HeadReader {
   }
 
   #find(): CompleteHead | HttpError | undefined {
+    const last = this.#last;
+    const input = this.#input;
+    // Byte for byte the head before: it ends where that did.
+    if (last !== "" && input.length >= last.length && input.toString("latin1", 0, last.length) === last) {
+      this.#reset(EMPTY);
+      return { text: last, input, start: 0, end: last.length };
+    }
     const start = this.#startOfHead();
     if (start === undefined) return undefined;
     if (typeof start !== "number") return start;
-    const input = this.#input;
     const scan = scanHead(input, Math.max(this.#scanned, start), start + this.#maxBytes);
     if ("status" in scan) return scan;
     if ("scanned" in scan) {
@@ -73,7 +82,9 @@ export class HeadReader {
       return undefined;
     }
     this.#reset(EMPTY);
-    return { text: input.toString("latin1", start, scan.end), input, start, end: scan.end };
+    const text = input.toString("latin1", start, scan.end);
+    this.#last = text.length > MAX_REPEATED ? "" : text;
+    return { text, input, start, end: scan.end };
   }
 
   /** Where the head starts; an error as soon as it cannot be one, so that other protocols do not wait for a time-out. */

@@ -1,10 +1,8 @@
 import { accessRecord, UNREADABLE_HTTP } from "../access-record.ts";
-import { decide } from "../policy/decide.ts";
 import type { HeaderAction } from "../policy/http-rule.ts";
+import type { Asked } from "./asked.ts";
 import { Exchange } from "./exchange.ts";
-import { headerValue } from "./header-fields.ts";
 import type { HttpError } from "./http-error.ts";
-import type { RequestHead } from "./request-head.ts";
 import type { HttpSession } from "./session.ts";
 
 /** A request with its verdict: `actions` on its headers when it is allowed, undefined when it is denied. */
@@ -14,22 +12,22 @@ export interface Judged {
 }
 
 /** Asks the policy now in force about a request and records the answer; null when the connection is not the proxy's any more. */
-export function judge(session: HttpSession, request: RequestHead): Judged | null {
+export function judge(session: HttpSession, asked: Asked): Judged | null {
   const policy = session.policy();
   if (policy === null) return null;
-  const exchange = new Exchange(request, session.limits, policy.revision);
-  const { method, path, host, headers } = request;
-  const view = { method, path, host, header: (name: string) => headerValue(headers, name) };
-  const decision = decide(policy.rules, view);
+  const exchange = new Exchange(asked, session.limits, policy.revision);
+  // First, since a request remembers the last rules it was asked about.
+  const audited = policy.audited === null ? undefined : asked.decide(policy.audited);
+  const decision = asked.decide(policy.rules);
+  const scope = session.scope();
   if (!decision.allowed) {
-    session.record(exchange.deniedRecord(session.scope(), decision.denied));
+    session.record(exchange.deniedRecord(scope, decision.denied));
     return { exchange, actions: undefined };
   }
-  const audited = policy.audited === null ? undefined : decide(policy.audited, view);
   session.record(
     audited?.allowed === false
-      ? exchange.auditedRecord(session.scope(), audited.denied)
-      : exchange.forwardedRecord(session.scope(), decision.origins, decision.actions),
+      ? exchange.auditedRecord(scope, audited.denied)
+      : exchange.forwardedRecord(scope, decision.origins, decision.actions),
   );
   return { exchange, actions: decision.actions };
 }

@@ -21,3 +21,6 @@ export const DEFAULT_HTTP_LIMITS: HttpLimits = {
   interimResponses: 32,
   drainBytes: 1024 * 1024,
 };
+
+/** Heads up to this many bytes are remembered until the next: connections often repeat theirs. Longer ones are read anew, so that none is kept. */
+export const MAX_REPEATED = 2048;

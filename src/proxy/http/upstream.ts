@@ -6,7 +6,9 @@ import { readBody } from "./body.ts";
 import type { Exchange } from "./exchange.ts";
 import { type CompleteHead, HeadReader } from "./head-reader.ts";
 import { type HttpError, httpError } from "./http-error.ts";
-import { parseResponseHead } from "./response-head.ts";
+import { MAX_REPEATED } from "./limits.ts";
+import type { RequestHead } from "./request-head.ts";
+import { parseResponseHead, type ResponseHead } from "./response-head.ts";
 import type { HttpSession } from "./session.ts";
 
 /** What the server's side tells the client's side. */
@@ -41,6 +43,8 @@ export class Upstream {
   readonly #events: UpstreamEvents;
   readonly #heads: HeadReader;
   #exchange: Exchange | undefined;
+  /** The last answer: the next is often the same. */
+  #before: { readonly text: string; readonly request: RequestHead; readonly response: ResponseHead } | undefined;
   readonly #listeners: readonly (readonly [string, Listener])[];
   #tunnel = false;
   #over = false;
@@ -144,7 +148,7 @@ export class Upstream {
         this.#events.bad(httpError(502, head.reason));
         return;
       }
-      const response = parseResponseHead(head.text, exchange.request, this.#session.limits);
+      const response = this.#parse(head.text, exchange.request);
       if ("status" in response) {
         this.#events.bad(response);
         return;
@@ -166,6 +170,15 @@ export class Upstream {
       else this.#onBody(exchange, head.input.subarray(head.start), head.end - head.start);
       return;
     }
+  }
+
+  #parse(text: string, request: RequestHead): ResponseHead | HttpError {
+    const last = this.#before;
+    if (last?.text === text && last.request === request) return last.response;
+    const response = parseResponseHead(text, request, this.#session.limits);
+    if ("status" in response) return response;
+    this.#before = text.length > MAX_REPEATED ? undefined : { text, request, response };
+    return response;
   }
 
   #leaveHttp(exchange: Exchange, { input, start, end }: CompleteHead): void {

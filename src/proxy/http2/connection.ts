@@ -8,6 +8,7 @@ import type {
 } from "node:http2";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import { Asked } from "../http/asked.ts";
 import type { Exchange } from "../http/exchange.ts";
 import { judge } from "../http/judge.ts";
 import { type DeniedReply, upstreamFailure } from "../http/local-reply.ts";
@@ -90,7 +91,7 @@ export class Http2Connection {
       answer(stream, request.status, `${request.reason}\r\n`, grpc);
       return;
     }
-    const judged = judge(this.#session, request);
+    const judged = judge(this.#session, new Asked(request));
     if (judged === null) {
       this.destroy();
       return;

@@ -1,0 +1,48 @@
+import { accessHttp, type RecordScope } from "../access-record.ts";
+import { keepText } from "../control/access-line.ts";
+import { type Decision, decide, type PeerPolicy } from "../policy/decide.ts";
+import type { AccessHttp } from "../protocol.ts";
+import { headerValue } from "./header-fields.ts";
+import type { RequestHead } from "./request-head.ts";
+import type { ResponseHead } from "./response-head.ts";
+
+type Answer = Pick<ResponseHead, "code" | "headers">;
+
+/** A request, and what follows from it alone: worked out once, however often a connection asks the same. */
+export class Asked {
+  readonly request: RequestHead;
+  #decided: { readonly rules: PeerPolicy; readonly decision: Decision } | undefined;
+  #shown: { readonly scope: RecordScope; readonly http: AccessHttp } | undefined;
+  #answer: { readonly scope: RecordScope; readonly answer: Answer; readonly http: AccessHttp } | undefined;
+
+  constructor(request: RequestHead) {
+    this.request = request;
+  }
+
+  /** What the rules say to it. */
+  decide(rules: PeerPolicy): Decision {
+    if (this.#decided?.rules === rules) return this.#decided.decision;
+    const { method, path, host, headers } = this.request;
+    const decision = decide(rules, { method, path, host, header: (name) => headerValue(headers, name) });
+    this.#decided = { rules, decision };
+    return decision;
+  }
+
+  /** As records show it before it is answered. */
+  shown(scope: RecordScope): AccessHttp {
+    const last = this.#shown;
+    if (last?.scope === scope) return keepText(last.http);
+    const http = accessHttp(scope, this.request, 0);
+    this.#shown = { scope, http };
+    return http;
+  }
+
+  /** As records show it with its answer. */
+  answered(scope: RecordScope, answer: Answer): AccessHttp {
+    const last = this.#answer;
+    if (last?.scope === scope && last.answer === answer) return keepText(last.http);
+    const http = accessHttp(scope, this.request, answer.code, answer);
+    this.#answer = { scope, answer, http };
+    return http;
+  }
+}
