@@ -145,6 +145,60 @@ static napi_value js_recv(napi_env env, napi_callback_info info)
 	return c.failed ? NULL : result(env, recv(fd, into.data, into.len, flags));
 }
 
+enum { MAX_RIGHTS = 64 };
+
+/** A message with room for descriptors beside its data. */
+struct rights {
+	struct iovec data;
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(MAX_RIGHTS * sizeof(int))];
+};
+
+static struct msghdr rights_message(struct rights *r, struct bytes data)
+{
+	memset(r, 0, sizeof(*r));
+	r->data = (struct iovec){ data.data, data.len };
+	return (struct msghdr){ .msg_iov = &r->data, .msg_iovlen = 1, .msg_control = r->control, .msg_controllen = sizeof(r->control) };
+}
+
+/* sendDescriptors(fd, data, descriptors) */
+static napi_value js_send_descriptors(napi_env env, napi_callback_info info)
+{
+	struct call c = read_call(env, info);
+	int fd = int_arg(&c, 0);
+	struct bytes data = bytes_arg(&c, 1), fds = bytes_arg(&c, 2);
+	struct rights r;
+	struct msghdr message = rights_message(&r, data);
+	if (!c.failed && (fds.len == 0 || fds.len > MAX_RIGHTS * sizeof(int) || fds.len % sizeof(int) != 0))
+		fail_call(&c, "1 to 64 descriptors are needed");
+	if (c.failed)
+		return NULL;
+	message.msg_controllen = CMSG_SPACE(fds.len);
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+	*header = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(fds.len) };
+	memcpy(CMSG_DATA(header), fds.data, fds.len);
+	return result(env, sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT));
+}
+
+/* receiveDescriptors(fd, data, descriptors): bytes of data; unused places of descriptors are -1 */
+static napi_value js_receive_descriptors(napi_env env, napi_callback_info info)
+{
+	struct call c = read_call(env, info);
+	int fd = int_arg(&c, 0);
+	struct bytes data = bytes_arg(&c, 1), fds = bytes_arg(&c, 2);
+	struct rights r;
+	struct msghdr message = rights_message(&r, data);
+	if (!c.failed && fds.len != MAX_RIGHTS * sizeof(int))
+		fail_call(&c, "room for 64 descriptors is needed");
+	if (c.failed)
+		return NULL;
+	memset(fds.data, 0xff, fds.len);
+	ssize_t status = recvmsg(fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	struct cmsghdr *header = status > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+	if (header != NULL && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
+		memcpy(fds.data, CMSG_DATA(header), header->cmsg_len - CMSG_LEN(0));
+	return result(env, status);
+}
+
 static napi_value js_close(napi_env env, napi_callback_info info)
 {
 	struct call c = read_call(env, info);
@@ -221,7 +275,8 @@ static const struct {
 	{ "mount", js_mount }, { "umount", js_umount },
 	{ "socket", js_socket }, { "bind", js_bind }, { "connect", js_connect }, { "listen", js_listen },
 	{ "setsockopt", js_setsockopt }, { "getsockopt", js_getsockopt },
-	{ "send", js_send }, { "sendLater", send_later }, { "recv", js_recv }, { "close", js_close },
+	{ "send", js_send }, { "sendLater", send_later }, { "recv", js_recv },
+	{ "sendDescriptors", js_send_descriptors }, { "receiveDescriptors", js_receive_descriptors }, { "close", js_close },
 	{ "pipe", js_pipe }, { "flock", js_flock }, { "clockGettime", js_clock_gettime },
 };
 

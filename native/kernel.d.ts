@@ -89,6 +89,10 @@ export interface Kernel {
   /** `send` on the thread pool, of a copy of `data`. */
   sendLater(fd: number, data: Uint8Array, flags: number): Promise<number>;
   recv(fd: number, into: Uint8Array, flags: number): number;
+  /** One message with 1 to 64 descriptors, of 4 bytes each, over a Unix socket; never waits. */
+  sendDescriptors(fd: number, data: Uint8Array, descriptors: Uint8Array): number;
+  /** Bytes of data, 0 at the end of the connection. Of 64 places for descriptors those that are not used are -1; the others are close-on-exec. */
+  receiveDescriptors(fd: number, data: Uint8Array, descriptors: Uint8Array): number;
   close(fd: number): number;
 
   /** Writes two descriptors of 4 bytes each, close-on-exec: the end to read from and the end to write to. */

@@ -1,7 +1,8 @@
+import { setTimeout as wait } from "node:timers/promises";
 import { DNS_PROXY_PORT } from "#proxy/dns/protocol.ts";
 import { proxyFlags } from "#proxy/flags.ts";
-import { numberedSockets, openSockets, type ProxySockets } from "#proxy/sockets.ts";
-import { FIRST_FD, startSupervisor, WORKER_ENV, type WorkerMessage } from "#proxy/supervisor.ts";
+import { openSockets, type SocketsConfig, sortSockets } from "#proxy/sockets.ts";
+import { takePlace } from "#proxy/succession.ts";
 import { type FlagValues, formatHelp, readFlags } from "#runtime/flags.ts";
 import { createLogger } from "#runtime/logger.ts";
 import { runProgram } from "#runtime/program.ts";
@@ -9,55 +10,43 @@ import { aborted } from "#runtime/scope.ts";
 
 type Flags = FlagValues<typeof proxyFlags>;
 
-/** Holds the sockets and keeps a worker serving; SIGHUP puts a new one in its place. */
-async function supervise(flags: Flags, signal: AbortSignal): Promise<number> {
+function socketsOf(flags: Flags): SocketsConfig {
+  const { "proxy-ingress-port": ingress, "proxy-egress-port": egress, "proxy-prometheus-port": metrics } = flags;
+  return { ports: { ingress, egress, metrics, dnsDatagrams: DNS_PROXY_PORT, dnsStreams: DNS_PROXY_PORT }, ipv6: flags["enable-ipv6"] };
+}
+
+/**
+ * Prepares all there is to prepare and waits for its turn, in which it serves. At the end of it another proxy goes on, whom it waits for if there is none yet, while it
+ * finishes what it has begun.
+ */
+async function takeTurn(flags: Flags, signal: AbortSignal): Promise<number> {
   const log = createLogger("proxy");
-  const sockets = openSockets({
-    ports: { ingress: flags["proxy-ingress-port"], egress: flags["proxy-egress-port"], dns: DNS_PROXY_PORT },
-    ipv6: flags["enable-ipv6"],
-  });
-  const command = [process.execPath, ...process.execArgv, process.argv[1] ?? "", ...process.argv.slice(2)];
-  const supervisor = startSupervisor({ log, sockets, command });
-  process.on("SIGHUP", () => supervisor.upgrade());
+  const config = socketsOf(flags);
+  const place = await takePlace({ path: `${flags["proxy-socket-path"]}.next`, open: (held) => openSockets(config, held), signal });
+  const { prepareProxy } = await import("./proxy-build.ts");
+  const serve = await prepareProxy(flags, log, sortSockets(config, place.sockets));
+  place.ready();
+  log.info("prepared and waiting for its turn");
+  const turn = await place.turn;
+  if (turn === undefined) return 0;
+  await using proxy = await serve();
   await aborted(signal);
-  await supervisor.stop();
-  return 0;
-}
-
-/** Loads the program, waits for its turn, serves until it is told to end or its supervisor is gone. */
-async function work(flags: Flags, sockets: ProxySockets, signal: AbortSignal): Promise<number> {
-  const log = createLogger("proxy");
-  const { loadProxy } = await import("./proxy-worker.ts");
-  const serveProxy = await loadProxy(flags, log);
-  const say = (message: WorkerMessage) => process.send?.(message);
-  const heard = (wanted: WorkerMessage) =>
-    new Promise<void>((resolve) => {
-      process.on("message", (message) => {
-        if (message === wanted) resolve();
-      });
-    });
-  // Another supervisor has other sockets: two would take each other's.
-  process.on("disconnect", () => process.exit(1));
-  const [turn, release] = [heard("go"), heard("release")];
-  say("ready");
-  await Promise.race([turn, aborted(signal)]);
-  if (signal.aborted) return 0;
-  await using proxy = await serveProxy(sockets);
-  say("serving");
-  await Promise.race([aborted(signal), release]);
+  await Promise.race([turn.successor(), wait(flags["proxy-handover-timeout"])]);
   log.info("stopping, requests under way may finish");
-  if (signal.aborted) return 0;
   await proxy.release();
-  say("released");
+  await turn[Symbol.asyncDispose]();
   return 0;
 }
 
-runProgram("cilium-proxy", async (signal) => {
+async function main(signal: AbortSignal): Promise<number> {
   if (process.argv.includes("--help")) {
     process.stdout.write(formatHelp("cilium-proxy", "Decides HTTP and DNS policy on what the kernel redirects.", proxyFlags));
     return 0;
   }
-  const flags = readFlags(proxyFlags);
-  const count = Number(process.env[WORKER_ENV] ?? 0);
-  return count > 0 ? work(flags, numberedSockets(FIRST_FD, count), signal) : supervise(flags, signal);
-});
+  return await takeTurn(readFlags(proxyFlags), signal);
+}
+
+/** Kubelet ends it after the pod's grace period, which is to be as long as the two settings of time together. */
+const FORCED_EXIT_MS = 600_000;
+
+runProgram("cilium-proxy", main, { forcedExitMs: FORCED_EXIT_MS });

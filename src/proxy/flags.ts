@@ -30,7 +30,8 @@ export const proxyFlags = defineFlags({
   },
   "proxy-max-connections": { type: "number", default: 9000, help: "Client connections at one time; more are refused." },
   "proxy-max-connections-per-client": { type: "number", default: 4500, help: "Connections of one client address at one time." },
-  "proxy-drain-timeout": { type: "duration", default: 8000, help: "At SIGTERM, how long requests may take to finish." },
+  "proxy-handover-timeout": { type: "duration", default: 20_000, help: "At SIGTERM, how long another proxy is waited for that goes on." },
+  "proxy-drain-timeout": { type: "duration", default: 8000, help: "Then, how long requests may take to finish." },
   "proxy-access-buffer": { type: "number", default: 16_384, help: "Access records kept while no agent takes them." },
   "proxy-prometheus-port": { type: "number", default: 9964, help: "Port of /metrics; 0 is none." },
 });

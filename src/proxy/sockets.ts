@@ -1,39 +1,66 @@
 import type { Netns } from "#sys/netns.ts";
-import { redirectedDatagram, transparentListener } from "#sys/socket.ts";
+import { closeFd, listener, redirectedDatagram, type SocketPlace, transparentListener } from "#sys/socket.ts";
 
-/** The sockets that the kernel redirects to: descriptors for IPv4 and, when there is one, IPv6. Who holds them decides who gets what waits in them. */
-export interface ProxySockets {
-  readonly ingress: readonly number[];
-  readonly egress: readonly number[];
-  readonly dnsDatagrams: readonly number[];
-  readonly dnsStreams: readonly number[];
-}
+const OPENERS = {
+  ingress: transparentListener,
+  egress: transparentListener,
+  dnsDatagrams: redirectedDatagram,
+  dnsStreams: transparentListener,
+  metrics: listener,
+} as const satisfies Record<string, (place: SocketPlace) => number>;
+
+/** What a socket of the proxy is for. */
+export type SocketKind = keyof typeof OPENERS;
+
+/** The sockets of a proxy, open: descriptors for IPv4 and, when there is one, IPv6. Who holds them decides who gets what waits in them. */
+export type ProxySockets = Readonly<Record<SocketKind, readonly number[]>>;
+
+/** Open sockets by what they are for, address and port. */
+export type NamedSockets = ReadonlyMap<string, number>;
 
 export interface SocketsConfig {
-  readonly ports: { readonly ingress: number; readonly egress: number; readonly dns: number };
+  /** 0: none. */
+  readonly ports: Readonly<Record<SocketKind, number>>;
   readonly ipv6: boolean;
   readonly netns?: Netns | undefined;
 }
 
-/** Opens all of them. Throws `KernelError` (EADDRINUSE, EPERM). */
-export function openSockets({ ports, ipv6, netns }: SocketsConfig): ProxySockets {
-  const hosts = ipv6 ? ["0.0.0.0", "::"] : ["0.0.0.0"];
+/** Goes on with those of another proxy that are as they should be, opens what is missing and closes the rest. Throws `KernelError` (EADDRINUSE, EPERM). */
+export function openSockets(config: SocketsConfig, held: NamedSockets = new Map()): NamedSockets {
+  const places = placesOf(config);
+  const wanted = new Set(places.map(nameOf));
+  for (const [name, fd] of held) if (!wanted.has(name)) closeFd(fd);
+  return new Map(
+    places.map((place) => [nameOf(place), held.get(nameOf(place)) ?? OPENERS[place.kind]({ ...place, netns: config.netns })] as const),
+  );
+}
+
+/** Which of them is for what. */
+export function sortSockets(config: SocketsConfig, open: NamedSockets): ProxySockets {
+  const places = placesOf(config);
+  const of = (kind: SocketKind) => places.filter((place) => place.kind === kind).map((place) => open.get(nameOf(place)) ?? -1);
   return {
-    ingress: hosts.map((host) => transparentListener({ host, port: ports.ingress, netns })),
-    egress: hosts.map((host) => transparentListener({ host, port: ports.egress, netns })),
-    dnsDatagrams: hosts.map((host) => redirectedDatagram({ host, port: ports.dns, netns })),
-    dnsStreams: hosts.map((host) => transparentListener({ host, port: ports.dns, netns })),
+    ...{ ingress: of("ingress"), egress: of("egress"), metrics: of("metrics") },
+    ...{ dnsDatagrams: of("dnsDatagrams"), dnsStreams: of("dnsStreams") },
   };
 }
 
-/** In one list, to be handed to another process; `numberedSockets` reads it there. */
-export function flattenSockets({ ingress, egress, dnsDatagrams, dnsStreams }: ProxySockets): number[] {
-  return [...ingress, ...egress, ...dnsDatagrams, ...dnsStreams];
+interface Place {
+  readonly kind: SocketKind;
+  readonly host: string;
+  readonly port: number;
 }
 
-/** `count` descriptors from `first` on, as `flattenSockets` has them in order. */
-export function numberedSockets(first: number, count: number): ProxySockets {
-  const each = count / 4;
-  const group = (index: number) => Array.from({ length: each }, (_, i) => first + index * each + i);
-  return { ingress: group(0), egress: group(1), dnsDatagrams: group(2), dnsStreams: group(3) };
+function placesOf({ ports, ipv6 }: SocketsConfig): Place[] {
+  const kinds = (Object.keys(OPENERS) as SocketKind[]).filter((kind) => ports[kind] > 0);
+  return kinds.flatMap((kind) => hostsOf(kind, ipv6).map((host) => ({ kind, host, port: ports[kind] })));
+}
+
+/** Whoever reads metrics comes by IPv4, as to all programs of Cilium. */
+function hostsOf(kind: SocketKind, ipv6: boolean): readonly string[] {
+  return ipv6 && kind !== "metrics" ? ["0.0.0.0", "::"] : ["0.0.0.0"];
+}
+
+function nameOf({ kind, host, port }: Place): string {
+  return `${kind} ${host} ${port}`;
 }

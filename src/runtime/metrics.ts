@@ -13,11 +13,11 @@ export async function createMetrics(): Promise<Registry> {
   return new Registry();
 }
 
+/** Where metrics are served: an address, or a listening socket (its descriptor). */
+export type MetricsAddress = { readonly host: string; readonly port: number } | { readonly fd: number };
+
 /** Serves the registry at `/metrics`, Prometheus text format. Rejects when the address is taken. */
-export async function serveMetrics(
-  registry: Registry,
-  address: { readonly host: string; readonly port: number },
-): Promise<MetricsEndpoint> {
+export async function serveMetrics(registry: Registry, address: MetricsAddress): Promise<MetricsEndpoint> {
   const server = createServer((request, response) => {
     if (request.url !== "/metrics") {
       response.writeHead(404).end("not found; metrics are at /metrics\n");
@@ -31,7 +31,7 @@ export async function serveMetrics(
   await listen(server, address);
   const bound = server.address();
   return {
-    port: typeof bound === "object" && bound !== null ? bound.port : address.port,
+    port: typeof bound === "object" && bound !== null ? bound.port : 0,
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();
       await new Promise<void>((resolve) => server.close(() => resolve()));
@@ -39,10 +39,10 @@ export async function serveMetrics(
   };
 }
 
-function listen(server: Server, address: { readonly host: string; readonly port: number }): Promise<void> {
+function listen(server: Server, address: MetricsAddress): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once("error", reject);
-    server.listen(address.port, address.host, () => {
+    server.listen(address, () => {
       server.off("error", reject);
       resolve();
     });

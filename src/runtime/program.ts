@@ -6,15 +6,15 @@ export type Main = (signal: AbortSignal) => Promise<number | undefined> | Promis
 const FORCED_EXIT_MS = 10_000;
 
 /**
- * Runs a program to its end: SIGINT and SIGTERM abort the signal, a second one or ten seconds end the process at once. A
+ * Runs a program to its end: SIGINT and SIGTERM abort the signal, a second one or `forcedExitMs` (ten seconds) end the process at once. A
  * throw prints one line on standard error (the stack too with CILIUM_DEBUG=1) and exits with 1.
  */
-export function runProgram(name: string, main: Main): void {
+export function runProgram(name: string, main: Main, { forcedExitMs = FORCED_EXIT_MS } = {}): void {
   const controller = new AbortController();
   const stop = () => {
     if (controller.signal.aborted) process.exit(130);
     controller.abort();
-    setTimeout(() => process.exit(143), FORCED_EXIT_MS).unref();
+    setTimeout(() => process.exit(143), forcedExitMs).unref();
   };
   process.on("SIGINT", stop);
   process.on("SIGTERM", stop);

@@ -14,6 +14,7 @@ const PRINTED: readonly (readonly [command: RegExp, output: RegExp])[] = [
   [/cache list/, /names\/client/],
 ];
 const PROBE = `${root}test/e2e/dns-probe.ts`;
+const NODES = 3;
 const RATE = 1000;
 const DEADLINE_MS = 60_000;
 /** After which a resolver asks again (resolv.conf(5), `timeout`). */
@@ -28,20 +29,13 @@ interface Counted {
   readonly gapMs: number;
 }
 
-/** Process ids of this checkout's proxies: those that hold the sockets, and those that serve. */
-async function proxies(): Promise<{ readonly supervisors: number[]; readonly serving: number[] }> {
-  const { stdout } = await run("pgrep", ["-f", `${root}src/cmd/proxy.ts`]);
-  const pids = stdout.split("\n").filter((line) => line !== "");
-  const isWorker = (pid: string) => readFileSync(`/proc/${pid}/environ`, "latin1").includes("CILIUM_PROXY_WORKER=");
-  const supervisors = pids.filter((pid) => !isWorker(pid)).map(Number);
-  const serving = await Promise.all(supervisors.map(async (pid) => firstChild(pid)));
-  return { supervisors, serving };
-}
+/** The two DaemonSets of the proxy: on each node the pod of one serves, that of the other waits. */
+const PROXIES = ["cilium-envoy", "cilium-envoy-standby"] as const;
 
-/** The older of the two workers serves. */
-async function firstChild(pid: number): Promise<number> {
-  const { stdout } = await run("pgrep", ["-o", "-P", String(pid)]);
-  return Number(stdout);
+interface LabPods {
+  readonly nodes: readonly {
+    readonly pods: readonly { readonly name: string; readonly containers: readonly { readonly name: string; readonly pid: number }[] }[];
+  }[];
 }
 
 describe("DNS policy in the lab", () => {
@@ -148,25 +142,50 @@ describe("DNS policy in the lab", () => {
     assert.deepEqual({ sent, answered, refused, lost }, all(5));
   });
 
-  it("loses no question when the proxy is replaced by a new one", async () => {
-    const { supervisors } = await proxies();
-    const flooding = flood(4);
+  /** Process ids of a DaemonSet's proxies. */
+  const pidsOf = async (daemonSet: string): Promise<number[]> => {
+    const { nodes } = JSON.parse((await cilium("lab", "status", "-o", "json")).stdout) as LabPods;
+    const containers = nodes.flatMap(({ pods }) => pods.flatMap((pod) => pod.containers));
+    return containers.filter(({ name, pid }) => name === daemonSet && pid > 0).map(({ pid }) => pid);
+  };
+  /** Until every node has a proxy that could go on at once. */
+  const proxiesWait = () =>
+    until("a proxy waits on every node", async () => {
+      const logs = await Promise.all(
+        PROXIES.map((name) => lab.kubectl("-n", "kube-system", "logs", "-l", `k8s-app=${name}`, "--tail=-1", "--prefix")),
+      );
+      const lines = logs.flatMap(({ stdout }) => stdout.split("\n"));
+      const last = new Map<string, string>();
+      for (const line of lines) if (/waiting for its turn|listening for redirected/.test(line)) last.set(line.split(" ")[0] ?? "", line);
+      return [...last.values()].filter((line) => line.includes("waiting for its turn")).length === NODES;
+    });
+
+  it("loses no question and no request when both proxies of every node are replaced", async () => {
+    await proxiesWait();
+    const flooding = flood(6);
     await wait(1500);
-    for (const pid of supervisors) process.kill(pid, "SIGHUP");
+    const restarted = await lab.kubectl("-n", "kube-system", "rollout", "restart", ...PROXIES.map((name) => `daemonset/${name}`));
+    assert.equal(restarted.code, 0, restarted.stderr);
     const { sent, answered, refused, lost } = await flooding;
-    assert.deepEqual({ sent, answered, refused, lost }, all(4));
+    assert.deepEqual({ sent, answered, refused, lost }, all(6));
+    for (const name of PROXIES) {
+      const { code, stderr } = await lab.kubectl("-n", "kube-system", "rollout", "status", `daemonset/${name}`, "--timeout=60s");
+      assert.equal(code, 0, stderr);
+    }
   });
 
-  it("loses what is under way, and no more, when the proxy is killed; what it had opened stays open", async () => {
-    const address = (await dig("client", "+short", "api.stripe.com")).trim();
-    const { serving } = await proxies();
-    const flooding = flood(5);
-    await wait(1500);
-    for (const pid of serving) process.kill(pid, "SIGKILL");
-    assert.equal(await connect("client", address), true);
-    const { sent, lost, gapMs } = await flooding;
-    assert.equal(sent, 5 * RATE);
-    assert.ok(gapMs < RETRY_MS, `no answer for ${gapMs} ms`);
-    assert.ok(lost < sent / 2, `${lost} of ${sent} questions lost`);
-  });
+  for (const name of PROXIES) {
+    it(`loses what is under way, and no more, when ${name} is killed; what it had opened stays open`, async () => {
+      await proxiesWait();
+      const address = (await dig("client", "+short", "api.stripe.com")).trim();
+      const flooding = flood(5);
+      await wait(1500);
+      for (const pid of await pidsOf(name)) process.kill(pid, "SIGKILL");
+      assert.equal(await connect("client", address), true);
+      const { sent, lost, gapMs } = await flooding;
+      assert.equal(sent, 5 * RATE);
+      assert.ok(gapMs < RETRY_MS, `no answer for ${gapMs} ms`);
+      assert.ok(lost < sent / 2, `${lost} of ${sent} questions lost`);
+    });
+  }
 });

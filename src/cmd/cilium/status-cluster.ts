@@ -28,6 +28,7 @@ export interface ClusterStatus {
 const WORKLOADS = [
   { kind: "DaemonSet", name: "cilium", selector: "k8s-app=cilium" },
   { kind: "DaemonSet", name: "cilium-envoy", selector: "k8s-app=cilium-envoy" },
+  { kind: "DaemonSet", name: "cilium-envoy-standby", selector: "k8s-app=cilium-envoy-standby" },
   { kind: "Deployment", name: "cilium-operator", selector: "name=cilium-operator" },
   { kind: "Deployment", name: "hubble-relay", selector: "k8s-app=hubble-relay" },
   { kind: "Deployment", name: "hubble-ui", selector: "k8s-app=hubble-ui" },

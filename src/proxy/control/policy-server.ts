@@ -1,14 +1,10 @@
 import { chmodSync, mkdirSync, unlinkSync } from "node:fs";
-import { connect, createServer, type Server, type Socket } from "node:net";
+import { createServer, type Server, type Socket } from "node:net";
 import { dirname } from "node:path";
-import { CodedError } from "#runtime/errors.ts";
 import type { Logger } from "#runtime/logger.ts";
 import { parsePolicyMessage } from "../policy/parse-policy.ts";
 import type { PolicyMessage, ProxyMessage, StatusMessage } from "../protocol.ts";
 import type { AccessStream } from "./access-stream.ts";
-
-/** The control socket cannot be opened. */
-export class PolicyServerError extends CodedError {}
 
 export interface PolicyServerDeps {
   readonly log: Logger;
@@ -27,8 +23,7 @@ export type AgentHandler = (message: { readonly type: string }, send: (answer: P
 const MAX_LINE = 256 * 1024 * 1024;
 
 /**
- * Listens for the agent on a Unix socket that only root may open. A socket file left by a proxy that died is replaced; one of a living proxy is
- * not (`code` "in-use").
+ * Listens for the agent on a Unix socket that only root may open. What is there already is of a proxy that died, or whose turn is over, and replaced.
  */
 export async function startPolicyServer(deps: PolicyServerDeps, path: string): Promise<AsyncDisposable> {
   const sockets = new Set<Socket>();
@@ -49,7 +44,6 @@ export async function startPolicyServer(deps: PolicyServerDeps, path: string): P
 
 async function listen(server: Server, path: string): Promise<void> {
   mkdirSync(dirname(path), { recursive: true });
-  if (await answers(path)) throw new PolicyServerError("in-use", `${path}: another cilium-proxy is listening here`);
   try {
     unlinkSync(path);
   } catch (thrown) {
@@ -67,17 +61,6 @@ async function listen(server: Server, path: string): Promise<void> {
     process.umask(mask);
   }
   chmodSync(path, 0o600);
-}
-
-function answers(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = connect(path);
-    probe.on("connect", () => {
-      probe.destroy();
-      resolve(true);
-    });
-    probe.on("error", () => resolve(false));
-  });
 }
 
 function serveAgent(socket: Socket, deps: PolicyServerDeps): void {

@@ -43,7 +43,7 @@ export interface DnsProxyConfig {
   readonly netns?: Netns | undefined;
   /** Sockets that are open already; own ones are opened when absent. */
   readonly sockets?: Pick<ProxySockets, "dnsDatagrams" | "dnsStreams"> | undefined;
-  /** At the end, how long answers that are under way are waited for. */
+  /** At the end, answers that are under way are waited for until none has come for so long: what is left then is of servers that do not answer. */
   readonly drainMs: number;
 }
 
@@ -119,7 +119,7 @@ export async function startDnsProxy(deps: DnsProxyDeps, config: DnsProxyConfig):
   scope.defer(async () => {
     udp.stop();
     tcp.stop();
-    for (const end = performance.now() + config.drainMs; udp.upstream.calls > 0 && performance.now() < end; ) await wait(DRAIN_POLL_MS);
+    await drain({ calls: () => udp.upstream.calls + tcp.calls, answered: () => counters.answered }, config.drainMs);
   });
   const running = scope.move();
   return {
@@ -143,6 +143,17 @@ export async function startDnsProxy(deps: DnsProxyDeps, config: DnsProxyConfig):
 }
 
 const DRAIN_POLL_MS = 5;
+
+async function drain(
+  { calls, answered }: { readonly calls: () => number; readonly answered: () => number },
+  patienceMs: number,
+): Promise<void> {
+  let [seen, since] = [answered(), performance.now()];
+  while (calls() > 0 && performance.now() - since < patienceMs) {
+    await wait(DRAIN_POLL_MS);
+    if (answered() !== seen) [seen, since] = [answered(), performance.now()];
+  }
+}
 
 function tryTo(problem: string, log: Logger, work: () => void): void {
   try {

@@ -24,6 +24,8 @@ export const DEFAULT_TCP_CONFIG = { maxConnections: 2000, maxCalls: 64, idleMs: 
 export interface TcpFrontend extends AsyncDisposable {
   readonly listeners: readonly number[];
   readonly connections: number;
+  /** Questions under way. */
+  readonly calls: number;
   /** Takes no more connections. */
   stop(): void;
 }
@@ -75,6 +77,11 @@ export async function startTcp(deps: Deps, config: TcpConfig): Promise<TcpFronte
     get connections() {
       return open.size;
     },
+    get calls() {
+      let total = 0;
+      for (const connection of open) total += connection.calls;
+      return total;
+    },
     stop,
     async [Symbol.asyncDispose]() {
       const closed = servers.map((server) => (server.listening ? new Promise((resolve) => server.once("close", resolve)) : undefined));
@@ -116,6 +123,10 @@ class Connection {
       this.#ended = true;
       this.#finish();
     });
+  }
+
+  get calls(): number {
+    return this.#calls.size;
   }
 
   close(): void {

@@ -10,10 +10,12 @@ import { DEFAULT_HTTP_TIMEOUTS } from "#proxy/http/session.ts";
 import { createPinnedIpcache } from "#proxy/kernel/pinned-ipcache.ts";
 import { createTransparentTransport } from "#proxy/kernel/transparent.ts";
 import { createLearnedNames } from "#proxy/peer.ts";
+import { registerProxyMetrics } from "#proxy/prometheus.ts";
 import { DEFAULT_PROXY_CONFIG, type RunningProxy, startProxy } from "#proxy/proxy.ts";
 import type { ProxySockets } from "#proxy/sockets.ts";
 import type { FlagValues } from "#runtime/flags.ts";
 import type { Logger } from "#runtime/logger.ts";
+import { createMetrics, serveMetrics } from "#runtime/metrics.ts";
 import { monotonicNs } from "#sys/clock.ts";
 
 type Flags = FlagValues<typeof proxyFlags>;
@@ -24,34 +26,31 @@ export interface ServingProxy extends AsyncDisposable {
   release(): Promise<void>;
 }
 
-/** Loads all there is to load; what it gives builds the proxy on these sockets, when it is this worker's turn. */
-export async function loadProxy(flags: Flags, log: Logger): Promise<(sockets: ProxySockets) => Promise<ServingProxy>> {
-  const metrics = flags["proxy-prometheus-port"] > 0 ? await loadMetrics(flags["proxy-prometheus-port"]) : undefined;
+/** Prepares all there is to prepare; what it gives lets the proxy serve on these sockets, when it is its turn. */
+export async function prepareProxy(flags: Flags, log: Logger, sockets: ProxySockets): Promise<() => Promise<ServingProxy>> {
+  const [metricsSocket] = sockets.metrics;
+  const metrics = metricsSocket === undefined ? undefined : await prepareMetrics(metricsSocket);
   const bpf = openBpf();
-  return (sockets) => serveProxy(flags, log, { sockets, bpf, metrics });
+  return () => serveProxy(flags, log, { sockets, bpf, metrics });
 }
 
 type ServeMetrics = (proxy: RunningProxy) => Promise<AsyncDisposable>;
 
-async function loadMetrics(port: number): Promise<ServeMetrics> {
-  const [{ createMetrics, serveMetrics }, { registerProxyMetrics }] = await Promise.all([
-    import("#runtime/metrics.ts"),
-    import("#proxy/prometheus.ts"),
-  ]);
+async function prepareMetrics(fd: number): Promise<ServeMetrics> {
   const registry = await createMetrics();
   return async (proxy) => {
     await registerProxyMetrics(registry, proxy);
-    return await serveMetrics(registry, { host: "0.0.0.0", port });
+    return await serveMetrics(registry, { fd });
   };
 }
 
-interface Loaded {
+interface Prepared {
   readonly sockets: ProxySockets;
   readonly bpf: Bpf;
   readonly metrics: ServeMetrics | undefined;
 }
 
-async function serveProxy(flags: Flags, log: Logger, { sockets, bpf, metrics: serveMetrics }: Loaded): Promise<ServingProxy> {
+async function serveProxy(flags: Flags, log: Logger, { sockets, bpf, metrics: serveMetrics }: Prepared): Promise<ServingProxy> {
   await using scope = new AsyncDisposableStack();
   const identities = scope.use(createPinnedIpcache(bpf, flags["bpf-root"]));
   const grants = scope.use(createPinnedGrants(bpf, flags["bpf-root"]));
