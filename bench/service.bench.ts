@@ -172,6 +172,10 @@ async function connectRows(routing: PlainRouting, progress: (text: string) => vo
       const peer = () => inTurn(() => connectTime(routing.client, vip, 80))[0] ?? 0;
       const nft = withRules(["nft", "-f", "-"], nftablesRules(ruled), ["nft", "flush", "ruleset"], peer);
       const iptables = withRules(["iptables-legacy-restore"], iptablesRules(ruled), ["iptables-legacy-restore"], () => peer());
+      if (size === SIZES[0] && (nft === undefined || iptables === undefined))
+        progress(
+          `not on this machine, so not compared with: ${[nft ?? "nft", iptables ?? "iptables-legacy"].filter((one) => typeof one === "string").join(", ")}`,
+        );
       rows.push(...sizeRows(size, { direct, ours, nft, iptables }));
       withRules(["iptables-legacy-restore"], "*nat\nCOMMIT\n", ["true"], () => 0);
     }

@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { addr16Text } from "#datapath/addr16.ts";
+import { maps } from "#datapath/gen/maps.ts";
+import { openBpf } from "#ebpf/kernel.ts";
 import { findCgroup2 } from "#sys/mount.ts";
 import { startNode, type TestNode, until } from "./node.ts";
 import { canTalk, echoServer } from "./traffic.ts";
@@ -12,6 +15,8 @@ const SLICES = "endpointslices.discovery.k8s.io";
 const REDIRECTS = "ciliumlocalredirectpolicies.cilium.io";
 const [PORT, NODE_PORT] = [80, 31_080];
 const MANY = 5_000;
+/** The agent looks every 30 s; the machine may have other things to do. */
+const REPAIRED_MS = 120_000;
 
 interface ServiceJson {
   readonly spec: { readonly "frontend-address": { readonly ip: string }; readonly flags: { readonly type: string } };
@@ -133,13 +138,13 @@ describe("an agent in place of kube-proxy", { skip: missing }, () => {
     rmdirSync(cgroup);
   });
 
+  const inNode = (command: string) => execFileSync("nsenter", [`--net=${node.netns.path}`, "sh", "-c", command], { encoding: "utf8" });
   /** Without the tool the kernel says whether there is any table. */
-  const rules = () =>
-    execFileSync("nsenter", [`--net=${node.netns.path}`, "sh", "-c", "iptables-save 2> /dev/null || cat /proc/net/ip_tables_names"], {
-      encoding: "utf8",
-    });
+  const hasTool = spawnSync("sh", ["-c", "command -v iptables-save"]).status === 0;
+  const rules = () => inNode(hasTool ? "iptables-save | grep -v '^#' || true" : "cat /proc/net/ip_tables_names");
 
-  it(`makes no rule of iptables, neither for one service nor for ${MANY}, and the first and the last of them work`, async () => {
+  it(`makes no rule of iptables, neither for one service nor for ${MANY}, and the first and the last of them work`, async (t) => {
+    t.diagnostic(hasTool ? "compared: iptables-save" : "iptables-save is not here; compared: /proc/net/ip_tables_names");
     const [web, client] = [await addPod(node, "web"), await addPod(node, "client")];
     await using _ = await echoServer(web.netns, 8080);
     const addressOf = (i: number) => `10.96.${16 + (i >> 7)}.${(i & 127) + 1}`;
@@ -155,5 +160,28 @@ describe("an agent in place of kube-proxy", { skip: missing }, () => {
     await until("all are known", async () => (await services(node)).length >= MANY, 60_000);
     assert.equal(rules(), one);
     assert.equal(await canTalk(client.netns, addressOf(0), PORT), true);
+  });
+
+  it("puts right what somebody else does to the maps: an entry gone, one changed, one too many", async () => {
+    const [shop, client] = [await addPod(node, "shop"), await addPod(node, "buyer")];
+    await using _ = await echoServer(shop.netns, 8080);
+    node.api.create("services", service("shop", "10.96.7.9"));
+    node.api.create(SLICES, slice("shop", shop.ip, 8080));
+    const works = () => canTalk(client.netns, "10.96.7.9", PORT);
+    await until("the service works", works);
+    const pinned = (name: string) => join(node.directory, "bpf", "tc", "globals", name);
+    using slots = openBpf().openMap(maps.ciliumLbServices, pinned("cilium_lb_services"));
+    using backends = openBpf().openMap(maps.ciliumLbBackends, pinned("cilium_lb_backends"));
+    const own = [...slots.entries()].filter(([key]) => addr16Text(key.address) === "10.96.7.9");
+    const [id, backend] = [...backends.entries()].find(([, { address }]) => addr16Text(address) === shop.ip) ?? [];
+    assert.ok(own.length === 2 && id !== undefined && backend !== undefined, "a service, its one backend");
+    const [[key, value] = assert.fail()] = own;
+    const stranger = { ...key, port: 4242 };
+    for (const [slot] of own) slots.delete(slot);
+    backends.set(id, { ...backend, port: 9 });
+    slots.set(stranger, value);
+    await until("the service works again", works, REPAIRED_MS);
+    await until("what is nobody's is gone", () => slots.get(stranger) === undefined, REPAIRED_MS);
+    assert.equal(backends.get(id)?.port, backend.port);
   });
 });
