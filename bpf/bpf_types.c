@@ -5,6 +5,8 @@
 #include "lib/drop.h"
 #include "lib/endpoint.h"
 #include "lib/event_types.h"
+#include "lib/http_event_types.h"
+#include "lib/http_maps.h"
 #include "lib/identity.h"
 #include "lib/ipcache.h"
 #include "lib/lb_maps.h"
@@ -17,6 +19,7 @@
 
 struct event type_event;
 struct sock_event type_sock_event;
+struct http_event type_http_event;
 struct lb_maglev_piece type_lb_maglev_piece;
 struct policy_key type_policy_key;
 struct policy_entry type_policy_entry;
@@ -30,6 +33,13 @@ enum ipcache_flags type_ipcache_flags;
 enum policy_entry_flags type_policy_entry_flags;
 enum policy_audit type_policy_audit;
 enum usage_outcome type_usage_outcome;
+enum ct_http type_ct_http;
+enum http_outcome type_http_outcome;
+enum http_event_flags type_http_event_flags;
+enum http_answer type_http_answer;
+enum http_phase type_http_phase;
+enum http_rules_flags type_http_rules_flags;
+enum http_server type_http_server;
 enum ct_key_flags type_ct_key_flags;
 enum ct_entry_flags type_ct_entry_flags;
 enum event_type type_event_type;

@@ -35,6 +35,8 @@ DECLARE_CONFIG(__u16, nat_port_min, 1024, "first port of this node that callers 
 DECLARE_CONFIG(__u16, nat_port_max, 29999, "last port of this node that callers of remote backends get; the range must not have ports of the node's own calls");
 DECLARE_CONFIG(__u32, hash_seed, 0x5c111a00, "seed of Maglev's hash: the same on all nodes");
 
+DECLARE_CONFIG(__u8, enable_http, 0, "decide plain HTTP at the servers' sockets where the rules allow; 0: the proxy decides everything");
+
 /* What may be changed while programs run. Every value of zero means: as loaded. */
 struct runtime_config {
 	__u32 monitor_aggregation_plus_one; /* enum monitor_aggregation + 1 */

@@ -36,6 +36,13 @@ enum ct_entry_flags {
 
 #define CT_F_AUDIT (CT_F_AUDIT_EGRESS | CT_F_AUDIT_INGRESS)
 
+/* Whether the requests of the connection are decided at its server's socket, without the proxy. */
+enum ct_http {
+	CT_HTTP_NONE = 0,
+	CT_HTTP_EXPECTED = 1, /* so it was decided, and nothing but the handshake passes until the socket has been taken */
+	CT_HTTP_GUARDED = 2,  /* every byte passes our program before the server reads it */
+};
+
 /* Instead of a service's number: this connection's own answer address, noted by the node that sent it here. */
 #define REV_NAT_CONNECTION 0xffffffff
 
@@ -68,7 +75,8 @@ struct ct_entry {
 	__u8 tx_flags_seen;     /* TCP flags already reported */
 	__u8 rx_flags_seen;
 	__be16 dport; /* what policy saw: destination port of the side that began, or ICMP type */
-	__u8 pad[2];
+	__u8 http;    /* enum ct_http */
+	__u8 pad;
 	__u32 rev_nat; /* service whose address answers must come from; 0: none. REV_NAT_CONNECTION: as cilium_snat says */
 	__u32 pad2;
 };

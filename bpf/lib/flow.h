@@ -9,6 +9,7 @@
 
 #include "conntrack.h"
 #include "dsr_room.h"
+#include "http_flow.h"
 #include "policy.h"
 #include "proxy.h"
 #include "usage.h"
@@ -99,6 +100,10 @@ static __always_inline int flow_judge_new(struct __sk_buff *ctx, const struct pa
 		/* The ingress proxy has seen it: no second round. */
 		if (flow->from_proxy == MARK_FROM_INGRESS_PROXY >> 8)
 			entry->ingress.proxy_port = 0;
+		if (enable_http && http_begins(packet, flow, &entry->ingress)) {
+			entry->http = CT_HTTP_EXPECTED;
+			entry->ingress.proxy_port = 0;
+		}
 		flow->proxy_port = entry->ingress.proxy_port;
 	}
 	return 0;
@@ -171,6 +176,8 @@ __subprogram int flow_ask_again(struct __sk_buff *ctx, const struct packet *pack
 	/* A connection the proxy has taken stays with it: its server knows another one. Audit mode takes none that has begun: that would end it. */
 	if (!now.proxy_port || (scratch && scratch->answer.only_watched) || (flow->from_proxy == MARK_FROM_INGRESS_PROXY >> 8 && !egress))
 		now.proxy_port = side->proxy_port;
+	if (entry->http && !egress && http_find_rules(now.lxc_id, now.remote_id, entry->dport))
+		now.proxy_port = 0;
 	usage_settle(entry);
 	*side = now;
 	entry->flags = (entry->flags & ~CT_F_AUDIT) | flow->audit;
@@ -272,6 +279,8 @@ static __always_inline int flow_continue(struct __sk_buff *ctx, struct packet *p
 		ret = flow_refresh(ctx, packet, flow, entry, &entry->ingress, 0, caller_id, &place->key);
 	if (ret < 0)
 		return ret;
+	if (unlikely(entry->http == CT_HTTP_EXPECTED) && !reply && tcp_has_payload(ctx, packet))
+		return drop_at(packet, FILE_PROXY, DROP_SOCKET_LOOKUP_FAILED);
 	proxy_port = entry->egress.proxy_port ? entry->egress.proxy_port : entry->ingress.proxy_port;
 	flow_route_proxied(flow, proxy_port, place->key.flags & CT_KEY_FROM_PROXY, reply);
 	if (reply)

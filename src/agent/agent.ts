@@ -16,6 +16,7 @@ import { createCounters } from "./counters.ts";
 import { type EdgeDeps, startEdges } from "./edges.ts";
 import { createEndpointControl } from "./endpoint-control.ts";
 import { openKernel } from "./kernel.ts";
+import { startKernelHttp } from "./kernel-http.ts";
 import { startLoops } from "./loops.ts";
 import { createMonitorHub } from "./monitor-hub.ts";
 import { createPhase } from "./phase.ts";
@@ -56,17 +57,26 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal): Promis
   const [hub, counters] = [createMonitorHub(), createCounters()];
   const inUse = () => (phase.is === "ready" ? loops.policyMaps.cookies() : undefined);
   const usage = createUsage({ log: log.child("usage"), maps: kernel.datapath.maps, state, inUse });
-  const onAccess = (message: AccessRecord | DnsAccessMessage) => {
-    if (message.type === "dns-access") state.dnsNames.take(message);
+  const record = (message: AccessRecord | DnsAccessMessage) => {
     hub.access(message);
     usage.access(message);
+  };
+  const { datapath, netlink, bpf } = kernel;
+  const { httpMaps } = datapath;
+  const httpDeps = { bpf, endpoints: state.endpoints, log: log.child("http"), onAccess: record };
+  const kernelHttp = httpMaps && scope.use(startKernelHttp({ ...httpDeps, maps: httpMaps }));
+  const onAccess = (message: AccessRecord | DnsAccessMessage) => {
+    if (message.type === "dns-access") state.dnsNames.take(message);
+    kernelHttp?.learn(message);
+    record(message);
   };
   const onNames = state.dnsNames.learn;
   const onLost = hub.proxyLost;
   const proxy = scope.use(startProxyClient({ log: log.child("proxy"), onAccess, onLost, onNames }, { path: config["proxy-socket-path"] }));
-  const { datapath, netlink } = kernel;
   const isRestored = () => phase.is !== "starting";
-  const loops = scope.use(startLoops({ log, health, state, datapath, netlink, cluster, proxy, self, hub, counters, isRestored }, config));
+  const loops = scope.use(
+    startLoops({ log, health, state, datapath, netlink, cluster, proxy, kernelHttp, self, hub, counters, isRestored }, config),
+  );
   const endpointDeps = {
     log: log.child("endpoint"),
     state,

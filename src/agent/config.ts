@@ -74,6 +74,11 @@ export const agentFlags = defineFlags({
   "cni-add-timeout": { type: "duration", default: 60_000, help: "Longest time for one CNI ADD before it is undone." },
   "agent-health-port": { type: "number", default: 9879, help: "Port of /healthz on localhost; 0: none." },
   "prometheus-serve-addr": { type: "string", default: ":9962", help: "Address of the metrics; none when empty." },
+  "enable-kernel-http": {
+    type: "boolean",
+    default: false,
+    help: "Decide plain HTTP in the kernel, at the servers' sockets, where rules allow that (not upstream's).",
+  },
   "enable-hubble": { type: "boolean", default: true, help: "Observe flows." },
   "hubble-listen-address": { type: "string", default: ":4244", help: "Address of the Hubble server; none when empty." },
   "hubble-socket-path": { type: "string", default: "/var/run/cilium/hubble.sock", help: "Unix socket of the Hubble server." },

@@ -31,6 +31,7 @@ export function createFakeDatapath(directory: string, fail: FailureInjector = ()
     lbConntrack: create(specs.ciliumLbCt),
     nat: create(specs.ciliumSnat),
     runtimeConfig: create(specs.ciliumRuntimeConfig),
+    httpRules: create(specs.ciliumHttpRules),
     usage: object.perCpuMap(specs.ciliumPolicyUsage),
     settled: create(specs.ciliumPolicySettled),
     metrics: object.perCpuMap(specs.ciliumMetrics),
@@ -44,10 +45,12 @@ export function createFakeDatapath(directory: string, fail: FailureInjector = ()
     fromNetdev: program("netdev"),
     toNetdev: program("to_netdev"),
     driver: program("xdp"),
+    http: undefined,
     sockets: new Map(),
   };
   return {
     maps,
+    httpMaps: undefined,
     expedite: (work) => work(),
     attachments: createAttachments({ bpf, expedite: (work) => work() }, programs, directory),
     [Symbol.dispose]() {},

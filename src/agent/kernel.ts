@@ -62,6 +62,7 @@ export function openKernel({ log }: { readonly log: Logger }, config: AgentConfi
     { bpf, log: log.child("datapath") },
     {
       bpfRoot: config["bpf-root"],
+      http: config["enable-kernel-http"],
       acceleration: settings.enabled && settings.acceleration !== "disabled",
       objects: config["bpf-lib-dir"] || join(import.meta.dirname, "..", "..", "bpf"),
       constants: {
@@ -70,6 +71,7 @@ export function openKernel({ log }: { readonly log: Logger }, config: AgentConfi
         enableIpv6: config["enable-ipv6"] ? 1 : 0,
         monitorAggregation: level,
         enableNodeport: settings.enabled ? 1 : 0,
+        enableHttp: config["enable-kernel-http"] ? 1 : 0,
         sockHostOnly: settings.sockets === "host" ? 1 : 0,
         nodeportMin: settings.nodePorts.first,
         nodeportMax: settings.nodePorts.last,
@@ -95,6 +97,8 @@ export function openKernel({ log }: { readonly log: Logger }, config: AgentConfi
       writeLbNode(maps.lbNode, { ipv4: self.ipv4, ipv6: self.ipv6, loopback: settings.loopback, netnsCookie: netnsCookie() });
       attachments.device(self.device.name, self.device.index);
       accelerate({ log, attachments }, self, settings.acceleration);
+      if (config["enable-kernel-http"]) attachments.http(cgroupRoot(config));
+      else stopHttp(datapath);
       if (settings.sockets === "none") attachments.removeCgroup();
       else attachments.cgroup(cgroupRoot(config));
     },
@@ -127,6 +131,12 @@ export function openKernel({ log }: { readonly log: Logger }, config: AgentConfi
       netlink.close();
     },
   };
+}
+
+/** Connections whose requests the kernel has decided so far end with their next one; new ones are the proxy's. */
+function stopHttp({ maps, attachments }: Datapath): void {
+  attachments.removeHttp();
+  maps.httpRules.deleteMany([...maps.httpRules.keys()]);
 }
 
 /** Addresses of the devices that lead outside, those that only neighbours know left out. */

@@ -12,6 +12,7 @@ import { createReconciler, type Reconciler, type ReconcilerDeps, startReconciler
 import { type AgentConfig, dnsSettings } from "./config.ts";
 import type { Counters } from "./counters.ts";
 import { createDnsSteps } from "./dns-step.ts";
+import type { KernelHttp } from "./kernel-http.ts";
 import { lbSettings } from "./lb-settings.ts";
 import type { MonitorHub } from "./monitor-hub.ts";
 import { createPolicyEvents } from "./policy-events.ts";
@@ -44,6 +45,7 @@ export interface LoopsDeps extends ReconcilerDeps {
   readonly netlink: Netlink;
   readonly cluster: Cluster;
   readonly proxy: ProxyClient;
+  readonly kernelHttp?: KernelHttp | undefined;
   readonly self: SelfNode;
   readonly hub: MonitorHub;
   readonly counters: Counters;
@@ -103,6 +105,7 @@ export function startLoops(given: LoopsDeps, config: AgentConfig): Loops {
     {
       ...{ endpoints: state.endpoints, subjects: state.subjects, proxy: deps.proxy, log: deps.log.child("proxy") },
       isAudited: state.audit.of,
+      onRules: deps.kernelHttp?.update,
       secrets: scope.use(createSecrets({ db: state.db, cluster, log: deps.log.child("secrets") })),
     },
     { isReady: deps.isRestored },

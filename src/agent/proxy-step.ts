@@ -25,6 +25,8 @@ export interface ProxyStepsDeps {
   readonly subjects: Table<SubjectPolicy>;
   readonly proxy: ProxyClient;
   readonly secrets: Secrets;
+  /** Takes the rules that the proxy gets: the kernel decides what it can of them. */
+  readonly onRules?: ((endpoints: readonly ProxyEndpoint[]) => void) | undefined;
   /** Whether nothing of this endpoint's may be denied. */
   readonly isAudited: (row: Endpoint) => boolean;
   readonly log: Logger;
@@ -72,6 +74,7 @@ export function createProxySteps(deps: ProxyStepsDeps, config: { readonly isRead
           ),
         );
         wanted = rows.flatMap((one) => proxyEndpoint(one, lookup) ?? []);
+        deps.onRules?.(wanted);
         return send(withFormer(wanted, sent ?? [], deps.endpoints));
       },
     },

@@ -160,7 +160,7 @@ describe("usageSummary", () => {
 describe("createUsage", () => {
   const entry = (change: Partial<CtEntry>): CtEntry => ({
     ...{ txPackets: 4n, txBytes: 400n, rxPackets: 3n, rxBytes: 300n, countedPackets: 2n, countedBytes: 200n },
-    ...{ lifetime: 0, created: 0, txReported: 5, rxReported: 6, flags: 0, txFlagsSeen: 0, rxFlagsSeen: 0, revNat: 0, dport: 80 },
+    ...{ lifetime: 0, created: 0, txReported: 5, rxReported: 6, flags: 0, txFlagsSeen: 0, rxFlagsSeen: 0, http: 0, revNat: 0, dport: 80 },
     egress: { generation: 1, remoteId: 0, cookie: 0, auditCookie: 0, lxcId: 0, proxyPort: 0 },
     ingress: { generation: 1, remoteId: 0, cookie: 0, auditCookie: 0, lxcId: 7, proxyPort: 0 },
     ...change,

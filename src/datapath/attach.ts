@@ -25,6 +25,12 @@ export interface Attachments {
   driver(name: string, ifindex: number, mode: XdpMode | undefined): void;
   /** Socket hooks on a cgroup v2 directory. */
   cgroup(directory: string): void;
+  /** The programs that decide HTTP at servers' sockets, for the cgroup's pods. Does nothing without them. */
+  http(directory: string): void;
+  /**
+   * No more sockets are taken. Those that were stay under their program for as long as they are open: without it what they receive would pass.
+   */
+  removeHttp(): void;
   /** Takes the socket hooks away, also those of an agent before. */
   removeCgroup(): void;
 }
@@ -35,6 +41,9 @@ export interface AttachPrograms {
   readonly fromNetdev: Program;
   readonly toNetdev: Program;
   readonly driver: Program | undefined;
+  readonly http:
+    | { readonly accepted: Program; readonly ingress: Program; readonly verdict: Program; readonly sockets: { readonly fd: number } }
+    | undefined;
   /** Hook name (`connect4`, `sendmsg6`, …) → program. */
   readonly sockets: ReadonlyMap<CgroupHook, Program>;
 }
@@ -96,6 +105,18 @@ export function createAttachments(
       for (const one of ["native", "generic"] as const) if (one !== mode) rmSync(pin(one), { force: true });
       const program = programs.driver;
       if (mode && program) ensure(pin(mode), program, () => bpf.attachXdp(program, ifindex, mode));
+    },
+    http(cgroupDirectory) {
+      const { http } = programs;
+      if (http === undefined) return;
+      const at = join(directory, "http");
+      mkdirSync(at, { recursive: true });
+      ensure(join(at, "verdict"), http.verdict, () => bpf.attachSockets(http.verdict, http.sockets));
+      ensure(join(at, "ingress"), http.ingress, () => bpf.attachCgroup(http.ingress, cgroupDirectory, "ingress"));
+      ensure(join(at, "accepted"), http.accepted, () => bpf.attachCgroup(http.accepted, cgroupDirectory, "sock_ops"));
+    },
+    removeHttp() {
+      rmSync(join(directory, "http", "accepted"), { force: true });
     },
     removeCgroup() {
       rmSync(join(directory, "socketlb"), { recursive: true, force: true });

@@ -14,12 +14,16 @@ export class DatapathError extends CodedError {}
 /** The loaded programs and their pinned maps. Disposing closes handles; the datapath goes on as it is. */
 export interface Datapath extends Disposable {
   readonly maps: DatapathMaps;
+  /** Undefined where HTTP is the proxy's alone. */
+  readonly httpMaps: HttpMaps | undefined;
   readonly attachments: Attachments;
   /** For other work that waits for grace periods. */
   readonly expedite: Expedite;
 }
 
 export type DatapathMaps = ReturnType<typeof openMaps>;
+
+export type HttpMaps = ReturnType<typeof openHttpMaps>;
 
 export interface DatapathOptions {
   readonly bpfRoot: string;
@@ -28,6 +32,8 @@ export interface DatapathOptions {
   readonly constants: Partial<DatapathConfig>;
   /** Whether there is to be a program for drivers. */
   readonly acceleration?: boolean;
+  /** Whether there are to be programs that decide HTTP at sockets. */
+  readonly http?: boolean;
 }
 
 /** Which program goes to which socket hook. */
@@ -59,7 +65,14 @@ export function openDatapath({ bpf, log }: { readonly bpf: Bpf; readonly log: Lo
   };
   const [lxc, host, sock] = [load("bpf_lxc"), load("bpf_host"), load("bpf_sock")];
   const xdp = options.acceleration ? load("bpf_xdp") : undefined;
+  const http = options.http ? load("bpf_http") : undefined;
   const programs = {
+    http: http && {
+      accepted: http.program("cil_http_sockops"),
+      ingress: http.program("cil_http_ingress"),
+      verdict: http.program("cil_http_verdict"),
+      sockets: http.map(specs.ciliumHttpSockets),
+    },
     fromContainer: lxc.program("cil_from_container"),
     toContainer: lxc.program("cil_to_container"),
     fromNetdev: host.program("cil_from_netdev"),
@@ -69,13 +82,17 @@ export function openDatapath({ bpf, log }: { readonly bpf: Bpf; readonly log: Lo
   };
   const maps = openMaps(bpf, pinRoot);
   const expedite = createExpedite();
+  const httpMaps = http && openHttpMaps(bpf, pinRoot);
   return {
     maps,
+    httpMaps,
     expedite,
     attachments: createAttachments({ bpf, expedite }, programs, join(options.bpfRoot, "cilium")),
     [Symbol.dispose]() {
       for (const map of Object.values(maps)) map.close();
-      for (const object of [lxc, host, sock, xdp]) object?.close();
+      for (const map of Object.values(httpMaps ?? {})) map.close();
+      programs.http?.sockets.close();
+      for (const object of [lxc, host, sock, xdp, http]) object?.close();
     },
   };
 }
@@ -93,6 +110,8 @@ function ensureLayouts(bpf: Bpf, pinRoot: string, log: Logger): void {
     specs.ciliumRuntimeConfig,
     specs.ciliumPolicyUsage,
     specs.ciliumPolicySettled,
+    specs.ciliumHttpRules,
+    specs.ciliumHttpServers,
   ];
   const services = [
     specs.ciliumLbServices,
@@ -143,8 +162,20 @@ function openMaps(bpf: Bpf, pinRoot: string) {
     runtimeConfig: bpf.openMap(specs.ciliumRuntimeConfig, pin(specs.ciliumRuntimeConfig)),
     usage: bpf.openPerCpuMap(specs.ciliumPolicyUsage, pin(specs.ciliumPolicyUsage)),
     settled: bpf.openMap(specs.ciliumPolicySettled, pin(specs.ciliumPolicySettled)),
+    httpRules: bpf.openMap(specs.ciliumHttpRules, pin(specs.ciliumHttpRules)),
     metrics: bpf.openPerCpuMap(specs.ciliumMetrics, pin(specs.ciliumMetrics)),
     eventsLost: bpf.openPerCpuMap(specs.ciliumEventsLost, pin(specs.ciliumEventsLost)),
     events: bpf.openRingMap(pin(specs.ciliumEvents)),
+  };
+}
+
+function openHttpMaps(bpf: Bpf, pinRoot: string) {
+  const pin = (spec: { readonly name: string }) => join(pinRoot, spec.name);
+  return {
+    httpRules: bpf.openMap(specs.ciliumHttpRules, pin(specs.ciliumHttpRules)),
+    httpPaths: bpf.openMap(specs.ciliumHttpPaths, pin(specs.ciliumHttpPaths)),
+    httpAnswers: bpf.openMap(specs.ciliumHttpAnswers, pin(specs.ciliumHttpAnswers)),
+    httpServers: bpf.openMap(specs.ciliumHttpServers, pin(specs.ciliumHttpServers)),
+    httpEvents: bpf.openRingMap(join(pinRoot, "cilium_http_events")),
   };
 }

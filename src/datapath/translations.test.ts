@@ -32,7 +32,7 @@ describe("the driver's program", () => {
   const program = (name: string): Program => ({ name, fd: 0, pin: () => {}, close: () => {}, [Symbol.dispose]: () => {} });
   const programs = {
     ...{ fromContainer: program("a"), toContainer: program("b"), fromNetdev: program("c"), toNetdev: program("d") },
-    ...{ driver: program("x"), sockets: new Map() },
+    ...{ driver: program("x"), http: undefined, sockets: new Map() },
   };
 
   it("is in one place at a time, and goes when it is not wanted", () => {

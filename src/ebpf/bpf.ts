@@ -24,6 +24,8 @@ export interface Bpf {
   attachXdp(program: Program, ifindex: number, mode: XdpMode): Link;
   /** Runs `program` for sockets of the cgroup v2 directory and those below, after programs already there. */
   attachCgroup(program: Program, directory: string, hook: CgroupHook): Link;
+  /** Runs `program` on what the sockets in a map of sockets (its descriptor) receive, before their owners read it. */
+  attachSockets(program: Program, map: { readonly fd: number }): Link;
   openLink(path: string): Link;
 
   /** Runs the program on a packet (BPF_PROG_TEST_RUN). Redirects are answered, not done. */

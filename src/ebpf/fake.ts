@@ -134,6 +134,7 @@ export function createFakeBpf({ fail = () => {}, cpus = 2, maps = [] }: FakeOpti
     openProgram: (path) => programOf(pinned(path, "program").name),
     attachTcx: (program, ifindex, direction) => attach(program, `tcx ${direction} ${ifindex}`),
     attachXdp: (program, ifindex, mode) => attach(program, `xdp ${mode} ${ifindex}`),
+    attachSockets: (program) => attach(program, "sockets"),
     attachCgroup(program, directory, hook: CgroupHook) {
       if (existsSync(directory) && !statSync(directory).isDirectory()) throw new KernelError("open", ERRNO.ENOTDIR, directory);
       return attach(program, `cgroup ${hook} ${directory}`);

@@ -13,6 +13,7 @@ import { CMD, createLinkFd, createMapFd, detachLink, Handle, mapInfo, objectInfo
 /** enum bpf_attach_type. */
 const TCX = { ingress: 46, egress: 47 } as const;
 const XDP = 37;
+const SK_SKB_VERDICT = 38;
 const XDP_FLAGS = { generic: 2, native: 4 } as const;
 const CGROUP: Record<CgroupHook, number> = {
   ingress: 0,
@@ -82,6 +83,8 @@ export function openBpf(): Bpf {
     attachXdp: (program, ifindex, mode) =>
       new KernelLink(createLinkFd(program.fd, ifindex, XDP, `${program.name} at the driver of interface ${ifindex}`, XDP_FLAGS[mode])),
     attachCgroup,
+    attachSockets: (program, map) =>
+      new KernelLink(createLinkFd(program.fd, map.fd, SK_SKB_VERDICT, `${program.name} at a map of sockets`)),
     openLink: (path) => new KernelLink(openPin(path)),
     testRun,
     openRing,

@@ -140,6 +140,13 @@ export class RealNode implements Disposable {
     });
   }
 
+  /** The pods' programs and their maps, for others that share these. */
+  get object(): LoadedObject {
+    const [lxc] = this.#objects;
+    if (!lxc) throw new Error("the node has not started");
+    return lxc;
+  }
+
   /** Packets that went on with that outcome (a drop reason, or 0) in that direction. */
   counted(reason: number, direction: number): number {
     const [lxc] = this.#objects;

@@ -35,6 +35,8 @@ export interface DatapathConfig {
   readonly natPortMax: number;
   /** seed of Maglev's hash: the same on all nodes; 1544624640 when not set. */
   readonly hashSeed: number;
+  /** decide plain HTTP at the servers' sockets where the rules allow; 0: the proxy decides everything; 0 when not set. */
+  readonly enableHttp: number;
 }
 
 export const datapathDefaults: DatapathConfig = {
@@ -55,11 +57,12 @@ export const datapathDefaults: DatapathConfig = {
   natPortMin: 1024,
   natPortMax: 29999,
   hashSeed: 1544624640,
+  enableHttp: 0,
 };
 
 /** Where each object has its constants: bytes of the section, offset and size of each. */
 export const configSections: Readonly<Record<string, { readonly size: number; readonly constants: Readonly<Record<string, { readonly offset: number; readonly size: number }>> }>> = {
-  bpf_host: { size: 48, constants: {
+  bpf_host: { size: 49, constants: {
     nodeIfindex: { offset: 0, size: 4 },
     enableIpv4: { offset: 4, size: 1 },
     enableIpv6: { offset: 5, size: 1 },
@@ -77,8 +80,9 @@ export const configSections: Readonly<Record<string, { readonly size: number; re
     natPortMin: { offset: 40, size: 2 },
     natPortMax: { offset: 42, size: 2 },
     hashSeed: { offset: 44, size: 4 },
+    enableHttp: { offset: 48, size: 1 },
   } },
-  bpf_lxc: { size: 48, constants: {
+  bpf_http: { size: 49, constants: {
     nodeIfindex: { offset: 0, size: 4 },
     enableIpv4: { offset: 4, size: 1 },
     enableIpv6: { offset: 5, size: 1 },
@@ -96,8 +100,9 @@ export const configSections: Readonly<Record<string, { readonly size: number; re
     natPortMin: { offset: 40, size: 2 },
     natPortMax: { offset: 42, size: 2 },
     hashSeed: { offset: 44, size: 4 },
+    enableHttp: { offset: 48, size: 1 },
   } },
-  bpf_sock: { size: 48, constants: {
+  bpf_lxc: { size: 49, constants: {
     nodeIfindex: { offset: 0, size: 4 },
     enableIpv4: { offset: 4, size: 1 },
     enableIpv6: { offset: 5, size: 1 },
@@ -115,8 +120,9 @@ export const configSections: Readonly<Record<string, { readonly size: number; re
     natPortMin: { offset: 40, size: 2 },
     natPortMax: { offset: 42, size: 2 },
     hashSeed: { offset: 44, size: 4 },
+    enableHttp: { offset: 48, size: 1 },
   } },
-  bpf_types: { size: 48, constants: {
+  bpf_sock: { size: 49, constants: {
     nodeIfindex: { offset: 0, size: 4 },
     enableIpv4: { offset: 4, size: 1 },
     enableIpv6: { offset: 5, size: 1 },
@@ -134,8 +140,9 @@ export const configSections: Readonly<Record<string, { readonly size: number; re
     natPortMin: { offset: 40, size: 2 },
     natPortMax: { offset: 42, size: 2 },
     hashSeed: { offset: 44, size: 4 },
+    enableHttp: { offset: 48, size: 1 },
   } },
-  bpf_xdp: { size: 48, constants: {
+  bpf_types: { size: 49, constants: {
     nodeIfindex: { offset: 0, size: 4 },
     enableIpv4: { offset: 4, size: 1 },
     enableIpv6: { offset: 5, size: 1 },
@@ -153,6 +160,27 @@ export const configSections: Readonly<Record<string, { readonly size: number; re
     natPortMin: { offset: 40, size: 2 },
     natPortMax: { offset: 42, size: 2 },
     hashSeed: { offset: 44, size: 4 },
+    enableHttp: { offset: 48, size: 1 },
+  } },
+  bpf_xdp: { size: 49, constants: {
+    nodeIfindex: { offset: 0, size: 4 },
+    enableIpv4: { offset: 4, size: 1 },
+    enableIpv6: { offset: 5, size: 1 },
+    monitorAggregation: { offset: 8, size: 4 },
+    monitorInterval: { offset: 12, size: 4 },
+    ctLifetimeTcp: { offset: 16, size: 4 },
+    ctLifetimeSyn: { offset: 20, size: 4 },
+    ctLifetimeClose: { offset: 24, size: 4 },
+    ctLifetimeAny: { offset: 28, size: 4 },
+    traceSock: { offset: 32, size: 1 },
+    sockHostOnly: { offset: 33, size: 1 },
+    enableNodeport: { offset: 34, size: 1 },
+    nodeportMin: { offset: 36, size: 2 },
+    nodeportMax: { offset: 38, size: 2 },
+    natPortMin: { offset: 40, size: 2 },
+    natPortMax: { offset: 42, size: 2 },
+    hashSeed: { offset: 44, size: 4 },
+    enableHttp: { offset: 48, size: 1 },
   } },
 };
 

@@ -226,6 +226,141 @@ export const usageOutcomeNames: Readonly<Record<number, string>> = {
   3: "LOST",
 };
 
+/** C: `enum ct_http`. */
+export const CtHttp = {
+  NONE: 0,
+  EXPECTED: 1,
+  GUARDED: 2,
+} as const;
+
+export type CtHttp = (typeof CtHttp)[keyof typeof CtHttp];
+
+export const ctHttpNames: Readonly<Record<number, string>> = {
+  0: "NONE",
+  1: "EXPECTED",
+  2: "GUARDED",
+};
+
+/** C: `enum http_outcome`. */
+export const HttpOutcome = {
+  FORWARDED: 0,
+  DENIED: 1,
+  REFUSED: 2,
+} as const;
+
+export type HttpOutcome = (typeof HttpOutcome)[keyof typeof HttpOutcome];
+
+export const httpOutcomeNames: Readonly<Record<number, string>> = {
+  0: "FORWARDED",
+  1: "DENIED",
+  2: "REFUSED",
+};
+
+/** C: `enum http_event_flags`. */
+export const HttpEventFlags = {
+  CUT: 1,
+  HTTP10: 2,
+} as const;
+
+export type HttpEventFlags = (typeof HttpEventFlags)[keyof typeof HttpEventFlags];
+
+export const httpEventFlagsNames: Readonly<Record<number, string>> = {
+  1: "CUT",
+  2: "HTTP10",
+};
+
+/** C: `enum http_answer`. */
+export const HttpAnswer = {
+  FORBIDDEN: 0,
+  FORBIDDEN_CLOSE: 1,
+  BAD_REQUEST: 2,
+  TOO_LARGE: 3,
+  VERSION_REFUSED: 4,
+  MISDIRECTED: 5,
+  ANSWERS: 6,
+} as const;
+
+export type HttpAnswer = (typeof HttpAnswer)[keyof typeof HttpAnswer];
+
+export const httpAnswerNames: Readonly<Record<number, string>> = {
+  0: "FORBIDDEN",
+  1: "FORBIDDEN_CLOSE",
+  2: "BAD_REQUEST",
+  3: "TOO_LARGE",
+  4: "VERSION_REFUSED",
+  5: "MISDIRECTED",
+  6: "ANSWERS",
+};
+
+/** C: `enum http_phase`. */
+export const HttpPhase = {
+  START: 0,
+  METHOD: 1,
+  TARGET: 2,
+  VERSION: 3,
+  NAME: 4,
+  VALUE: 5,
+  VALUE_LF: 6,
+  HEAD_LF: 7,
+  CHUNK_SIZE: 8,
+  CHUNK_SIZE_LF: 9,
+  CHUNK_END: 10,
+  CHUNK_END_LF: 11,
+  LAST_CR: 12,
+  LAST_LF: 13,
+  BODY: 14,
+  CHUNK_DATA: 15,
+  OVER: 16,
+} as const;
+
+export type HttpPhase = (typeof HttpPhase)[keyof typeof HttpPhase];
+
+export const httpPhaseNames: Readonly<Record<number, string>> = {
+  0: "START",
+  1: "METHOD",
+  2: "TARGET",
+  3: "VERSION",
+  4: "NAME",
+  5: "VALUE",
+  6: "VALUE_LF",
+  7: "HEAD_LF",
+  8: "CHUNK_SIZE",
+  9: "CHUNK_SIZE_LF",
+  10: "CHUNK_END",
+  11: "CHUNK_END_LF",
+  12: "LAST_CR",
+  13: "LAST_LF",
+  14: "BODY",
+  15: "CHUNK_DATA",
+  16: "OVER",
+};
+
+/** C: `enum http_rules_flags`. */
+export const HttpRulesFlags = {
+  HTTP_RULES_ALLOW_ALL: 1,
+} as const;
+
+export type HttpRulesFlags = (typeof HttpRulesFlags)[keyof typeof HttpRulesFlags];
+
+export const httpRulesFlagsNames: Readonly<Record<number, string>> = {
+  1: "HTTP_RULES_ALLOW_ALL",
+};
+
+/** C: `enum http_server`. */
+export const HttpServer = {
+  SERVER_SEEN: 1,
+  CLIENT_PLAIN: 2,
+  CLIENT_OTHER: 3,
+} as const;
+
+export type HttpServer = (typeof HttpServer)[keyof typeof HttpServer];
+
+export const httpServerNames: Readonly<Record<number, string>> = {
+  1: "SERVER_SEEN",
+  2: "CLIENT_PLAIN",
+  3: "CLIENT_OTHER",
+};
+
 /** C: `enum ct_key_flags`. */
 export const CtKeyFlags = {
   ECHO_FROM_HIGH: 1,

@@ -272,6 +272,7 @@ export interface CtEntry {
   readonly txFlagsSeen: number;
   readonly rxFlagsSeen: number;
   readonly dport: number;
+  readonly http: number;
   readonly revNat: number;
 }
 
@@ -295,6 +296,7 @@ export const ctEntry: Codec<CtEntry> = {
     into.writeUInt8(value.txFlagsSeen, offset + 106);
     into.writeUInt8(value.rxFlagsSeen, offset + 107);
     into.writeUInt16BE(value.dport, offset + 108);
+    into.writeUInt8(value.http, offset + 110);
     into.writeUInt32LE(value.revNat, offset + 112);
   },
   decode: (from, offset) => ({
@@ -314,6 +316,7 @@ export const ctEntry: Codec<CtEntry> = {
     txFlagsSeen: from.readUInt8(offset + 106),
     rxFlagsSeen: from.readUInt8(offset + 107),
     dport: from.readUInt16BE(offset + 108),
+    http: from.readUInt8(offset + 110),
     revNat: from.readUInt32LE(offset + 112),
   }),
 };
@@ -484,6 +487,68 @@ export const metricsValue: Codec<MetricsValue> = {
   decode: (from, offset) => ({
     count: from.readBigUInt64LE(offset + 0),
     bytes: from.readBigUInt64LE(offset + 8),
+  }),
+};
+
+/** C: `struct http_rules_key`, 12 bytes. */
+export interface HttpRulesKey {
+  readonly lxcId: number;
+  readonly identity: number;
+  readonly port: number;
+}
+
+export const httpRulesKey: Codec<HttpRulesKey> = {
+  size: 12,
+  encode(value, into, offset) {
+    into.fill(0, offset, offset + 12);
+    into.writeUInt32LE(value.lxcId, offset + 0);
+    into.writeUInt32LE(value.identity, offset + 4);
+    into.writeUInt16BE(value.port, offset + 8);
+  },
+  decode: (from, offset) => ({
+    lxcId: from.readUInt32LE(offset + 0),
+    identity: from.readUInt32LE(offset + 4),
+    port: from.readUInt16BE(offset + 8),
+  }),
+};
+
+/** C: `struct http_rules`, 8 bytes. */
+export interface HttpRules {
+  readonly set: number;
+  readonly flags: number;
+}
+
+export const httpRules: Codec<HttpRules> = {
+  size: 8,
+  encode(value, into, offset) {
+    into.writeUInt32LE(value.set, offset + 0);
+    into.writeUInt32LE(value.flags, offset + 4);
+  },
+  decode: (from, offset) => ({
+    set: from.readUInt32LE(offset + 0),
+    flags: from.readUInt32LE(offset + 4),
+  }),
+};
+
+/** C: `struct http_server_key`, 24 bytes. */
+export interface HttpServerKey {
+  readonly address: Addr16;
+  readonly port: number;
+  readonly identity: number;
+}
+
+export const httpServerKey: Codec<HttpServerKey> = {
+  size: 24,
+  encode(value, into, offset) {
+    into.fill(0, offset, offset + 24);
+    addr16.encode(value.address, into, offset + 0);
+    into.writeUInt16BE(value.port, offset + 16);
+    into.writeUInt32LE(value.identity, offset + 20);
+  },
+  decode: (from, offset) => ({
+    address: addr16.decode(from, offset + 0),
+    port: from.readUInt16BE(offset + 16),
+    identity: from.readUInt32LE(offset + 20),
   }),
 };
 
@@ -1028,6 +1093,247 @@ export const lbNode: Codec<LbNode> = {
   }),
 };
 
+/** C: `struct http_text`, 24 bytes. */
+export interface HttpText {
+  readonly first: bigint;
+  readonly second: bigint;
+  readonly third: bigint;
+}
+
+export const httpText: Codec<HttpText> = {
+  size: 24,
+  encode(value, into, offset) {
+    into.writeBigUInt64LE(value.first, offset + 0);
+    into.writeBigUInt64LE(value.second, offset + 8);
+    into.writeBigUInt64LE(value.third, offset + 16);
+  },
+  decode: (from, offset) => ({
+    first: from.readBigUInt64LE(offset + 0),
+    second: from.readBigUInt64LE(offset + 8),
+    third: from.readBigUInt64LE(offset + 16),
+  }),
+};
+
+/** C: `struct http_path_key`, 256 bytes. */
+export interface HttpPathKey {
+  readonly prefixlen: number;
+  readonly set: number;
+  readonly method: Uint8Array;
+  readonly path: Uint8Array;
+}
+
+export const httpPathKey: Codec<HttpPathKey> = {
+  size: 256,
+  encode(value, into, offset) {
+    into.writeUInt32LE(value.prefixlen, offset + 0);
+    into.writeUInt32LE(value.set, offset + 4);
+    writeBytes(value.method, into, offset + 8, 16);
+    writeBytes(value.path, into, offset + 24, 232);
+  },
+  decode: (from, offset) => ({
+    prefixlen: from.readUInt32LE(offset + 0),
+    set: from.readUInt32LE(offset + 4),
+    method: readBytes(from, offset + 8, 16),
+    path: readBytes(from, offset + 24, 232),
+  }),
+};
+
+/** C: `struct http_socket`, 424 bytes. */
+export interface HttpSocket {
+  readonly client: Addr16;
+  readonly server: Addr16;
+  readonly clientPort: number;
+  readonly serverPort: number;
+  readonly clientId: number;
+  readonly serverId: number;
+  readonly lxcId: number;
+  readonly flags: number;
+  readonly phase: number;
+  readonly headBytes: number;
+  readonly drained: number;
+  readonly written: number;
+  readonly left: bigint;
+  readonly length: bigint;
+  readonly name: HttpText;
+  readonly value: HttpText;
+  readonly nameLength: number;
+  readonly valueLength: number;
+  readonly methodLength: number;
+  readonly pathLength: number;
+  readonly versionAt: number;
+  readonly headers: number;
+  readonly digits: number;
+  readonly blank: number;
+  readonly host: number;
+  readonly percent: number;
+  readonly escape: number;
+  readonly last: number;
+  readonly beforeLast: number;
+  readonly accepted: number;
+  readonly reported: number;
+  readonly key: HttpPathKey;
+}
+
+export const httpSocket: Codec<HttpSocket> = {
+  size: 424,
+  encode(value, into, offset) {
+    into.fill(0, offset, offset + 424);
+    addr16.encode(value.client, into, offset + 0);
+    addr16.encode(value.server, into, offset + 16);
+    into.writeUInt16BE(value.clientPort, offset + 32);
+    into.writeUInt16BE(value.serverPort, offset + 34);
+    into.writeUInt32LE(value.clientId, offset + 36);
+    into.writeUInt32LE(value.serverId, offset + 40);
+    into.writeUInt32LE(value.lxcId, offset + 44);
+    into.writeUInt32LE(value.flags, offset + 48);
+    into.writeUInt32LE(value.phase, offset + 52);
+    into.writeUInt32LE(value.headBytes, offset + 56);
+    into.writeUInt32LE(value.drained, offset + 60);
+    into.writeUInt32LE(value.written, offset + 64);
+    into.writeBigUInt64LE(value.left, offset + 72);
+    into.writeBigUInt64LE(value.length, offset + 80);
+    httpText.encode(value.name, into, offset + 88);
+    httpText.encode(value.value, into, offset + 112);
+    into.writeUInt32LE(value.nameLength, offset + 136);
+    into.writeUInt32LE(value.valueLength, offset + 140);
+    into.writeUInt16LE(value.methodLength, offset + 144);
+    into.writeUInt16LE(value.pathLength, offset + 146);
+    into.writeUInt16LE(value.versionAt, offset + 148);
+    into.writeUInt16LE(value.headers, offset + 150);
+    into.writeUInt8(value.digits, offset + 152);
+    into.writeUInt8(value.blank, offset + 153);
+    into.writeUInt8(value.host, offset + 154);
+    into.writeUInt8(value.percent, offset + 155);
+    into.writeUInt8(value.escape, offset + 156);
+    into.writeUInt8(value.last, offset + 157);
+    into.writeUInt8(value.beforeLast, offset + 158);
+    into.writeUInt8(value.accepted, offset + 159);
+    into.writeUInt32LE(value.reported, offset + 160);
+    httpPathKey.encode(value.key, into, offset + 164);
+  },
+  decode: (from, offset) => ({
+    client: addr16.decode(from, offset + 0),
+    server: addr16.decode(from, offset + 16),
+    clientPort: from.readUInt16BE(offset + 32),
+    serverPort: from.readUInt16BE(offset + 34),
+    clientId: from.readUInt32LE(offset + 36),
+    serverId: from.readUInt32LE(offset + 40),
+    lxcId: from.readUInt32LE(offset + 44),
+    flags: from.readUInt32LE(offset + 48),
+    phase: from.readUInt32LE(offset + 52),
+    headBytes: from.readUInt32LE(offset + 56),
+    drained: from.readUInt32LE(offset + 60),
+    written: from.readUInt32LE(offset + 64),
+    left: from.readBigUInt64LE(offset + 72),
+    length: from.readBigUInt64LE(offset + 80),
+    name: httpText.decode(from, offset + 88),
+    value: httpText.decode(from, offset + 112),
+    nameLength: from.readUInt32LE(offset + 136),
+    valueLength: from.readUInt32LE(offset + 140),
+    methodLength: from.readUInt16LE(offset + 144),
+    pathLength: from.readUInt16LE(offset + 146),
+    versionAt: from.readUInt16LE(offset + 148),
+    headers: from.readUInt16LE(offset + 150),
+    digits: from.readUInt8(offset + 152),
+    blank: from.readUInt8(offset + 153),
+    host: from.readUInt8(offset + 154),
+    percent: from.readUInt8(offset + 155),
+    escape: from.readUInt8(offset + 156),
+    last: from.readUInt8(offset + 157),
+    beforeLast: from.readUInt8(offset + 158),
+    accepted: from.readUInt8(offset + 159),
+    reported: from.readUInt32LE(offset + 160),
+    key: httpPathKey.decode(from, offset + 164),
+  }),
+};
+
+/** C: `struct http_answer_text`, 264 bytes. */
+export interface HttpAnswerText {
+  readonly split: number;
+  readonly length: number;
+  readonly body: number;
+  readonly status: number;
+  readonly text: Uint8Array;
+}
+
+export const httpAnswerText: Codec<HttpAnswerText> = {
+  size: 264,
+  encode(value, into, offset) {
+    into.writeUInt16LE(value.split, offset + 0);
+    into.writeUInt16LE(value.length, offset + 2);
+    into.writeUInt16LE(value.body, offset + 4);
+    into.writeUInt16LE(value.status, offset + 6);
+    writeBytes(value.text, into, offset + 8, 256);
+  },
+  decode: (from, offset) => ({
+    split: from.readUInt16LE(offset + 0),
+    length: from.readUInt16LE(offset + 2),
+    body: from.readUInt16LE(offset + 4),
+    status: from.readUInt16LE(offset + 6),
+    text: readBytes(from, offset + 8, 256),
+  }),
+};
+
+/** C: `struct http_run`, 1048 bytes. */
+export interface HttpRun {
+  readonly fresh: HttpSocket;
+  readonly key: HttpPathKey;
+  readonly bytes: Uint8Array;
+  readonly blanks: Uint8Array;
+  readonly at: number;
+  readonly length: number;
+  readonly used: number;
+  readonly loaded: number;
+  readonly kept: number;
+  readonly withheld: number;
+  readonly denied: number;
+  readonly asked: number;
+  readonly refuse: number;
+  readonly handOver: number;
+  readonly writeSeq: number;
+  readonly answered: number;
+}
+
+export const httpRun: Codec<HttpRun> = {
+  size: 1048,
+  encode(value, into, offset) {
+    httpSocket.encode(value.fresh, into, offset + 0);
+    httpPathKey.encode(value.key, into, offset + 424);
+    writeBytes(value.bytes, into, offset + 680, 256);
+    writeBytes(value.blanks, into, offset + 936, 64);
+    into.writeUInt32LE(value.at, offset + 1000);
+    into.writeUInt32LE(value.length, offset + 1004);
+    into.writeUInt32LE(value.used, offset + 1008);
+    into.writeUInt32LE(value.loaded, offset + 1012);
+    into.writeUInt32LE(value.kept, offset + 1016);
+    into.writeUInt32LE(value.withheld, offset + 1020);
+    into.writeUInt32LE(value.denied, offset + 1024);
+    into.writeUInt32LE(value.asked, offset + 1028);
+    into.writeUInt32LE(value.refuse, offset + 1032);
+    into.writeUInt32LE(value.handOver, offset + 1036);
+    into.writeUInt32LE(value.writeSeq, offset + 1040);
+    into.writeUInt32LE(value.answered, offset + 1044);
+  },
+  decode: (from, offset) => ({
+    fresh: httpSocket.decode(from, offset + 0),
+    key: httpPathKey.decode(from, offset + 424),
+    bytes: readBytes(from, offset + 680, 256),
+    blanks: readBytes(from, offset + 936, 64),
+    at: from.readUInt32LE(offset + 1000),
+    length: from.readUInt32LE(offset + 1004),
+    used: from.readUInt32LE(offset + 1008),
+    loaded: from.readUInt32LE(offset + 1012),
+    kept: from.readUInt32LE(offset + 1016),
+    withheld: from.readUInt32LE(offset + 1020),
+    denied: from.readUInt32LE(offset + 1024),
+    asked: from.readUInt32LE(offset + 1028),
+    refuse: from.readUInt32LE(offset + 1032),
+    handOver: from.readUInt32LE(offset + 1036),
+    writeSeq: from.readUInt32LE(offset + 1040),
+    answered: from.readUInt32LE(offset + 1044),
+  }),
+};
+
 /** C: `struct event`, 192 bytes. */
 export interface Event {
   readonly type: number;
@@ -1141,5 +1447,63 @@ export const sockEvent: Codec<SockEvent> = {
     sockCookie: from.readBigUInt64LE(offset + 24),
     cgroupId: from.readBigUInt64LE(offset + 32),
     ktime: from.readBigUInt64LE(offset + 40),
+  }),
+};
+
+/** C: `struct http_event`, 320 bytes. */
+export interface HttpEvent {
+  readonly outcome: number;
+  readonly flags: number;
+  readonly lxcId: number;
+  readonly clientId: number;
+  readonly status: number;
+  readonly methodLength: number;
+  readonly pathLength: number;
+  readonly clientPort: number;
+  readonly serverPort: number;
+  readonly client: Addr16;
+  readonly server: Addr16;
+  readonly sockCookie: bigint;
+  readonly ktime: bigint;
+  readonly method: Uint8Array;
+  readonly path: Uint8Array;
+}
+
+export const httpEvent: Codec<HttpEvent> = {
+  size: 320,
+  encode(value, into, offset) {
+    into.fill(0, offset, offset + 320);
+    into.writeUInt8(value.outcome, offset + 0);
+    into.writeUInt8(value.flags, offset + 1);
+    into.writeUInt32LE(value.lxcId, offset + 4);
+    into.writeUInt32LE(value.clientId, offset + 8);
+    into.writeUInt16LE(value.status, offset + 12);
+    into.writeUInt16LE(value.methodLength, offset + 14);
+    into.writeUInt16LE(value.pathLength, offset + 16);
+    into.writeUInt16BE(value.clientPort, offset + 18);
+    into.writeUInt16BE(value.serverPort, offset + 20);
+    addr16.encode(value.client, into, offset + 24);
+    addr16.encode(value.server, into, offset + 40);
+    into.writeBigUInt64LE(value.sockCookie, offset + 56);
+    into.writeBigUInt64LE(value.ktime, offset + 64);
+    writeBytes(value.method, into, offset + 72, 16);
+    writeBytes(value.path, into, offset + 88, 232);
+  },
+  decode: (from, offset) => ({
+    outcome: from.readUInt8(offset + 0),
+    flags: from.readUInt8(offset + 1),
+    lxcId: from.readUInt32LE(offset + 4),
+    clientId: from.readUInt32LE(offset + 8),
+    status: from.readUInt16LE(offset + 12),
+    methodLength: from.readUInt16LE(offset + 14),
+    pathLength: from.readUInt16LE(offset + 16),
+    clientPort: from.readUInt16BE(offset + 18),
+    serverPort: from.readUInt16BE(offset + 20),
+    client: addr16.decode(from, offset + 24),
+    server: addr16.decode(from, offset + 40),
+    sockCookie: from.readBigUInt64LE(offset + 56),
+    ktime: from.readBigUInt64LE(offset + 64),
+    method: readBytes(from, offset + 72, 16),
+    path: readBytes(from, offset + 88, 232),
   }),
 };

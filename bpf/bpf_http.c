@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * HTTP policy at the sockets of servers, without a proxy. cil_http_sockops takes accepted sockets whose connection conntrack has down for
+ * it; from then on cil_http_verdict sees every byte before the server does. See docs/decisions/0007-kernel-http.md.
+ */
+#include "lib/common.h"
+#include "lib/config.h"
+#include "lib/conntrack.h"
+#include "lib/endpoint.h"
+#include "lib/http_verdict.h"
+
+#define AF_INET6 10
+
+static __always_inline void ends_of(struct bpf_sock_ops *ctx, struct addr16 *server, struct addr16 *client)
+{
+	__u32 *local = (__u32 *)server->bytes, *remote = (__u32 *)client->bytes;
+
+	if (ctx->family != AF_INET6) {
+		addr_from_ipv4(server, ctx->local_ip4);
+		addr_from_ipv4(client, ctx->remote_ip4);
+		return;
+	}
+	local[0] = ctx->local_ip6[0];
+	local[1] = ctx->local_ip6[1];
+	local[2] = ctx->local_ip6[2];
+	local[3] = ctx->local_ip6[3];
+	remote[0] = ctx->remote_ip6[0];
+	remote[1] = ctx->remote_ip6[1];
+	remote[2] = ctx->remote_ip6[2];
+	remote[3] = ctx->remote_ip6[3];
+}
+
+/* That the port's connections come by here: only then does conntrack give us any. */
+static __always_inline void note_server(const struct http_socket *s)
+{
+	struct http_server_key key = { .address = s->server, .port = s->server_port };
+	__u32 seen = HTTP_SERVER_SEEN;
+
+	if (endpoint_lookup(&s->server) && !bpf_map_lookup_elem(&cilium_http_servers, &key))
+		bpf_map_update_elem(&cilium_http_servers, &key, &seen, BPF_ANY);
+}
+
+static __always_inline struct ct_entry *entry_of(const struct http_socket *s)
+{
+	struct packet packet = {
+		.source = s->client,
+		.destination = s->server,
+		.sport = s->client_port,
+		.dport = s->server_port,
+		.protocol = PROTO_TCP,
+	};
+	struct ct_place place = {};
+
+	ct_place_of(&packet, &place);
+	return bpf_map_lookup_elem(&cilium_ct, &place.key);
+}
+
+/* Whatever fails here leaves conntrack's entry as it is, and no byte of the client's gets past cil_from_container. */
+static __always_inline void accepted(struct bpf_sock_ops *ctx)
+{
+	struct http_run *run = http_run();
+	struct ct_entry *entry;
+	struct http_socket *s;
+	__u64 cookie;
+
+	if (!run)
+		return;
+	s = &run->fresh;
+	__builtin_memset(s, 0, sizeof(*s));
+	ends_of(ctx, &s->server, &s->client);
+	s->server_port = bpf_htons(ctx->local_port);
+	s->client_port = ctx->remote_port >> 16;
+	note_server(s);
+	entry = entry_of(s);
+	if (!entry || entry->http != CT_HTTP_EXPECTED)
+		return;
+	s->lxc_id = entry->ingress.lxc_id;
+	s->client_id = entry->ingress.remote_id;
+	s->phase = HTTP_START;
+	cookie = bpf_get_socket_cookie(ctx);
+	if (bpf_map_update_elem(&cilium_http_state, &cookie, s, BPF_ANY))
+		return;
+	if (bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG) ||
+	    bpf_sock_hash_update(ctx, &cilium_http_sockets, &cookie, BPF_NOEXIST)) {
+		bpf_map_delete_elem(&cilium_http_state, &cookie);
+		return;
+	}
+	entry->http = CT_HTTP_GUARDED;
+}
+
+SEC("sockops")
+int cil_http_sockops(struct bpf_sock_ops *ctx)
+{
+	__u64 cookie;
+
+	if (ctx->op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
+		accepted(ctx);
+	if (ctx->op == BPF_SOCK_OPS_STATE_CB && ctx->args[1] == BPF_TCP_CLOSE) {
+		cookie = bpf_get_socket_cookie(ctx);
+		bpf_map_delete_elem(&cilium_http_state, &cookie);
+	}
+	return 1;
+}
+
+SEC("sk_skb")
+int cil_http_verdict(struct __sk_buff *skb)
+{
+	__u64 cookie = bpf_get_socket_cookie(skb);
+	struct http_socket *s = bpf_map_lookup_elem(&cilium_http_state, &cookie);
+	struct http_run *run = http_run();
+
+	if (!s || !run)
+		return SK_DROP;
+	return http_verdict(skb, s, run, cookie);
+}
+
+/* Anything but headers. What cannot be read is taken for it. */
+static __always_inline int carries_data(struct __sk_buff *skb)
+{
+	__u32 offset = sizeof(struct ipv6hdr);
+	__u8 start[8], data_offset;
+
+	if (bpf_skb_load_bytes(skb, 0, start, sizeof(start)))
+		return 1;
+	if (skb->protocol == bpf_htons(ETH_P_IP))
+		offset = (start[0] & 15) * 4;
+	else if (start[6] != PROTO_TCP)
+		return 1;
+	if (bpf_skb_load_bytes(skb, offset + 12, &data_offset, sizeof(data_offset)))
+		return 1;
+	return skb->len > offset + (data_offset >> 4) * 4;
+}
+
+/*
+ * The kernel runs cil_http_verdict only when the server has accepted the connection. What came before would wait in the socket's own queue, where
+ * splice(2) reads it as it is: it is not let in, and TCP sends it again.
+ */
+SEC("cgroup_skb/ingress")
+int cil_http_ingress(struct __sk_buff *skb)
+{
+	__u64 cookie = bpf_get_socket_cookie(skb);
+	struct http_socket *s = bpf_map_lookup_elem(&cilium_http_state, &cookie);
+	struct tcp_sock *tcp;
+	struct bpf_sock *socket;
+
+	if (!s || s->accepted)
+		return 1;
+	socket = skb->sk;
+	tcp = socket ? bpf_skc_to_tcp_sock(socket) : NULL;
+	if (tcp && tcp->inet_conn.icsk_inet.sk.sk_socket) {
+		s->accepted = 1;
+		return 1;
+	}
+	return !carries_data(skb);
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A segment of a client in hand. */
+#pragma once
+
+#include "http_maps.h"
+
+#define HTTP_PIECE 256
+
+/* What came of a byte: 0, or enum http_answer + 1 to refuse the rest of the connection with. */
+#define refuse_with(answer) ((answer) + 1)
+
+/* Where a segment is being read; too big for the stack. */
+struct http_run {
+	struct http_socket fresh;
+	struct http_path_key key;
+	__u8 bytes[HTTP_PIECE];
+	__u8 blanks[64];
+	__u32 at;     /* bytes of the segment behind us */
+	__u32 length;
+	__u32 used;   /* of `bytes` */
+	__u32 loaded;
+	__u32 kept;     /* some of it is for the server */
+	__u32 withheld; /* some of it is not */
+	__u32 denied;   /* a denied head ended here: its answer is due */
+	__u32 asked;    /* the server is asked something here */
+	__u32 refuse;   /* enum http_answer + 1 */
+	__u32 hand_over; /* the client's next connections are the proxy's */
+	__u32 write_seq; /* the server's next sequence number */
+	__u32 answered; /* it has written, and its client has all of that */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct http_run);
+	__uint(max_entries, 1);
+} cilium_http_run SEC(".maps");
+
+static __always_inline struct http_run *http_run(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&cilium_http_run, &zero);
+}
+
+/* Of the kernel's own, what is read here. */
+struct socket;
+
+struct sock {
+	struct socket *sk_socket;
+} __attribute__((preserve_access_index));
+
+struct inet_sock {
+	struct sock sk;
+} __attribute__((preserve_access_index));
+
+struct inet_connection_sock {
+	struct inet_sock icsk_inet;
+} __attribute__((preserve_access_index));
+
+struct tcp_sock {
+	struct inet_connection_sock inet_conn;
+	__u32 write_seq;
+	__u32 snd_una;
+} __attribute__((preserve_access_index));
+
+struct http_context {
+	struct __sk_buff *skb;
+	struct http_socket *s;
+	struct http_run *run;
+};
+
+static __always_inline int http_is_line(const struct http_socket *s)
+{
+	return s->phase == HTTP_METHOD || s->phase == HTTP_TARGET || s->phase == HTTP_VERSION;
+}
+
+static __always_inline int http_is_data(const struct http_socket *s)
+{
+	return s->phase == HTTP_BODY || s->phase == HTTP_CHUNK_DATA;
+}
+
+static __always_inline void http_refuse(struct http_run *run, __u32 answer)
+{
+	run->refuse = refuse_with(answer);
+	run->hand_over = answer == HTTP_MISDIRECTED;
+}
