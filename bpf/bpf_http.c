@@ -7,6 +7,7 @@
 #include "lib/config.h"
 #include "lib/conntrack.h"
 #include "lib/endpoint.h"
+#include "lib/http_response.h"
 #include "lib/http_verdict.h"
 
 #define AF_INET6 10
@@ -30,14 +31,32 @@ static __always_inline void ends_of(struct bpf_sock_ops *ctx, struct addr16 *ser
 	remote[3] = ctx->remote_ip6[3];
 }
 
-/* That the port's connections come by here: only then does conntrack give us any. */
-static __always_inline void note_server(const struct http_socket *s)
+static __always_inline void note_server(const struct http_socket *s, __u32 what)
 {
 	struct http_server_key key = { .address = s->server, .port = s->server_port };
-	__u32 seen = HTTP_SERVER_SEEN;
+
+	bpf_map_update_elem(&cilium_http_servers, &key, &what, BPF_ANY);
+}
+
+/* That the port's connections come by here: only then does conntrack give us any. */
+static __always_inline void see_server(const struct http_socket *s)
+{
+	struct http_server_key key = { .address = s->server, .port = s->server_port };
 
 	if (endpoint_lookup(&s->server) && !bpf_map_lookup_elem(&cilium_http_servers, &key))
-		bpf_map_update_elem(&cilium_http_servers, &key, &seen, BPF_ANY);
+		note_server(s, HTTP_SERVER_SEEN);
+}
+
+/* Nothing can be judged before it is read: the connection is to be ended, and the port's next ones are the proxy's. */
+static __always_inline void keep_out(struct http_socket *s, __u64 cookie)
+{
+	if (s->kept_out)
+		return;
+	s->kept_out = 1;
+	note_server(s, HTTP_SERVER_ODD);
+	http_count(HTTP_COUNT_HANDED_OVER, 1);
+	http_count(HTTP_COUNT_CUT, 1);
+	http_report(s, cookie, HTTP_REFUSED, 0, HTTP_EVENT_CUT);
 }
 
 static __always_inline struct ct_entry *entry_of(const struct http_socket *s)
@@ -55,6 +74,15 @@ static __always_inline struct ct_entry *entry_of(const struct http_socket *s)
 	return bpf_map_lookup_elem(&cilium_ct, &place.key);
 }
 
+/* SO_RCVLOWAT, which its listener had. */
+static __always_inline int waits_for_more(struct bpf_sock_ops *ctx)
+{
+	struct bpf_sock *socket = ctx->sk;
+	struct tcp_sock *tcp = socket ? bpf_skc_to_tcp_sock(socket) : NULL;
+
+	return !tcp || tcp->inet_conn.icsk_inet.sk.sk_rcvlowat > 1;
+}
+
 /* Whatever fails here leaves conntrack's entry as it is, and no byte of the client's gets past cil_from_container. */
 static __always_inline void accepted(struct bpf_sock_ops *ctx)
 {
@@ -70,7 +98,7 @@ static __always_inline void accepted(struct bpf_sock_ops *ctx)
 	ends_of(ctx, &s->server, &s->client);
 	s->server_port = bpf_htons(ctx->local_port);
 	s->client_port = ctx->remote_port >> 16;
-	note_server(s);
+	see_server(s);
 	entry = entry_of(s);
 	if (!entry || entry->http != CT_HTTP_EXPECTED)
 		return;
@@ -78,13 +106,14 @@ static __always_inline void accepted(struct bpf_sock_ops *ctx)
 	s->client_id = entry->ingress.remote_id;
 	s->phase = HTTP_START;
 	cookie = bpf_get_socket_cookie(ctx);
-	if (bpf_map_update_elem(&cilium_http_state, &cookie, s, BPF_ANY))
-		return;
+	if (waits_for_more(ctx) || bpf_map_update_elem(&cilium_http_state, &cookie, s, BPF_ANY))
+		return keep_out(s, cookie);
 	if (bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG) ||
 	    bpf_sock_hash_update(ctx, &cilium_http_sockets, &cookie, BPF_NOEXIST)) {
 		bpf_map_delete_elem(&cilium_http_state, &cookie);
-		return;
+		return keep_out(s, cookie);
 	}
+	http_count(HTTP_COUNT_TAKEN, 1);
 	entry->http = CT_HTTP_GUARDED;
 }
 
@@ -97,7 +126,8 @@ int cil_http_sockops(struct bpf_sock_ops *ctx)
 		accepted(ctx);
 	if (ctx->op == BPF_SOCK_OPS_STATE_CB && ctx->args[1] == BPF_TCP_CLOSE) {
 		cookie = bpf_get_socket_cookie(ctx);
-		bpf_map_delete_elem(&cilium_http_state, &cookie);
+		if (!bpf_map_delete_elem(&cilium_http_state, &cookie))
+			http_count(HTTP_COUNT_ENDED, 1);
 	}
 	return 1;
 }
@@ -109,49 +139,53 @@ int cil_http_verdict(struct __sk_buff *skb)
 	struct http_socket *s = bpf_map_lookup_elem(&cilium_http_state, &cookie);
 	struct http_run *run = http_run();
 
-	if (!s || !run)
+	if (!s || !run || s->kept_out)
 		return SK_DROP;
 	return http_verdict(skb, s, run, cookie);
 }
 
-/* Anything but headers. What cannot be read is taken for it. */
-static __always_inline int carries_data(struct __sk_buff *skb)
-{
-	__u32 offset = sizeof(struct ipv6hdr);
-	__u8 start[8], data_offset;
-
-	if (bpf_skb_load_bytes(skb, 0, start, sizeof(start)))
-		return 1;
-	if (skb->protocol == bpf_htons(ETH_P_IP))
-		offset = (start[0] & 15) * 4;
-	else if (start[6] != PROTO_TCP)
-		return 1;
-	if (bpf_skb_load_bytes(skb, offset + 12, &data_offset, sizeof(data_offset)))
-		return 1;
-	return skb->len > offset + (data_offset >> 4) * 4;
-}
-
 /*
- * The kernel runs cil_http_verdict only when the server has accepted the connection. What came before would wait in the socket's own queue, where
- * splice(2) reads it as it is: it is not let in, and TCP sends it again.
+ * The kernel runs cil_http_verdict only when the server has accepted the connection, and only when there is as much as the server waits for
+ * (SO_RCVLOWAT). What came before would wait in the socket's own queue, where splice(2) reads it as it is: it is not let in. Before the
+ * server has accepted TCP sends it again; a server that waits for more than a byte gets its connections from the proxy.
  */
 SEC("cgroup_skb/ingress")
 int cil_http_ingress(struct __sk_buff *skb)
 {
 	__u64 cookie = bpf_get_socket_cookie(skb);
 	struct http_socket *s = bpf_map_lookup_elem(&cilium_http_state, &cookie);
-	struct tcp_sock *tcp;
 	struct bpf_sock *socket;
+	struct tcp_sock *tcp;
 
-	if (!s || s->accepted)
+	if (!s)
 		return 1;
 	socket = skb->sk;
 	tcp = socket ? bpf_skc_to_tcp_sock(socket) : NULL;
-	if (tcp && tcp->inet_conn.icsk_inet.sk.sk_socket) {
+	if (!tcp)
+		return !http_has_data(skb);
+	if (unlikely(s->kept_out || tcp->inet_conn.icsk_inet.sk.sk_rcvlowat > 1)) {
+		keep_out(s, cookie);
+		return !http_has_data(skb);
+	}
+	if (likely(s->accepted))
+		return 1;
+	if (tcp->inet_conn.icsk_inet.sk.sk_socket) {
 		s->accepted = 1;
 		return 1;
 	}
-	return !carries_data(skb);
+	return !http_has_data(skb);
+}
+
+/* The server's answers, for their records only. */
+SEC("cgroup_skb/egress")
+int cil_http_egress(struct __sk_buff *skb)
+{
+	__u64 cookie = bpf_get_socket_cookie(skb);
+	struct http_socket *s = bpf_map_lookup_elem(&cilium_http_state, &cookie);
+
+	if (s && s->awaited)
+		http_see_answer(skb, s, cookie);
+	return 1;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

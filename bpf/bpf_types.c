@@ -35,6 +35,7 @@ enum policy_audit type_policy_audit;
 enum usage_outcome type_usage_outcome;
 enum ct_http type_ct_http;
 enum http_outcome type_http_outcome;
+enum http_count type_http_count;
 enum http_event_flags type_http_event_flags;
 enum http_answer type_http_answer;
 enum http_phase type_http_phase;

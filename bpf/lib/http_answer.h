@@ -2,8 +2,7 @@
 /* Answers made in the kernel: the segment that is not for the server becomes what is said to its client. */
 #pragma once
 
-#include "http_events.h"
-#include "http_head.h"
+#include "http_judge.h"
 
 /* The longest segment that is answered with blanks inside a head; clients bound their heads. */
 #define HTTP_FILL_MAX (12 * 1024)
@@ -76,7 +75,7 @@ static __always_inline const struct http_answer_text *http_wording(const struct 
  * is left, and wakes nobody for the next bytes when that was more, and somebody for nothing when it was less. Blanks behind a header's value
  * fill it up.
  */
-static __always_inline int http_say(struct __sk_buff *skb, const struct http_socket *s, struct http_run *run, __u64 cookie,
+static __always_inline int http_say(struct __sk_buff *skb, struct http_socket *s, struct http_run *run, __u64 cookie,
 				    const struct http_answer_text *text)
 {
 	struct http_fill fill = { .skb = skb, .run = run };
@@ -99,6 +98,10 @@ static __always_inline int http_say(struct __sk_buff *skb, const struct http_soc
 	bpf_loop(HTTP_FILL_STEPS, http_fill_step, &fill, 0);
 	if (http_store(skb, 0, text, 0, split) || http_store(skb, end - (length - split), text, split, length - split))
 		return SK_DROP;
+	if (!s->said || (__s32)(run->write_seq - s->said_until) > 0)
+		s->said_until = run->write_seq;
+	s->said_until += run->length;
+	s->said = 1;
 	return bpf_sk_redirect_hash(skb, &cilium_http_sockets, &cookie, 0);
 }
 
@@ -120,6 +123,9 @@ static __always_inline int http_end(struct __sk_buff *skb, struct http_socket *s
 	s->phase = HTTP_OVER;
 	if (run->hand_over)
 		http_hand_over(s);
+	http_count(run->refuse == refuse_with(HTTP_MISDIRECTED) ? HTTP_COUNT_HANDED_OVER : HTTP_COUNT_REFUSED, 1);
+	if (!text)
+		http_count(HTTP_COUNT_CUT, 1);
 	http_report(s, cookie, HTTP_REFUSED, text ? text->status : 0, text ? 0 : HTTP_EVENT_CUT);
 	return text ? http_say(skb, s, run, cookie, text) : SK_DROP;
 }
@@ -135,6 +141,7 @@ static __always_inline int http_deny(struct __sk_buff *skb, struct http_socket *
 	}
 	if (close)
 		s->phase = HTTP_OVER;
+	http_count(HTTP_COUNT_DENIED, 1);
 	http_report(s, cookie, HTTP_DENIED, text->status, 0);
 	return http_say(skb, s, run, cookie, text);
 }

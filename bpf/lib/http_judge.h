@@ -2,6 +2,7 @@
 /* Whether a request may go to the server: its line compared with the rules. */
 #pragma once
 
+#include "http_events.h"
 #include "http_head.h"
 
 static __always_inline int http_is_allowed(struct http_socket *s, struct http_run *run, const struct http_rules *rules)
@@ -39,9 +40,13 @@ static __always_inline void http_judge(struct http_socket *s, struct http_run *r
 		run->withheld = 1;
 		return;
 	}
+	/* What the kernel has said before is still on its way out: the server's answer would overtake it. */
+	if (s->said && (__s32)(run->write_seq - s->said_until) < 0)
+		return http_refuse(run, HTTP_MISDIRECTED);
 	s->flags |= HTTP_F_ALLOWED | HTTP_F_PENDING;
 	s->written = run->write_seq;
-	run->asked = 1;
+	s->untold = 1;
+	run->asked++;
 	run->kept = 1;
 }
 
@@ -50,6 +55,10 @@ static __always_inline void http_note_begin(struct http_socket *s, struct http_r
 {
 	if (run->denied)
 		http_refuse(run, HTTP_MISDIRECTED);
+	/* Only the last request of a segment is reported. */
+	if (s->untold && http_is_reported(s))
+		events_count_lost();
+	s->untold = s->awaited = 0;
 	if (!(s->flags & HTTP_F_PENDING))
 		return;
 	if (run->asked || !run->answered)

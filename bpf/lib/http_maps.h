@@ -6,6 +6,7 @@
 
 #define HTTP_METHOD_MAX 16 /* longest method a rule can name */
 #define HTTP_PATH_MAX 232  /* bytes of a path that are compared */
+#define HTTP_HOST_MAX 64   /* bytes of a Host header that are reported */
 
 /*
  * What of a request a rule is compared with: the method, filled up with zeros (all zeros: any), and the beginning of "path?query" with the
@@ -90,6 +91,8 @@ struct http_socket {
 	__u32 head_bytes;   /* of this request's head so far */
 	__u32 drained;      /* bytes of this denied request's body so far */
 	__u32 written;      /* the server's next sequence number when it was given its last request */
+	__u32 said_until;   /* the server's next sequence number when all is sent that the kernel has said */
+	__u32 answer_at;    /* sequence number of the answer that is awaited */
 	__u64 left;         /* of the body, or of the chunk */
 	__u64 length;       /* Content-Length, or the chunk's size as read so far */
 	struct http_text name;  /* of the header in hand */
@@ -108,7 +111,15 @@ struct http_socket {
 	__u8 last;          /* byte of the target */
 	__u8 before_last;
 	__u8 accepted; /* the server has it in hand */
+	__u8 kept_out; /* what comes can no longer be judged before it is read */
+	__u8 untold;   /* the allowed request in hand is still to be reported */
+	__u8 awaited;  /* the answer to the request that was reported is, too */
+	__u8 said;     /* said_until holds */
+	__u16 host_length;
+	__u16 pad;
 	__u32 reported;     /* seconds of the monotonic clock of the last event of an allowed request */
+	__u64 asked_at;     /* boottime, nanoseconds */
+	__u8 host_text[HTTP_HOST_MAX];
 	struct http_path_key key;
 };
 

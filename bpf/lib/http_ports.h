@@ -48,6 +48,7 @@ enum http_server {
 	HTTP_SERVER_SEEN = 1,  /* the port's connections pass through our program: its first one did */
 	HTTP_CLIENT_PLAIN = 2, /* the proxy has seen an ordinary request of this identity */
 	HTTP_CLIENT_OTHER = 3, /* one that the kernel could not decide: its connections are the proxy's */
+	HTTP_SERVER_ODD = 4,   /* the port's sockets cannot be taken, or read what nobody has judged */
 };
 
 struct {

@@ -22,7 +22,7 @@ struct http_run {
 	__u32 kept;     /* some of it is for the server */
 	__u32 withheld; /* some of it is not */
 	__u32 denied;   /* a denied head ended here: its answer is due */
-	__u32 asked;    /* the server is asked something here */
+	__u32 asked;    /* requests in it that are for the server */
 	__u32 refuse;   /* enum http_answer + 1 */
 	__u32 hand_over; /* the client's next connections are the proxy's */
 	__u32 write_seq; /* the server's next sequence number */
@@ -48,6 +48,7 @@ struct socket;
 
 struct sock {
 	struct socket *sk_socket;
+	int sk_rcvlowat;
 } __attribute__((preserve_access_index));
 
 struct inet_sock {
@@ -73,6 +74,12 @@ struct http_context {
 static __always_inline int http_is_line(const struct http_socket *s)
 {
 	return s->phase == HTTP_METHOD || s->phase == HTTP_TARGET || s->phase == HTTP_VERSION;
+}
+
+/* In a head: its end is still to come. */
+static __always_inline int http_is_head(const struct http_socket *s)
+{
+	return s->phase > HTTP_START && s->phase <= HTTP_HEAD_LF;
 }
 
 static __always_inline int http_is_data(const struct http_socket *s)

@@ -10,7 +10,6 @@
 
 #define HTTP_STEPS 4096
 
-
 /* What the server has sent so far. */
 static __always_inline void http_look_at_server(struct __sk_buff *skb, const struct http_socket *s, struct http_run *run)
 {
@@ -53,7 +52,8 @@ static __always_inline int http_verdict(struct __sk_buff *skb, struct http_socke
 		return http_deny(skb, s, run, cookie);
 	if (s->flags & HTTP_F_DENIED && s->drained > HTTP_DRAIN_MAX)
 		s->phase = HTTP_OVER;
-	if (run->asked)
+	http_count(HTTP_COUNT_FORWARDED, run->asked);
+	if (s->untold && !http_is_head(s))
 		http_report_forwarded(s, cookie);
 	return run->kept ? SK_PASS : SK_DROP;
 }

@@ -10,7 +10,7 @@ const MISDIRECTED = 421;
 
 /**
  * A request that the kernel has decided, as the proxy would have recorded it: the rules that allowed it, or what kept the nearest from doing so, are
- * those of now. The kernel reads no headers: the URL's host is the server's address.
+ * those of now. Of its headers the kernel tells the host alone, where it has read one of at most 64 bytes; otherwise the URL names the server's address.
  */
 export function httpAccess(event: HttpEvent, table: PolicyTable): AccessMessage {
   const [client, server] = [addressFromBytes(event.client.bytes), addressFromBytes(event.server.bytes)];
@@ -25,7 +25,7 @@ export function httpAccess(event: HttpEvent, table: PolicyTable): AccessMessage 
   const { method, path } = lineOf(event);
   const http: AccessHttp = {
     method,
-    url: `http://${hostOf(server, event.serverPort)}${redactUrl(path)}`,
+    url: `http://${hostHeader(event) ?? hostOf(server, event.serverPort)}${redactUrl(path)}`,
     protocol: event.flags & HttpEventFlags.HTTP10 ? "HTTP/1.0" : "HTTP/1.1",
     code: event.status,
     headers: [],
@@ -33,6 +33,9 @@ export function httpAccess(event: HttpEvent, table: PolicyTable): AccessMessage 
   const fixed = { kind: "request", policyRevision: table.revision ?? 0 } as const;
   if (event.outcome === HttpOutcome.REFUSED) return accessRecord(scope, { ...fixed, verdict: "ERROR" }, http, { error: refusal(event) });
   const decision = found && decide(found.rules.peer([event.clientId]).http, { method, path, host: "", header: () => undefined });
+  if (event.outcome === HttpOutcome.ANSWERED) {
+    return accessRecord(scope, { ...fixed, kind: "response", verdict: "FORWARDED" }, http, { latencyNs: Number(event.latency) });
+  }
   if (event.outcome === HttpOutcome.FORWARDED) {
     return accessRecord(scope, { ...fixed, verdict: "FORWARDED" }, http, decision?.allowed ? { origins: decision.origins } : {});
   }
@@ -52,6 +55,10 @@ function lineOf({ method, methodLength, path, pathLength }: HttpEvent): { readon
     // A whole one has a blank behind it.
     path: text.endsWith(" ") ? text.slice(0, -1) : `${text}…`,
   };
+}
+
+function hostHeader({ host, hostLength }: HttpEvent): string | undefined {
+  return hostLength > 0 && hostLength <= host.length ? Buffer.from(host).toString("latin1", 0, hostLength) : undefined;
 }
 
 function hostOf(ip: string, port: number): string {

@@ -2,6 +2,7 @@ import { dropReasonText } from "#monitor/names.ts";
 import type { Registry } from "#runtime/metrics.ts";
 import type { EdgeDeps } from "./edges.ts";
 import { enforcement } from "./endpoint-view.ts";
+import { httpPorts, readHttpCounts } from "./kernel-http-counts.ts";
 import { redirectsOf } from "./proxy-step.ts";
 
 type Sample = readonly [labels: Readonly<Record<string, string>>, value: number];
@@ -111,6 +112,30 @@ export async function registerAgentMetrics(registry: Registry, deps: EdgeDeps): 
     birth.observe({ scope: "total", status: operation === "failed" ? "failure" : "success" }, seconds),
   );
   registerPacketMetrics(counter, deps);
+  registerKernelHttpMetrics(gauge, counter, deps);
+}
+
+/** Nothing where the proxy decides everything. */
+function registerKernelHttpMetrics(gauge: MetricMaker, counter: MetricMaker, { kernel }: EdgeDeps): void {
+  const { httpMaps } = kernel.datapath;
+  if (httpMaps === undefined) return;
+  gauge("cilium_kernel_http_ports", "Ports of endpoints whose HTTP rules the kernel can decide.", [], () => [[{}, httpPorts(httpMaps)]]);
+  gauge("cilium_kernel_http_connections_active", "Open connections whose requests the kernel decides.", [], () => [
+    [{}, readHttpCounts(httpMaps).active],
+  ]);
+  counter(
+    "cilium_kernel_http_connections_total",
+    "Connections whose requests the kernel decides, by what came of them.",
+    ["outcome"],
+    () => {
+      const { taken, refused, handedOver, cut } = readHttpCounts(httpMaps);
+      return Object.entries({ taken, refused, handed_to_proxy: handedOver, cut }).map(([outcome, count]): Sample => [{ outcome }, count]);
+    },
+  );
+  counter("cilium_kernel_http_requests_total", "Requests decided in the kernel.", ["verdict"], () => {
+    const { forwarded, denied } = readHttpCounts(httpMaps);
+    return Object.entries({ forwarded, denied }).map(([verdict, count]): Sample => [{ verdict }, count]);
+  });
 }
 
 type MetricMaker = (name: string, help: string, labelNames: string[], collect: () => Iterable<Sample>) => void;

@@ -4,6 +4,7 @@ import type { AgentConfig } from "./config.ts";
 import type { EdgeDeps } from "./edges.ts";
 import type { RunningHubble } from "./hubble.ts";
 import { formatIpam } from "./ipam-view.ts";
+import { kernelHttpStatus } from "./kernel-http-counts.ts";
 import { kprStatus } from "./kpr-status.ts";
 import { lbSettings } from "./lb-settings.ts";
 import { redirectsOf } from "./proxy-step.ts";
@@ -42,6 +43,7 @@ export function agentStatus(deps: EdgeDeps & { readonly hubble: RunningHubble | 
       "envoy-deployment-mode": "external",
       connected: proxy.connected,
     },
+    "kernel-http": kernelHttpStatus(kernel.datapath),
     "identity-range": { "min-identity": clusterIdentityRange.first, "max-identity": clusterIdentityRange.last },
     hubble: hubbleStatus(hubble),
     routing: { mode: config["routing-mode"], "intra-host-routing-mode": "BPF", "inter-host-routing-mode": config["routing-mode"] },

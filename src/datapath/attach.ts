@@ -42,7 +42,13 @@ export interface AttachPrograms {
   readonly toNetdev: Program;
   readonly driver: Program | undefined;
   readonly http:
-    | { readonly accepted: Program; readonly ingress: Program; readonly verdict: Program; readonly sockets: { readonly fd: number } }
+    | {
+        readonly accepted: Program;
+        readonly ingress: Program;
+        readonly egress: Program;
+        readonly verdict: Program;
+        readonly sockets: { readonly fd: number };
+      }
     | undefined;
   /** Hook name (`connect4`, `sendmsg6`, …) → program. */
   readonly sockets: ReadonlyMap<CgroupHook, Program>;
@@ -113,6 +119,7 @@ export function createAttachments(
       mkdirSync(at, { recursive: true });
       ensure(join(at, "verdict"), http.verdict, () => bpf.attachSockets(http.verdict, http.sockets));
       ensure(join(at, "ingress"), http.ingress, () => bpf.attachCgroup(http.ingress, cgroupDirectory, "ingress"));
+      ensure(join(at, "egress"), http.egress, () => bpf.attachCgroup(http.egress, cgroupDirectory, "egress"));
       ensure(join(at, "accepted"), http.accepted, () => bpf.attachCgroup(http.accepted, cgroupDirectory, "sock_ops"));
     },
     removeHttp() {

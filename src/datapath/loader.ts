@@ -57,7 +57,7 @@ const SOCKET_HOOKS: Readonly<Record<string, CgroupHook>> = {
 export function openDatapath({ bpf, log }: { readonly bpf: Bpf; readonly log: Logger }, options: DatapathOptions): Datapath {
   const pinRoot = join(options.bpfRoot, "tc", "globals");
   mkdirSync(pinRoot, { recursive: true });
-  ensureLayouts(bpf, pinRoot, log);
+  ensureLayouts(bpf, pinRoot, log, options.http ?? false);
   const load = (name: string): LoadedObject => {
     const path = join(options.objects, `${name}.o`);
     if (!existsSync(path)) throw new DatapathError("no-object", `${path} is missing: build the datapath with make -C bpf`);
@@ -70,6 +70,7 @@ export function openDatapath({ bpf, log }: { readonly bpf: Bpf; readonly log: Lo
     http: http && {
       accepted: http.program("cil_http_sockops"),
       ingress: http.program("cil_http_ingress"),
+      egress: http.program("cil_http_egress"),
       verdict: http.program("cil_http_verdict"),
       sockets: http.map(specs.ciliumHttpSockets),
     },
@@ -98,7 +99,7 @@ export function openDatapath({ bpf, log }: { readonly bpf: Bpf; readonly log: Lo
 }
 
 /** Maps that hold what tables and packets refill anyway may be replaced when their layout changed; programs of before keep theirs until then. */
-function ensureLayouts(bpf: Bpf, pinRoot: string, log: Logger): void {
+function ensureLayouts(bpf: Bpf, pinRoot: string, log: Logger, withHttp: boolean): void {
   const plain = [
     specs.ciliumLxc,
     specs.ciliumLxcIfindex,
@@ -126,7 +127,9 @@ function ensureLayouts(bpf: Bpf, pinRoot: string, log: Logger): void {
     specs.ciliumLbCt,
     specs.ciliumSnat,
   ];
-  for (const spec of [...plain, ...services]) {
+  // Connections of before have no state in a new map: they carry nothing any more.
+  const http = withHttp ? [specs.ciliumHttpState, specs.ciliumHttpPaths, specs.ciliumHttpAnswers] : [];
+  for (const spec of [...plain, ...services, ...http]) {
     const { map, outcome } = bpf.ensureMap(spec as MapSpec<unknown, unknown>, join(pinRoot, spec.name));
     if (outcome === "replaced") log.warn("pinned map had another layout and was replaced; it is filled in again", { map: spec.name });
     map.close();
@@ -177,5 +180,6 @@ function openHttpMaps(bpf: Bpf, pinRoot: string) {
     httpAnswers: bpf.openMap(specs.ciliumHttpAnswers, pin(specs.ciliumHttpAnswers)),
     httpServers: bpf.openMap(specs.ciliumHttpServers, pin(specs.ciliumHttpServers)),
     httpEvents: bpf.openRingMap(join(pinRoot, "cilium_http_events")),
+    httpCounts: bpf.openPerCpuMap(specs.ciliumHttpCounts, pin(specs.ciliumHttpCounts)),
   };
 }

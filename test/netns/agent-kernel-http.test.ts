@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { createServer } from "node:http";
 import { Socket } from "node:net";
 import { join } from "node:path";
 import { describe, it } from "node:test";
+import { setTimeout as wait } from "node:timers/promises";
+import { promisify } from "node:util";
+import type { AgentStatusShape } from "#cmd/cilium/shapes.ts";
 import { maps } from "#datapath/gen/maps.ts";
 import { openBpf } from "#ebpf/kernel.ts";
 import type { Netns } from "#sys/netns.ts";
@@ -44,6 +47,7 @@ function startProxy(node: TestNode): ChildProcess {
 
 function kill(child: ChildProcess): Promise<void> {
   return new Promise((resolve) => {
+    if (child.exitCode !== null || child.signalCode !== null) return resolve();
     child.once("exit", () => resolve());
     child.kill("SIGKILL");
   });
@@ -101,12 +105,34 @@ class Client {
   }
 }
 
+interface HttpFlow {
+  readonly verdict: string;
+  readonly l7: { readonly type: string; readonly http: { readonly code?: number; readonly url: string } };
+}
+
+async function httpFlows(node: TestNode): Promise<readonly HttpFlow[]> {
+  const args = [join(ROOT, "src/cmd/hubble.ts"), "observe", "--all", "--protocol", "http", "-o", "json"];
+  const { stdout } = await promisify(execFile)(process.execPath, [...args, "--server", `unix://${join(node.directory, "hubble.sock")}`]);
+  return stdout
+    .trim()
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => (JSON.parse(line) as { readonly flow: HttpFlow }).flow);
+}
+
+/** What the agent's status says of HTTP in the kernel. */
+async function counted(node: TestNode): Promise<Required<Pick<NonNullable<AgentStatusShape["kernel-http"]>, "connections" | "requests">>> {
+  const { "kernel-http": { connections, requests } = {} } = (await node.agent.get("/v1/healthz")) as AgentStatusShape;
+  assert.ok(connections && requests);
+  return { connections, requests };
+}
+
 describe("agent and kernel", { skip: missing }, () => {
   it("decide HTTP without the proxy for clients that it has seen, follow policy, and leave the rest to it", {
-    timeout: 60_000,
+    timeout: 240_000,
   }, async () => {
     await using node = await startNode({ flags: ["--enable-kernel-http"] });
-    const proxy = startProxy(node);
+    let proxy = startProxy(node);
     await using scope = new AsyncDisposableStack();
     scope.defer(() => kill(proxy));
     await node.agent.start();
@@ -136,20 +162,42 @@ describe("agent and kernel", { skip: missing }, () => {
     node.api.apply(CNP, policyFor("/other"), { fieldManager: "test", force: true });
     await until("the public is denied", async () => (await one.ask("/public")) === "403");
     assert.equal(await one.ask("/other"), "200");
+    await until("flows tell of requests and answers", async () => {
+      const flows = await httpFlows(node);
+      const has = (type: string, verdict: string, code: number, url: string) =>
+        flows.some(
+          ({ l7, ...flow }) => l7.type === type && flow.verdict === verdict && (l7.http.code ?? 0) === code && l7.http.url === url,
+        );
+      return (
+        has("REQUEST", "FORWARDED", 0, "http://web/public") &&
+        has("RESPONSE", "FORWARDED", 200, "http://web/public") &&
+        has("REQUEST", "DROPPED", 403, "http://web/secret")
+      );
+    });
+    const { connections, requests } = await counted(node);
+    assert.ok(connections.active > 0 && connections.taken >= connections.active, JSON.stringify(connections));
+    assert.ok(requests.forwarded >= 3 && requests.denied >= 2, JSON.stringify(requests));
 
     // Without the agent and without the proxy everything goes on.
     await node.agent.stop("SIGKILL");
+    await kill(proxy);
     assert.deepEqual([await one.ask("/other"), await one.ask("/public"), await ask("/other")], ["200", "403", "200"]);
-    await node.agent.start();
 
-    // What the kernel cannot decide ends the connection, and the proxy has the next one.
-    assert.equal(await one.ask("/other", "Connection: Upgrade\r\nUpgrade: websocket\r\n"), "421");
+    // What the kernel cannot decide ends the connection, and waits for the proxy.
+    const upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    assert.equal(await one.ask("/other", upgrade), "421");
+    using early = connect();
+    const answered = early.ask("/other", upgrade);
+    assert.equal(await Promise.race([answered, wait(300, "nothing")]), "nothing");
+    proxy = startProxy(node);
+    await node.agent.start();
     using two = connect();
-    assert.equal(await two.ask("/other", "Connection: Upgrade\r\nUpgrade: websocket\r\n"), "200");
+    assert.equal(await two.ask("/other", upgrade), "200");
     await until("no socket is the kernel's any more", async () => {
       one[Symbol.dispose]();
       return guarded() === 0;
     });
+    assert.ok((await counted(node)).connections["handed-to-proxy"] > 0);
     assert.equal(await ask("/secret"), "403");
   });
 });

@@ -7,73 +7,16 @@ import { setTimeout as wait } from "node:timers/promises";
 import fc from "fast-check";
 import { decide } from "#proxy/policy/decide.ts";
 import { peerRules } from "#proxy/policy/peer-rules.ts";
-import type { PeerRule } from "#proxy/protocol.ts";
 import { echoServer } from "#proxy/testing/echo-server.ts";
-import { HOSTILE } from "#proxy/testing/hostile.ts";
 import { policyOf, startLoopback } from "#proxy/testing/loopback.ts";
 import { RequestStreamReader } from "#proxy/testing/request-stream.ts";
 import { listener } from "#sys/socket.ts";
 import { KernelHttp } from "./kernel-http.ts";
+import { get, OPEN, ORDINARY, post, RULES, UNUSUAL } from "./kernel-http-cases.ts";
 import { dial, RealNode, type RealPod } from "./nodes.ts";
 
 const missing = process.getuid?.() !== 0 ? "root is needed" : false;
 const [CLIENT, SERVER] = [10001, 10002];
-const RULES: readonly PeerRule[] = [
-  {
-    identities: null,
-    http: [
-      { method: "GET|HEAD", path: "/public.*" },
-      { method: "POST|PUT", path: "/in" },
-    ],
-    origins: [],
-  },
-];
-/** Whatever is proper HTTP. */
-const OPEN: readonly PeerRule[] = [{ identities: null, http: [{ path: "/.*" }], origins: [] }];
-/** Long enough for an answer in its place. */
-const HOST = "Host: a\r\nUser-Agent: a-client-of-ordinary-words/1.0\r\nAccept: */*\r\n";
-const get = (path: string, more = "") => `GET ${path} HTTP/1.1\r\n${HOST}${more}\r\n`;
-const post = (path: string, more: string, body: string) => `POST ${path} HTTP/1.1\r\n${HOST}${more}\r\n${body}`;
-
-/** Requests that the kernel must decide, and as the proxy does. */
-const ORDINARY: readonly (readonly [string, string])[] = [
-  ["an allowed path", get("/public")],
-  ["a path that begins as allowed", get("/public/x/y.html?q=a%2Fb//c")],
-  ["a denied path", get("/secret")],
-  ["a denied path that an allowed one begins with", get("/publi")],
-  ["a path with a query where none is allowed", post("/in?x", "Content-Length: 0\r\n", "")],
-  ["a denied method", `DELETE /public HTTP/1.1\r\n${HOST}\r\n`],
-  ["an unknown method", `FROB /public HTTP/1.1\r\n${HOST}\r\n`],
-  ["a longer method", `GETX /public HTTP/1.1\r\n${HOST}\r\n`],
-  ["HEAD, denied", `HEAD /secret HTTP/1.1\r\n${HOST}\r\n`],
-  ["a denied path that servers read differently", get("/secret/../public")],
-  ["a body of a known length", post("/in", "Content-Length: 5\r\n", "hello")],
-  ["a body in chunks", post("/in", "Transfer-Encoding: chunked\r\n", "5\r\nhello\r\nA\r\n0123456789\r\n0\r\n\r\n")],
-  ["a denied body", post("/out", "Content-Length: 5\r\n", "hello")],
-  ["denied chunks", post("/out", "Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n0\r\n\r\n")],
-  ["a client that waits for leave to send a body", post("/in", "Content-Length: 5\r\nExpect: 100-continue\r\n", "hello")],
-  ["the same, denied", post("/out", "Content-Length: 5\r\nExpect: 100-continue\r\n", "")],
-  ["HTTP/1.0", `GET /public HTTP/1.0\r\n${HOST}\r\n`],
-  ["HTTP/1.0, denied", `GET /secret HTTP/1.0\r\n${HOST}\r\n`],
-  ["a last request", get("/public", "Connection: close\r\n")],
-  ["a last request, denied", get("/secret", "Connection: close\r\n")],
-  ["an IPv6 host", `GET /public HTTP/1.1\r\nHost: [fd00::1]:8080\r\nUser-Agent: a-client-of-ordinary-words/1.0\r\n\r\n`],
-  ["a bad host", `GET /public HTTP/1.1\r\nHost: [fd00::1\r\nUser-Agent: a-client-of-ordinary-words/1.0\r\n\r\n`],
-  ["a bad port", `GET /public HTTP/1.1\r\nHost: a:123456\r\nUser-Agent: a-client-of-ordinary-words/1.0\r\n\r\n`],
-];
-/** Requests that the kernel may leave to the proxy. */
-const UNUSUAL: readonly (readonly [string, string])[] = [
-  ["an allowed path that servers read differently", get("/public/../secret")],
-  ["an escaped slash", get("/public%2Fx")],
-  ["WebSocket", get("/public", "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: a\r\n")],
-  ["h2c", get("/public", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n")],
-  ["an absolute target", `GET http://a/public HTTP/1.1\r\n${HOST}\r\n`],
-  ["CONNECT", `CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n`],
-  ["the asterisk", `OPTIONS * HTTP/1.1\r\n${HOST}\r\n`],
-  ["an empty line before", `\r\n${get("/public")}`],
-  ["trailers", post("/in", "Transfer-Encoding: chunked\r\n", "0\r\nX-A: b\r\n\r\n")],
-  ...HOSTILE.map(([name, text]) => [name, text] as const).filter(([name]) => name !== "HTTP/2 with prior knowledge"),
-];
 
 describe("HTTP decided at sockets", { skip: missing }, () => {
   let nodes: [RealNode, RealNode];
@@ -121,7 +64,7 @@ describe("HTTP decided at sockets", { skip: missing }, () => {
   const statusOf = async (pod: RealPod, text: string, family: "ipv4" | "ipv6" = "ipv4", rules = RULES): Promise<string> => {
     http.allow(server, CLIENT, rules);
     const socket = await dial(pod.netns, server[family], 80, 5000);
-    const port = socket.localPort ?? 0;
+    const port = http.expect(socket.localPort ?? 0);
     const answered = new Promise<string>((resolve) => {
       let got = "";
       socket.on("data", (chunk: Buffer) => {
@@ -331,7 +274,7 @@ describe("HTTP decided at sockets", { skip: missing }, () => {
     answer = remember;
     http.allow(server, CLIENT, RULES);
     const socket = await dial(client.netns, server.ipv4, 80, 5000);
-    const port = socket.localPort ?? 0;
+    const port = http.expect(socket.localPort ?? 0);
     socket.write(get("/public"));
     assert.deepEqual(await http.settled(port, 1), ["passed"]);
     await new Promise((resolve) => socket.once("data", resolve));
@@ -339,6 +282,55 @@ describe("HTTP decided at sockets", { skip: missing }, () => {
     socket.write(get("/public"));
     assert.deepEqual(await http.settled(port, 1), ["421"]);
     socket.destroy();
+  });
+
+  it("tells of a request with its host, of the server's answer, and counts both", async () => {
+    answer = (_, response) => void response.writeHead(404).end("nothing");
+    http.allow(server, CLIENT, RULES);
+    const before = http.counts;
+    const socket = await dial(client.netns, server.ipv4, 80, 5000);
+    socket.resume();
+    const port = http.expect(socket.localPort ?? 0);
+    const text = (bytes: Uint8Array, length: number) => Buffer.from(bytes).toString("latin1", 0, length);
+    for (const path of ["/public/1", "/public/2"]) {
+      socket.write(`GET ${path} HTTP/1.1\r\nHost: shop.example:8080\r\n\r\n`);
+      const told = await http.answered(port);
+      assert.equal(told.status, 404);
+      assert.equal(text(told.path, told.pathLength), `${path} `);
+      assert.equal(text(told.host, told.hostLength), "shop.example:8080");
+      assert.ok(told.latency > 0n);
+    }
+    socket.write(get("/secret"));
+    assert.deepEqual(await http.settled(port, 3), ["passed", "passed", "403"]);
+    const { taken, forwarded, denied } = http.counts;
+    assert.deepEqual([taken - before.taken, forwarded - before.forwarded, denied - before.denied], [1, 2, 1]);
+    socket.destroy();
+  });
+
+  it("never lets an answer overtake a denial", async () => {
+    answer = remember;
+    for (let i = 0; i < 50; i++) {
+      // Again, since it may have been handed over.
+      http.allow(server, CLIENT, RULES);
+      const socket = await dial(client.netns, server.ipv4, 80, 5000);
+      socket.setNoDelay(true);
+      let got = "";
+      const both = new Promise<void>((resolve) => {
+        socket.on("data", (chunk: Buffer) => {
+          got += chunk.toString("latin1");
+          if (got.split("HTTP/1.1 ").length > 2) resolve();
+        });
+        socket.on("close", () => resolve());
+      });
+      const port = http.expect(socket.localPort ?? 0);
+      socket.write(get("/secret"));
+      socket.write(get("/public"));
+      const outcomes = await http.settled(port, 1);
+      if (outcomes[0] !== "cut") await both;
+      const statuses = [...got.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => status);
+      if (statuses.length > 0) assert.match(statuses.join(" "), /^403( 200| 421)?$|^421$/);
+      socket.destroy();
+    }
   });
 
   it("keeps every byte from a server whose socket was not taken", async () => {

@@ -1,8 +1,9 @@
 import { EventEmitter, once } from "node:events";
+import { readHttpCounts } from "#agent/kernel-http-counts.ts";
 import { encodeConfig } from "#datapath/gen/config.ts";
 import { HttpEventFlags, HttpOutcome, HttpServer } from "#datapath/gen/enums.ts";
 import { maps as specs } from "#datapath/gen/maps.ts";
-import { httpEvent } from "#datapath/gen/structs.ts";
+import { type HttpEvent, httpEvent } from "#datapath/gen/structs.ts";
 import { createHttpReconciler, writeHttpAnswers } from "#datapath/reconcile/http.ts";
 import type { Link, LoadedObject } from "#ebpf/bpf.ts";
 import { openBpf } from "#ebpf/kernel.ts";
@@ -21,6 +22,7 @@ export class KernelHttp implements Disposable {
   readonly #scope = new DisposableStack();
   readonly #rules: ReturnType<typeof createHttpReconciler>;
   readonly #outcomes = new Map<number, readonly string[]>();
+  readonly #answers = new Map<number, HttpEvent>();
   readonly #wake = new EventEmitter().setMaxListeners(0);
 
   constructor(node: LoadedObject) {
@@ -34,6 +36,7 @@ export class KernelHttp implements Disposable {
     const root = findCgroup2();
     if (root === undefined) throw new Error("no cgroup v2 here");
     this.#scope.use(bpf.attachCgroup(this.#object.program("cil_http_ingress"), root, "ingress"));
+    this.#scope.use(bpf.attachCgroup(this.#object.program("cil_http_egress"), root, "egress"));
     this.#accepting = this.#scope.use(bpf.attachCgroup(this.#object.program("cil_http_sockops"), root, "sock_ops"));
     const [httpRules, httpPaths, httpAnswers] = [
       this.#object.map(specs.ciliumHttpRules),
@@ -48,11 +51,37 @@ export class KernelHttp implements Disposable {
 
   #take(batch: Iterable<Buffer>): void {
     for (const record of batch) {
-      const { clientPort, outcome, status, flags } = httpEvent.decode(record, 0);
+      const event = httpEvent.decode(record, 0);
+      const { clientPort, outcome, status, flags } = event;
+      if (outcome === HttpOutcome.ANSWERED) {
+        this.#answers.set(clientPort, event);
+        continue;
+      }
       const text = flags & HttpEventFlags.CUT ? "cut" : outcome === HttpOutcome.FORWARDED ? "passed" : String(status);
       this.#outcomes.set(clientPort, [...(this.#outcomes.get(clientPort) ?? []), text]);
     }
     this.#wake.emit("outcome");
+  }
+
+  /** Forgets connections of before: ports are used again. */
+  expect(clientPort: number): number {
+    this.#outcomes.delete(clientPort);
+    this.#answers.delete(clientPort);
+    return clientPort;
+  }
+
+  /** The server's next answer to the connection from that port. */
+  async answered(clientPort: number): Promise<HttpEvent> {
+    for (;;) {
+      const found = this.#answers.get(clientPort);
+      if (found && this.#answers.delete(clientPort)) return found;
+      await once(this.#wake, "outcome");
+    }
+  }
+
+  /** All that was counted. */
+  get counts() {
+    return readHttpCounts({ httpCounts: this.#object.perCpuMap(specs.ciliumHttpCounts) });
   }
 
   /** What became of the requests of the connection from that port since the last call, once there are so many: status codes, "passed", "cut". */
@@ -86,6 +115,11 @@ export class KernelHttp implements Disposable {
   /** Takes all rules away. */
   forget(): void {
     this.#rules.update([]);
+  }
+
+  /** Whether the port's sockets are no longer taken. */
+  isOdd(pod: RealPod): boolean {
+    return this.#servers.get(this.#key(pod, "ipv4", 0)) === HttpServer.SERVER_ODD;
   }
 
   /** Whether the kernel has given the client to the proxy. */

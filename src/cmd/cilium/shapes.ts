@@ -107,6 +107,12 @@ export interface AgentStatusShape {
     readonly "envoy-deployment-mode"?: string;
     readonly connected?: boolean;
   };
+  /** HTTP decided without the proxy; connections and requests are counted only where that is on. */
+  readonly "kernel-http"?: StateShape & {
+    readonly ports?: number;
+    readonly connections?: Readonly<Record<"active" | "taken" | "refused" | "handed-to-proxy" | "cut", number>>;
+    readonly requests?: Readonly<Record<"forwarded" | "denied", number>>;
+  };
   readonly "identity-range"?: { readonly "min-identity"?: number; readonly "max-identity"?: number };
   readonly hubble?: StateShape & {
     readonly observer?: {

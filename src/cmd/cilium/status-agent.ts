@@ -40,10 +40,23 @@ function linesOf(status: AgentStatusShape): [string, string | undefined][] {
       proxy &&
         `${proxy.connected === false ? "not connected" : "OK"}, ${proxy["total-redirects"] ?? 0} redirects active on ports ${proxy["port-range"] ?? "?"}, Envoy: ${proxy["envoy-deployment-mode"] ?? "external"}`,
     ],
+    ["Kernel HTTP:", formatKernelHttp(status["kernel-http"])],
     ["Global Identity Range:", range && `min ${range["min-identity"]}, max ${range["max-identity"]}`],
     ["Hubble:", hubble && `${hubble.state ?? ""}   ${[flows, hubble.msg].filter(Boolean).join("   ")}`],
     ["Encryption:", status.encryption?.msg || status.encryption?.mode],
   ];
+}
+
+function formatKernelHttp(found: AgentStatusShape["kernel-http"]): string | undefined {
+  const { state, ports = 0, connections, requests } = found ?? {};
+  if (connections === undefined || requests === undefined) return state;
+  const { active, taken, refused } = connections;
+  const parts = [
+    `${ports} ports`,
+    `connections: ${active} open of ${taken}, ${connections["handed-to-proxy"]} handed to the proxy, ${refused} refused`,
+    `requests: ${requests.forwarded} forwarded, ${requests.denied} denied`,
+  ];
+  return `${state}   ${parts.join("; ")}`;
 }
 
 function isFailing({ status }: ControllerShape): boolean {

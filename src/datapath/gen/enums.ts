@@ -246,6 +246,7 @@ export const HttpOutcome = {
   FORWARDED: 0,
   DENIED: 1,
   REFUSED: 2,
+  ANSWERED: 3,
 } as const;
 
 export type HttpOutcome = (typeof HttpOutcome)[keyof typeof HttpOutcome];
@@ -254,6 +255,32 @@ export const httpOutcomeNames: Readonly<Record<number, string>> = {
   0: "FORWARDED",
   1: "DENIED",
   2: "REFUSED",
+  3: "ANSWERED",
+};
+
+/** C: `enum http_count`. */
+export const HttpCount = {
+  TAKEN: 0,
+  ENDED: 1,
+  FORWARDED: 2,
+  DENIED: 3,
+  REFUSED: 4,
+  HANDED_OVER: 5,
+  CUT: 6,
+  KINDS: 7,
+} as const;
+
+export type HttpCount = (typeof HttpCount)[keyof typeof HttpCount];
+
+export const httpCountNames: Readonly<Record<number, string>> = {
+  0: "TAKEN",
+  1: "ENDED",
+  2: "FORWARDED",
+  3: "DENIED",
+  4: "REFUSED",
+  5: "HANDED_OVER",
+  6: "CUT",
+  7: "KINDS",
 };
 
 /** C: `enum http_event_flags`. */
@@ -351,6 +378,7 @@ export const HttpServer = {
   SERVER_SEEN: 1,
   CLIENT_PLAIN: 2,
   CLIENT_OTHER: 3,
+  SERVER_ODD: 4,
 } as const;
 
 export type HttpServer = (typeof HttpServer)[keyof typeof HttpServer];
@@ -359,6 +387,7 @@ export const httpServerNames: Readonly<Record<number, string>> = {
   1: "SERVER_SEEN",
   2: "CLIENT_PLAIN",
   3: "CLIENT_OTHER",
+  4: "SERVER_ODD",
 };
 
 /** C: `enum ct_key_flags`. */

@@ -37,6 +37,7 @@ export const maps = {
   ciliumLbNode: { name: "cilium_lb_node", type: 2, key: u32, value: lbNode, maxEntries: 1, flags: 0 } as MapSpec<number, LbNode>,
   ciliumHttpState: { name: "cilium_http_state", type: 1, key: u64, value: httpSocket, maxEntries: 65536, flags: 1 } as MapSpec<bigint, HttpSocket>,
   ciliumHttpEvents: { name: "cilium_http_events", type: 27, key: bytes(0), value: bytes(0), maxEntries: 1048576, flags: 0 } as MapSpec<Uint8Array, Uint8Array>,
+  ciliumHttpCounts: { name: "cilium_http_counts", type: 6, key: u32, value: u64, maxEntries: 7, flags: 0 } as MapSpec<number, bigint>,
   ciliumHttpPaths: { name: "cilium_http_paths", type: 11, key: httpPathKey, value: u32, maxEntries: 65536, flags: 1 } as MapSpec<HttpPathKey, number>,
   ciliumHttpSockets: { name: "cilium_http_sockets", type: 18, key: u64, value: u64, maxEntries: 65536, flags: 0 } as MapSpec<bigint, bigint>,
   ciliumHttpAnswers: { name: "cilium_http_answers", type: 2, key: u32, value: httpAnswerText, maxEntries: 18, flags: 0 } as MapSpec<number, HttpAnswerText>,

@@ -1138,7 +1138,7 @@ export const httpPathKey: Codec<HttpPathKey> = {
   }),
 };
 
-/** C: `struct http_socket`, 424 bytes. */
+/** C: `struct http_socket`, 512 bytes. */
 export interface HttpSocket {
   readonly client: Addr16;
   readonly server: Addr16;
@@ -1152,6 +1152,8 @@ export interface HttpSocket {
   readonly headBytes: number;
   readonly drained: number;
   readonly written: number;
+  readonly saidUntil: number;
+  readonly answerAt: number;
   readonly left: bigint;
   readonly length: bigint;
   readonly name: HttpText;
@@ -1170,14 +1172,21 @@ export interface HttpSocket {
   readonly last: number;
   readonly beforeLast: number;
   readonly accepted: number;
+  readonly keptOut: number;
+  readonly untold: number;
+  readonly awaited: number;
+  readonly said: number;
+  readonly hostLength: number;
   readonly reported: number;
+  readonly askedAt: bigint;
+  readonly hostText: Uint8Array;
   readonly key: HttpPathKey;
 }
 
 export const httpSocket: Codec<HttpSocket> = {
-  size: 424,
+  size: 512,
   encode(value, into, offset) {
-    into.fill(0, offset, offset + 424);
+    into.fill(0, offset, offset + 512);
     addr16.encode(value.client, into, offset + 0);
     addr16.encode(value.server, into, offset + 16);
     into.writeUInt16BE(value.clientPort, offset + 32);
@@ -1190,26 +1199,35 @@ export const httpSocket: Codec<HttpSocket> = {
     into.writeUInt32LE(value.headBytes, offset + 56);
     into.writeUInt32LE(value.drained, offset + 60);
     into.writeUInt32LE(value.written, offset + 64);
-    into.writeBigUInt64LE(value.left, offset + 72);
-    into.writeBigUInt64LE(value.length, offset + 80);
-    httpText.encode(value.name, into, offset + 88);
-    httpText.encode(value.value, into, offset + 112);
-    into.writeUInt32LE(value.nameLength, offset + 136);
-    into.writeUInt32LE(value.valueLength, offset + 140);
-    into.writeUInt16LE(value.methodLength, offset + 144);
-    into.writeUInt16LE(value.pathLength, offset + 146);
-    into.writeUInt16LE(value.versionAt, offset + 148);
-    into.writeUInt16LE(value.headers, offset + 150);
-    into.writeUInt8(value.digits, offset + 152);
-    into.writeUInt8(value.blank, offset + 153);
-    into.writeUInt8(value.host, offset + 154);
-    into.writeUInt8(value.percent, offset + 155);
-    into.writeUInt8(value.escape, offset + 156);
-    into.writeUInt8(value.last, offset + 157);
-    into.writeUInt8(value.beforeLast, offset + 158);
-    into.writeUInt8(value.accepted, offset + 159);
-    into.writeUInt32LE(value.reported, offset + 160);
-    httpPathKey.encode(value.key, into, offset + 164);
+    into.writeUInt32LE(value.saidUntil, offset + 68);
+    into.writeUInt32LE(value.answerAt, offset + 72);
+    into.writeBigUInt64LE(value.left, offset + 80);
+    into.writeBigUInt64LE(value.length, offset + 88);
+    httpText.encode(value.name, into, offset + 96);
+    httpText.encode(value.value, into, offset + 120);
+    into.writeUInt32LE(value.nameLength, offset + 144);
+    into.writeUInt32LE(value.valueLength, offset + 148);
+    into.writeUInt16LE(value.methodLength, offset + 152);
+    into.writeUInt16LE(value.pathLength, offset + 154);
+    into.writeUInt16LE(value.versionAt, offset + 156);
+    into.writeUInt16LE(value.headers, offset + 158);
+    into.writeUInt8(value.digits, offset + 160);
+    into.writeUInt8(value.blank, offset + 161);
+    into.writeUInt8(value.host, offset + 162);
+    into.writeUInt8(value.percent, offset + 163);
+    into.writeUInt8(value.escape, offset + 164);
+    into.writeUInt8(value.last, offset + 165);
+    into.writeUInt8(value.beforeLast, offset + 166);
+    into.writeUInt8(value.accepted, offset + 167);
+    into.writeUInt8(value.keptOut, offset + 168);
+    into.writeUInt8(value.untold, offset + 169);
+    into.writeUInt8(value.awaited, offset + 170);
+    into.writeUInt8(value.said, offset + 171);
+    into.writeUInt16LE(value.hostLength, offset + 172);
+    into.writeUInt32LE(value.reported, offset + 176);
+    into.writeBigUInt64LE(value.askedAt, offset + 184);
+    writeBytes(value.hostText, into, offset + 192, 64);
+    httpPathKey.encode(value.key, into, offset + 256);
   },
   decode: (from, offset) => ({
     client: addr16.decode(from, offset + 0),
@@ -1224,26 +1242,35 @@ export const httpSocket: Codec<HttpSocket> = {
     headBytes: from.readUInt32LE(offset + 56),
     drained: from.readUInt32LE(offset + 60),
     written: from.readUInt32LE(offset + 64),
-    left: from.readBigUInt64LE(offset + 72),
-    length: from.readBigUInt64LE(offset + 80),
-    name: httpText.decode(from, offset + 88),
-    value: httpText.decode(from, offset + 112),
-    nameLength: from.readUInt32LE(offset + 136),
-    valueLength: from.readUInt32LE(offset + 140),
-    methodLength: from.readUInt16LE(offset + 144),
-    pathLength: from.readUInt16LE(offset + 146),
-    versionAt: from.readUInt16LE(offset + 148),
-    headers: from.readUInt16LE(offset + 150),
-    digits: from.readUInt8(offset + 152),
-    blank: from.readUInt8(offset + 153),
-    host: from.readUInt8(offset + 154),
-    percent: from.readUInt8(offset + 155),
-    escape: from.readUInt8(offset + 156),
-    last: from.readUInt8(offset + 157),
-    beforeLast: from.readUInt8(offset + 158),
-    accepted: from.readUInt8(offset + 159),
-    reported: from.readUInt32LE(offset + 160),
-    key: httpPathKey.decode(from, offset + 164),
+    saidUntil: from.readUInt32LE(offset + 68),
+    answerAt: from.readUInt32LE(offset + 72),
+    left: from.readBigUInt64LE(offset + 80),
+    length: from.readBigUInt64LE(offset + 88),
+    name: httpText.decode(from, offset + 96),
+    value: httpText.decode(from, offset + 120),
+    nameLength: from.readUInt32LE(offset + 144),
+    valueLength: from.readUInt32LE(offset + 148),
+    methodLength: from.readUInt16LE(offset + 152),
+    pathLength: from.readUInt16LE(offset + 154),
+    versionAt: from.readUInt16LE(offset + 156),
+    headers: from.readUInt16LE(offset + 158),
+    digits: from.readUInt8(offset + 160),
+    blank: from.readUInt8(offset + 161),
+    host: from.readUInt8(offset + 162),
+    percent: from.readUInt8(offset + 163),
+    escape: from.readUInt8(offset + 164),
+    last: from.readUInt8(offset + 165),
+    beforeLast: from.readUInt8(offset + 166),
+    accepted: from.readUInt8(offset + 167),
+    keptOut: from.readUInt8(offset + 168),
+    untold: from.readUInt8(offset + 169),
+    awaited: from.readUInt8(offset + 170),
+    said: from.readUInt8(offset + 171),
+    hostLength: from.readUInt16LE(offset + 172),
+    reported: from.readUInt32LE(offset + 176),
+    askedAt: from.readBigUInt64LE(offset + 184),
+    hostText: readBytes(from, offset + 192, 64),
+    key: httpPathKey.decode(from, offset + 256),
   }),
 };
 
@@ -1274,7 +1301,7 @@ export const httpAnswerText: Codec<HttpAnswerText> = {
   }),
 };
 
-/** C: `struct http_run`, 1048 bytes. */
+/** C: `struct http_run`, 1136 bytes. */
 export interface HttpRun {
   readonly fresh: HttpSocket;
   readonly key: HttpPathKey;
@@ -1295,42 +1322,42 @@ export interface HttpRun {
 }
 
 export const httpRun: Codec<HttpRun> = {
-  size: 1048,
+  size: 1136,
   encode(value, into, offset) {
     httpSocket.encode(value.fresh, into, offset + 0);
-    httpPathKey.encode(value.key, into, offset + 424);
-    writeBytes(value.bytes, into, offset + 680, 256);
-    writeBytes(value.blanks, into, offset + 936, 64);
-    into.writeUInt32LE(value.at, offset + 1000);
-    into.writeUInt32LE(value.length, offset + 1004);
-    into.writeUInt32LE(value.used, offset + 1008);
-    into.writeUInt32LE(value.loaded, offset + 1012);
-    into.writeUInt32LE(value.kept, offset + 1016);
-    into.writeUInt32LE(value.withheld, offset + 1020);
-    into.writeUInt32LE(value.denied, offset + 1024);
-    into.writeUInt32LE(value.asked, offset + 1028);
-    into.writeUInt32LE(value.refuse, offset + 1032);
-    into.writeUInt32LE(value.handOver, offset + 1036);
-    into.writeUInt32LE(value.writeSeq, offset + 1040);
-    into.writeUInt32LE(value.answered, offset + 1044);
+    httpPathKey.encode(value.key, into, offset + 512);
+    writeBytes(value.bytes, into, offset + 768, 256);
+    writeBytes(value.blanks, into, offset + 1024, 64);
+    into.writeUInt32LE(value.at, offset + 1088);
+    into.writeUInt32LE(value.length, offset + 1092);
+    into.writeUInt32LE(value.used, offset + 1096);
+    into.writeUInt32LE(value.loaded, offset + 1100);
+    into.writeUInt32LE(value.kept, offset + 1104);
+    into.writeUInt32LE(value.withheld, offset + 1108);
+    into.writeUInt32LE(value.denied, offset + 1112);
+    into.writeUInt32LE(value.asked, offset + 1116);
+    into.writeUInt32LE(value.refuse, offset + 1120);
+    into.writeUInt32LE(value.handOver, offset + 1124);
+    into.writeUInt32LE(value.writeSeq, offset + 1128);
+    into.writeUInt32LE(value.answered, offset + 1132);
   },
   decode: (from, offset) => ({
     fresh: httpSocket.decode(from, offset + 0),
-    key: httpPathKey.decode(from, offset + 424),
-    bytes: readBytes(from, offset + 680, 256),
-    blanks: readBytes(from, offset + 936, 64),
-    at: from.readUInt32LE(offset + 1000),
-    length: from.readUInt32LE(offset + 1004),
-    used: from.readUInt32LE(offset + 1008),
-    loaded: from.readUInt32LE(offset + 1012),
-    kept: from.readUInt32LE(offset + 1016),
-    withheld: from.readUInt32LE(offset + 1020),
-    denied: from.readUInt32LE(offset + 1024),
-    asked: from.readUInt32LE(offset + 1028),
-    refuse: from.readUInt32LE(offset + 1032),
-    handOver: from.readUInt32LE(offset + 1036),
-    writeSeq: from.readUInt32LE(offset + 1040),
-    answered: from.readUInt32LE(offset + 1044),
+    key: httpPathKey.decode(from, offset + 512),
+    bytes: readBytes(from, offset + 768, 256),
+    blanks: readBytes(from, offset + 1024, 64),
+    at: from.readUInt32LE(offset + 1088),
+    length: from.readUInt32LE(offset + 1092),
+    used: from.readUInt32LE(offset + 1096),
+    loaded: from.readUInt32LE(offset + 1100),
+    kept: from.readUInt32LE(offset + 1104),
+    withheld: from.readUInt32LE(offset + 1108),
+    denied: from.readUInt32LE(offset + 1112),
+    asked: from.readUInt32LE(offset + 1116),
+    refuse: from.readUInt32LE(offset + 1120),
+    handOver: from.readUInt32LE(offset + 1124),
+    writeSeq: from.readUInt32LE(offset + 1128),
+    answered: from.readUInt32LE(offset + 1132),
   }),
 };
 
@@ -1450,7 +1477,7 @@ export const sockEvent: Codec<SockEvent> = {
   }),
 };
 
-/** C: `struct http_event`, 320 bytes. */
+/** C: `struct http_event`, 392 bytes. */
 export interface HttpEvent {
   readonly outcome: number;
   readonly flags: number;
@@ -1461,18 +1488,21 @@ export interface HttpEvent {
   readonly pathLength: number;
   readonly clientPort: number;
   readonly serverPort: number;
+  readonly hostLength: number;
   readonly client: Addr16;
   readonly server: Addr16;
   readonly sockCookie: bigint;
   readonly ktime: bigint;
+  readonly latency: bigint;
   readonly method: Uint8Array;
   readonly path: Uint8Array;
+  readonly host: Uint8Array;
 }
 
 export const httpEvent: Codec<HttpEvent> = {
-  size: 320,
+  size: 392,
   encode(value, into, offset) {
-    into.fill(0, offset, offset + 320);
+    into.fill(0, offset, offset + 392);
     into.writeUInt8(value.outcome, offset + 0);
     into.writeUInt8(value.flags, offset + 1);
     into.writeUInt32LE(value.lxcId, offset + 4);
@@ -1482,12 +1512,15 @@ export const httpEvent: Codec<HttpEvent> = {
     into.writeUInt16LE(value.pathLength, offset + 16);
     into.writeUInt16BE(value.clientPort, offset + 18);
     into.writeUInt16BE(value.serverPort, offset + 20);
+    into.writeUInt16LE(value.hostLength, offset + 22);
     addr16.encode(value.client, into, offset + 24);
     addr16.encode(value.server, into, offset + 40);
     into.writeBigUInt64LE(value.sockCookie, offset + 56);
     into.writeBigUInt64LE(value.ktime, offset + 64);
-    writeBytes(value.method, into, offset + 72, 16);
-    writeBytes(value.path, into, offset + 88, 232);
+    into.writeBigUInt64LE(value.latency, offset + 72);
+    writeBytes(value.method, into, offset + 80, 16);
+    writeBytes(value.path, into, offset + 96, 232);
+    writeBytes(value.host, into, offset + 328, 64);
   },
   decode: (from, offset) => ({
     outcome: from.readUInt8(offset + 0),
@@ -1499,11 +1532,14 @@ export const httpEvent: Codec<HttpEvent> = {
     pathLength: from.readUInt16LE(offset + 16),
     clientPort: from.readUInt16BE(offset + 18),
     serverPort: from.readUInt16BE(offset + 20),
+    hostLength: from.readUInt16LE(offset + 22),
     client: addr16.decode(from, offset + 24),
     server: addr16.decode(from, offset + 40),
     sockCookie: from.readBigUInt64LE(offset + 56),
     ktime: from.readBigUInt64LE(offset + 64),
-    method: readBytes(from, offset + 72, 16),
-    path: readBytes(from, offset + 88, 232),
+    latency: from.readBigUInt64LE(offset + 72),
+    method: readBytes(from, offset + 80, 16),
+    path: readBytes(from, offset + 96, 232),
+    host: readBytes(from, offset + 328, 64),
   }),
 };
