@@ -1,11 +1,11 @@
-import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
-import { promisify } from "node:util";
+import { cpuOf, runWrk } from "./probe/wrk.ts";
 import { type Benchmark, quantile, type Row } from "./row.ts";
 
 const SERVER = 18080;
@@ -14,8 +14,6 @@ const ROUNDS = 4;
 const [WARM_SECONDS, SECONDS] = [4, 2];
 /** The load on one core, proxies and server on the other: the same for all. */
 const [LOAD_CORE, PROXY_CORE] = ["0", "1"];
-/** `/proc/PID/stat` counts in these. */
-const TICK_US = 10_000;
 
 type Name = keyof typeof PORTS;
 
@@ -79,23 +77,11 @@ interface Sample {
   readonly p99: number;
 }
 
-/** User and system time of a process so far, all threads, in microseconds. */
-function cpuOf(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
-  return (Number(fields[11]) + Number(fields[12])) * TICK_US;
-}
-
 async function load(name: Name, pid: number | undefined, connections: number, seconds: number): Promise<Sample> {
   const before = pid === undefined ? 0 : cpuOf(pid);
-  const { stdout } = await promisify(execFile)("taskset", [
-    ...["-c", LOAD_CORE, "wrk", "--latency", "-t1", `-c${connections}`, `-d${seconds}s`],
-    `http://127.0.0.1:${PORTS[name]}/public/v1/thing`,
-  ]);
-  const [rate, count] = [/Requests\/sec:\s+([0-9.]+)/, /([0-9]+) requests in/].map((pattern) => Number(pattern.exec(stdout)?.[1]));
-  const [, p99, unit = ""] = /99%\s+([0-9.]+)(us|ms|s)/.exec(stdout) ?? [];
-  if (rate === undefined || count === undefined || !(rate > 0) || /Non-2xx/.test(stdout)) throw new Error(`wrk: ${stdout}`);
-  const scale = { us: 1, ms: 1e3, s: 1e6 }[unit] ?? Number.NaN;
-  return { request: 1e6 / rate, cpu: pid === undefined ? 0 : (cpuOf(pid) - before) / count, p99: Number(p99) * scale };
+  const url = `http://127.0.0.1:${PORTS[name]}/public/v1/thing`;
+  const { rate, count, p99 } = await runWrk({ core: LOAD_CORE, connections, seconds, url });
+  return { request: 1e6 / rate, cpu: pid === undefined ? 0 : (cpuOf(pid) - before) / count, p99 };
 }
 
 async function untilOpen(port: number): Promise<void> {

@@ -1,6 +1,6 @@
 import { EventEmitter, once } from "node:events";
 import { readHttpCounts } from "#agent/kernel-http-counts.ts";
-import { encodeConfig } from "#datapath/gen/config.ts";
+import { type DatapathConfig, encodeConfig } from "#datapath/gen/config.ts";
 import { HttpEventFlags, HttpOutcome, HttpServer } from "#datapath/gen/enums.ts";
 import { maps as specs } from "#datapath/gen/maps.ts";
 import { type HttpEvent, httpEvent } from "#datapath/gen/structs.ts";
@@ -25,10 +25,10 @@ export class KernelHttp implements Disposable {
   readonly #answers = new Map<number, HttpEvent>();
   readonly #wake = new EventEmitter().setMaxListeners(0);
 
-  constructor(node: LoadedObject) {
+  constructor(node: LoadedObject, settings: Partial<DatapathConfig> = { monitorAggregation: 0 }) {
     const shared = node.mapNames.filter((name) => name.startsWith("cilium_")).map((name) => [name, node.ringMap(name)] as const);
     const path = new URL("../../bpf/bpf_http.o", import.meta.url).pathname;
-    const config = { ".rodata.config": encodeConfig("bpf_http", { monitorAggregation: 0 }) };
+    const config = { ".rodata.config": encodeConfig("bpf_http", settings) };
     this.#object = this.#scope.use(openBpf().load(path, { config, reuse: Object.fromEntries(shared) }));
     const bpf = openBpf();
     const sockets = this.#scope.use(this.#object.ringMap("cilium_http_sockets"));
