@@ -46,7 +46,7 @@ export function blocksOf(spec: PortSpec, namedPorts: readonly NamedPort[]): Bloc
   if (spec.name !== "") {
     return namedPorts
       .filter((one) => one.name === spec.name && one.protocol === protocol)
-      .map(({ port }) => ({ protocol, port, bits: 16 }));
+      .flatMap((one) => portPrefixes(one.port, spec.endPort).map(({ port, bits }) => ({ protocol, port, bits })));
   }
   // Here the port is the ICMP type, of which 0 is one like any other.
   if (isIcmp(protocol)) return [{ protocol, port: spec.port & 0xffff, bits: 16 }];

@@ -44,7 +44,7 @@ type Placed = { readonly filter: Filter; readonly span: Span; readonly identitie
 function spanOf(filter: Filter, port: number, name: string): Span {
   const { protocol, endPort } = filter.spec;
   if (port === 0) return { protocol, first: 0, last: 0xffff, name };
-  return { protocol, first: port, last: endPort === 0 ? port : endPort, name };
+  return { protocol, first: port, last: Math.max(port, endPort), name };
 }
 
 function selected(filter: Filter, cache: SelectorCache): readonly NumericIdentity[] | null {

@@ -10,8 +10,8 @@ export class MergeConflict extends Error {
 
 function mergeParser(a: L7Parser, b: L7Parser): L7Parser {
   if (a === b) return a;
-  if (a === "tls" && b !== "dns") return b;
-  if (b === "tls" && a !== "dns") return a;
+  if (a === "tls" && (b === "http" || b === "kafka")) return b;
+  if (b === "tls" && (a === "http" || a === "kafka")) return a;
   throw new MergeConflict(`cannot merge conflicting L7 parsers (${[a, b].sort().join("/")})`);
 }
 

@@ -1,9 +1,8 @@
 import { labelKey } from "#labels/label.ts";
 import { type Requirement, requirement, selectorOf } from "#labels/selector.ts";
 import type { Direction } from "#types/direction.ts";
-import { type Prefix, prefixContains } from "#types/prefix.ts";
 import { protocolNumber } from "#types/proto.ts";
-import { readPrefix } from "./parse-peers.ts";
+import { readExcept, readPrefix } from "./parse-peers.ts";
 import { isPortName, parsePortNumber, portProtocols } from "./parse-ports.ts";
 import { readRequirements } from "./parse-selector.ts";
 import { anyPeer, cidrPeer, labelPeer } from "./peer.ts";
@@ -62,13 +61,7 @@ function podsOf(reading: Reading, value: unknown, path: string, namespace: strin
 function readBlock(reading: Reading, fields: Fields, path: string): PeerSelector[] {
   checkFields(reading, fields, path, ["cidr", "except"]);
   const prefix = readPrefix(reading, readString(reading, fields.cidr, `${path}.cidr`) ?? "", `${path}.cidr`);
-  const except: Prefix[] = [];
-  readStrings(reading, fields.except, `${path}.except`)?.forEach((text, i) => {
-    const one = readPrefix(reading, text, `${path}.except[${i}]`);
-    if (one === undefined) return;
-    if (prefix !== undefined && !prefixContains(prefix, one)) refuse(reading, `${path}.except[${i}]`, `${one} is not inside ${prefix}`);
-    except.push(one);
-  });
+  const except = readExcept(reading, fields.except, `${path}.except`, prefix);
   return prefix === undefined ? [] : [cidrPeer(prefix, except, reading.settings)];
 }
 
@@ -115,7 +108,7 @@ function readPort(reading: Reading, fields: Fields, path: string): PortSpec[] {
     const why = port === 0 ? "needs a port that is a number beside it" : `is below the port ${port}`;
     warnUnstorable(reading, `${path}.endPort`, `${endPort} ${why}: Kubernetes refuses it`);
   }
-  return spread.map((number) => ({ protocol: number, name, port, endPort: port > 0 && endPort > port ? endPort : 0 }));
+  return spread.map((number) => ({ protocol: number, name, port, endPort: (port > 0 || name !== "") && endPort > port ? endPort : 0 }));
 }
 
 /** A port by number or name; absent, every port. A number may be a text, spelled as in Cilium's own policies. */

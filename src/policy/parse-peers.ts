@@ -2,7 +2,7 @@ import { type FqdnSelector, validateFqdn } from "#fqdn/pattern.ts";
 import { labelKey } from "#labels/label.ts";
 import { type Requirement, requirement, selectorOf } from "#labels/selector.ts";
 import { parseAddress } from "#types/addr.ts";
-import { type Prefix, parsePrefix, prefixContains } from "#types/prefix.ts";
+import { type Prefix, parsePrefix, prefixHas, prefixParts } from "#types/prefix.ts";
 import { readRequirements, type SelectorScope, withCluster, withImplied } from "./parse-selector.ts";
 import { cidrPeer, dnsPeer, entities, entityPeers, fqdnPeer, labelPeer, noPeer } from "./peer.ts";
 import {
@@ -45,13 +45,15 @@ export function readPrefix(reading: Reading, text: string, path: string): Prefix
   return undefined;
 }
 
-function readExcept(reading: Reading, value: unknown, path: string, within: Prefix | undefined): Prefix[] {
+/** Reads the exceptions from a block. As in Cilium it is their address as written that must be inside: a wider one is legal and leaves nothing. */
+export function readExcept(reading: Reading, value: unknown, path: string, within: Prefix | undefined): Prefix[] {
   const except: Prefix[] = [];
   readStrings(reading, value, path)?.forEach((text, i) => {
     const prefix = readPrefix(reading, text, `${path}[${i}]`);
     if (prefix === undefined) return;
     except.push(prefix);
-    if (within !== undefined && !prefixContains(within, prefix)) {
+    const address = parseAddress(text.slice(0, text.indexOf("/"))) ?? prefixParts(prefix).address;
+    if (within !== undefined && !prefixHas(within, address)) {
       refuse(reading, `${path}[${i}]`, `${prefix} is not inside ${within}, so it can not be an exception from it`);
     }
   });

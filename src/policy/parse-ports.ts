@@ -96,7 +96,8 @@ function readPort(reading: Reading, fields: Fields, path: string): PortEntry | u
     return entry({ name: "", port: 0, endPort: 0 }, false, false);
   }
   const port = readPortText(reading, text, `${path}.port`);
-  if (typeof port === "string") return entry({ name: port, port: 0, endPort: 0 }, false, false);
+  if (typeof port === "string")
+    return entry({ name: port, port: 0, endPort: namedEnd(reading, port, endPort, `${path}.endPort`) }, false, false);
   if (port === undefined) return undefined;
   const zero = port === 0;
   // Cilium looks at the spelling: a protocol in lower case slips through, and such an entry matches nothing that exists.
@@ -116,6 +117,17 @@ function readPortText(reading: Reading, text: string, path: string): number | st
   const needed = "neither a number from 0 to 65535 nor a port name (letters, digits and single dashes, at most 15)";
   refuse(reading, path, `"${text}" is ${needed}${hint}`);
   return undefined;
+}
+
+/** The end of a range that begins at the number which a name turns out to have. */
+function namedEnd(reading: Reading, name: string, endPort: number, path: string): number {
+  if (endPort !== 0)
+    warn(
+      reading,
+      path,
+      `as in Cilium, the range begins at the number that "${name}" has; where that is ${endPort & 0xffff} or more, it is the one port`,
+    );
+  return endPort & 0xffff;
 }
 
 function rangeEnd(reading: Reading, port: number, endPort: number, path: string): number {

@@ -154,7 +154,7 @@ export type PortSpec = {
   /** Set for a named port; then `port` is 0. */
   readonly name: string;
   readonly port: number;
-  /** 0 when it is no range. */
+  /** 0 when it is no range; one of a named port begins at the number that the name has. */
   readonly endPort: number;
 };
 

@@ -142,6 +142,35 @@ const cases: readonly Case[] = [
     denied: [{ to: "other" }],
   },
   {
+    what: "a named port with an end is a range from the number that the name has",
+    policies: [cnp({ egress: [{ toPorts: [{ ports: [{ port: "dns", protocol: "UDP", endPort: 60 }] }] }] })],
+    allowed: [
+      { to: "dns", port: "UDP/53" },
+      { to: "dns", port: "UDP/60" },
+    ],
+    denied: [
+      { to: "dns", port: "UDP/61" },
+      { to: "dns", port: "UDP/52" },
+      { to: "dns", port: "TCP/53" },
+      { to: "api", port: "UDP/53" },
+    ],
+  },
+  {
+    what: "… and one that ends before that number is the one port",
+    policies: [cnp({ egress: [{ toPorts: [{ ports: [{ port: "dns", protocol: "UDP", endPort: 50 }] }] }] })],
+    allowed: [{ to: "dns", port: "UDP/53" }],
+    denied: [
+      { to: "dns", port: "UDP/50" },
+      { to: "dns", port: "UDP/54" },
+    ],
+  },
+  {
+    what: "an exception that is wider than its block leaves nothing of it",
+    policies: [cnp({ egress: [{ toCIDRSet: [{ cidr: "192.0.0.0/16", except: ["192.0.0.0/8"] }] }] })],
+    allowed: [],
+    denied: [{ to: "site" }],
+  },
+  {
     what: "an unknown authentication mode asks for nothing",
     policies: [cnp({ egress: [{ toEndpoints: [{}], authentication: { mode: "always" } }] })],
     allowed: [{ to: "api" }],
@@ -276,6 +305,7 @@ describe("what Cilium's sources say and no recorded verdict does", () => {
     ["icmps where they are off, even without types", cnp({ egress: [{ icmps: [{}] }] }), { icmpRules: false }],
     ["00 as ICMP type", icmp("00")],
     ["an ICMP type of more than 32 bits", icmp(3e9)],
+    ["an exception whose address is elsewhere", cnp({ egress: [{ toCIDRSet: [{ cidr: "10.1.0.0/16", except: ["10.0.0.0/8"] }] }] })],
     ["a label that is null", cnp({ egress: [{}], labels: [null] })],
     ["a label whose value is a number", cnp({ egress: [{}], labels: [{ key: "a", value: 1 }] })],
     ["names that are denied", admin({ egress: [{ action: "Deny", to: [{ domainNames: ["a.b"] }] }] })],
@@ -284,12 +314,24 @@ describe("what Cilium's sources say and no recorded verdict does", () => {
   for (const [what, policy, settings] of refused)
     it(`refuses ${what}`, () => assert.notDeepEqual(parsePolicy(policy, settingsWith(settings ?? {})).issues, []));
 
+  it("has no way to merge server names with a listener", () => {
+    const on443 = (more: object) => ({ toPorts: [{ ports: [tcp], ...more }] });
+    const both = cnp({
+      egress: [on443({ serverNames: ["a.example.com"] }), on443({ listener: { envoyConfig: { name: "c" }, name: "l" } })],
+    });
+    assert.equal(ask([both], {}, { to: "api", port: "TCP/443" }), "error");
+  });
+
   const accepted: readonly (readonly [string, unknown, Partial<PolicySettings>?])[] = [
     ["http and dns rules when both are empty", port(tcp, { rules: { http: [], dns: [] } })],
     [
       "an application rule without a port where that is allowed",
       port({ protocol: "TCP" }, { rules: { http: [{}] } }),
       { extendedIpProtocols: true },
+    ],
+    [
+      "an exception as wide as its block by its address",
+      cnp({ egress: [{ toCIDRSet: [{ cidr: "10.0.0.0/24", except: ["10.0.0.9/8"] }] }] }),
     ],
     ["an ICMP type with a sign", icmp("+8")],
     ["a label without a key that is text", cnp({ egress: [{}], labels: ["=b"] })],

@@ -24,6 +24,7 @@ export type DataVerdict = {
   readonly auth?: string;
   readonly authExplicit?: boolean;
   readonly log?: readonly string[];
+  readonly error?: string;
 };
 
 /** A row of a policy map as the data has it. */

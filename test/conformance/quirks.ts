@@ -101,6 +101,18 @@ export function isExtension(scenario: Scenario, index: number): boolean {
   return issues.length === 0 && warnings.some(({ stage }) => stage === "portability");
 }
 
+/**
+ * The deviation of an endpoint whose rules the reference merges in the order of their policies' names and not in another; ours never depends on names,
+ * so that they are a conflict in any order.
+ */
+export const MERGE_ORDER = "merge-order";
+
+/** Whether the reference could merge an endpoint's rules because of their order, where ours says that they conflict. */
+export function isMergeOrder(scenario: Scenario, ourError: string | undefined, theirError: string | undefined): boolean {
+  const depends = scenario.quirks?.includes(MERGE_ORDER) ?? false;
+  return depends && theirError === undefined && ourError?.startsWith("cannot merge ") === true;
+}
+
 /** What was decided on and may show in a scenario: its quirks, and our extensions. Other codes excuse nothing. */
 export function deviationsOf(scenario: Scenario): string[] {
   const extended = scenario.policies.some((_, i) => isExtension(scenario, i));

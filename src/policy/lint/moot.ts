@@ -89,6 +89,7 @@ function subjectCovers(outer: Rule, inner: Rule): boolean {
 /** Whether a port of one entry is among those of another. */
 export function specCovers(outer: PortSpec, inner: PortSpec): boolean {
   if (outer.protocol !== inner.protocol || outer.name !== inner.name) return false;
+  if (outer.name !== "") return outer.endPort === inner.endPort;
   const last = (spec: PortSpec) => (spec.port === 0 ? 0xffff : Math.max(spec.port, spec.endPort));
   return outer.port <= inner.port && last(outer) >= last(inner);
 }
