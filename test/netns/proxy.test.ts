@@ -31,7 +31,7 @@ async function serveHttp(pod: RealPod): Promise<Server[]> {
 
 /** One request from a pod, on a connection of its own. */
 async function fetchFrom(client: RealPod, server: IpAddress, method: string, path: string): Promise<{ code: number; body: string }> {
-  const socket = await dial(client.netns, server, 80, 3000);
+  const socket = await dial(client.netns, server, 80, 30_000);
   const options = { method, path, host: server, headers: { host: "web" }, createConnection: () => socket };
   const response = await new Promise<IncomingMessage>((resolve, reject) => request(options, resolve).on("error", reject).end());
   let body = "";
@@ -189,7 +189,7 @@ describe("HTTP policy through real sockets", { skip: process.getuid?.() === 0 ? 
   it("cuts a connection whose policy is gone, and the next one goes straight", async () => {
     const [client, server] = [pods[0] as RealPod, pods[1] as RealPod];
     await enforce([{ pod: server, direction: "ingress", http: READ_ONLY }]);
-    const socket = await dial(client.netns, server.ipv4, 80);
+    const socket = await dial(client.netns, server.ipv4, 80, 30_000);
     const closed = new Promise((resolve) => socket.once("close", resolve));
     await enforce([]);
     await closed;
@@ -206,7 +206,7 @@ describe("HTTP policy through real sockets", { skip: process.getuid?.() === 0 ? 
     await agents[1]?.setPolicy([
       { id: server.lxcId, identity: server.identity, ips: [server.ipv4, server.ipv6], ingress: [port], egress: [] },
     ]);
-    const socket = await dial(client.netns, server.ipv4, 81);
+    const socket = await dial(client.netns, server.ipv4, 81, 30_000);
     socket.write("GET / HTTP/1.1\r\nHost: web\r\n\r\n");
     const answer = await new Promise<string>((resolve) => socket.once("data", (chunk) => resolve(chunk.toString())));
     assert.match(answer, /^HTTP\/1\.1 503 /);
