@@ -3,7 +3,9 @@ import { keepText } from "../control/access-line.ts";
 import { type Decision, decide, type PeerPolicy } from "../policy/decide.ts";
 import type { AccessHttp } from "../protocol.ts";
 import { headerValue } from "./header-fields.ts";
-import type { RequestHead } from "./request-head.ts";
+import type { HttpError } from "./http-error.ts";
+import { type HttpLimits, MAX_REPEATED } from "./limits.ts";
+import { parseRequestHead, type RequestHead } from "./request-head.ts";
 import type { ResponseHead } from "./response-head.ts";
 
 type Answer = Pick<ResponseHead, "code" | "headers">;
@@ -44,5 +46,25 @@ export class Asked {
     const http = accessHttp(scope, this.request, answer.code, answer);
     this.#answer = { scope, answer, http };
     return http;
+  }
+}
+
+/** Reads the requests of one connection: the same text again is the same request. */
+export class RequestParser {
+  readonly #limits: HttpLimits;
+  #before: { readonly text: string; readonly asked: Asked } | undefined;
+
+  constructor(limits: HttpLimits) {
+    this.#limits = limits;
+  }
+
+  /** Of a whole head (latin1, with its blank line). */
+  parse(text: string): Asked | HttpError {
+    if (this.#before?.text === text) return this.#before.asked;
+    const request = parseRequestHead(text, this.#limits);
+    if ("status" in request) return request;
+    const asked = new Asked(request);
+    this.#before = text.length > MAX_REPEATED ? undefined : { text, asked };
+    return asked;
   }
 }

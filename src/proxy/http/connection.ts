@@ -3,14 +3,13 @@ import { Http2Connection, type Upgraded } from "../http2/connection.ts";
 import { firstStream, withFirstStream, withoutFirstStream } from "../http2/h2c.ts";
 import { type Lane, openLane } from "../lane.ts";
 import { resetSocket } from "../reset.ts";
-import { Asked } from "./asked.ts";
+import { type Asked, RequestParser } from "./asked.ts";
 import type { Exchange } from "./exchange.ts";
 import { type CompleteHead, HeadReader } from "./head-reader.ts";
 import type { HttpError } from "./http-error.ts";
 import { judge, recordRefusal } from "./judge.ts";
-import { MAX_REPEATED } from "./limits.ts";
 import { deniedReply, localReply, timeoutAnswer, upstreamFailure } from "./local-reply.ts";
-import { HTTP2_PREFACE, parseRequestHead } from "./request-head.ts";
+import { HTTP2_PREFACE } from "./request-head.ts";
 import { rewriteHead } from "./rewrite.ts";
 import type { HttpSession } from "./session.ts";
 import { Upstream } from "./upstream.ts";
@@ -30,10 +29,9 @@ export class HttpConnection {
   readonly #lane: Lane;
   readonly #session: HttpSession;
   readonly #heads: HeadReader;
+  readonly #requests: RequestParser;
   #upstream: Upstream | undefined;
   #exchange: Exchange | undefined;
-  /** The last request: the next is often the same. */
-  #before: { readonly text: string; readonly asked: Asked } | undefined;
   #state: State = "head";
   #clientEnded = false;
   /** What a server that agreed on HTTP/2 sent behind its agreement. */
@@ -52,6 +50,7 @@ export class HttpConnection {
     this.#client = client;
     this.#session = session;
     this.#heads = new HeadReader(session.limits.headBytes);
+    this.#requests = new RequestParser(session.limits);
     this.#deadline = session.now() + session.timeouts.idle;
     client.on("error", () => this.#abort(true));
     client.on("close", () => this.#abort(false));
@@ -97,11 +96,9 @@ export class HttpConnection {
         this.#readRequests();
         return;
       case "body":
-        this.#onBody(chunk, 0);
-        return;
+        return this.#onBody(chunk, 0);
       case "drain":
-        this.#onDrain(chunk, 0);
-        return;
+        return this.#onDrain(chunk, 0);
       case "wait":
         // The next request of a pipeline, or bytes for the tunnel to come.
         this.#heads.hold(chunk);
@@ -114,11 +111,6 @@ export class HttpConnection {
       case "upgrade":
         this.#heads.hold(chunk);
         this.#beginHttp2();
-        return;
-      case "http2":
-      case "closing":
-      case "closed":
-        return;
     }
   }
 
@@ -142,19 +134,10 @@ export class HttpConnection {
       return true;
     }
     this.#used = true;
-    const asked = "status" in head ? head : this.#parse(head.text);
+    const asked = "status" in head ? head : this.#requests.parse(head.text);
     if ("status" in asked) this.#refuse(asked);
     else this.#onRequest(head as CompleteHead, asked);
     return true;
-  }
-
-  #parse(text: string): Asked | HttpError {
-    if (this.#before?.text === text) return this.#before.asked;
-    const request = parseRequestHead(text, this.#session.limits);
-    if ("status" in request) return request;
-    const asked = new Asked(request);
-    this.#before = text.length > MAX_REPEATED ? undefined : { text, asked };
-    return asked;
   }
 
   #switchToHttp2(read: Buffer, upgraded?: Upgraded): void {

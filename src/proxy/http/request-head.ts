@@ -92,7 +92,12 @@ function targetPath(method: string, target: string, host: string): string | Http
   return path.startsWith("/") && !/%00/.test(path) ? path : httpError(400, "bad request target");
 }
 
+/** What some servers take for the names of the headers that frame a body (as CGI does). */
+const FRAMING_ALIKE = /^(?:content_length|transfer_encoding)$/;
+
 function requestFraming(minor: 0 | 1, headers: readonly HeaderField[]): Framing | HttpError {
+  if (headers.some(({ name }) => FRAMING_ALIKE.test(name)))
+    return httpError(400, "a header that may be read as Content-Length or Transfer-Encoding");
   const encodings = headers.filter(({ name }) => name === "transfer-encoding");
   const lengths = headers.filter(({ name }) => name === "content-length");
   if (lengths.length > 1) return httpError(400, "more than one Content-Length");

@@ -31,9 +31,34 @@ describe("path readings", () => {
     it(`reads ${path} as ${reading}, too`, () => assert.ok(readingsOf(path)?.includes(reading), String(readingsOf(path))));
   }
 
-  for (const path of ["/", "/get?x=1", "/a-b_c~d/e.f", "/a%20b", "/%c3%a9", "/x?y=//z/../%2e", "*", "/file.tar.gz", "/a%3Fb"]) {
+  for (const path of [
+    "/",
+    "/get?x=1",
+    "/a-b_c~d/e.f",
+    "/a%20b",
+    "/%c3%a9",
+    "/%e0%a4%a8",
+    "/voil%e0",
+    "/x?y=%c0%ae",
+    "/x?y=//z/../%2e",
+    "*",
+    "/file.tar.gz",
+    "/a%3Fb",
+  ]) {
     it(`finds nothing odd about ${path}`, () => assert.deepEqual(readingsOf(path), []));
   }
+
+  for (const path of [
+    "/public/%c0%ae%c0%ae/admin",
+    "/public/..%c0%afadmin",
+    "/public/%E0%80%AE%e0%80%ae/",
+    "/%f0%80%80%af",
+    "/%u002e%u002e/admin",
+  ]) {
+    it(`takes ${path} for an attack`, () => assert.equal(readingsOf(path), null));
+  }
+
+  it("takes what hides such a path for one, too", () => assert.equal(readingsOf("/public/%25c0%25ae%25c0%25ae/admin"), null));
 
   it("gives up on paths escaped over and over", () => assert.equal(readingsOf("/%25252525252e/"), null));
 });

@@ -8,16 +8,20 @@ const SUSPICIOUS = /\/\/|\/\.|\\|;|%(?:2[def57e]|5[cf]|3[0-9b]|[46][1-9a-f]|[57]
 /** Escapes that stand for an unreserved character or for one that gives a path its structure (`/ \ ; . %`). */
 const DECODABLE = /%(2[def5]|5[cf]|3[0-9b]|[46][1-9a-f]|[57][0-9a]|7e)/gi;
 
+/** What is no UTF-8, but `.` or `/` to who decodes it carelessly (CVE-2008-2938, CVE-2000-0884), and escapes of another kind (`%u002e`). */
+const UNREADABLE = /%c[01]%[89ab]|%e0%[89]|%f0%8|%u[0-9a-f]{4}/i;
+
 const MAX_DECODINGS = 3;
 
 /**
  * Every way in which a server may read `target` (path and query), other than as it stands. Empty for ordinary paths; null when the path
- * is escaped so many times over that it can only be an attack.
+ * is escaped in a way, or so many times over, that it can only be an attack.
  */
 export function readingsOf(target: string): readonly string[] | null {
-  if (!SUSPICIOUS.test(target)) return [];
   const cut = target.indexOf("?");
   const path = cut < 0 ? target : target.slice(0, cut);
+  if (UNREADABLE.test(path)) return null;
+  if (!SUSPICIOUS.test(target)) return [];
   const query = cut < 0 ? "" : target.slice(cut);
   const found = new Set<string>();
   let decoded = path;
@@ -25,6 +29,7 @@ export function readingsOf(target: string): readonly string[] | null {
     addReadings(decoded, found);
     const next = decoded.replace(DECODABLE, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
     if (next === decoded) break;
+    if (UNREADABLE.test(next)) return null;
     if (round === MAX_DECODINGS) return null;
     decoded = next;
   }
