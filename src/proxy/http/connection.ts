@@ -96,9 +96,11 @@ export class HttpConnection {
         this.#readRequests();
         return;
       case "body":
-        return this.#onBody(chunk, 0);
+        this.#onBody(chunk, 0);
+        return;
       case "drain":
-        return this.#onDrain(chunk, 0);
+        this.#onDrain(chunk, 0);
+        return;
       case "wait":
         // The next request of a pipeline, or bytes for the tunnel to come.
         this.#heads.hold(chunk);
