@@ -77,7 +77,7 @@ function mapType(types: readonly BtfType[], map: MapFacts): string {
 }
 
 function structsFile(structs: ReadonlyMap<string, string>): string {
-  return `${HEADER}import { type Codec, readBytes, readEach, writeBytes, writeEach } from "#ebpf/codec.ts";\n\n${[...structs.values()].join("\n")}`;
+  return `${HEADER}import { type Codec, readBytes, readEach, viewBytes, writeBytes, writeEach } from "#ebpf/codec.ts";\n\n${[...structs.values()].join("\n")}`;
 }
 
 function mapsFile(maps: ReadonlyMap<string, string>): string {

@@ -5,9 +5,11 @@ import { decodeRecord } from "#monitor/decode.ts";
 
 const BOOT_NS = 1_781_443_542_102_000_000n;
 
-/** Records as the datapath writes them: two traces, an allowed and a denied verdict. */
-function records(): Uint8Array[] {
-  const packet = tcpPacket();
+const CONNECTIONS = 512;
+
+/** Records of a connection as the datapath writes them: two traces, an allowed and a denied verdict. */
+function records(port: number): Uint8Array[] {
+  const packet = tcpPacket({ port });
   const make = (type: number, verdict: number) => {
     const record = Buffer.alloc(eventCodec.size);
     const data = new Uint8Array(128);
@@ -20,7 +22,7 @@ function records(): Uint8Array[] {
   return [make(4, 0), make(5, 0), make(4, 0), make(5, -133)];
 }
 
-const inputs = records();
+const inputs = Array.from({ length: CONNECTIONS }, (_, index) => records(20_000 + index)).flat();
 
 /** Gives an observer that many of the kernel's records. */
 export function pushRecords(observer: Observer, count: number): void {

@@ -1,4 +1,4 @@
-/** How a value lies in memory. `encode` writes every byte of `size`; `decode` gives a value that does not share memory with `from`. */
+/** How a value lies in memory. `encode` writes every byte of `size`; `decode` gives a value that does not share memory with `from`, an event's packet aside. */
 export interface Codec<T> {
   readonly size: number;
   encode(value: T, into: Buffer, offset: number): void;
@@ -54,6 +54,11 @@ export function readBytes(from: Buffer, offset: number, size: number): Uint8Arra
   const copy = new Uint8Array(size);
   for (let i = 0; i < size; i++) copy[i] = from[offset + i] as number;
   return copy;
+}
+
+/** The bytes where they lie. */
+export function viewBytes(from: Buffer, offset: number, size: number): Uint8Array {
+  return new Uint8Array(from.buffer, from.byteOffset + offset, size);
 }
 
 /** Exactly `count` items, one after the other. */

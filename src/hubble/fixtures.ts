@@ -99,9 +99,10 @@ export function packetEvent(changes: Partial<PacketEvent> = {}): PacketEvent {
 }
 
 /** A TCP segment between the two pods; SYN from the tie fighter unless said otherwise. */
-export function tcpPacket(options: { readonly reply?: boolean; readonly flags?: number; readonly to?: string } = {}): Uint8Array {
+export function tcpPacket(options: { readonly reply?: boolean; readonly flags?: number; readonly to?: string; readonly port?: number } = {}): Uint8Array {
   const [source, destination] = options.reply ? [DEATHSTAR_IP, TIEFIGHTER_IP] : [TIEFIGHTER_IP, options.to ?? DEATHSTAR_IP];
-  const [sourcePort, destinationPort] = options.reply ? [80, 37954] : [37954, 80];
+  const client = options.port ?? 37954;
+  const [sourcePort, destinationPort] = options.reply ? [80, client] : [client, 80];
   return buildPacket({
     ethernet: {},
     ip: { source: IpAddress(source), destination: IpAddress(destination) },

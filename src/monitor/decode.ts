@@ -46,16 +46,17 @@ function readWall(): bigint {
   return BigInt(now) * 1_000_000n;
 }
 
-/** Reads one record of `cilium_events`. Undefined when it is too short or of an unknown type; never throws. */
+/** Reads one record of `cilium_events`; a packet in it is not copied. Undefined when it is too short or of an unknown type; never throws. */
 export function decodeRecord(record: Uint8Array, clock: BootClock): MonitorEvent | undefined {
   const type = PACKET_TYPES[record[0] ?? 0];
-  const bytes = Buffer.from(record.buffer, record.byteOffset, record.byteLength);
+  const bytes = Buffer.isBuffer(record) ? record : Buffer.from(record.buffer, record.byteOffset, record.byteLength);
   if (type !== undefined) return bytes.length < eventCodec.size ? undefined : decodePacketEvent(type, bytes, clock);
   return record[0] === EventType.TRACE_SOCK && bytes.length >= sockEventCodec.size ? decodeSocketEvent(bytes, clock) : undefined;
 }
 
 function decodePacketEvent(type: PacketEvent["type"], record: Buffer, clock: BootClock): PacketEvent {
-  const { flags, ...raw } = eventCodec.decode(record, 0);
+  const raw = eventCodec.decode(record, 0);
+  const { flags } = raw;
   return {
     type,
     subtype: raw.subtype,

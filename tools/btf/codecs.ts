@@ -59,6 +59,8 @@ export function structCode(types: readonly BtfType[], name: string): string {
 }
 
 const PADDING = /^pad\d*$/;
+/** What is read where it lies: a captured packet, of which there is one in each event. */
+const VIEWS: ReadonlySet<string> = new Set(["event.data"]);
 
 /** Whether the fields alone write every byte: no padding, no bit-fields. */
 function isDense(types: readonly BtfType[], struct: { readonly size: number; readonly members: readonly Member[] }): boolean {
@@ -96,7 +98,7 @@ function fieldOf(types: readonly BtfType[], member: Member, struct: string): Fie
       name,
       type: "Uint8Array",
       encode: `writeBytes(value.${name}, into, ${at}, ${type.length})`,
-      decode: `readBytes(from, ${at}, ${type.length})`,
+      decode: `${VIEWS.has(`${struct}.${member.name}`) ? "viewBytes" : "readBytes"}(from, ${at}, ${type.length})`,
     };
   }
   const item = type.kind === "array" ? resolve(types, type.type) : undefined;

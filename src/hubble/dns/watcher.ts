@@ -107,6 +107,7 @@ function createNameTable() {
       }
     },
     namesOf(endpointId: number, ip: string): readonly string[] {
+      if (table.size === 0) return [];
       const found = table.get(`${endpointId} ${ip}`);
       return found === undefined || found.until < now ? [] : found.names;
     },

@@ -9,15 +9,28 @@ export interface NamespaceLog {
 
 const KEEP_MS = 3_600_000;
 
+interface Seen {
+  readonly cluster: string;
+  readonly namespace: string;
+  /** When last, milliseconds since 1970. */
+  at: number;
+}
+
 /** A log that forgets a namespace an hour after its last flow, as upstream. */
 export function createNamespaceLog(now: () => number = Date.now): NamespaceLog {
-  const seen = new Map<string, { cluster: string; namespace: string; at: number }>();
+  const seen = new Map<string, Seen>();
+  /** Endpoints are the same messages in many flows. */
+  const ofEndpoint = new WeakMap<Endpoint, Seen>();
   const noteEndpoint = (endpoint: Endpoint | undefined) => {
     if (endpoint === undefined || endpoint.namespace === "") return;
-    const key = `${endpoint.clusterName}/${endpoint.namespace}`;
-    const known = seen.get(key);
-    if (known === undefined) seen.set(key, { cluster: endpoint.clusterName, namespace: endpoint.namespace, at: now() });
-    else known.at = now();
+    let known = ofEndpoint.get(endpoint);
+    if (known === undefined || known.at < now() - KEEP_MS) {
+      const key = `${endpoint.clusterName}/${endpoint.namespace}`;
+      known = seen.get(key) ?? { cluster: endpoint.clusterName, namespace: endpoint.namespace, at: 0 };
+      seen.set(key, known);
+      ofEndpoint.set(endpoint, known);
+    }
+    known.at = now();
   };
   return {
     note(flow) {

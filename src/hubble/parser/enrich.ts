@@ -40,12 +40,17 @@ export function enrichFlow(names: Names, flow: Flow): void {
   const destination = flow.IP?.destination ?? "";
   const ports = portsOf(flow.l4);
   flow.nodeName = names.nodeName;
-  flow.nodeLabels = [...names.nodeLabels];
+  flow.nodeLabels = listOf(names.nodeLabels);
   if (source !== "") flow.sourceService = serviceMessage(names.serviceByAddress(source, ports.source));
   if (destination !== "") flow.destinationService = serviceMessage(names.serviceByAddress(destination, ports.destination));
   const sourceId = flow.source?.ID ?? 0;
   const destinationId = flow.destination?.ID ?? 0;
   // A name is known to the endpoint that asked for it: the other end's.
-  if (sourceId !== 0 && destination !== "") flow.destinationNames = [...names.dnsNames(sourceId, destination)];
-  if (destinationId !== 0 && source !== "") flow.sourceNames = [...names.dnsNames(destinationId, source)];
+  if (sourceId !== 0 && destination !== "") flow.destinationNames = listOf(names.dnsNames(sourceId, destination));
+  if (destinationId !== 0 && source !== "") flow.sourceNames = listOf(names.dnsNames(destinationId, source));
+}
+
+// Messages hold lists that may be changed, which nobody does with a flow's: they need no copies.
+function listOf(texts: readonly string[]): string[] {
+  return texts as string[];
 }

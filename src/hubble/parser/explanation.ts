@@ -3,6 +3,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import type { Any } from "@bufbuild/protobuf/wkt";
 import { ExplanationSchema, type ExplanationSchema as Schema } from "#api/gen/cilia/explanation_pb.ts";
 import type { Denial, PolicyNames } from "../names.ts";
+import { share } from "../wire/encoder.ts";
 
 /** Type of our record in `Flow.extensions`. */
 export const EXPLANATION_TYPE_URL = "type.googleapis.com/cilia.Explanation";
@@ -19,7 +20,7 @@ export function explanationAny(denial: Denial, direction: "ingress" | "egress"):
       nearest: denial.nearest.map(({ rule, reasons }) => ({ rule: ruleRef(rule, direction), reasons: [...reasons] })),
       fix: denial.fix ?? "",
     });
-    any = { $typeName: "google.protobuf.Any", typeUrl: EXPLANATION_TYPE_URL, value: toBinary(ExplanationSchema, message) };
+    any = share<Any>({ $typeName: "google.protobuf.Any", typeUrl: EXPLANATION_TYPE_URL, value: toBinary(ExplanationSchema, message) });
     packed.set(denial, any);
   }
   return any;

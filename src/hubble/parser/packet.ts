@@ -1,58 +1,52 @@
-import { randomUUID } from "node:crypto";
 import { type Flow, FlowType, TraceObservationPoint, type TraceReason, TrafficDirection, Verdict } from "#api/gen/flow/flow_pb.ts";
 import type { PacketEvent } from "#monitor/events.ts";
 import { sourceFileName } from "#monitor/names.ts";
-import type { Packet } from "#packet/headers.ts";
-import { parsePacket } from "#packet/parse.ts";
 import { EVENT_TYPE } from "../event-types.ts";
 import type { Names } from "../names.ts";
 import { enrichFlow, resolveEndpoint } from "./enrich.ts";
-import { layer4Of } from "./layer4.ts";
-import { emptyFlow, ipMessage } from "./messages.ts";
+import { createHeaderReader, type PacketHeaders } from "./headers.ts";
+import { emptyFlow, eventTypeMessage, interfaceMessage } from "./messages.ts";
 import type { PolicyBook } from "./policies.ts";
-import { summaryOf } from "./summary.ts";
+import { nextUuid } from "./uuid.ts";
 
 const CT_REPLY = 2;
 const CT_NOT_ASKED = 5;
 const POLICY_DROPS: ReadonlySet<number> = new Set([133, 181, 189]);
 const TO_PROXY = 1;
 
+const readHeaders = createHeaderReader();
+
 /** A dropped, seen or judged packet as a flow. Bytes that cannot be read leave their fields empty. */
 export function flowOfPacket(event: PacketEvent, names: Names, book: PolicyBook): Flow {
-  const packet = parsePacket(event.packet, { link: event.l3Device ? "ip" : "ethernet" });
+  const headers = readHeaders(event.packet, event.l3Device ? "ip" : "ethernet");
   const flow = emptyFlow(event.time);
-  flow.uuid = randomUUID();
+  flow.uuid = nextUuid();
   flow.Type = FlowType.L3_L4;
-  fillPacket(flow, packet);
+  flow.ethernet = headers.ethernet;
+  flow.IP = headers.ip;
+  flow.l4 = headers.l4;
+  flow.Summary = headers.summary;
   fillEvent(flow, event, names);
   flow.trafficDirection = directionOf(event);
   const egressPacket = event.direction === "egress";
   const local = event.endpointId;
   flow.source = resolveEndpoint(names, {
-    ip: packet.ip?.source ?? "",
+    ip: headers.ip?.source ?? "",
     identity: event.sourceIdentity,
     endpointId: egressPacket ? local : 0,
   });
   flow.destination = resolveEndpoint(names, {
-    ip: packet.ip?.destination ?? "",
+    ip: headers.ip?.destination ?? "",
     identity: event.destinationIdentity,
     endpointId: event.destinationEndpointId || (egressPacket ? 0 : local),
   });
   enrichFlow(names, flow);
-  namePolicies(flow, event, packet, book);
-  flow.Summary = summaryOf(flow);
+  namePolicies(flow, event, headers, book);
   return flow;
 }
 
-function fillPacket(flow: Flow, packet: Packet): void {
-  const { ethernet, ip } = packet;
-  if (ethernet !== undefined) flow.ethernet = { $typeName: "flow.Ethernet", source: ethernet.source, destination: ethernet.destination };
-  if (ip !== undefined) flow.IP = ipMessage(ip.source, ip.destination);
-  flow.l4 = layer4Of(packet);
-}
-
 function fillEvent(flow: Flow, event: PacketEvent, names: Names): void {
-  flow.eventType = { $typeName: "flow.CiliumEventType", type: EVENT_TYPE[event.type], subType: event.subtype };
+  flow.eventType = eventTypeMessage(EVENT_TYPE[event.type], event.subtype);
   flow.verdict = verdictOf(event);
   const dropped = event.type === "drop" ? event.subtype : event.verdict < 0 ? -event.verdict : 0;
   flow.dropReason = dropped;
@@ -60,7 +54,7 @@ function fillEvent(flow: Flow, event: PacketEvent, names: Names): void {
   flow.isReply = isReplyOf(event);
   flow.reply = flow.isReply ?? false;
   if (event.ifindex !== 0) {
-    flow.interface = { $typeName: "flow.NetworkInterface", index: event.ifindex, name: names.interfaceName(event.ifindex) ?? "" };
+    flow.interface = interfaceMessage(event.ifindex, names.interfaceName(event.ifindex) ?? "");
   }
   if (event.type === "trace") {
     // Datapath point 0 is to-endpoint; 0 on the wire means unknown.
@@ -100,7 +94,7 @@ function directionOf(event: PacketEvent): TrafficDirection {
   return (event.direction === "egress") !== reply ? TrafficDirection.EGRESS : TrafficDirection.INGRESS;
 }
 
-function namePolicies(flow: Flow, event: PacketEvent, packet: Packet, book: PolicyBook): void {
+function namePolicies(flow: Flow, event: PacketEvent, { protocol, port }: PacketHeaders, book: PolicyBook): void {
   if (event.type === "trace" || event.direction === "unknown") return;
   const reason = event.type === "drop" ? event.subtype : event.verdict < 0 ? -event.verdict : 0;
   const denied = reason !== 0 || event.audit;
@@ -109,10 +103,8 @@ function namePolicies(flow: Flow, event: PacketEvent, packet: Packet, book: Poli
     return;
   }
   if (!event.audit && !POLICY_DROPS.has(reason)) return;
-  const { ip, tcp, udp, sctp, icmp } = packet;
-  const port = (tcp ?? udp ?? sctp)?.destinationPort ?? icmp?.type ?? 0;
   const egress = event.direction === "egress";
   const remoteIdentity = egress ? event.destinationIdentity : event.sourceIdentity;
-  const question = { endpointId: event.endpointId, direction: event.direction, remoteIdentity, protocol: ip?.protocol ?? 0, port } as const;
+  const question = { endpointId: event.endpointId, direction: event.direction, remoteIdentity, protocol, port } as const;
   book.denied(flow, question, reason, event.cookie);
 }

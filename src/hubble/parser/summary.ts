@@ -13,7 +13,8 @@ export function tcpFlagsText(flags: TCPFlags): string {
   return FLAG_ORDER.filter((flag) => flags[flag]).join(", ");
 }
 
-function layer4Summary(l4: Layer4 | undefined): string {
+/** That of a packet: `TCP Flags: SYN`. */
+export function layer4Summary(l4: Layer4 | undefined): string {
   const protocol = l4?.protocol;
   switch (protocol?.case) {
     case "TCP":
