@@ -99,7 +99,9 @@ export function packetEvent(changes: Partial<PacketEvent> = {}): PacketEvent {
 }
 
 /** A TCP segment between the two pods; SYN from the tie fighter unless said otherwise. */
-export function tcpPacket(options: { readonly reply?: boolean; readonly flags?: number; readonly to?: string; readonly port?: number } = {}): Uint8Array {
+export function tcpPacket(
+  options: { readonly reply?: boolean; readonly flags?: number; readonly to?: string; readonly port?: number } = {},
+): Uint8Array {
   const [source, destination] = options.reply ? [DEATHSTAR_IP, TIEFIGHTER_IP] : [TIEFIGHTER_IP, options.to ?? DEATHSTAR_IP];
   const client = options.port ?? 37954;
   const [sourcePort, destinationPort] = options.reply ? [80, client] : [client, 80];

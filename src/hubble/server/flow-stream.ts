@@ -12,7 +12,7 @@ import { createFlowView, type FlowEntry, flowBatches, responseOf, type StreamIte
 import type { Observer } from "../observer/observer.ts";
 import { AGENT_VERSION_HEADER } from "../observer/service.ts";
 import { createEncoder } from "../wire/encoder.ts";
-import { grpcFrame, type StreamMethod } from "./grpc-stream.ts";
+import { grpcFrames, type StreamMethod } from "./grpc-stream.ts";
 
 /** Path of the method that this serves. */
 export const GET_FLOWS = "/observer.Observer/GetFlows";
@@ -28,10 +28,13 @@ export function getFlowsMethod(observer: Observer, history?: History): StreamMet
       const request = requestOf(bytes);
       const explain = has(EXPLAIN_HEADER);
       const view = createFlowView(request, explain);
-      const encode = (item: StreamItem) => grpcFrame(responses.encode(responseOf(item, observer.names.nodeName, view)));
+      const response = (item: StreamItem) => responseOf(item, observer.names.nodeName, view);
       using frames = kept.reader(`${explain} ${request.fieldMask?.paths.join() ?? ""}`);
       for await (const batch of flowBatches(observer, history, request, signal))
-        yield Buffer.concat(batch.map((item) => (item.kind === "flow" ? frames.of(item, encode) : encode(item))));
+        yield grpcFrames(
+          responses,
+          batch.map((item) => (item.kind === "flow" ? frames.of(item, response) : response(item))),
+        );
     },
   };
 }
@@ -53,10 +56,11 @@ function createFrameCache() {
     reader(key: string) {
       readers.set(key, (readers.get(key) ?? 0) + 1);
       return {
-        of(entry: FlowEntry, encode: (entry: FlowEntry) => Buffer): Buffer {
-          if (readers.get(key) === 1) return encode(entry);
+        /** The frame of an entry, or its message when there is nobody to share it with. */
+        of(entry: FlowEntry, response: (entry: FlowEntry) => GetFlowsResponse): Buffer | GetFlowsResponse {
+          if (readers.get(key) === 1) return response(entry);
           const ofEntry = frames.get(entry) ?? new Map<string, Buffer>();
-          const frame = ofEntry.get(key) ?? encode(entry);
+          const frame = ofEntry.get(key) ?? grpcFrames(responses, [response(entry)]);
           if (ofEntry.size === 0) frames.set(entry, ofEntry);
           ofEntry.set(key, frame);
           return frame;

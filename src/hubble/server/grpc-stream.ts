@@ -1,5 +1,7 @@
 import type { Http2ServerRequest, Http2ServerResponse, ServerHttp2Stream } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
+import type { Encoder } from "../wire/encoder.ts";
+import { BackwardOutput } from "../wire/output.ts";
 
 /** What a client says besides its request. The signal aborts when it has gone, its time is over or the server ends. */
 export interface StreamContext {
@@ -7,7 +9,7 @@ export interface StreamContext {
   has(header: string): boolean;
 }
 
-/** A method that answers one request with a stream, in frames (`grpcFrame`) as many at once as are there. */
+/** A method that answers one request with a stream, in frames (`grpcFrames`), as many at once as are there. */
 export interface StreamMethod {
   readonly headers: Readonly<Record<string, string>>;
   run(request: Uint8Array, context: StreamContext): AsyncIterable<Uint8Array>;
@@ -19,6 +21,8 @@ const MAX_REQUEST_BYTES = 4 * 1024 * 1024;
 const UNITS_MS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 };
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
+const frames = new BackwardOutput();
+
 /** A message as gRPC frames it. */
 export function grpcFrame(message: Uint8Array): Buffer {
   const frame = Buffer.allocUnsafe(PREFIX_BYTES + message.length);
@@ -26,6 +30,22 @@ export function grpcFrame(message: Uint8Array): Buffer {
   frame.writeUInt32BE(message.length, 1);
   frame.set(message, PREFIX_BYTES);
   return frame;
+}
+
+/** Messages as gRPC frames them, one after the other, in one piece. */
+export function grpcFrames<Message>(encoder: Encoder<Message>, messages: readonly (Message | Uint8Array)[]): Buffer {
+  frames.clear();
+  for (let at = messages.length - 1; at >= 0; at--) {
+    const message = messages[at] as Message | Uint8Array;
+    if (message instanceof Uint8Array) frames.raw(message);
+    else {
+      const before = frames.length;
+      encoder.write(frames, message);
+      frames.uint32(frames.length - before);
+      frames.byte(0);
+    }
+  }
+  return frames.copy(frames.length);
 }
 
 /** Whether a request is plain gRPC, which `serveStream` understands; Connect, gRPC-Web and compressed requests are not. */

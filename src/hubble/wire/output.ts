@@ -33,6 +33,13 @@ export class BackwardOutput {
     this.#bytes[--this.#at] = value;
   }
 
+  /** Four bytes, the high one first. */
+  uint32(value: number): void {
+    if (this.#at < 4) this.#grow(4);
+    this.#at -= 4;
+    this.#bytes.writeUInt32BE(value, this.#at);
+  }
+
   raw(bytes: Uint8Array): void {
     if (this.#at < bytes.length) this.#grow(bytes.length);
     this.#at -= bytes.length;
