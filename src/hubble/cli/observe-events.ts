@@ -1,12 +1,11 @@
-import { toJsonString } from "@bufbuild/protobuf";
+import { type DescMessage, type MessageShape, toJsonString } from "@bufbuild/protobuf";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { createClient } from "@connectrpc/connect";
-import {
-  type GetAgentEventsResponse,
-  GetAgentEventsResponseSchema,
-  GetDebugEventsResponseSchema,
-  Observer,
-} from "#api/gen/observer/observer_pb.ts";
+import { GetAgentEventsResponseSchema, GetDebugEventsResponseSchema, Observer } from "#api/gen/observer/observer_pb.ts";
 import { agentEventCells } from "../printer/agent-events.ts";
+import { debugEventCells, debugEventForms } from "../printer/debug-events.ts";
+import { createEventPrinter } from "../printer/event-printer.ts";
+import { jsonLine } from "../printer/json-line.ts";
 import { formatTime } from "../printer/time.ts";
 import { callFailure, connectServer } from "./connect.ts";
 import type { CommandContext } from "./context.ts";
@@ -15,25 +14,47 @@ import { selectorsOf } from "./request.ts";
 
 /** `hubble observe agent-events`. */
 export async function observeAgentEvents(context: CommandContext): Promise<number> {
-  const format = outputFormat(context.settings);
-  let printed = 0;
+  const printer = eventPrinter(context, ["TYPE", "DETAILS"]);
   await stream(context, async (client, request) => {
     for await (const response of client.getAgentEvents(request, { signal: context.signal })) {
-      if (format.startsWith("json")) context.out(`${toJsonString(GetAgentEventsResponseSchema, response, { useProtoFieldName: true })}\n`);
-      else context.out(format === "dict" ? agentDict(context, response, printed++) : agentLine(context, response));
+      if (printer === undefined) writeJson(context, GetAgentEventsResponseSchema, response);
+      else {
+        const { type, details } = agentEventCells(response.agentEvent);
+        const dict = [["TYPE", type] as const, ["DETAILS", details] as const];
+        printer.print(timeOf(context, response), response.nodeName, { compact: `${type} (${details})`, dict, row: [type, details] });
+      }
     }
   });
+  printer?.end();
   return 0;
 }
 
 /** `hubble observe debug-events`. */
 export async function observeDebugEvents(context: CommandContext): Promise<number> {
+  const printer = eventPrinter(context, ["FROM", "", "TYPE", "CPU/MARK", "MESSAGE"]);
   await stream(context, async (client, request) => {
     for await (const response of client.getDebugEvents(request, { signal: context.signal })) {
-      context.out(`${toJsonString(GetDebugEventsResponseSchema, response, { useProtoFieldName: true })}\n`);
+      if (printer === undefined) writeJson(context, GetDebugEventsResponseSchema, response);
+      else printer.print(timeOf(context, response), response.nodeName, debugEventForms(debugEventCells(response.debugEvent)));
     }
   });
+  printer?.end();
   return 0;
+}
+
+/** Undefined: JSON is wanted. */
+function eventPrinter({ settings, out }: CommandContext, header: readonly string[]) {
+  const format = outputFormat(settings);
+  if (format === "json" || format === "jsonpb") return undefined;
+  return createEventPrinter({ format, header, nodeName: settings.bool("print-node-name"), out });
+}
+
+function timeOf({ settings }: CommandContext, { time }: { readonly time?: Timestamp | undefined }): string {
+  return formatTime(time, settings.text("time-format"));
+}
+
+function writeJson<Desc extends DescMessage>({ out }: CommandContext, schema: Desc, message: MessageShape<Desc>): void {
+  out(`${jsonLine(toJsonString(schema, message, { useProtoFieldName: true }))}\n`);
 }
 
 type Client = ReturnType<typeof createClient<typeof Observer>>;
@@ -49,18 +70,4 @@ async function stream(
   } catch (thrown) {
     if (!context.signal.aborted) throw callFailure(thrown, context.settings.text("server"));
   }
-}
-
-function agentLine(context: CommandContext, response: GetAgentEventsResponse): string {
-  const { type, details } = agentEventCells(response.agentEvent);
-  const node = context.settings.bool("print-node-name") ? ` [${response.nodeName}]` : "";
-  return `${formatTime(response.time, context.settings.text("time-format"))}${node}: ${type} (${details})\n`;
-}
-
-function agentDict(context: CommandContext, response: GetAgentEventsResponse, printed: number): string {
-  const { type, details } = agentEventCells(response.agentEvent);
-  const rows: (readonly [string, string])[] = [["TIMESTAMP", formatTime(response.time, context.settings.text("time-format"))]];
-  if (context.settings.bool("print-node-name")) rows.push(["NODE", response.nodeName]);
-  rows.push(["TYPE", type], ["DETAILS", details]);
-  return `${printed === 0 ? "" : "------------\n"}${rows.map(([key, value]) => `${key.padStart(11)}: ${value}\n`).join("")}`;
 }

@@ -74,7 +74,10 @@ function compact(response: ServerStatusResponse, lost: Losses): string {
     lines.push(`Lost from History: ${formatCount(lost.history)} (the disk was full or too slow; see the agents' logs)`);
   if (numConnectedNodes !== undefined) {
     lines.push(`Connected Nodes: ${numConnectedNodes}/${numConnectedNodes + numUnavailableNodes}`);
-    if (numUnavailableNodes > 0) lines.push(`Unavailable Nodes: ${numUnavailableNodes}`, ...unavailableNodes.map((name) => `  - ${name}`));
+    if (numUnavailableNodes > 0)
+      lines.push(`Unavailable Nodes: ${numUnavailableNodes}`, ...unavailableNodes.toSorted().map((name) => `  - ${name}`));
+    const unnamed = numUnavailableNodes - unavailableNodes.length;
+    if (unavailableNodes.length > 0 && unnamed > 0) lines.push(`  - and ${unnamed} more...`);
   }
   return `${lines.join("\n")}\n`;
 }
@@ -84,20 +87,20 @@ function rowsOf(response: ServerStatusResponse, lost: Losses): (readonly [string
     ["NUM FLOWS", formatCount(response.numFlows)],
     ["MAX FLOWS", formatCount(response.maxFlows)],
     ["SEEN FLOWS", formatCount(response.seenFlows)],
-    ["FLOWS PER SECOND", flowRate(response)],
+    ["FLOWS PER SECOND", response.flowsRate > 0 ? response.flowsRate.toFixed(2) : "N/A"],
     ["UPTIME", uptime(response.uptimeNs)],
   ];
   if (lost.events > 0n) rows.push(["LOST EVENTS", formatCount(lost.events)]);
   if (lost.history > 0n) rows.push(["LOST FROM HISTORY", formatCount(lost.history)]);
-  if (response.numConnectedNodes !== undefined) rows.push(["NUM CONNECTED NODES", String(response.numConnectedNodes)]);
-  if (response.numUnavailableNodes !== undefined) rows.push(["NUM UNAVAIL. NODES", String(response.numUnavailableNodes)]);
+  rows.push(["NUM CONNECTED NODES", String(response.numConnectedNodes ?? "N/A")]);
+  rows.push(["NUM UNAVAILABLE NODES", String(response.numUnavailableNodes ?? "N/A")]);
   rows.push(["VERSION", response.version]);
   return rows;
 }
 
 function dict(response: ServerStatusResponse, lost: Losses): string {
   return rowsOf(response, lost)
-    .map(([key, value]) => `${key.padStart(19)}: ${value}\n`)
+    .map(([key, value]) => `${key.replace("UNAVAILABLE", "UNAVAIL.").padStart(19)}: ${value}\n`)
     .join("");
 }
 

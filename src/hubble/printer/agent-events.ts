@@ -37,7 +37,9 @@ function detailsOf(event: AgentEvent | undefined): string {
       if (oldHostIp !== "") parts.push(`old host ip: ${oldHostIp}`);
       return [...parts, `encrypt key: ${encryptKey}`].join(", ");
     }
+    case "unknown":
+      return `type: ${notification.value.type}, notification: ${notification.value.notification}`;
     default:
-      return "";
+      return "UNKNOWN";
   }
 }

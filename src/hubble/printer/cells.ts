@@ -1,5 +1,6 @@
-import { type Endpoint, type Flow, type TrafficDirection, Verdict } from "#api/gen/flow/flow_pb.ts";
+import { DebugCapturePoint, type Endpoint, type Flow, type TrafficDirection, Verdict } from "#api/gen/flow/flow_pb.ts";
 import { dropReasonText, matchTypeText, observationPointText, reservedIdentityName } from "#monitor/names.ts";
+import { enumName } from "../enum-names.ts";
 import { EVENT_TYPE } from "../event-types.ts";
 import { portsOf } from "../parser/layer4.ts";
 import type { Colorer } from "./color.ts";
@@ -19,8 +20,9 @@ export function hostCell(flow: Flow, end: "source" | "destination", options: Cel
   const port = portsOf(flow.l4)[end];
   if (ip === "") return options.color.host(escapeTerminal(flow.ethernet?.[end] ?? ""));
   const name = options.numeric ? "" : escapeTerminal(nameOf(flow, end));
-  const shown = name === "" && ip.includes(":") && port !== 0 ? `[${ip}]` : name || ip;
-  return port === 0 ? options.color.host(shown) : `${options.color.host(shown)}:${options.color.port(String(port))}`;
+  const shown = name || ip;
+  if (port === 0) return options.color.host(shown);
+  return options.color.host(`${shown.includes(":") ? `[${shown}]` : shown}:${options.color.port(String(port))}`);
 }
 
 function nameOf(flow: Flow, end: "source" | "destination"): string {
@@ -35,25 +37,25 @@ function qualified(namespace: string, name: string): string {
   return namespace === "" ? name : `${namespace}/${name}`;
 }
 
-/** `(ID:12345)`, or `(world)` for a reserved identity. */
+/** `(ID:12345)`, `(world)` for a reserved identity, `(unknown)` without one. */
 export function identityCell(endpoint: Endpoint | undefined, { color }: CellOptions): string {
-  if (endpoint === undefined) return "";
-  const reserved = endpoint.identity === 0 ? undefined : reservedIdentityName(endpoint.identity);
-  return color.identity(`(${reserved ?? `ID:${endpoint.identity}`})`);
+  const identity = endpoint?.identity ?? 0;
+  const reserved = identity === 0 ? "unknown" : reservedIdentityName(identity);
+  return color.identity(`(${reserved ?? `ID:${identity}`})`);
 }
 
-const SOCK_POINTS = ["unknown", "pre-xlate-fwd", "post-xlate-fwd", "pre-xlate-rev", "post-xlate-rev"] as const;
-const L7_KINDS = ["unknown", "request", "response", "sample"] as const;
+const SOCK_POINTS = ["SOCK_XLATE_POINT_UNKNOWN", "pre-xlate-fwd", "post-xlate-fwd", "pre-xlate-rev", "post-xlate-rev"] as const;
+const L7_KINDS = ["unknown_l7_type", "request", "response", "sample"] as const;
 
 /** What kind of event it is, in the words of the TYPE column. */
 export function typeCell(flow: Flow): string {
   if (flow.l7 !== undefined) {
-    const kind = L7_KINDS[flow.l7.type] ?? "unknown";
+    const kind = L7_KINDS[flow.l7.type] ?? String(flow.l7.type);
     const { record } = flow.l7;
-    if (record.case === "dns") return `dns-${kind} ${record.value.observationSource}`.trimEnd();
+    if (record.case === "dns") return `dns-${kind} ${record.value.observationSource}`;
     // Upstream's messages have no record for TLS, and none for what is not what it should be; the summary tells.
     const protocol = record.case ?? /^(?:not )?(TLS|HTTP|Kafka)\b/.exec(flow.Summary)?.[1]?.toLowerCase();
-    return protocol === undefined ? "unknown-l7" : `${protocol}-${kind}`;
+    return `${protocol ?? "l7"}-${kind}`;
   }
   const subType = flow.eventType?.subType ?? 0;
   switch (flow.eventType?.type) {
@@ -64,9 +66,9 @@ export function typeCell(flow: Flow): string {
     case EVENT_TYPE["policy-verdict"]:
       return `policy-verdict:${matchTypeText(flow.policyMatchType)} ${directionText(flow.trafficDirection)}`;
     case EVENT_TYPE["trace-sock"]:
-      return SOCK_POINTS[subType] ?? "unknown";
+      return SOCK_POINTS[flow.sockXlatePoint] ?? String(flow.sockXlatePoint);
     case EVENT_TYPE.capture:
-      return "capture";
+      return enumName(DebugCapturePoint, flow.debugCapturePoint);
     default:
       return "UNKNOWN";
   }

@@ -1,4 +1,4 @@
-import { Verdict } from "#api/gen/flow/flow_pb.ts";
+import { AuthType, Verdict } from "#api/gen/flow/flow_pb.ts";
 
 /** Colours of the parts of a line. */
 export interface Colorer {
@@ -6,6 +6,7 @@ export interface Colorer {
   port(text: string): string;
   identity(text: string): string;
   verdict(text: string, verdict: Verdict): string;
+  auth(text: string, type: AuthType): string;
   explanation(text: string): string;
 }
 
@@ -18,7 +19,7 @@ function paint(color: keyof typeof CODE): (text: string) => string {
 const plain = (text: string): string => text;
 
 /** No colours. */
-export const noColor: Colorer = { host: plain, port: plain, identity: plain, verdict: plain, explanation: plain };
+export const noColor: Colorer = { host: plain, port: plain, identity: plain, verdict: plain, auth: plain, explanation: plain };
 
 const FORWARDED: ReadonlySet<Verdict> = new Set([Verdict.FORWARDED, Verdict.REDIRECTED]);
 const DROPPED: ReadonlySet<Verdict> = new Set([Verdict.DROPPED, Verdict.ERROR]);
@@ -34,5 +35,6 @@ export const terminalColor: Colorer = {
     if (DROPPED.has(verdict)) return paint("red")(text);
     return NOTED.has(verdict) ? paint("yellow")(text) : text;
   },
+  auth: (text, type) => paint(type === AuthType.TEST_ALWAYS_FAIL ? "red" : "green")(text),
   explanation: paint("grey"),
 };

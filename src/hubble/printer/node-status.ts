@@ -1,7 +1,9 @@
 import { NodeState, type NodeStatusEvent } from "#api/gen/relay/relay_pb.ts";
+import { enumName } from "../enum-names.ts";
 import { escapeTerminal } from "./escape.ts";
 
 const LIST_LIMIT = 50;
+const SEPARATOR = ", ";
 
 /** What the relay says of its nodes, as text; undefined for good news, which only `debug` shows. */
 export function nodeStatusText({ stateChange, nodeNames, message }: NodeStatusEvent, debug: boolean): string | undefined {
@@ -15,21 +17,32 @@ export function nodeStatusText({ stateChange, nodeNames, message }: NodeStatusEv
     case NodeState.NODE_GONE:
       return debug ? `${count} nodes removed from cluster: ${list}` : undefined;
     case NodeState.NODE_ERROR:
-      return message === ""
-        ? `Error encountered on ${count} nodes: ${list}`
-        : `Error "${escapeTerminal(message)}" encountered on ${count} nodes: ${list}`;
+      return `Error ${quoted(message)} on ${count} nodes: ${list}`;
     default:
       return debug ? `unknown node state of ${list}` : undefined;
   }
 }
 
+/** The same as the block of the dict format. */
+export function nodeStatusBlock({ stateChange, nodeNames, message }: NodeStatusEvent, time: string): (readonly [string, string])[] {
+  return [
+    ["TIMESTAMP", time],
+    ["STATE", enumName(NodeState, stateChange)],
+    ["NODES", escapeTerminal(joined(nodeNames))],
+    ["MESSAGE", message === "" ? "N/A" : quoted(message)],
+  ];
+}
+
+function quoted(message: string): string {
+  return JSON.stringify(message);
+}
+
 /** Names up to fifty characters, then how many more there are. */
 function joined(names: readonly string[]): string {
-  let text = "";
-  for (const [index, name] of names.entries()) {
-    const next = text === "" ? name : `${text}, ${name}`;
-    if (next.length > LIST_LIMIT && text !== "") return `${text} (and ${names.length - index} more)`;
-    text = next;
-  }
-  return text;
+  let length = 0;
+  const end = names.findIndex((name, index) => {
+    length += name.length + SEPARATOR.length;
+    return length > LIST_LIMIT && index > 0;
+  });
+  return end < 0 ? names.join(SEPARATOR) : `${names.slice(0, end).join(SEPARATOR)} (and ${names.length - end} more)`;
 }

@@ -133,7 +133,7 @@ describe("compact", () => {
 
   it("colours hosts, ports, identities and verdicts", () => {
     const line = print([dropped], { color: terminalColor }).out;
-    assert(line.includes("\u001b[36mdefault/tiefighter\u001b[0m:\u001b[33m37954\u001b[0m \u001b[35m(ID:4208)\u001b[0m"));
+    assert(line.includes("\u001b[36mdefault/tiefighter:\u001b[33m37954\u001b[0m\u001b[0m \u001b[35m(ID:4208)\u001b[0m"));
     assert(line.includes("\u001b[31mDROPPED\u001b[0m"));
   });
 });

@@ -2,14 +2,17 @@ import { createRegistry, toJsonString } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { ExplanationSchema } from "#api/gen/cilia/explanation_pb.ts";
 import { type LostEvent, LostEventSource } from "#api/gen/flow/events_pb.ts";
-import { type Flow, FlowSchema } from "#api/gen/flow/flow_pb.ts";
+import { AuthType, type Flow, FlowSchema } from "#api/gen/flow/flow_pb.ts";
 import { type GetFlowsResponse, GetFlowsResponseSchema } from "#api/gen/observer/observer_pb.ts";
+import { NodeState } from "#api/gen/relay/relay_pb.ts";
+import { enumName } from "../enum-names.ts";
 import { summaryOf } from "../parser/summary.ts";
 import { hostCell, identityCell, typeCell, verdictCell } from "./cells.ts";
 import { type Colorer, noColor } from "./color.ts";
 import { escapeTerminal } from "./escape.ts";
 import { explainLines } from "./explain.ts";
-import { nodeStatusText } from "./node-status.ts";
+import { jsonLine } from "./json-line.ts";
+import { nodeStatusBlock, nodeStatusText } from "./node-status.ts";
 import { alignRows } from "./tabular.ts";
 import { formatTime } from "./time.ts";
 
@@ -72,6 +75,13 @@ function linePrinter(options: PrinterOptions, writers: Writers): Printer {
   };
 }
 
+/** Good news of nodes is for those who debug. */
+function isTold({ responseTypes }: GetFlowsResponse, { debug }: PrinterOptions): boolean {
+  if (debug || responseTypes.case !== "nodeStatus") return true;
+  const { stateChange } = responseTypes.value;
+  return stateChange === NodeState.NODE_ERROR || stateChange === NodeState.NODE_UNAVAILABLE;
+}
+
 function printNodeStatus(response: GetFlowsResponse, options: PrinterOptions): void {
   if (response.responseTypes.case !== "nodeStatus") return;
   const text = nodeStatusText(response.responseTypes.value, options.debug ?? false);
@@ -101,7 +111,7 @@ function cellsOf(flow: Flow, response: GetFlowsResponse, options: PrinterOptions
     destination: hostCell(flow, "destination", cell),
     type: escapeTerminal(typeCell(flow)),
     verdict: verdictCell(flow, cell),
-    summary: escapeTerminal(summaryText(flow)),
+    summary: summaryText(flow, cell.color),
   };
 }
 
@@ -109,12 +119,10 @@ function cellOptions(options: PrinterOptions) {
   return { numeric: options.numeric ?? false, policyNames: options.policyNames ?? false, color: options.color ?? noColor };
 }
 
-const AUTH_TYPES = ["", "SPIRE", "TEST_ALWAYS_FAIL"] as const;
-
-function summaryText(flow: Flow): string {
-  const summary = flow.Summary || summaryOf(flow);
+function summaryText(flow: Flow, color: Colorer): string {
+  const summary = escapeTerminal(flow.Summary || summaryOf(flow));
   const trace = flow.ipTraceId === undefined || flow.ipTraceId.traceId === 0n ? "" : `IP Trace ID: ${flow.ipTraceId.traceId}; `;
-  const auth = AUTH_TYPES[flow.authType] ? `; Auth: ${AUTH_TYPES[flow.authType]}` : "";
+  const auth = flow.authType === AuthType.DISABLED ? "" : `; Auth: ${color.auth(enumName(AuthType, flow.authType), flow.authType)}`;
   return `${trace}${summary}${auth}`;
 }
 
@@ -161,7 +169,7 @@ function dictPrinter(options: PrinterOptions): Printer {
     return separator + [...lines, ...more].join("\n");
   };
   const node = (name: string) => (options.nodeName ? [["NODE", name] as const] : []);
-  return linePrinter(options, {
+  const lines = linePrinter(options, {
     flow(flow, response) {
       const { time, node: name, source, destination, type, verdict, summary } = cellsOf(flow, response, options);
       const head = [["TIMESTAMP", time] as const, ...node(name), ["SOURCE", source], ["DESTINATION", destination]] as const;
@@ -178,6 +186,14 @@ function dictPrinter(options: PrinterOptions): Printer {
       ]);
     },
   });
+  return {
+    ...lines,
+    print(response) {
+      const { responseTypes } = response;
+      if (responseTypes.case !== "nodeStatus") lines.print(response);
+      else if (isTold(response, options)) options.err(`${block(nodeStatusBlock(responseTypes.value, timeOf(response.time, options)))}\n`);
+    },
+  };
 }
 
 function tablePrinter(options: PrinterOptions): Printer {
@@ -207,10 +223,11 @@ function jsonPrinter(options: PrinterOptions): Printer {
   return {
     print(response) {
       const { responseTypes } = response;
-      if (options.legacyJson && responseTypes.case === "flow") options.out(`${toJsonString(FlowSchema, responseTypes.value, json)}\n`);
+      if (options.legacyJson && responseTypes.case === "flow")
+        options.out(`${jsonLine(toJsonString(FlowSchema, responseTypes.value, json))}\n`);
       else {
         const write = responseTypes.case === "nodeStatus" ? options.err : options.out;
-        write(`${toJsonString(GetFlowsResponseSchema, response, json)}\n`);
+        if (isTold(response, options)) write(`${jsonLine(toJsonString(GetFlowsResponseSchema, response, json))}\n`);
       }
     },
     end: () => undefined,
