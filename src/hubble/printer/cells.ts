@@ -52,7 +52,8 @@ export function typeCell(flow: Flow): string {
   if (flow.l7 !== undefined) {
     const kind = L7_KINDS[flow.l7.type] ?? String(flow.l7.type);
     const { record } = flow.l7;
-    if (record.case === "dns") return `dns-${kind} ${record.value.observationSource}`;
+    // Upstream always has a source; DNS that we see in passing has none.
+    if (record.case === "dns") return `dns-${kind} ${record.value.observationSource}`.trimEnd();
     // Upstream's messages have no record for TLS, and none for what is not what it should be; the summary tells.
     const protocol = record.case ?? /^(?:not )?(TLS|HTTP|Kafka)\b/.exec(flow.Summary)?.[1]?.toLowerCase();
     return `${protocol ?? "l7"}-${kind}`;

@@ -58,8 +58,8 @@ const EVENTS: Readonly<Record<string, readonly [JsonObject, string, readonly [st
   ],
   "DNS question, seen in passing": [
     { ...TO, event_type: { type: 129 }, l7: { type: "REQUEST", dns: { query: "a." } }, Summary: "DNS Query a. A" },
-    "default/tiefighter:37954 (ID:4208) -> [fd00::9]:80 (world) dns-request  FORWARDED (DNS Query a. A)",
-    ["dns-request ", "FORWARDED", "DNS Query a. A"],
+    "default/tiefighter:37954 (ID:4208) -> [fd00::9]:80 (world) dns-request FORWARDED (DNS Query a. A)",
+    ["dns-request", "FORWARDED", "DNS Query a. A"],
   ],
   "L7 of an unknown protocol": [
     { ...TO, event_type: { type: 129 }, l7: { type: "SAMPLE" } },
