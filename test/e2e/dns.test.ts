@@ -169,7 +169,7 @@ describe("DNS policy in the lab", () => {
     const { sent, answered, refused, lost } = await flooding;
     assert.deepEqual({ sent, answered, refused, lost }, all(6));
     for (const name of PROXIES) {
-      const { code, stderr } = await lab.kubectl("-n", "kube-system", "rollout", "status", `daemonset/${name}`, "--timeout=60s");
+      const { code, stderr } = await lab.kubectl("-n", "kube-system", "rollout", "status", `daemonset/${name}`, "--timeout=170s");
       assert.equal(code, 0, stderr);
     }
   });
