@@ -8,6 +8,11 @@ type Labelled = { readonly id: NumericIdentity; readonly labels: LabelSet };
 /** Identities that may meet a requirement: all that do, and perhaps some that do not. */
 export type Candidates = { readonly size: number; has(id: NumericIdentity): boolean; [Symbol.iterator](): Iterator<NumericIdentity> };
 
+function reservedKeys(labels: LabelSet): string[] {
+  if (!labels.has(labelSource.reserved)) return [];
+  return labels.labels.flatMap(({ source, key }) => (source === labelSource.reserved ? [key] : []));
+}
+
 const nobody: Candidates = new Set<NumericIdentity>();
 
 /** Identities by the value of one label key, whatever its source. */
@@ -39,8 +44,8 @@ class KeyIndex {
 /** Identities by their labels. A key is indexed when it is first asked for: few of all keys ever are. */
 export class IdentityIndex {
   readonly #keys = new Map<string, KeyIndex>();
-  /** Those with any reserved label: few, with many keys. */
-  readonly #reserved = new Set<NumericIdentity>();
+  /** By the keys of their reserved labels, which always have the same few. */
+  readonly #reserved = new Map<string, Set<NumericIdentity>>();
   readonly #forEach: (visit: (one: Labelled) => void) => void;
 
   /** `forEach` visits what is known when a key is first asked for. */
@@ -49,19 +54,19 @@ export class IdentityIndex {
   }
 
   add({ id, labels }: Labelled): void {
-    if (labels.has(labelSource.reserved)) this.#reserved.add(id);
+    for (const key of reservedKeys(labels)) this.#reserved.set(key, (this.#reserved.get(key) ?? new Set()).add(id));
     if (this.#keys.size === 0) return;
     for (const { key, value } of labels.labels) this.#keys.get(key)?.add(value, id);
   }
 
   delete({ id, labels }: Labelled): void {
-    this.#reserved.delete(id);
+    for (const key of reservedKeys(labels)) this.#reserved.get(key)?.delete(id);
     for (const { key, value } of labels.labels) this.#keys.get(key)?.delete(value, id);
   }
 
   /** The identities by a requirement that is Exists or names one value. Undefined where looking for them is no help. */
   of(one: Requirement): Candidates | undefined {
-    if (one.source === labelSource.reserved) return this.#reserved;
+    if (one.source === labelSource.reserved) return this.#reserved.get(one.key) ?? nobody;
     // The local cluster's name is on nearly all.
     if (one.key === labelKey.cluster) return undefined;
     return (this.#keys.get(one.key) ?? this.#build(one.key)).find(one);

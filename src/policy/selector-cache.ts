@@ -7,6 +7,7 @@ import type { NumericIdentity } from "#types/identity.ts";
 import { type Prefix, prefixParts } from "#types/prefix.ts";
 import { AnchorIndex } from "./anchor-index.ts";
 import { type Block, blockOf, fitsBlocks } from "./block.ts";
+import { BlockIndex } from "./block-index.ts";
 import { type Candidates, IdentityIndex } from "./identity-index.ts";
 import type { PeerSelector } from "./rule.ts";
 
@@ -122,7 +123,7 @@ export function createSelectorCache(): SelectorCache {
   });
   const byLabel = new AnchorIndex<Live>();
   const elsewhere = { block: new Set<Live>(), nothing: new Set<Live>() };
-  const withPrefix = new Set<NumericIdentity>();
+  const byBlock = new BlockIndex();
 
   /** Calls back with all selectors that an identity may meet. */
   function forEachCandidate(labels: LabelSet, block: Block | undefined, visit: (selector: Live) => void): void {
@@ -135,7 +136,7 @@ export function createSelectorCache(): SelectorCache {
     const one = known.get(id);
     if (one === undefined) return undefined;
     known.delete(id);
-    withPrefix.delete(id);
+    if (one.block !== undefined) byBlock.delete(one.block, id);
     identityIndex.delete(one.entry);
     const selectors: Live[] = [];
     forEachCandidate(one.entry.labels, one.block, (selector) => {
@@ -148,7 +149,7 @@ export function createSelectorCache(): SelectorCache {
     const prefix = prefixOfLabels(entry.labels);
     const block = prefix === undefined ? undefined : blockOf(prefix);
     known.set(entry.id, { entry, prefix, block });
-    if (prefix !== undefined) withPrefix.add(entry.id);
+    if (block !== undefined) byBlock.add(block, entry.id);
     identityIndex.add(entry);
     const selectors: Live[] = [];
     forEachCandidate(entry.labels, block, (selector) => {
@@ -175,7 +176,7 @@ export function createSelectorCache(): SelectorCache {
   /** The label by which the fewest identities may meet a selector, and those that may by all of its labels. */
   function narrowest(peer: PeerSelector): { readonly anchor: Anchor; readonly ids: Iterable<NumericIdentity> } {
     if (peer.any || peer.none) return { anchor: "nothing", ids: [] };
-    if (peer.within !== undefined) return { anchor: "block", ids: withPrefix };
+    if (peer.within !== undefined) return { anchor: "block", ids: byBlock.within(blockOf(peer.within)) };
     const anchors = anchorsOf(peer);
     const [best, ...others] = candidates(anchors).sort((one, other) => one.ids.size - other.ids.size);
     if (best === undefined) return { anchor: anchors[0] ?? "nothing", ids: known.keys() };
