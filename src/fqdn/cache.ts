@@ -1,4 +1,5 @@
 import type { IpAddress } from "#types/addr.ts";
+import { AgedMap } from "./aged-map.ts";
 
 /** A name that an endpoint has resolved. Times are whole seconds of one steady clock. */
 export interface KnownName {
@@ -13,10 +14,11 @@ export interface KnownName {
   identities: readonly number[];
 }
 
-/** An address that some name has. */
+/** An address that some name has: nearly always one, so that more take the room. */
 interface KnownAddress {
-  readonly owners: Set<KnownName>;
-  /** For each identity that it may be reached by, until when. Undefined: to be found out from the owners, who may be thousands. */
+  owner: KnownName;
+  others: Set<KnownName> | undefined;
+  /** With other owners, for each identity that it may be reached by, until when. Undefined: to be found out from the owners, who may be thousands. */
   grants: Map<number, number> | undefined;
 }
 
@@ -43,9 +45,8 @@ const NOTHING: Learned = { changed: [], evicted: [] };
 
 /** The names that one endpoint knows and their addresses: bounded, oldest lookups go first. Pure but for its own tables. */
 export class NameCache {
-  readonly names = new Map<string, KnownName>();
-  /** The least recently learned first, as in `names`. */
-  readonly addresses = new Map<IpAddress, KnownAddress>();
+  readonly names = new AgedMap<string, KnownName>();
+  readonly addresses = new AgedMap<IpAddress, KnownAddress>();
   readonly #match: (name: string) => readonly number[];
 
   /** `match` gives the identities of the selectors that match a name. */
@@ -66,15 +67,10 @@ export class NameCache {
       if (before !== undefined && before >= expires) continue;
       known.ips.delete(ip);
       known.ips.set(ip, expires);
-      const address: KnownAddress = this.addresses.get(ip) ?? { owners: new Set(), grants: new Map() };
-      address.owners.add(known);
-      if (address.grants) extend(address.grants, known.identities, expires);
-      this.addresses.delete(ip);
-      this.addresses.set(ip, address);
+      this.#own(known, ip, expires);
       changed.push(ip);
     }
     if (changed.length === 0) return NOTHING;
-    this.names.delete(name);
     this.names.set(name, known);
     return { changed, evicted: this.#evict(known, limits) };
   }
@@ -83,7 +79,9 @@ export class NameCache {
   grantsOf(ip: IpAddress): { readonly identity: number; readonly expires: number }[] {
     const address = this.addresses.get(ip);
     if (address === undefined) return [];
-    address.grants ??= grantsOfOwners(address.owners, ip);
+    const { owner, others } = address;
+    if (others === undefined) return owner.identities.map((identity) => ({ identity, expires: owner.ips.get(ip) ?? 0 }));
+    address.grants ??= grantsOfOwners([owner, ...others], ip);
     return [...address.grants].map(([identity, expires]) => ({ identity, expires })).sort((a, b) => b.expires - a.expires);
   }
 
@@ -94,8 +92,13 @@ export class NameCache {
     const address = this.addresses.get(ip);
     if (address === undefined) return false;
     address.grants = undefined;
-    address.owners.delete(known);
-    return address.owners.size === 0 && this.addresses.delete(ip);
+    const heir = address.owner === known ? address.others?.values().next().value : address.owner;
+    if (heir === undefined) return this.addresses.delete(ip);
+    address.owner = heir;
+    address.others?.delete(known);
+    address.others?.delete(heir);
+    if (address.others?.size === 0) address.others = undefined;
+    return false;
   }
 
   /** Takes from a name what has expired. Gives the addresses that no other name has. */
@@ -114,6 +117,16 @@ export class NameCache {
     for (const address of this.addresses.values()) address.grants = undefined;
   }
 
+  #own(known: KnownName, ip: IpAddress, expires: number): void {
+    const address: KnownAddress = this.addresses.get(ip) ?? { owner: known, others: undefined, grants: undefined };
+    if (address.owner !== known) {
+      address.others ??= new Set();
+      address.others.add(known);
+    }
+    if (address.grants) extend(address.grants, known.identities, expires);
+    this.addresses.set(ip, address);
+  }
+
   #name(name: string, now: number): KnownName {
     const found = this.names.get(name);
     if (found !== undefined) return found;
@@ -128,13 +141,12 @@ export class NameCache {
       if (known.ips.size <= limits.ipsPerName) break;
       if (this.take(known, ip)) evicted.push(ip);
     }
-    for (const oldest of this.names.values()) {
-      if (this.names.size <= limits.names) break;
-      evicted.push(...this.forget(oldest));
+    for (let oldest = this.names.oldest(); oldest && this.names.size > limits.names; oldest = this.names.oldest()) {
+      evicted.push(...this.forget(oldest[1]));
     }
-    for (const [ip, { owners }] of this.addresses) {
-      if (this.addresses.size <= limits.addresses) break;
-      for (const owner of [...owners]) this.take(owner, ip);
+    for (let oldest = this.addresses.oldest(); oldest && this.addresses.size > limits.addresses; oldest = this.addresses.oldest()) {
+      const [ip, { owner, others }] = oldest;
+      for (const one of [owner, ...(others ?? [])]) this.take(one, ip);
       evicted.push(ip);
     }
     return evicted;

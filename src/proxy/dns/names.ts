@@ -1,3 +1,4 @@
+import { AgedMap } from "#fqdn/aged-map.ts";
 import { type KnownName, NameCache } from "#fqdn/cache.ts";
 import { fqdnMatcher } from "#fqdn/pattern.ts";
 import type { Logger } from "#runtime/logger.ts";
@@ -34,7 +35,7 @@ interface EndpointState {
   readonly endpoint: DnsEndpoint;
   readonly cache: NameCache;
   /** Addresses in the kernel whose names have expired: they go when no connection uses them, the oldest first when there are too many. */
-  readonly deferred: Set<IpAddress>;
+  readonly deferred: AgedMap<IpAddress, true>;
   selectors: string;
   match: (name: string) => readonly number[];
   sweep: Iterator<KnownName>;
@@ -112,13 +113,13 @@ export class Names {
   /** Takes out of the kernel what has expired and no connection uses. Resolves when it is done; a second call meanwhile does nothing. */
   async collect(): Promise<void> {
     const states = [...this.#endpoints.values()];
-    const wanted = new Set(states.flatMap(({ endpoint, deferred }) => [...deferred].map((ip) => connectionKey(endpoint.id, ip))));
+    const wanted = new Set(states.flatMap(({ endpoint, deferred }) => [...deferred.keys()].map((ip) => connectionKey(endpoint.id, ip))));
     if (wanted.size === 0 || this.#searching) return;
     this.#searching = true;
     try {
       const live = await this.#deps.findLive(wanted);
       for (const { endpoint, deferred } of states) {
-        for (const ip of deferred) {
+        for (const ip of deferred.keys()) {
           const key = connectionKey(endpoint.id, ip);
           if (wanted.has(key) && !live.has(key) && deferred.delete(ip)) this.#deps.grants.delete(endpoint.id, ip);
         }
@@ -152,7 +153,7 @@ export class Names {
       }
       if (deferred.size === 0) continue;
       const common = { endpointId: endpoint.id, name: "", ttl: 0, lookupTime: 0, expires: 0, source: "connection" as const };
-      yield { ...common, ips: [...deferred] };
+      yield { ...common, ips: [...deferred.keys()] };
     }
   }
 
@@ -209,7 +210,7 @@ export class Names {
     for (const state of this.#endpoints.values()) for (const ip of state.cache.addresses.keys()) this.#grant(state, ip);
     for (const { endpointId, ip } of this.#deps.grants.entries()) {
       const state = this.#endpoints.get(endpointId);
-      if (state !== undefined && !state.cache.addresses.has(ip)) state.deferred.add(ip);
+      if (state !== undefined && !state.cache.addresses.has(ip)) state.deferred.set(ip, true);
     }
   }
 
@@ -231,22 +232,21 @@ export class Names {
   }
 
   #keepWhileUsed({ endpoint, deferred }: EndpointState, ip: IpAddress): void {
-    deferred.add(ip);
-    for (const oldest of deferred) {
-      if (deferred.size <= this.#settings.maxDeferred) break;
-      deferred.delete(oldest);
-      this.#deps.grants.delete(endpoint.id, oldest);
+    deferred.set(ip, true);
+    for (let oldest = deferred.oldest(); oldest && deferred.size > this.#settings.maxDeferred; oldest = deferred.oldest()) {
+      deferred.delete(oldest[0]);
+      this.#deps.grants.delete(endpoint.id, oldest[0]);
     }
   }
 
   #remove(id: number, { cache, deferred }: EndpointState): void {
-    for (const ip of [...cache.addresses.keys(), ...deferred]) this.#deps.grants.delete(id, ip);
+    for (const ip of [...cache.addresses.keys(), ...deferred.keys()]) this.#deps.grants.delete(id, ip);
     this.#endpoints.delete(id);
   }
 }
 
 function createState(endpoint: DnsEndpoint, match: (name: string) => readonly number[]): EndpointState {
-  const state: Omit<EndpointState, "cache"> = { endpoint, deferred: new Set(), selectors: "", match, sweep: [].values() };
+  const state: Omit<EndpointState, "cache"> = { endpoint, deferred: new AgedMap(), selectors: "", match, sweep: [].values() };
   return Object.assign(state, { cache: new NameCache((name) => state.match(name)) });
 }
 
