@@ -167,7 +167,9 @@ async function beginTurn(lock: FileLock, sockets: Descriptors, { path }: Success
     });
     // It is to end. Once we count on it, it has to stay: it hears of us when the lock is free.
     socket.on("end", () => {
-      if (!givesWay) socket.destroy();
+      if (givesWay) return;
+      ready.delete(socket);
+      socket.destroy();
     });
     give(socket, sockets);
   });

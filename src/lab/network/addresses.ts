@@ -31,14 +31,20 @@ const OUTSIDE = [
 
 const FIRST_HOST = 10;
 
+/** The resolver's own name, for rules about name servers by name. */
+const RESOLVER_NAME = "dns.example.net";
+
 /** Name → IPv4 address of everything outside. */
-export const OUTSIDE_NAMES: ReadonlyMap<string, string> = new Map(OUTSIDE.map((name, index) => [name, `198.51.100.${FIRST_HOST + index}`]));
+export const OUTSIDE_NAMES: ReadonlyMap<string, string> = new Map([
+  ...OUTSIDE.map((name, index) => [name, `198.51.100.${FIRST_HOST + index}`] as const),
+  [RESOLVER_NAME, WORLD.resolver],
+]);
 
 // The guides reach 1.1.1.1 by its address; it is there, but its name has an address of the world's own prefix.
 const EXTRA_ADDRESSES = ["1.1.1.1", "1.0.0.1"];
 
 /** Every IPv4 address that the world answers at. */
-export const WORLD_ADDRESSES: readonly string[] = [WORLD.resolver, ...OUTSIDE_NAMES.values(), ...EXTRA_ADDRESSES];
+export const WORLD_ADDRESSES: readonly string[] = [...OUTSIDE_NAMES.values(), ...EXTRA_ADDRESSES];
 
 /** The IPv6 address of a world host with this IPv4 address, from the documentation prefix. */
 export function worldIpv6(ipv4: string): string {
@@ -46,4 +52,4 @@ export function worldIpv6(ipv4: string): string {
 }
 
 /** Every IPv6 address that the world answers at. */
-export const WORLD_ADDRESSES_V6: readonly string[] = [WORLD.resolver, ...OUTSIDE_NAMES.values()].map(worldIpv6);
+export const WORLD_ADDRESSES_V6: readonly string[] = [...OUTSIDE_NAMES.values()].map(worldIpv6);
