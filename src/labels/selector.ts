@@ -83,7 +83,7 @@ export function matches(selector: Selector, set: LabelSet): boolean {
 }
 
 /** The requirements that do not hold, in words: `needs app=frontend, has app=attacker`. */
-export function unmet(selector: Selector, set: LabelSet): string[] {
+export function unmet(selector: Pick<Selector, "requirements">, set: LabelSet): string[] {
   return selector.requirements
     .filter((one) => !holds(one, set))
     .map((one) => {

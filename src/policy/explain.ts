@@ -1,10 +1,10 @@
 import type { NumericIdentity } from "#types/identity.ts";
 import { explainHttp, type HttpExplanation } from "./explain-http.ts";
 import type { HttpRequest } from "./http.ts";
-import { formatFlowPort, type Miss, missOf, type Peer } from "./near-miss.ts";
+import { formatFlowPort, isNear, type Miss, missOf, type Peer } from "./near-miss.ts";
 import type { Repository } from "./repository.ts";
 import type { EndpointPolicy } from "./resolve.ts";
-import { formatRuleRef, type PolicyRef, type RuleRef } from "./rule.ts";
+import { formatRuleRef, type PolicyRef, type Rule, type RuleRef } from "./rule.ts";
 import type { SelectorCache } from "./selector-cache.ts";
 import { type Flow, type Verdict, verdict } from "./verdict.ts";
 
@@ -29,19 +29,22 @@ export type Explanation = {
 /** Near misses that an explanation lists. */
 const NEAREST = 3;
 
-/** Explains a verdict of a resolved policy. Pure; asks the same entries as the datapath, then the rules they came from. */
+/**
+ * Explains a verdict of a resolved policy. Pure; asks the same entries as the datapath, then the rules they came from. With `brief` it does not look
+ * for what came nearest, which takes most of the time.
+ */
 export function explain(
   repo: Repository,
   cache: SelectorCache,
   policy: EndpointPolicy,
-  flow: Flow & { readonly http?: HttpRequest | undefined },
+  flow: Flow & { readonly http?: HttpRequest | undefined; readonly brief?: boolean | undefined },
 ): Explanation {
   const decision = verdict(policy, flow);
   const decidedBy = decision.entry?.origins ?? [];
   const denied = decision.verdict === "denied";
   const byDefault = denied && decidedBy.length === 0;
   const defaultDenyBy = byDefault ? policy[flow.direction].defaultDenyBy : [];
-  const nearest = byDefault ? nearMisses(repo, cache, policy, flow) : [];
+  const nearest = byDefault && flow.brief !== true ? nearMisses(repo, cache, policy, flow) : [];
   const told = { verdict: decision, decidedBy, defaultDenyBy, nearest };
   const lines = [...explanationLines(told, flow, peerText(cache, flow.identity))];
   if (flow.http === undefined || decision.verdict !== "redirected") return { ...told, lines };
@@ -71,20 +74,17 @@ function nearMisses(repo: Repository, cache: SelectorCache, policy: EndpointPoli
   const namedPorts = flow.direction === "ingress" ? policy.subject.namedPorts : peer.namedPorts;
   return repo
     .select(policy.subject.labels, policy.subject.identity)
-    .filter((rule) => rule.direction === flow.direction && rule.action === "allow")
+    .filter((rule) => rule.direction === flow.direction && rule.action === "allow" && isWorthNaming(rule))
+    .filter((rule) => isNear(rule, repo.peersOf(rule), flow, peer, namedPorts))
     .map((rule) => missOf(rule, repo.peersOf(rule), flow, peer, namedPorts))
-    .filter((miss) => isWorthNaming(miss))
     .sort((a, b) => distance(a) - distance(b))
     .slice(0, NEAREST)
     .map(({ rule, peer: peerReasons, port }) => ({ origin: rule.origin, reasons: [...peerReasons, ...port] }));
 }
 
-/**
- * A rule that fits neither the peer nor the port is not near, and one like `ingress: [{}]` is there to deny by default.
- */
-function isWorthNaming({ rule, peer, port }: Miss): boolean {
-  const partly = (peer.length === 0) !== (port.length === 0);
-  return partly && rule.peers.some((one) => !one.none);
+/** A rule like `ingress: [{}]` is there to deny by default. */
+function isWorthNaming({ peers }: Rule): boolean {
+  return peers.some((one) => !one.none);
 }
 
 /** The right peer on another port is nearer than another peer on the right port; each further label that differs adds to it. */

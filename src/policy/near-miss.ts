@@ -1,5 +1,5 @@
 import type { LabelSet } from "#labels/label-set.ts";
-import { selectorOf, unmet } from "#labels/selector.ts";
+import { unmet } from "#labels/selector.ts";
 import { type Prefix, prefixContains } from "#types/prefix.ts";
 import { formatProtocol, hasPorts, protocolNumber } from "#types/proto.ts";
 import type { PeerSelector, PortRule, PortSpec, Rule } from "./rule.ts";
@@ -11,6 +11,14 @@ export type Peer = { readonly labels: LabelSet; readonly prefix: Prefix | undefi
 
 /** Why a rule does not cover a flow: one text for each part that does not fit; none when it covers it. */
 export type Miss = { readonly rule: Rule; readonly peer: readonly string[]; readonly port: readonly string[] };
+
+/**
+ * Whether a rule fits a flow in one of the two, peer and port, and not in the other: what fits in neither is not near. Costs no texts, as most rules
+ * are far away.
+ */
+export function isNear(rule: Rule, peers: readonly PeerSelector[], flow: Flow, peer: Peer, namedPorts: readonly NamedPort[]): boolean {
+  return peers.some((one) => selects(one, peer.labels, peer.prefix)) !== coversAnyPort(rule.ports, flow, namedPorts);
+}
 
 /** Compares a rule with a flow. `namedPorts` are those of whoever receives. */
 export function missOf(rule: Rule, peers: readonly PeerSelector[], flow: Flow, peer: Peer, namedPorts: readonly NamedPort[]): Miss {
@@ -40,7 +48,7 @@ function reasonsOf(peer: PeerSelector, labels: LabelSet, prefix: Prefix | undefi
     ({ source, operator }) => source !== "reserved" && operator !== "DoesNotExist" && operator !== "NotIn",
   );
   if (outside !== undefined && wantsPod) return [`needs a pod, is ${outside}`];
-  const reasons = unmet(selectorOf(peer.requirements), labels);
+  const reasons = unmet(peer, labels);
   return reasons.length > 0 ? reasons : ["the peer is outside what the rule selects"];
 }
 
@@ -50,11 +58,14 @@ function noBlock(within: Prefix, labels: LabelSet): string {
 }
 
 function portReasons(ports: readonly PortRule[] | null, flow: Flow, namedPorts: readonly NamedPort[]): string[] {
-  if (ports === null) return [];
+  if (ports === null || coversAnyPort(ports, flow, namedPorts)) return [];
   const specs = ports.flatMap((one) => one.ports);
-  if (specs.some((spec) => coversPort(spec, flow, namedPorts))) return [];
   if (specs.length === 0) return ["it names no ports, so it matches no traffic"];
   return [`needs ${[...new Set(specs.map(formatSpec))].join(" or ")}, is ${formatFlowPort(flow)}`];
+}
+
+function coversAnyPort(ports: Rule["ports"], flow: Flow, namedPorts: readonly NamedPort[]): boolean {
+  return ports === null || ports.some((one) => one.ports.some((spec) => coversPort(spec, flow, namedPorts)));
 }
 
 function coversPort(spec: PortSpec, { protocol, port }: Flow, namedPorts: readonly NamedPort[]): boolean {

@@ -187,7 +187,9 @@ type PolicyScope = Pick<Rule, "policy" | "tier" | "priority" | "subject">;
 function readAction(reading: Reading, value: unknown, path: string): RuleAction {
   const action = readString(reading, value, path) ?? "";
   if (Object.hasOwn(actions, action)) return actions[action] ?? "deny";
-  refuse(reading, path, `"${action}" is not Accept, Deny or Pass${didYouMean(action, Object.keys(actions))}`);
+  // Every other kind of policy allows.
+  const near = /^allow(ed)?$/i.test(action) ? '; did you mean "Accept"?' : didYouMean(action, Object.keys(actions));
+  refuse(reading, path, `"${action}" is not Accept, Deny or Pass${near}`);
   return "deny";
 }
 

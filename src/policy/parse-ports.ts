@@ -72,7 +72,7 @@ type PortEntry = {
 function readPort(reading: Reading, fields: Fields, path: string): PortEntry | undefined {
   checkFields(reading, fields, path, ["port", "endPort", "protocol"]);
   const text = readString(reading, fields.port, `${path}.port`) ?? "";
-  const endPort = readInteger(reading, fields.endPort, `${path}.endPort`, -0x80000000, 0x7fffffff) ?? 0;
+  const endPort = readInteger(reading, fields.endPort, `${path}.endPort`, -0x80000000, 0x7fffffff, [0, 0xffff]) ?? 0;
   const protocol = readProtocol(reading, fields, path);
   // What is wrong with the port is said too, be the protocol wrong or the port no text.
   if (protocol === undefined || (text === "" && typeof (fields.port ?? "") !== "string")) {
@@ -132,7 +132,11 @@ function namedEnd(reading: Reading, name: string, endPort: number, path: string)
 
 function rangeEnd(reading: Reading, port: number, endPort: number, path: string): number {
   if (endPort < 0 || endPort > 0xffff)
-    warn(reading, path, `${endPort} is not a port; as in Cilium, its lowest 16 bits count: ${endPort & 0xffff}`);
+    warnUnstorable(
+      reading,
+      path,
+      `${endPort} is not a port: a port is 0 to 65535; Cilium's engine takes its lowest 16 bits, ${endPort & 0xffff}`,
+    );
   const end = endPort & 0xffff;
   if (port === 0 && end !== 0) warn(reading, path, `port 0 means every port, so the end ${end} has no effect`);
   if (port === 0) return 0;

@@ -72,4 +72,22 @@ describe("locate", () => {
     assert.equal(issue?.path, "spec.ingress[0].fromCIDR[0]");
     assert.deepEqual(locate(document, issue.path, lines), { line: 7, column: 7 });
   });
+
+  it("names the word of ClusterNetworkPolicy for what every other kind calls allow, and the bounds of ports", () => {
+    const action = (word: string) =>
+      parsePolicy({
+        kind: "ClusterNetworkPolicy",
+        metadata: { name: "p" },
+        spec: { tier: "Admin", priority: 1, subject: { namespaces: {} }, ingress: [{ action: word, from: [{ namespaces: {} }] }] },
+      }).issues.map(({ message }) => message);
+    assert.deepEqual(action("Allow"), ['"Allow" is not Accept, Deny or Pass; did you mean "Accept"?']);
+    const endPort = (value: unknown) =>
+      parsePolicy({
+        kind: "CiliumNetworkPolicy",
+        metadata: { name: "p", namespace: "n" },
+        spec: { endpointSelector: {}, ingress: [{ toPorts: [{ ports: [{ port: "80", endPort: value, protocol: "TCP" }] }] }] },
+      });
+    assert.match(endPort("90").issues[0]?.message ?? "", /^must be a whole number from 0 to 65535, found the text "90"$/);
+    assert.match(endPort(70_000).warnings[0]?.message ?? "", /^70000 is not a port: a port is 0 to 65535/);
+  });
 });

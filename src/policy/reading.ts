@@ -73,11 +73,18 @@ export function readBoolean(reading: Reading, value: unknown, path: string): boo
   return typeof value === "boolean" ? value : misfit(reading, path, "true or false", value);
 }
 
-/** The value as a whole number within bounds; null and absent are undefined, anything else is an issue. */
-export function readInteger(reading: Reading, value: unknown, path: string, min: number, max: number): number | undefined {
+/** The value as a whole number within bounds; null and absent are undefined, anything else is an issue. `meant` are the bounds to name, if others. */
+export function readInteger(
+  reading: Reading,
+  value: unknown,
+  path: string,
+  min: number,
+  max: number,
+  meant: readonly [number, number] = [min, max],
+): number | undefined {
   if (value === undefined || value === null) return undefined;
   if (typeof value === "number" && Number.isInteger(value) && value >= min && value <= max) return value;
-  return misfit(reading, path, `a whole number from ${min} to ${max}`, value);
+  return misfit(reading, path, `a whole number from ${meant[0]} to ${meant[1]}`, value);
 }
 
 /** A list whose elements must all be texts; null elements count as empty texts, as in Go. */

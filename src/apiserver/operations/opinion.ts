@@ -49,15 +49,25 @@ export function withOpinion<T>(core: Core, resource: Resource, body: unknown, op
     const said = error instanceof ApiError ? error.details?.causes : undefined;
     if (said === undefined || core.review === undefined || options.subresource !== undefined) throw error;
     const { problems, warnings } = core.review({ ...asObject(body), kind: resource.kind }, core.store.list);
-    if (options.warn !== undefined) warnOf(warnings, options.warn);
-    const more = problems.filter((one) => isNew(one, said));
-    if (more.length === 0) throw error;
+    const { told, rest } = byField(said, warnings);
+    if (options.warn !== undefined) warnOf(rest, options.warn);
+    // Of what both have against a field the reviewer's words are the better ones where they tell what is right.
+    for (const { field, message } of problems) if (message.includes("did you mean")) told.set(field, message);
+    const more = problems.filter(({ field }) => !said.some((one) => one.field === field));
+    if (more.length + told.size === 0) throw error;
+    const causes = said.map((one) => ({ ...one, message: told.get(one.field) ?? one.message }));
     const name = String(asObject(asObject(body).metadata).name ?? "");
-    throw invalid(resource, name, [...said, ...more.map((one) => ({ reason: "FieldValueInvalid", ...one }))]);
+    throw invalid(resource, name, [...causes, ...more.map((one) => ({ reason: "FieldValueInvalid", ...one }))]);
   }
 }
 
-/** What was said of the field already is said again only where the nearest right word is known now. */
-function isNew({ field, message }: Opinion["problems"][number], said: readonly Cause[]): boolean {
-  return message.includes("did you mean") || !said.some((one) => one.field === field);
+/** Warnings about what is refused anyway, by the field, and those about other things. */
+function byField(said: readonly Cause[], warnings: readonly string[]) {
+  const told = new Map<string, string>();
+  const rest = warnings.filter((text) => {
+    const cause = said.find(({ field }) => text.startsWith(`${field}: `));
+    if (cause !== undefined) told.set(cause.field, text.slice(cause.field.length + 2));
+    return cause === undefined;
+  });
+  return { told, rest };
 }

@@ -21,13 +21,13 @@ export interface Judge {
   judge(observed: Observed): Outcome;
 }
 
-/** `all` is everything recorded: requests within a connection say what its rules let pass of it. */
-export function createJudge(world: World, all: readonly Observed[]): Judge {
+/** `all` is everything recorded: requests within a connection say what its rules let pass of it. With `brief` nobody asks for the reasons. */
+export function createJudge(world: World, all: readonly Observed[], { brief = false } = {}): Judge {
   const withRequests = new Set(all.filter(({ http, dns }) => http !== undefined || dns !== undefined).map(connectionKey));
   return {
     judge(observed) {
       const outcomes = partiesOf(world, observed.to).flatMap((to) =>
-        partiesOf(world, observed.from).map((from) => judgeOne(world, { from, to }, observed, withRequests)),
+        partiesOf(world, observed.from).map((from) => judgeOne(world, { from, to, brief }, observed, withRequests)),
       );
       return combined(outcomes);
     },
@@ -74,7 +74,12 @@ function podParty(world: World, { labels, title }: Extract<End, { kind: "pod" }>
   return { kind: "pod", title, subject: { identity, labels, namedPorts: pods[0]?.namedPorts ?? [] }, pods, node: "" };
 }
 
-function judgeOne(world: World, ends: Pick<Connection, "from" | "to">, observed: Observed, withRequests: ReadonlySet<string>): Outcome {
+function judgeOne(
+  world: World,
+  ends: Pick<Connection, "from" | "to" | "brief">,
+  observed: Observed,
+  withRequests: ReadonlySet<string>,
+): Outcome {
   const { protocol, port, http } = observed;
   const sides = judge(world, { ...ends, protocol, port, http });
   for (const side of [sides.egress, sides.ingress]) {

@@ -39,7 +39,14 @@ export function createSelectors(observed: readonly Observed[]): Selectors {
   );
   const chosen = new Map([...pods].map(([key, pod]) => [key, choose(pod, [...pods.values()])]));
   const of = (pod: Pod) => chosen.get(endKey(pod)) ?? userLabels(pod.labels);
-  return { of, key: (end) => (end.kind === "pod" ? `${end.namespace} ${JSON.stringify(of(end))}` : endKey(end)) };
+  const keys = new WeakMap<End, string>();
+  const makeKey = (end: End) => (end.kind === "pod" ? `${end.namespace} ${JSON.stringify(of(end))}` : endKey(end));
+  const key = (end: End) => {
+    const made = keys.get(end) ?? makeKey(end);
+    keys.set(end, made);
+    return made;
+  };
+  return { of, key };
 }
 
 /** The telling labels, unless they also select a pod of another workload: then all that are not volatile. */

@@ -26,7 +26,7 @@ const MOST_VARIATIONS = 20_000;
 /** Replays what was seen, and variations of it that were not, with the engine against the learned policies alone. */
 export function prove(learned: Learned, observed: readonly Observed[]): Proof {
   const world = createWorld(learned.policies.map((policy) => ({ object: objectOf(policy), source: memorySource(policy.name) })));
-  const judge = createJudge(world, observed);
+  const judge = createJudge(world, observed, { brief: true });
   const missing = learned.accepted.filter((one) => judge.judge(one).outcome === "denied").map(title);
   let varied = 0;
   const unintended: string[] = [];

@@ -14,6 +14,8 @@ export type Connection = {
   readonly protocol: number;
   readonly port: number;
   readonly http?: HttpRequest | undefined;
+  /** Nobody asks what came nearest to allowing it. */
+  readonly brief?: boolean | undefined;
 };
 
 /** What one end's policies say. */
@@ -44,9 +46,9 @@ function sideOf(world: World, connection: Connection, direction: Direction): Sid
   const subject = subjectOf(world, own);
   if (subject === undefined) return undefined;
   const policy = world.policyOf(subject);
-  const { protocol, port, http } = connection;
+  const { protocol, port, http, brief } = connection;
   const flow = { direction, identity: identitySeenBy(peer, own), protocol, port };
-  const explanation = explain(world.repo.enforced(), world.cache, policy, { ...flow, http });
+  const explanation = explain(world.repo.enforced(), world.cache, policy, { ...flow, http, brief });
   const { verdict } = explanation.verdict;
   const served = verdict === "redirected" && explanation.verdict.entry?.proxy?.parser !== "crd";
   const allowed = verdict === "allowed" || (served && explanation.http?.allowed !== false);
