@@ -28,7 +28,7 @@ type PairChange = {
   readonly after?: Reach;
 };
 
-/** How two worlds with the same pods differ in who may send what to whom. Exact in ports and address blocks; HTTP rules are compared by the requests they let through (`requestTexts`), others as texts. */
+/** How two worlds with the same pods differ in who may send what to whom. Exact in ports and address blocks; application rules are compared by what they let through (`requestTexts`, `nameTexts`, `kafkaTexts`). */
 export function compareWorlds(before: World, after: World): Change[] {
   const protocols = protocolsOf(before, after);
   const [old, now] = [reachesOf(before, protocols), reachesOf(after, protocols)];

@@ -6,6 +6,8 @@ import type { EndpointPolicy, PolicyMapEntry } from "../resolve.ts";
 import { decideAmong } from "../verdict.ts";
 import { identitySeenBy, type Party, subjectOf } from "../world/party.ts";
 import type { World } from "../world/world.ts";
+import { kafkaTexts } from "./kafka.ts";
+import { nameTexts } from "./names.ts";
 import { requestTexts } from "./requests.ts";
 import { intersect, joined, lastOf, otherProtocols, type Reach, type Span } from "./span.ts";
 
@@ -100,18 +102,20 @@ function l7Text(proxied: readonly L7Policy[], identity: NumericIdentity, protoco
   const rules = proxied
     .filter((one) => (one.protocol === 0 || one.protocol === protocol) && one.port <= port && port <= Math.max(one.port, one.endPort))
     .flatMap((one) => one.rules.filter(({ identities }) => identities === null || identities.includes(identity)));
-  const texts = new Set([...requestTexts(rules.flatMap(({ http }) => http ?? [])), ...rules.flatMap(textsOf)]);
-  if (texts.has("")) return "";
+  if (rules.some(isOpen)) return "";
+  const texts = new Set([
+    ...requestTexts(rules.flatMap(({ http }) => http ?? [])),
+    ...nameTexts(rules.flatMap(({ dns }) => dns ?? [])).map((text) => `DNS ${text}`),
+    ...kafkaTexts(rules.flatMap(({ kafka }) => kafka ?? [])).map((text) => `Kafka ${text}`),
+    ...nameTexts(rules.flatMap(({ serverNames }) => (serverNames ?? []).map((matchPattern) => ({ matchPattern })))).map(
+      (text) => `TLS ${text}`,
+    ),
+    ...rules.flatMap(({ listener }) => (listener === undefined ? [] : [`listener ${listener}`])),
+  ]);
   return texts.size === 0 ? undefined : [...texts].sort().join(", ");
 }
 
-/** Each thing but HTTP that a rule lets through; an empty text for everything. */
-function textsOf({ http, dns, kafka, serverNames, listener }: L7Rule): string[] {
-  const texts = [
-    ...(dns ?? []).map(({ matchName, matchPattern }) => `DNS ${matchName ?? matchPattern ?? ""}`),
-    ...(kafka ?? []).map((one) => `Kafka ${JSON.stringify(one)}`),
-    ...(serverNames ?? []).map((name) => `TLS ${name}`),
-  ];
-  if (texts.length > 0 || (http ?? []).length > 0) return texts;
-  return [listener === undefined ? "" : `listener ${listener}`];
+/** Whether a rule lets everything through. */
+function isOpen({ http, dns, kafka, serverNames, listener }: L7Rule): boolean {
+  return listener === undefined && [http, dns, kafka, serverNames].every((list) => (list ?? []).length === 0);
 }

@@ -1,3 +1,5 @@
+import { kafkaRoles } from "#policy/kafka-roles.ts";
+
 /** Kafka's request types by number (kafka.apache.org/protocol, "Api Keys"), in the spelling of Cilium's rules. */
 const NAMES: readonly string[] = [
   ...["produce", "fetch", "offsets", "metadata", "leaderandisr", "stopreplica", "updatemetadata", "controlledshutdown", "offsetcommit"],
@@ -17,13 +19,12 @@ export const API = {
   ...{ initProducerId: 22, addPartitionsToTxn: 24, saslAuthenticate: 36 },
 } as const;
 
+const numbersOf = (names: readonly string[]): ReadonlySet<number> => new Set(names.map((name) => NAMES.indexOf(name)));
+
 /** What a role stands for. */
 export const ROLES: Readonly<Record<"produce" | "consume", ReadonlySet<number>>> = {
-  produce: new Set([API.produce, API.metadata, API.apiVersions, API.initProducerId, API.saslHandshake, API.saslAuthenticate]),
-  consume: new Set([
-    ...[API.fetch, API.offsets, API.metadata, API.offsetCommit, API.offsetFetch, API.findCoordinator, API.joinGroup],
-    ...[API.heartbeat, API.leaveGroup, API.syncGroup, API.apiVersions, API.saslHandshake, API.saslAuthenticate],
-  ]),
+  produce: numbersOf(kafkaRoles.produce),
+  consume: numbersOf(kafkaRoles.consume),
 };
 
 /** Requests about topics that are not read for their topics: no rule with a topic matches them. */
