@@ -37,13 +37,13 @@ const LAYERS: readonly Layer[] = [
       ["knip", ["--no-progress"]],
       ["scripts/generate", ["--check"]],
     ],
-    timeoutMs: 120_000,
+    timeoutMs: 300_000,
   },
-  { name: "unit", about: "functions and components, with fakes", files: UNIT, shared: true, timeoutMs: 180_000 },
-  { name: "conformance", about: "Cilium's own policy verdicts", files: ["test/conformance/*.test.ts"], timeoutMs: 300_000 },
-  { name: "datapath", about: "packets through the eBPF programs", files: ["bpf/tests/**/*.test.ts"], needsRoot: true, timeoutMs: 180_000 },
-  { name: "netns", about: "real traffic between network namespaces", files: ["test/netns/*.test.ts"], needsRoot: true, timeoutMs: 600_000 },
-  { name: "e2e", about: "the lab, kubectl and the guides' stories", files: ["test/e2e/*.test.ts"], needsRoot: true, timeoutMs: 1_500_000 },
+  { name: "unit", about: "functions and components, with fakes", files: UNIT, shared: true, timeoutMs: 600_000 },
+  { name: "conformance", about: "Cilium's own policy verdicts", files: ["test/conformance/*.test.ts"], timeoutMs: 600_000 },
+  { name: "datapath", about: "packets through the eBPF programs", files: ["bpf/tests/**/*.test.ts"], needsRoot: true, timeoutMs: 900_000 },
+  { name: "netns", about: "real traffic between network namespaces", files: ["test/netns/*.test.ts"], needsRoot: true, timeoutMs: 900_000 },
+  { name: "e2e", about: "the lab, kubectl and the guides' stories", files: ["test/e2e/*.test.ts"], needsRoot: true, timeoutMs: 1_800_000 },
 ];
 
 function run(command: string, args: readonly string[], timeout: number, env: Readonly<Record<string, string>> = {}): Promise<number> {
