@@ -231,6 +231,24 @@ describe("the metrics", { skip: existsSync(`${root}${PROMETHEUS}`) ? false : "De
   });
 });
 
+describe("Services of one's own in front of the page and the relay", () => {
+  const fromOutside = async (command: string, wanted: RegExp) => {
+    let found = "";
+    for (let attempt = 0; attempt < 240 && !wanted.test(found); attempt++) {
+      const { stdout, stderr } = await inLab(command);
+      found = stdout + stderr;
+      if (!wanted.test(found)) await new Promise((resolve) => setTimeout(resolve, 250));
+    }
+    assert.match(found, wanted);
+  };
+  before(() => inLab("kubectl apply -f examples/monitoring/hubble-node-ports.yaml"));
+  after(() => inLab("kubectl delete -f examples/monitoring/hubble-node-ports.yaml"));
+
+  it("show the page", () => fromOutside("$WORLD_EXEC curl -s -m 5 -o /dev/null -w '%{http_code}' http://172.18.0.2:31080/", /^200$/));
+  it("lead to the flows of all nodes", () =>
+    fromOutside("$WORLD_EXEC $PWD/bin/hubble status --server 172.18.0.3:31083", /Connected Nodes: 3\/3/));
+});
+
 describe("docs/howto/observe.md", () => {
   const page = readFileSync(`${root}docs/howto/observe.md`, "utf8");
   const commands = [...page.matchAll(/```\n([\s\S]*?)```/g)].flatMap(([, block = ""]) => block.split("\n").filter((line) => line !== ""));
