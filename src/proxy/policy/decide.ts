@@ -9,13 +9,23 @@ import {
   ruleMismatches,
 } from "./http-rule.ts";
 import { readingsOf } from "./path-readings.ts";
+import { indexRules, type RuleIndex } from "./rule-index.ts";
+
+/** A rule of the policy, and which of its HTTP rules. */
+export interface SelectedRule {
+  readonly origins: readonly RuleOrigin[];
+  readonly index: number;
+  readonly compiled: CompiledHttpRule;
+}
 
 /** The rules of one port for one peer, compiled. */
 export interface PeerPolicy {
   readonly identity: number;
   /** Rules that allow everything; when there is one, nothing is denied. */
   readonly wildcards: readonly PeerRule[];
-  readonly rules: readonly { readonly origins: readonly RuleOrigin[]; readonly index: number; readonly compiled: CompiledHttpRule }[];
+  readonly rules: readonly SelectedRule[];
+  /** `rules` by the paths they allow. */
+  readonly byPath: RuleIndex<SelectedRule>;
   /** Rules of the port that are for other peers: shown as near misses. */
   readonly others: readonly PeerRule[];
   /** Some rule changes headers: then all matching rules have their say, not only the first. */
@@ -48,6 +58,7 @@ export function selectPeer(mine: readonly PeerRule[], others: readonly PeerRule[
     identity,
     wildcards: mine.filter((rule) => rule.http === null),
     rules: compiled,
+    byPath: indexRules(compiled, (rule) => rule.compiled.path?.prefix ?? ""),
     others,
     hasActions: compiled.some((rule) => rule.compiled.actions.length > 0),
     ...(originating === undefined ? {} : { originating }),
@@ -58,17 +69,19 @@ export function selectPeer(mine: readonly PeerRule[], others: readonly PeerRule[
 export function decide(policy: PeerPolicy, request: RequestView): Decision {
   const wildcard = policy.wildcards[0];
   if (wildcard !== undefined && !policy.hasActions) return { allowed: true, origins: wildcard.origins, actions: NO_ACTIONS };
-  const matches = (rule: (typeof policy.rules)[number]) => ruleMatches(rule.compiled, request, request.path);
-  const first = policy.rules.find(matches);
+  const matches = (rule: SelectedRule) => ruleMatches(rule.compiled, request, request.path);
+  const candidates = policy.byPath.candidates(request.path);
+  const first = candidates.find(matches);
   if (wildcard === undefined) {
     if (first === undefined) return deny(policy, request, request.path, "policy");
     const readings = readingsOf(request.path);
     if (readings === null) return deny(policy, request, request.path, "ambiguous-path");
-    const refused = readings.find((path) => !policy.rules.some((rule) => ruleMatches(rule.compiled, request, path)));
+    const isAllowed = (path: string) => policy.byPath.candidates(path).some((rule) => ruleMatches(rule.compiled, request, path));
+    const refused = readings.find((path) => !isAllowed(path));
     if (refused !== undefined) return deny(policy, request, refused, "ambiguous-path");
   }
   const actions = policy.hasActions
-    ? policy.rules
+    ? candidates
         .filter(matches)
         .flatMap((rule) => rule.compiled.actions)
         .filter((action) => !actionSatisfied(action, request))

@@ -3,6 +3,7 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import * as engine from "#policy/http.ts";
 import { compileHttpRule, ruleMatches } from "./http-rule.ts";
+import { indexRules } from "./rule-index.ts";
 
 const some = <T>(values: readonly T[]) => fc.option(fc.constantFrom(...values), { nil: undefined });
 const rule = fc.record(
@@ -37,6 +38,51 @@ describe("HTTP rules (properties)", () => {
         assert.equal(ruleMatches(compileHttpRule(plain), view, asked.path), mismatches.length === 0);
       }),
       { numRuns: 2000 },
+    );
+  });
+
+  it("are found by the paths they allow, in their order", () => {
+    const part = fc.constantFrom(
+      "/",
+      "a",
+      "b",
+      ".",
+      ".*",
+      "a?",
+      "b*",
+      "a+",
+      "(a|b)",
+      "[ab]",
+      "\\.",
+      "a{0,2}",
+      "^",
+      "$",
+      "|",
+      "(?i)",
+      "(?:ab)?",
+      "é?",
+      "😀*",
+    );
+    const path = fc.array(part, { maxLength: 5 }).map((parts) => `/${parts.join("")}`);
+    const isPattern = (pattern: string) => {
+      try {
+        compileHttpRule({ path: pattern });
+        return true;
+      } catch {
+        return false;
+      }
+    };
+    const asked = fc.string({ unit: fc.constantFrom("a", "b", "A", "/", "."), maxLength: 5 }).map((text) => `/${text}`);
+    fc.assert(
+      fc.property(fc.array(path.filter(isPattern)), fc.array(asked, { minLength: 1 }), (patterns, paths) => {
+        const rules = patterns.map((pattern) => compileHttpRule({ path: pattern }));
+        const index = indexRules(rules, (rule) => rule.path?.prefix ?? "");
+        for (const one of paths) {
+          const matching = (among: readonly (typeof rules)[number][]) => among.filter((rule) => rule.path?.test(one));
+          assert.deepEqual(matching(index.candidates(one)), matching(rules));
+        }
+      }),
+      { numRuns: 1000 },
     );
   });
 });

@@ -3,6 +3,8 @@ import { RE2JS } from "re2js";
 /** A compiled expression of a rule: `test` is true when it matches the whole text. */
 export interface TextTest {
   readonly pattern: string;
+  /** How every text begins that matches. */
+  readonly prefix: string;
   test(text: string): boolean;
 }
 
@@ -26,9 +28,18 @@ const compiled = new Map<string, TextTest>();
 const MAX_COMPILED = 10_000;
 
 function compileNew(pattern: string): TextTest {
-  if (!META.test(pattern)) return { pattern, test: (text) => text === pattern };
-  const prefix = pattern.endsWith(".*") ? pattern.slice(0, -2) : undefined;
-  if (prefix !== undefined && !META.test(prefix)) return { pattern, test: (text) => text.startsWith(prefix) };
+  if (!META.test(pattern)) return { pattern, prefix: pattern, test: (text) => text === pattern };
+  const start = pattern.endsWith(".*") ? pattern.slice(0, -2) : undefined;
+  if (start !== undefined && !META.test(start)) return { pattern, prefix: start, test: (text) => text.startsWith(start) };
   const regex = RE2JS.compile(pattern);
-  return { pattern, test: (text) => regex.testExact(text) };
+  return { pattern, prefix: literalPrefix(pattern), test: (text) => regex.testExact(text) };
+}
+
+const NOT_PLAIN = /[\\^$.|?*+()[\]{}]|[^ -~]/;
+
+/** The plain characters in front, without one that need not be there; nothing where there are alternatives. */
+function literalPrefix(pattern: string): string {
+  if (pattern.includes("|")) return "";
+  const end = pattern.search(NOT_PLAIN);
+  return pattern.slice(0, /[?*{]/.test(pattern.charAt(end)) ? Math.max(0, end - 1) : end);
 }
