@@ -1,6 +1,6 @@
-import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
@@ -14,6 +14,7 @@ import { silentLogger } from "#runtime/logger.ts";
 import { IpAddress } from "#types/addr.ts";
 import { RealNode, type RealPod } from "../test/netns/nodes.ts";
 import { type Benchmark, quantile, type Row } from "./row.ts";
+import { installTools } from "./tools.ts";
 
 const TOOLS = { dnsperf: "/usr/bin/dnsperf", unbound: "/usr/sbin/unbound", "dnsmasq-base": "/usr/sbin/dnsmasq" } as const;
 /** Where each way of asking listens; ours is the server's own port, redirected. */
@@ -26,19 +27,6 @@ const PATTERNS = 100;
 const NAMES = 10_000;
 const ROTATING = 100;
 const SETTINGS: DnsSettings = { rejectWith: "refused", minTtl: 0, maxIpsPerName: 1000, maxDeferred: 10_000 };
-
-/** What is missing is installed; the reason to skip when it cannot be. */
-function install(): string | undefined {
-  const missing = Object.entries(TOOLS).filter(([, path]) => !existsSync(path));
-  if (missing.length === 0) return undefined;
-  const names = missing.map(([name]) => name);
-  try {
-    execFileSync("apt-get", ["install", "-y", "-qq", "--no-install-recommends", ...names], { stdio: "ignore" });
-    return undefined;
-  } catch {
-    return `${names.join(", ")} cannot be installed`;
-  }
-}
 
 const SERVER = (directory: string) => `
 server:
@@ -253,7 +241,7 @@ export const benchmark: Benchmark = {
   name: "dns",
   about: "added latency and queries a second of DNS policy, against going direct, dnsmasq and unbound; ten thousand rotating names",
   async run(progress) {
-    const reason = process.getuid?.() === 0 ? install() : "needs root";
+    const reason = process.getuid?.() === 0 ? installTools(TOOLS) : "needs root";
     if (reason !== undefined) {
       progress(`skipped: ${reason}`);
       return rotation();

@@ -13,6 +13,8 @@ export interface Load {
   readonly connections: number;
   readonly seconds: number;
   readonly url: string;
+  /** A file in Lua that makes the requests. */
+  readonly script?: string | undefined;
 }
 
 /** Times are microseconds. */
@@ -25,9 +27,10 @@ export interface LoadResult {
 }
 
 /** Throws when it did not run, or got other answers than 2xx and 3xx. */
-export async function runWrk({ core, prefix = [], connections, seconds, url }: Load): Promise<LoadResult> {
+export async function runWrk({ core, prefix = [], connections, seconds, url, script }: Load): Promise<LoadResult> {
   const command = [...prefix, "taskset", "-c", core, "sh", "-c", 'wrk "$@"; times', "sh"];
-  const [program = "", ...args] = [...command, "--latency", "-t1", `-c${connections}`, `-d${seconds}s`, url];
+  const options = ["--latency", "-t1", `-c${connections}`, `-d${seconds}s`, ...(script === undefined ? [] : ["-s", script])];
+  const [program = "", ...args] = [...command, ...options, url];
   const { stdout } = await promisify(execFile)(program, args);
   const [rate, count] = [/Requests\/sec:\s+([0-9.]+)/, /([0-9]+) requests in/].map((pattern) => Number(pattern.exec(stdout)?.[1]));
   const [, p99, unit = ""] = /99%\s+([0-9.]+)(us|ms|s)/.exec(stdout) ?? [];
