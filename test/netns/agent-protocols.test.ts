@@ -4,15 +4,17 @@ import { createServer as createHttp2Server } from "node:http2";
 import { createServer, Socket } from "node:net";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { connect as connectTls, createServer as createTlsServer } from "node:tls";
 import { promisify } from "node:util";
 import { Kafka, logLevel } from "kafkajs";
+import { issueCertificate } from "#pki/certificate.ts";
 import { createKafkaBroker } from "#proxy/testing/kafka-broker.ts";
 import type { Netns } from "#sys/netns.ts";
 import { listener, stream } from "#sys/socket.ts";
 import { ROOT, startNode, type TestNode, type TestPod, until } from "./node.ts";
 
 const CNP = "ciliumnetworkpolicies.cilium.io";
-const [HTTP2, UPGRADES, KAFKA] = [8080, 8081, 9092];
+const [HTTP2, UPGRADES, KAFKA, TLS] = [8080, 8081, 9092, 8443];
 
 const toPorts = (port: number, rules: Record<string, unknown>) => ({ ports: [{ port: String(port), protocol: "TCP" }], rules });
 const policy = {
@@ -33,6 +35,7 @@ const policy = {
             ],
           }),
           toPorts(KAFKA, { kafka: [{ role: "produce", topic: "orders" }] }),
+          { ports: [{ port: String(TLS), protocol: "TCP" }], serverNames: ["open.test"] },
         ],
       },
       { fromCIDR: ["172.31.9.1/32"], toPorts: [toPorts(HTTP2, { http: [{ path: "/outside" }] })] },
@@ -78,13 +81,14 @@ async function converse(netns: Netns, host: string, head: string, more: string):
 
 describe("protocols through agent, kernel and proxy", { skip: process.getuid?.() === 0 ? false : "root is needed" }, () => {
   const scope = new AsyncDisposableStack();
+  let node: TestNode;
   let client: TestPod;
   let ip = "";
   let world: Netns;
   const broker = createKafkaBroker();
 
   before(async () => {
-    const node = scope.use(await startNode());
+    node = scope.use(await startNode());
     const proxy = startProxy(node);
     scope.defer(() => new Promise<void>((resolve) => proxy.once("exit", () => resolve()) && proxy.kill("SIGKILL")));
     await node.agent.start();
@@ -99,14 +103,26 @@ describe("protocols through agent, kernel and proxy", { skip: process.getuid?.()
     world = node.world;
     broker.port = KAFKA;
     broker.host = ip;
+    const { key, certificate } = issueCertificate({ commonName: "open.test", purpose: "server" });
+    const secure = createTlsServer({ key, cert: certificate }, (socket) => {
+      socket.on("error", () => undefined);
+      socket.end(`served as ${socket.servername}`);
+    });
     const http2 = createHttp2Server((request, response) => response.end(`HTTP/${request.httpVersion} ${request.url}`));
     for (const [port, listen] of [
       [HTTP2, http2],
       [UPGRADES, createServer(serveUpgrades)],
       [KAFKA, createServer(broker.serve)],
+      [TLS, secure],
     ] as const) {
       await new Promise<void>((resolve) => listen.listen({ fd: listener({ host: "0.0.0.0", port, netns: server.pod.netns }) }, resolve));
-      scope.defer(() => void listen.close());
+      // With the network gone nobody says goodbye any more.
+      const open = new Set<Socket>();
+      listen.on("connection", (socket: Socket) => void open.add(socket));
+      scope.defer(() => {
+        listen.close();
+        for (const socket of open) socket.destroy();
+      });
     }
     node.api.create(CNP, policy);
     await until("the policy is enforced", async () => (await curl("/secret")).startsWith("403"));
@@ -143,17 +159,77 @@ describe("protocols through agent, kernel and proxy", { skip: process.getuid?.()
     assert.match(await converse(client.netns, ip, connect("other:443"), ""), /^403 Access denied/);
   });
 
-  it("Kafka: kafkajs produces to the topic of the rule, and to no other", async () => {
+  const kafka = () => {
     const socketFactory = ({ host, port, onConnect }: { host: string; port: number; onConnect: () => void }) => {
       const socket = new Socket({ fd: stream({ family: 4, netns: client.netns }) });
       return socket.connect(port, host, onConnect);
     };
     const options = { logLevel: logLevel.NOTHING, retry: { retries: 0 } };
-    const producer = new Kafka({ brokers: [`${ip}:${KAFKA}`], socketFactory, ...options }).producer();
+    return new Kafka({ brokers: [`${ip}:${KAFKA}`], socketFactory, ...options }).producer();
+  };
+
+  it("Kafka: kafkajs produces to the topic of the rule, and to no other", async () => {
+    const producer = kafka();
     await producer.connect();
     const [sent] = await producer.send({ topic: "orders", messages: [{ value: "tea" }] });
     assert.equal(sent?.errorCode, 0);
     await assert.rejects(producer.send({ topic: "salaries", messages: [{ value: "all" }] }), /Not authorized to access topics/);
     await producer.disconnect();
+  });
+
+  /** What the server behind a name says; empty when the connection ends before. */
+  async function hello(servername: string): Promise<string> {
+    const socket = new Socket({ fd: stream({ family: 4, netns: client.netns }) });
+    socket.connect(TLS, ip);
+    const secure = connectTls({ socket, servername, rejectUnauthorized: false });
+    secure.on("error", () => undefined);
+    let text = "";
+    secure.on("data", (chunk: Buffer) => {
+      text += chunk.toString();
+    });
+    await new Promise((resolve) => secure.on("close", resolve));
+    socket.destroy();
+    return text;
+  }
+
+  it("TLS: the name of the rule is served, and no other", async () => {
+    assert.equal(await hello("open.test"), "served as open.test");
+    assert.equal(await hello("closed.test"), "");
+  });
+
+  it("audit mode: topics and names that the rules would refuse pass, and are counted for the rule; enforced again they do not", async () => {
+    const annotate = (word: string | null) =>
+      node.api.patch(
+        CNP,
+        "protocols",
+        "default",
+        { metadata: { annotations: { "policy.cilium.io/audit-mode": word } } },
+        { type: "merge" },
+      );
+    const audited = async () => {
+      const rows = (await node.agent.get("/v1/policy/usage")) as { section: string; requests: { audited: number } }[];
+      return rows.reduce((sum, { requests }) => sum + requests.audited, 0);
+    };
+    const send = async () => {
+      const producer = kafka();
+      try {
+        await producer.connect();
+        await producer.send({ topic: "salaries", messages: [{ value: "all" }] });
+        return true;
+      } catch {
+        return false;
+      } finally {
+        await producer.disconnect();
+      }
+    };
+    assert.equal(await audited(), 0);
+    annotate("enabled");
+    await until("the name passes", async () => (await hello("closed.test")) === "served as closed.test");
+    await until("the topic passes", send);
+    assert.equal(await hello("open.test"), "served as open.test", "what the rules allow passes as ever");
+    await until("both are counted", async () => (await audited()) >= 2);
+    annotate(null);
+    await until("the name is refused", async () => (await hello("closed.test")) === "");
+    await until("the topic is refused", async () => !(await send()));
   });
 });
