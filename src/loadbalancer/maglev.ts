@@ -26,7 +26,7 @@ const TOLERANCE = 0.02;
  * Backends with 2 % more than their share stop, and the last places are kept for those with 2 % less.
  *
  * Shares are within 2 % of the ideal (or within a place, if that is more). When one of N backends leaves, on average at most 1.2/N of the
- * places change hands while N ≤ √size / 3 (42 backends with 16,381 places, 120 with 131,071); beyond, about 0.4/√size more (100 backends: 1.4/N
+ * places change hands while N ≤ √size / 3 (42 backends with 16,381 places, 120 with 131,071); beyond, about 0.4/√size more (100 backends: 1.5/N
  * instead of the paper's 2.3/N). The places of the one that leaves fall to the others at random, and evening that out is the rest.
  * Throws RangeError for a size that is none of `MAGLEV_TABLE_SIZES`.
  */
