@@ -21,9 +21,9 @@ const noL7 = { http: [], dns: [], kafka: [], serverNames: [], widened: false, re
 
 /** A listener of a CiliumEnvoyConfig is one of the endpoint's own namespace. */
 function listenerName(ref: ListenerRef, namespace: string): string {
-  const clusterwide = ref.configKind === "CiliumClusterwideEnvoyConfig" || (ref.configKind === "" && namespace === "");
-  if (!clusterwide && namespace === "") throw new MergeConflict(`Listener "${ref.name}" in CCNP can not use Kind CiliumEnvoyConfig`);
-  return `${clusterwide ? "" : namespace}/${ref.configName}/${ref.name}`;
+  if (ref.configKind === "CiliumEnvoyConfig" && namespace === "")
+    throw new MergeConflict(`Listener "${ref.name}" in CCNP can not use Kind CiliumEnvoyConfig`);
+  return `${ref.configKind === "CiliumClusterwideEnvoyConfig" ? "" : namespace}/${ref.configName}/${ref.name}`;
 }
 
 function redirectOf(ports: PortRule, protocol: number, namespace: string, settings: PolicySettings): Redirect | undefined {
