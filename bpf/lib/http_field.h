@@ -43,6 +43,15 @@ static __always_inline int is_header_length(const struct http_socket *s)
 	       s->name.second == PACK6('l', 'e', 'n', 'g', 't', 'h');
 }
 
+/* Content_Length, Transfer_Encoding: to some servers (CGI) they are the headers that frame a body. */
+static __always_inline int is_framing_alike(const struct http_socket *s)
+{
+	if (s->name_length == 14)
+		return s->name.first == PACK8('c', 'o', 'n', 't', 'e', 'n', 't', '_') && s->name.second == PACK6('l', 'e', 'n', 'g', 't', 'h');
+	return s->name_length == 17 && s->name.first == PACK8('t', 'r', 'a', 'n', 's', 'f', 'e', 'r') &&
+	       s->name.second == PACK8('_', 'e', 'n', 'c', 'o', 'd', 'i', 'n') && s->name.third == 'g';
+}
+
 static __always_inline int http_in_length(struct http_socket *s, __u8 c)
 {
 	if (!is_digit(c) || s->blank || s->digits >= HTTP_LENGTH_DIGITS)
@@ -134,6 +143,8 @@ static __always_inline int http_end_of_field(struct http_socket *s)
 		s->flags |= HTTP_F_HOST;
 		return 0;
 	}
+	if (is_framing_alike(s))
+		return refuse_with(HTTP_BAD_REQUEST);
 	if (is_header_length(s))
 		return http_end_of_length(s);
 	if (length == 17 && first == PACK8('t', 'r', 'a', 'n', 's', 'f', 'e', 'r') &&

@@ -13,6 +13,12 @@ static __always_inline int is_decoded(__u8 c)
 	       c == '~';
 }
 
+/* How UTF-8 begins that may be too long for what it says, as `/` in two bytes: the proxy looks at the rest. */
+static __always_inline int may_be_overlong(__u8 c)
+{
+	return c == 0xc0 || c == 0xc1 || c == 0xe0 || c == 0xf0;
+}
+
 /* Segments of dots, empty ones, and what else servers do not agree about. Only paths are read in different ways, not queries. */
 static __always_inline void http_suspect(struct http_socket *s, __u8 c)
 {
@@ -43,6 +49,9 @@ static __always_inline void http_unescape(struct http_socket *s, __u8 c)
 		return;
 	digit = hex_value(c);
 	if (digit < 0) {
+		/* %u002e */
+		if ((c == 'u' || c == 'U') && s->percent == 2 && !(s->flags & HTTP_F_QUERY))
+			s->flags |= HTTP_F_SUSPICIOUS;
 		s->percent = 0;
 		return;
 	}
@@ -51,7 +60,7 @@ static __always_inline void http_unescape(struct http_socket *s, __u8 c)
 		return;
 	if (s->escape == 0)
 		s->flags |= HTTP_F_NUL;
-	if (is_decoded(s->escape) && !(s->flags & HTTP_F_QUERY))
+	if ((is_decoded(s->escape) || may_be_overlong(s->escape)) && !(s->flags & HTTP_F_QUERY))
 		s->flags |= HTTP_F_SUSPICIOUS;
 }
 

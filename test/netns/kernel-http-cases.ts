@@ -51,6 +51,10 @@ export const ORDINARY: readonly (readonly [string, string])[] = [
 export const UNUSUAL: readonly (readonly [string, string])[] = [
   ["an allowed path that servers read differently", get("/public/../secret")],
   ["an escaped slash", get("/public%2Fx")],
+  ["a slash in too many bytes of UTF-8", get("/public/..%c0%afsecret")],
+  ["dots in too many bytes of UTF-8", get("/public/%e0%80%ae%f0%80%80%ae/secret")],
+  ["dots by their numbers", get("/public/%u002e%u002e/secret")],
+  ["a name in Devanagari", get("/public/%e0%a4%a8")],
   ["WebSocket", get("/public", "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: a\r\n")],
   ["h2c", get("/public", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n")],
   ["an absolute target", `GET http://a/public HTTP/1.1\r\n${HOST}\r\n`],
