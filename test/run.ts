@@ -91,6 +91,7 @@ async function runFiles(layer: Layer): Promise<TestResult[]> {
       "--test",
       "--test-force-exit",
       "--import=./test/open-handles.ts",
+      "--import=./test/seed.ts",
       "--disable-warning=ExperimentalWarning",
       ...isolation,
       ...reporters,
