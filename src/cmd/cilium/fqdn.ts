@@ -38,10 +38,17 @@ export async function fqdnCacheList(options: CacheOptions): Promise<string> {
 }
 
 function rowOf(one: Lookup, more: readonly string[]): string[] {
-  return [String(one["endpoint-id"]), one.source, one.fqdn, String(one.ttl), one["expiration-time"], one.ips.join(","), ...more];
+  const times = isExpired(one) ? ["-", "-"] : [String(one.ttl), one["expiration-time"]];
+  return [String(one["endpoint-id"]), one.source, one.fqdn || "-", ...times, one.ips.join(","), ...more];
+}
+
+/** Kept for a connection alone: its names are forgotten. */
+function isExpired(one: Lookup): boolean {
+  return one.source === "connection";
 }
 
 function remaining(one: Lookup): string {
+  if (isExpired(one)) return "-";
   return `${Math.max(0, Math.round((Date.parse(one["expiration-time"]) - Date.now()) / 1000))}s`;
 }
 

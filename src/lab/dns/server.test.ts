@@ -14,6 +14,8 @@ function exampleZone() {
   zone.setServices([
     { metadata: { name: "web", namespace: "demo" }, spec: { clusterIP: "10.96.1.2" } },
     { metadata: { name: "many", namespace: "demo" }, spec: { clusterIP: "None" } },
+    { metadata: { name: "pay", namespace: "demo" }, spec: { type: "ExternalName", externalName: "pay.example" } },
+    { metadata: { name: "inner", namespace: "demo" }, spec: { type: "ExternalName", externalName: "web.demo.svc.cluster.local" } },
   ]);
   const labels = { "kubernetes.io/service-name": "many" };
   zone.setSlices([
@@ -88,6 +90,19 @@ describe("the DNS server", () => {
       reply.answers?.map((one) => ("data" in one ? one.data : "")),
       ["10.96.1.2"],
     );
+  });
+
+  it("says where an alias leads to, outside and in the cluster", async () => {
+    const answersTo = async (name: string) =>
+      (await overUdp(encode(query(name)))).answers?.map((one) => ("data" in one ? [one.type, one.name, one.data] : []));
+    assert.deepEqual(await answersTo("pay.demo.svc.cluster.local"), [
+      ["CNAME", "pay.demo.svc.cluster.local", "pay.example"],
+      ["A", "pay.example", "198.51.100.9"],
+    ]);
+    assert.deepEqual(await answersTo("inner.demo.svc.cluster.local"), [
+      ["CNAME", "inner.demo.svc.cluster.local", "web.demo.svc.cluster.local"],
+      ["A", "web.demo.svc.cluster.local", "10.96.1.2"],
+    ]);
   });
 
   it("says NXDOMAIN with the zone's SOA for what is not there, and no error for another type", async () => {

@@ -1,3 +1,4 @@
+import { randomInt } from "node:crypto";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
@@ -116,8 +117,20 @@ async function answer(options: DnsServerOptions, query: Packet, message: Buffer)
   if (!question) return undefined;
   const found = options.zone.resolve(question);
   if (!found) return (await options.forward(message)) ?? respond(query, question, [], SERVER_FAILURE);
-  const reply = respond(query, question, found.answers, AUTHORITATIVE | (found.exists ? 0 : NAME_ERROR));
+  const answers = await follow(options, question, found.answers);
+  const reply = respond(query, question, answers, AUTHORITATIVE | (found.exists ? 0 : NAME_ERROR));
   return found.answers.length > 0 ? reply : { ...reply, authorities: [startOfAuthority(options.domain)] };
+}
+
+/** What an alias (a service of type ExternalName) leads to is part of the answer: clients do not ask again. */
+async function follow(options: DnsServerOptions, question: Question, answers: readonly Answer[]): Promise<readonly Answer[]> {
+  const [alias] = answers;
+  if (alias?.type !== "CNAME" || question.type === "CNAME") return answers;
+  const target = { ...question, name: alias.data };
+  const own = options.zone.resolve(target)?.answers;
+  if (own) return [...answers, ...own];
+  const reply = await options.forward(encode({ type: "query", id: randomInt(0x10000), flags: RECURSION_DESIRED, questions: [target] }));
+  return [...answers, ...((reply && decode(reply).answers) ?? [])];
 }
 
 function respond(query: Packet, question: Question, answers: readonly Answer[], flags: number): Packet {
