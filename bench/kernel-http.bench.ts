@@ -140,13 +140,13 @@ class Place implements Disposable {
   }
 
   /** Microseconds: one over the rate, processor time of load, proxies and server for a request, and the 99th percentile. */
-  async measure(from: RealPod, way: Way, count: number, seconds: number): Promise<Sample> {
+  async measure(from: RealPod, way: Way, count: number, seconds: number, close = false): Promise<Sample> {
     const used = () => this.#children.reduce((sum, { pid }) => sum + cpuOf(pid ?? 0), 0);
     const before = used();
     const [host, port] = this.#target(way, count);
     const prefix = ["nsenter", `--net=${from.netns.path}`];
     const url = `http://${host}:${port}/public/v1/thing`;
-    const { rate, count: requests, p99, cpu } = await runWrk({ core: LOAD_CORE, prefix, connections: CONNECTIONS, seconds, url });
+    const { rate, count: requests, p99, cpu } = await runWrk({ core: LOAD_CORE, prefix, connections: CONNECTIONS, seconds, url, close });
     return { request: 1e6 / rate, cpu: (used() - before + cpu) / requests, p99 };
   }
 
@@ -177,20 +177,36 @@ export const benchmark: Benchmark = {
         place.allow(count);
         // What compiles as it goes is measured when it has.
         await place.measure(client, "proxy", count, WARM_SECONDS);
-        const samples = new Map<Way, Sample[]>();
         const before = place.decided;
-        for (let round = 1; round <= ROUNDS; round++) {
-          progress(`${name}, ${count} rules, round ${round} of ${ROUNDS}`);
-          for (const way of WAYS) samples.set(way, [...(samples.get(way) ?? []), await place.measure(client, way, count, SECONDS)]);
+        const take = (way: Way) => place.measure(client, way, count, SECONDS);
+        for (const [way, sample] of await inTurn(WAYS, take, (text) => progress(`${name}, ${count} rules, ${text}`))) {
+          medians.set(`${way} ${count}`, sample);
         }
         if (place.decided === before) throw new Error("the kernel has decided nothing");
-        for (const [way, found] of samples) medians.set(`${way} ${count}`, medianOf(found));
+      }
+      const take = (way: Way) => place.measure(client, way, 1, SECONDS, true);
+      for (const [way, sample] of await inTurn(["kernel", "direct"], take, (text) => progress(`${name}, new connections, ${text}`))) {
+        medians.set(`${way} close`, sample);
       }
       rows.push(...rowsOf(name as keyof Place["clients"], medians));
     }
     return rows;
   },
 };
+
+/** Rounds in turn, so that whatever else the machine does meets all ways; their medians. */
+async function inTurn(
+  ways: readonly Way[],
+  take: (way: Way) => Promise<Sample>,
+  progress: (text: string) => void,
+): Promise<Map<Way, Sample>> {
+  const samples = new Map<Way, Sample[]>(ways.map((way) => [way, []]));
+  for (let round = 1; round <= ROUNDS; round++) {
+    progress(`round ${round} of ${ROUNDS}`);
+    for (const [way, taken] of samples) taken.push(await take(way));
+  }
+  return new Map([...samples].map(([way, taken]) => [way, medianOf(taken)]));
+}
 
 function medianOf(samples: readonly Sample[]): Sample {
   const of = (what: keyof Sample) =>
@@ -204,7 +220,7 @@ function medianOf(samples: readonly Sample[]): Sample {
 const GOALS = { "between-nodes": 1 / 2.4, "one-node": 1 / 5 } as const;
 
 function rowsOf(place: keyof typeof GOALS, medians: ReadonlyMap<string, Sample>): Row[] {
-  const of = (way: Way, count: number, what: keyof Sample) => medians.get(`${way} ${count}`)?.[what] ?? Number.NaN;
+  const of = (way: Way, count: number | "close", what: keyof Sample) => medians.get(`${way} ${count}`)?.[what] ?? Number.NaN;
   const rows = RULE_COUNTS.flatMap((count): Row[] => {
     const row = (what: keyof Sample, peer: Way, peerName: string): Row => ({
       name: `kernel-http/${place}-${count}-${what}${peer === "haproxy" ? "" : `-of-${peer}`}`,
@@ -224,8 +240,14 @@ function rowsOf(place: keyof typeof GOALS, medians: ReadonlyMap<string, Sample>)
   });
   const [few, many] = RULE_COUNTS;
   const [ours, peer] = [of("kernel", many, "request"), of("kernel", few, "request")];
+  const close = (what: keyof Sample): Row => ({
+    name: `kernel-http/${place}-close-${what}-of-direct`,
+    ...{ unit: what === "p99" ? "us" : "us/request", ours: of("kernel", "close", what), peer: of("direct", "close", what) },
+    ...{ peerName: "no HTTP policy", note: "a connection for each request" },
+  });
   return [
     ...rows,
+    ...[close("request"), close("cpu"), close("p99")],
     { name: `kernel-http/${place}-many`, unit: "us/request", ours, peer, peerName: `${few} rule`, goal: 1.1, note: `${many} rules` },
   ];
 }

@@ -7,7 +7,7 @@
 #include "lib/config.h"
 #include "lib/conntrack.h"
 #include "lib/endpoint.h"
-#include "lib/http_response.h"
+#include "lib/http_early.h"
 #include "lib/http_verdict.h"
 
 #define AF_INET6 10
@@ -84,16 +84,11 @@ static __always_inline int waits_for_more(struct bpf_sock_ops *ctx)
 }
 
 /* Whatever fails here leaves conntrack's entry as it is, and no byte of the client's gets past cil_from_container. */
-static __always_inline void accepted(struct bpf_sock_ops *ctx)
+static __always_inline void accepted(struct bpf_sock_ops *ctx, struct http_socket *s)
 {
-	struct http_run *run = http_run();
 	struct ct_entry *entry;
-	struct http_socket *s;
 	__u64 cookie;
 
-	if (!run)
-		return;
-	s = &run->fresh;
 	__builtin_memset(s, 0, sizeof(*s));
 	ends_of(ctx, &s->server, &s->client);
 	s->server_port = bpf_htons(ctx->local_port);
@@ -105,6 +100,7 @@ static __always_inline void accepted(struct bpf_sock_ops *ctx)
 	s->lxc_id = entry->ingress.lxc_id;
 	s->client_id = entry->ingress.remote_id;
 	s->phase = HTTP_START;
+	s->admitted = ctx->rcv_nxt;
 	cookie = bpf_get_socket_cookie(ctx);
 	if (waits_for_more(ctx) || bpf_map_update_elem(&cilium_http_state, &cookie, s, BPF_ANY))
 		return keep_out(s, cookie);
@@ -120,10 +116,16 @@ static __always_inline void accepted(struct bpf_sock_ops *ctx)
 SEC("sockops")
 int cil_http_sockops(struct bpf_sock_ops *ctx)
 {
+	struct http_run *run;
 	__u64 cookie;
 
-	if (ctx->op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
-		accepted(ctx);
+	if (ctx->op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB) {
+		run = http_take_run();
+		if (!run)
+			return 1;
+		accepted(ctx, &run->fresh);
+		http_give_back(run);
+	}
 	if (ctx->op == BPF_SOCK_OPS_STATE_CB && ctx->args[1] == BPF_TCP_CLOSE) {
 		cookie = bpf_get_socket_cookie(ctx);
 		if (!bpf_map_delete_elem(&cilium_http_state, &cookie))
@@ -137,17 +139,24 @@ int cil_http_verdict(struct __sk_buff *skb)
 {
 	__u64 cookie = bpf_get_socket_cookie(skb);
 	struct http_socket *s = bpf_map_lookup_elem(&cilium_http_state, &cookie);
-	struct http_run *run = http_run();
+	struct http_run *run;
+	int verdict;
 
-	if (!s || !run || s->kept_out)
+	if (!s || s->kept_out)
 		return SK_DROP;
-	return http_verdict(skb, s, run, cookie);
+	run = http_take_run();
+	if (!run) {
+		s->phase = HTTP_OVER;
+		return SK_DROP;
+	}
+	verdict = http_verdict(skb, s, run, cookie);
+	http_give_back(run);
+	return verdict;
 }
 
 /*
- * The kernel runs cil_http_verdict only when the server has accepted the connection, and only when there is as much as the server waits for
- * (SO_RCVLOWAT). What came before would wait in the socket's own queue, where splice(2) reads it as it is: it is not let in. Before the
- * server has accepted TCP sends it again; a server that waits for more than a byte gets its connections from the proxy.
+ * The verdict program does not see data at once when the server has not accepted the connection, and when it waits for more than there is
+ * (SO_RCVLOWAT): splice(2) would read it as it is. The first is http_may_wait's; a server of the second kind gets its connections from the proxy.
  */
 SEC("cgroup_skb/ingress")
 int cil_http_ingress(struct __sk_buff *skb)
@@ -173,7 +182,7 @@ int cil_http_ingress(struct __sk_buff *skb)
 		s->accepted = 1;
 		return 1;
 	}
-	return !http_has_data(skb);
+	return http_may_wait(skb, s);
 }
 
 /* The server's answers, for their records only. */

@@ -5,7 +5,7 @@ import { promisify } from "node:util";
 /** `/proc/PID/stat` counts in these. */
 const TICK_US = 10_000;
 
-/** Load of `wrk`: keep-alive GETs over one thread. */
+/** Load of `wrk`: GETs over one thread. */
 export interface Load {
   readonly core: string;
   /** Put before the command, to run it in another namespace. */
@@ -15,6 +15,8 @@ export interface Load {
   readonly url: string;
   /** A file in Lua that makes the requests. */
   readonly script?: string | undefined;
+  /** A connection for each request. */
+  readonly close?: boolean;
 }
 
 /** Times are microseconds. */
@@ -27,8 +29,8 @@ export interface LoadResult {
 }
 
 /** Throws when it did not run, or got other answers than 2xx and 3xx. */
-export async function runWrk({ core, prefix = [], connections, seconds, url, script }: Load): Promise<LoadResult> {
-  const command = [...prefix, "taskset", "-c", core, "sh", "-c", 'wrk "$@"; times', "sh"];
+export async function runWrk({ core, prefix = [], connections, seconds, url, script, close = false }: Load): Promise<LoadResult> {
+  const command = [...prefix, "taskset", "-c", core, "sh", "-c", 'wrk "$@"; times', "sh", ...(close ? ["-H", "Connection: close"] : [])];
   const options = ["--latency", "-t1", `-c${connections}`, `-d${seconds}s`, ...(script === undefined ? [] : ["-s", script])];
   const [program = "", ...args] = [...command, ...options, url];
   const { stdout } = await promisify(execFile)(program, args);

@@ -100,7 +100,7 @@ static __always_inline int flow_judge_new(struct __sk_buff *ctx, const struct pa
 		/* The ingress proxy has seen it: no second round. */
 		if (flow->from_proxy == MARK_FROM_INGRESS_PROXY >> 8)
 			entry->ingress.proxy_port = 0;
-		if (enable_http && http_begins(packet, flow, &entry->ingress)) {
+		if (enable_http && http_begins(ctx, packet, flow, &entry->ingress)) {
 			entry->http = CT_HTTP_EXPECTED;
 			entry->ingress.proxy_port = 0;
 		}

@@ -19,11 +19,11 @@ static __always_inline int tcp_has_payload(struct __sk_buff *ctx, const struct p
 
 /*
  * Instead of the proxy: the rules are in the kernel, the port's sockets come by our program, and this client has been seen to speak plain
- * HTTP. Only from the first packet on: later there is no telling what the server has read.
+ * HTTP. Only from the first packet on: later there is no telling what the server has read. One with data (TCP Fast Open) is read too early.
  */
-static __always_inline int http_begins(const struct packet *packet, const struct flow *flow, const struct ct_side *ingress)
+static __always_inline int http_begins(struct __sk_buff *ctx, const struct packet *packet, const struct flow *flow, const struct ct_side *ingress)
 {
-	if (!ingress->proxy_port || flow->from_proxy || !tcp_is_opening(packet))
+	if (!ingress->proxy_port || flow->from_proxy || !tcp_is_opening(packet) || tcp_has_payload(ctx, packet))
 		return 0;
 	return http_find_rules(ingress->lxc_id, ingress->remote_id, packet->dport) &&
 	       http_server_is(&packet->destination, packet->dport, 0, HTTP_SERVER_SEEN) &&

@@ -56,7 +56,7 @@ static __always_inline void http_note_begin(struct http_socket *s, struct http_r
 	if (run->denied)
 		http_refuse(run, HTTP_MISDIRECTED);
 	/* Only the last request of a segment is reported. */
-	if (s->untold && http_is_reported(s))
+	if (s->untold && !run->trial && http_is_reported(s))
 		events_count_lost();
 	s->untold = s->awaited = 0;
 	if (!(s->flags & HTTP_F_PENDING))

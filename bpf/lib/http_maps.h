@@ -93,6 +93,7 @@ struct http_socket {
 	__u32 written;      /* the server's next sequence number when it was given its last request */
 	__u32 said_until;   /* the server's next sequence number when all is sent that the kernel has said */
 	__u32 answer_at;    /* sequence number of the answer that is awaited */
+	__u32 admitted;     /* sequence number behind what was let in before the server had accepted */
 	__u64 left;         /* of the body, or of the chunk */
 	__u64 length;       /* Content-Length, or the chunk's size as read so far */
 	struct http_text name;  /* of the header in hand */

@@ -4,6 +4,8 @@
 
 #include "http_judge.h"
 
+#define HTTP_STEPS 4096
+
 /* One byte; 1 stops, because something more than a byte is to be done. */
 static long http_byte(__u32 index __attribute__((unused)), void *data)
 {
@@ -62,14 +64,14 @@ static __always_inline int http_load(struct __sk_buff *skb, struct http_run *run
 
 	if (count >= HTTP_PIECE) {
 		run->loaded = HTTP_PIECE;
-		return bpf_skb_load_bytes(skb, run->at, run->bytes, HTTP_PIECE);
+		return bpf_skb_load_bytes(skb, run->base + run->at, run->bytes, HTTP_PIECE);
 	}
 	asm volatile("%0 &= 255\n"
 		     "if %0 > 0 goto +1\n"
 		     "%0 = 1"
 		     : "+r"(count));
 	run->loaded = count;
-	return bpf_skb_load_bytes(skb, run->at, run->bytes, count);
+	return bpf_skb_load_bytes(skb, run->base + run->at, run->bytes, count);
 }
 
 /* As much as is of one kind: body, or text up to where something is to be done. */
@@ -111,4 +113,12 @@ static long http_step(__u32 index __attribute__((unused)), void *data)
 	if (s->flags & HTTP_F_DENIED)
 		run->withheld = 1;
 	return 0;
+}
+
+static __always_inline void http_read(struct __sk_buff *skb, struct http_socket *s, struct http_run *run)
+{
+	struct http_context context = { .skb = skb, .s = s, .run = run };
+
+	run->at = run->kept = run->withheld = run->denied = run->asked = run->refuse = run->hand_over = 0;
+	bpf_loop(HTTP_STEPS, http_step, &context, 0);
 }

@@ -5,6 +5,8 @@
 #include "http_maps.h"
 
 #define HTTP_PIECE 256
+/* How many may read at once on a processor: one in a process, one that interrupts it, and those that were displaced. */
+#define HTTP_RUNS 4
 
 /* What came of a byte: 0, or enum http_answer + 1 to refuse the rest of the connection with. */
 #define refuse_with(answer) ((answer) + 1)
@@ -15,6 +17,9 @@ struct http_run {
 	struct http_path_key key;
 	__u8 bytes[HTTP_PIECE];
 	__u8 blanks[64];
+	__u32 busy;   /* somebody reads here */
+	__u32 trial;  /* nothing is to come of it */
+	__u32 base;   /* where the segment begins in what is read */
 	__u32 at;     /* bytes of the segment behind us */
 	__u32 length;
 	__u32 used;   /* of `bytes` */
@@ -33,14 +38,27 @@ struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__type(key, __u32);
 	__type(value, struct http_run);
-	__uint(max_entries, 1);
+	__uint(max_entries, HTTP_RUNS);
 } cilium_http_run SEC(".maps");
 
-static __always_inline struct http_run *http_run(void)
+/* A place to read in that is nobody else's until it is given back: who reads in a process may be interrupted by who reads for another socket. */
+static __always_inline struct http_run *http_take_run(void)
 {
-	__u32 zero = 0;
+	struct http_run *run;
 
-	return bpf_map_lookup_elem(&cilium_http_run, &zero);
+	for (__u32 i = 0; i < HTTP_RUNS; i++) {
+		__u32 index = i;
+
+		run = bpf_map_lookup_elem(&cilium_http_run, &index);
+		if (run && !__sync_lock_test_and_set(&run->busy, 1))
+			return run;
+	}
+	return NULL;
+}
+
+static __always_inline void http_give_back(struct http_run *run)
+{
+	__sync_lock_test_and_set(&run->busy, 0);
 }
 
 /* Of the kernel's own, what is read here. */

@@ -8,8 +8,6 @@
 #include "http_answer.h"
 #include "http_read.h"
 
-#define HTTP_STEPS 4096
-
 /* What the server has sent so far. */
 static __always_inline void http_look_at_server(struct __sk_buff *skb, const struct http_socket *s, struct http_run *run)
 {
@@ -29,8 +27,7 @@ static __always_inline void http_look_at_server(struct __sk_buff *skb, const str
 
 static __always_inline int http_verdict(struct __sk_buff *skb, struct http_socket *s, struct http_run *run, __u64 cookie)
 {
-	struct http_context context = { .skb = skb, .s = s, .run = run };
-
+	run->trial = run->base = 0;
 	run->length = skb->len;
 	if (!run->length)
 		return SK_PASS;
@@ -40,9 +37,8 @@ static __always_inline int http_verdict(struct __sk_buff *skb, struct http_socke
 		s->left -= run->length;
 		return SK_PASS;
 	}
-	run->at = run->kept = run->withheld = run->denied = run->asked = run->refuse = run->hand_over = 0;
 	http_look_at_server(skb, s, run);
-	bpf_loop(HTTP_STEPS, http_step, &context, 0);
+	http_read(skb, s, run);
 	/* A request line that goes on in the next segment can be neither passed on nor held back: TCP counts what is taken out of its queue. */
 	if (!run->refuse && (run->at < run->length || http_is_line(s) || (run->kept && run->withheld)))
 		http_refuse(run, HTTP_MISDIRECTED);

@@ -18,9 +18,9 @@ class SpliceServer implements AsyncDisposable {
   #lines: string[] = [];
   #wake = () => {};
 
-  constructor(pod: RealPod, lowat: number, where: "listener" | "late" | "never") {
+  constructor(pod: RealPod, lowat: number, where: "listener" | "late" | "never" | "told") {
     const child = spawn("nsenter", [`--net=/proc/self/fd/3`, "perl", SCRIPT, "80", String(lowat), where], {
-      stdio: ["ignore", "pipe", "inherit", pod.netns.fd],
+      stdio: ["pipe", "pipe", "inherit", pod.netns.fd],
     });
     child.stdout?.on("data", (chunk: Buffer) => {
       this.#lines.push(...chunk.toString().trim().split("\n"));
@@ -31,6 +31,11 @@ class SpliceServer implements AsyncDisposable {
 
   async until(line: string): Promise<void> {
     while (!this.#lines.includes(line)) await new Promise<void>((resolve) => (this.#wake = resolve));
+  }
+
+  /** Lets it accept one connection. */
+  accept(): void {
+    this.#child.stdin?.write("\n");
   }
 
   /** Bytes that it took. */
@@ -91,6 +96,30 @@ describe("a server that splices what it receives", { skip: missing }, () => {
       http.counts.denied > before.denied && http.counts.forwarded + http.counts.handedOver > before.forwarded + before.handedOver;
     assert.equal(await taken(0, "never", isDecided), 0);
     assert.ok(!http.isOdd(server));
+  });
+
+  it("finds what came before it accepted only when that is allowed", async () => {
+    for (const [path, isAllowed] of [
+      ["/public", true],
+      ["/secret", false],
+    ] as const) {
+      const before = http.counts;
+      const splicing = new SpliceServer(server, 0, "told");
+      try {
+        await splicing.until("ready");
+        http.allow(server, CLIENT, RULES);
+        const socket = await dial(client.netns, server.ipv4, 80, 5000);
+        socket.write(get(path));
+        await wait(100);
+        splicing.accept();
+        if (isAllowed) await splicing.until(`got ${get(path).length}`);
+        else while (http.counts.denied === before.denied) await wait(5);
+        socket.destroy();
+      } finally {
+        await splicing[Symbol.asyncDispose]();
+      }
+      assert.equal(splicing.bytes, isAllowed ? get(path).length : 0);
+    }
   });
 
   for (const where of ["late", "listener"] as const) {

@@ -1,6 +1,7 @@
 #!/usr/bin/perl
-# splice-server.pl PORT LOWAT: accepts one connection after the other and prints what splice(2) takes out of its socket's queue, as "got N".
-# With LOWAT > 0 it first sets SO_RCVLOWAT, on the listener ("listener") or on the accepted socket ("late"). Says "accepted" and "ready".
+# splice-server.pl PORT LOWAT WHERE: accepts one connection after the other and prints what splice(2) takes out of its socket's queue, as "got N".
+# WHERE: it sets SO_RCVLOWAT to LOWAT on its listener ("listener"), on accepted sockets ("late"), not at all ("never"), and then accepts when there
+# is a line on its input ("told"). Says "ready" and "accepted".
 use strict;
 use warnings;
 use Socket;
@@ -17,7 +18,7 @@ $waits->($listener) if $where eq "listener";
 bind($listener, pack_sockaddr_in($port, INADDR_ANY)) or die "bind: $!";
 listen($listener, 16) or die "listen: $!";
 print "ready\n";
-while (accept(my $socket, $listener)) {
+while (($where ne "told" or defined <STDIN>) and accept(my $socket, $listener)) {
     $waits->($socket) if $where eq "late";
     print "accepted\n";
     pipe(my $out, my $in) or die "pipe: $!";

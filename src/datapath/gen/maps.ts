@@ -41,5 +41,5 @@ export const maps = {
   ciliumHttpPaths: { name: "cilium_http_paths", type: 11, key: httpPathKey, value: u32, maxEntries: 65536, flags: 1 } as MapSpec<HttpPathKey, number>,
   ciliumHttpSockets: { name: "cilium_http_sockets", type: 18, key: u64, value: u64, maxEntries: 65536, flags: 0 } as MapSpec<bigint, bigint>,
   ciliumHttpAnswers: { name: "cilium_http_answers", type: 2, key: u32, value: httpAnswerText, maxEntries: 18, flags: 0 } as MapSpec<number, HttpAnswerText>,
-  ciliumHttpRun: { name: "cilium_http_run", type: 6, key: u32, value: httpRun, maxEntries: 1, flags: 0 } as MapSpec<number, HttpRun>,
+  ciliumHttpRun: { name: "cilium_http_run", type: 6, key: u32, value: httpRun, maxEntries: 4, flags: 0 } as MapSpec<number, HttpRun>,
 } as const;

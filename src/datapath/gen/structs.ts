@@ -1154,6 +1154,7 @@ export interface HttpSocket {
   readonly written: number;
   readonly saidUntil: number;
   readonly answerAt: number;
+  readonly admitted: number;
   readonly left: bigint;
   readonly length: bigint;
   readonly name: HttpText;
@@ -1201,6 +1202,7 @@ export const httpSocket: Codec<HttpSocket> = {
     into.writeUInt32LE(value.written, offset + 64);
     into.writeUInt32LE(value.saidUntil, offset + 68);
     into.writeUInt32LE(value.answerAt, offset + 72);
+    into.writeUInt32LE(value.admitted, offset + 76);
     into.writeBigUInt64LE(value.left, offset + 80);
     into.writeBigUInt64LE(value.length, offset + 88);
     httpText.encode(value.name, into, offset + 96);
@@ -1244,6 +1246,7 @@ export const httpSocket: Codec<HttpSocket> = {
     written: from.readUInt32LE(offset + 64),
     saidUntil: from.readUInt32LE(offset + 68),
     answerAt: from.readUInt32LE(offset + 72),
+    admitted: from.readUInt32LE(offset + 76),
     left: from.readBigUInt64LE(offset + 80),
     length: from.readBigUInt64LE(offset + 88),
     name: httpText.decode(from, offset + 96),
@@ -1301,12 +1304,15 @@ export const httpAnswerText: Codec<HttpAnswerText> = {
   }),
 };
 
-/** C: `struct http_run`, 1136 bytes. */
+/** C: `struct http_run`, 1152 bytes. */
 export interface HttpRun {
   readonly fresh: HttpSocket;
   readonly key: HttpPathKey;
   readonly bytes: Uint8Array;
   readonly blanks: Uint8Array;
+  readonly busy: number;
+  readonly trial: number;
+  readonly base: number;
   readonly at: number;
   readonly length: number;
   readonly used: number;
@@ -1322,42 +1328,49 @@ export interface HttpRun {
 }
 
 export const httpRun: Codec<HttpRun> = {
-  size: 1136,
+  size: 1152,
   encode(value, into, offset) {
+    into.fill(0, offset, offset + 1152);
     httpSocket.encode(value.fresh, into, offset + 0);
     httpPathKey.encode(value.key, into, offset + 512);
     writeBytes(value.bytes, into, offset + 768, 256);
     writeBytes(value.blanks, into, offset + 1024, 64);
-    into.writeUInt32LE(value.at, offset + 1088);
-    into.writeUInt32LE(value.length, offset + 1092);
-    into.writeUInt32LE(value.used, offset + 1096);
-    into.writeUInt32LE(value.loaded, offset + 1100);
-    into.writeUInt32LE(value.kept, offset + 1104);
-    into.writeUInt32LE(value.withheld, offset + 1108);
-    into.writeUInt32LE(value.denied, offset + 1112);
-    into.writeUInt32LE(value.asked, offset + 1116);
-    into.writeUInt32LE(value.refuse, offset + 1120);
-    into.writeUInt32LE(value.handOver, offset + 1124);
-    into.writeUInt32LE(value.writeSeq, offset + 1128);
-    into.writeUInt32LE(value.answered, offset + 1132);
+    into.writeUInt32LE(value.busy, offset + 1088);
+    into.writeUInt32LE(value.trial, offset + 1092);
+    into.writeUInt32LE(value.base, offset + 1096);
+    into.writeUInt32LE(value.at, offset + 1100);
+    into.writeUInt32LE(value.length, offset + 1104);
+    into.writeUInt32LE(value.used, offset + 1108);
+    into.writeUInt32LE(value.loaded, offset + 1112);
+    into.writeUInt32LE(value.kept, offset + 1116);
+    into.writeUInt32LE(value.withheld, offset + 1120);
+    into.writeUInt32LE(value.denied, offset + 1124);
+    into.writeUInt32LE(value.asked, offset + 1128);
+    into.writeUInt32LE(value.refuse, offset + 1132);
+    into.writeUInt32LE(value.handOver, offset + 1136);
+    into.writeUInt32LE(value.writeSeq, offset + 1140);
+    into.writeUInt32LE(value.answered, offset + 1144);
   },
   decode: (from, offset) => ({
     fresh: httpSocket.decode(from, offset + 0),
     key: httpPathKey.decode(from, offset + 512),
     bytes: readBytes(from, offset + 768, 256),
     blanks: readBytes(from, offset + 1024, 64),
-    at: from.readUInt32LE(offset + 1088),
-    length: from.readUInt32LE(offset + 1092),
-    used: from.readUInt32LE(offset + 1096),
-    loaded: from.readUInt32LE(offset + 1100),
-    kept: from.readUInt32LE(offset + 1104),
-    withheld: from.readUInt32LE(offset + 1108),
-    denied: from.readUInt32LE(offset + 1112),
-    asked: from.readUInt32LE(offset + 1116),
-    refuse: from.readUInt32LE(offset + 1120),
-    handOver: from.readUInt32LE(offset + 1124),
-    writeSeq: from.readUInt32LE(offset + 1128),
-    answered: from.readUInt32LE(offset + 1132),
+    busy: from.readUInt32LE(offset + 1088),
+    trial: from.readUInt32LE(offset + 1092),
+    base: from.readUInt32LE(offset + 1096),
+    at: from.readUInt32LE(offset + 1100),
+    length: from.readUInt32LE(offset + 1104),
+    used: from.readUInt32LE(offset + 1108),
+    loaded: from.readUInt32LE(offset + 1112),
+    kept: from.readUInt32LE(offset + 1116),
+    withheld: from.readUInt32LE(offset + 1120),
+    denied: from.readUInt32LE(offset + 1124),
+    asked: from.readUInt32LE(offset + 1128),
+    refuse: from.readUInt32LE(offset + 1132),
+    handOver: from.readUInt32LE(offset + 1136),
+    writeSeq: from.readUInt32LE(offset + 1140),
+    answered: from.readUInt32LE(offset + 1144),
   }),
 };
 
