@@ -112,7 +112,7 @@ describe("ClusterNetworkPolicy", () => {
   it("refuses what the schema does not know, and warns of what has no effect", async () => {
     const { code, stderr } = await tryApply(policy("bad", "Admin", "Allow"));
     assert.equal(code, 1);
-    assert.match(stderr, /spec\.ingress\[0\]\.action.*"Accept", "Deny", "Pass"/);
+    assert.match(stderr, /spec\.ingress\[0\]\.action: "Allow" is not Accept, Deny or Pass; did you mean "Accept"\?/);
     const names = policy("names", "Admin", "Deny");
     const to = (peer: object) =>
       tryApply({ ...names, spec: { ...names.spec, ingress: undefined, egress: [{ action: "Deny", to: [peer] }] } });

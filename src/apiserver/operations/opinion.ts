@@ -66,8 +66,14 @@ function byField(said: readonly Cause[], warnings: readonly string[]) {
   const told = new Map<string, string>();
   const rest = warnings.filter((text) => {
     const cause = said.find(({ field }) => text.startsWith(`${field}: `));
-    if (cause !== undefined) told.set(cause.field, text.slice(cause.field.length + 2));
+    if (cause !== undefined) told.set(cause.field, better(cause, text.slice(cause.field.length + 2)));
     return cause === undefined;
   });
   return { told, rest };
+}
+
+/** A refused field is not ignored, as a warning about it says it would be: only the warning's advice is of use then. */
+function better({ message }: Cause, warning: string): string {
+  const advice = warning.indexOf(";");
+  return message.startsWith("unknown field") ? message + (advice < 0 ? "" : warning.slice(advice)) : warning;
 }
