@@ -1,6 +1,6 @@
 import type { Endpoint } from "#endpoint/endpoint.ts";
 import { stringifyMonitorEvent } from "#monitor/json.ts";
-import { explain, formatNearMiss } from "#policy/explain.ts";
+import { explain, formatNearMiss } from "#policy/explain/explain.ts";
 import type { Registry } from "#runtime/metrics.ts";
 import { parseAddress } from "#types/addr.ts";
 import { NumericIdentity } from "#types/identity.ts";

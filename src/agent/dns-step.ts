@@ -1,8 +1,8 @@
 import { addressesOf, type Endpoint, subjectKey } from "#endpoint/endpoint.ts";
 import { auditedKey, type SubjectPolicy } from "#endpoint/subject-policy.ts";
 import { type FqdnSelector, fqdnLabelKey } from "#fqdn/pattern.ts";
-import type { L7Policy, L7Rule } from "#policy/l7-policy.ts";
-import type { EndpointPolicy } from "#policy/resolve.ts";
+import type { L7Policy, L7Rule } from "#policy/resolve/l7-policy.ts";
+import type { EndpointPolicy } from "#policy/resolve/resolve.ts";
 import type { DnsEndpoint, DnsPort, DnsRule, DnsSettings, NamedIdentity } from "#proxy/dns/protocol.ts";
 import type { Step } from "#reconciler/pipeline.ts";
 import type { Logger } from "#runtime/logger.ts";

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import type { RealizedPolicy } from "#datapath/reconcile/policy.ts";
 import type { Endpoint } from "#endpoint/endpoint.ts";
 import { externalIdentifiers } from "#endpoint/object.ts";
-import type { EndpointPolicy, PolicyMapEntry } from "#policy/resolve.ts";
+import type { EndpointPolicy, PolicyMapEntry } from "#policy/resolve/resolve.ts";
 import type { Direction } from "#types/direction.ts";
 import { formatProtocol } from "#types/proto.ts";
 

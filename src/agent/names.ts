@@ -3,7 +3,7 @@ import { type Endpoint, podKey } from "#endpoint/endpoint.ts";
 import type { Denial, DenialQuestion, EndpointNames, Names, PolicyNames } from "#hubble/names.ts";
 import type { Ipcache, IpcacheRow } from "#ipcache/ipcache.ts";
 import type { Frontend } from "#loadbalancer/types.ts";
-import { type Explanation, explain } from "#policy/explain.ts";
+import { type Explanation, explain } from "#policy/explain/explain.ts";
 import { policyKey } from "#policy/rule.ts";
 import { patchFor } from "#policy/world/patch.ts";
 import type { Table } from "#statedb/table.ts";

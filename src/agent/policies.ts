@@ -1,6 +1,6 @@
 import type { ReflectorHandler } from "#k8s/reflector.ts";
 import type { PolicyObject } from "#k8s/types.ts";
-import { parsePolicy } from "#policy/parse.ts";
+import { parsePolicy } from "#policy/parse/parse.ts";
 import { auditAnnotation, l7MergeAnnotation, type ParsedPolicy, policyKey } from "#policy/rule.ts";
 import type { PolicySettings } from "#policy/settings.ts";
 import type { Logger } from "#runtime/logger.ts";

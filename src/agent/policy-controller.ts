@@ -1,9 +1,15 @@
 import { type Endpoint, subjectKey } from "#endpoint/endpoint.ts";
 import { auditedKey, createDeltaLog, type SubjectPolicy } from "#endpoint/subject-policy.ts";
-import { createRepository, type Repository, type ServiceView } from "#policy/repository.ts";
-import { applyIdentityChanges, type EndpointPolicy, resolveEndpoint } from "#policy/resolve.ts";
+import { createRepository, type Repository, type ServiceView } from "#policy/resolve/repository.ts";
+import { applyIdentityChanges, type EndpointPolicy, resolveEndpoint } from "#policy/resolve/resolve.ts";
 import { type ParsedPolicy, policyKey } from "#policy/rule.ts";
-import { createSelectorCache, type IdentityChange, type SelectorCache, type SelectorUser, usersOf } from "#policy/selector-cache.ts";
+import {
+  createSelectorCache,
+  type IdentityChange,
+  type SelectorCache,
+  type SelectorUser,
+  usersOf,
+} from "#policy/selectors/selector-cache.ts";
 import type { PolicySettings } from "#policy/settings.ts";
 import type { Step } from "#reconciler/pipeline.ts";
 import type { Logger } from "#runtime/logger.ts";

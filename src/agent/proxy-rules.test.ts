@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { createFakeCluster } from "#k8s/fake.ts";
 import { SECRETS } from "#k8s/resources.ts";
-import type { L7Rule } from "#policy/l7-policy.ts";
+import type { L7Rule } from "#policy/resolve/l7-policy.ts";
 import { silentLogger } from "#runtime/logger.ts";
 import { createDatabase } from "#statedb/database.ts";
 import { proxyRules, type SecretLookup, secretsOf } from "./proxy-rules.ts";

@@ -1,4 +1,4 @@
-import type { L7Policy, L7Rule } from "#policy/l7-policy.ts";
+import type { L7Policy, L7Rule } from "#policy/resolve/l7-policy.ts";
 import type { HttpRule, SecretRef, TlsContext } from "#policy/rule.ts";
 import type { PeerRule, PortPolicy, HttpRule as ProxyHttpRule, TlsContext as ProxyTlsContext } from "#proxy/protocol.ts";
 import { protocolNumber } from "#types/proto.ts";

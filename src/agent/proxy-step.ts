@@ -1,7 +1,7 @@
 import { addressesOf, type Endpoint, subjectKey } from "#endpoint/endpoint.ts";
 import { auditedKey, type SubjectPolicy, subjectOfKey } from "#endpoint/subject-policy.ts";
-import type { L7Policy } from "#policy/l7-policy.ts";
-import type { EndpointPolicy } from "#policy/resolve.ts";
+import type { L7Policy } from "#policy/resolve/l7-policy.ts";
+import type { EndpointPolicy } from "#policy/resolve/resolve.ts";
 import type { DirectionPolicies, PolicyMessage, PortPolicy } from "#proxy/protocol.ts";
 import type { Step } from "#reconciler/pipeline.ts";
 import type { Logger } from "#runtime/logger.ts";

@@ -5,7 +5,7 @@ import { labelSetOf } from "#labels/label-set.ts";
 import type { Place } from "#loadbalancer/select.ts";
 import type { LoadBalancerTables } from "#loadbalancer/tables.ts";
 import { createLoadBalancer } from "#loadbalancer/writer.ts";
-import type { ServiceView } from "#policy/repository.ts";
+import type { ServiceView } from "#policy/resolve/repository.ts";
 import type { Step } from "#reconciler/pipeline.ts";
 import type { Logger } from "#runtime/logger.ts";
 import type { Database } from "#statedb/database.ts";

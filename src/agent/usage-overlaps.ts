@@ -1,6 +1,6 @@
-import type { EndpointPolicy, PolicyMapEntry } from "#policy/resolve.ts";
+import type { EndpointPolicy, PolicyMapEntry } from "#policy/resolve/resolve.ts";
+import { verdict } from "#policy/resolve/verdict.ts";
 import { type Rule, type RuleRef, ruleKey } from "#policy/rule.ts";
-import { verdict } from "#policy/verdict.ts";
 import type { NumericIdentity } from "#types/identity.ts";
 
 /** How rules meet in policy maps, where the narrowest row decides though a wider one says the same. */

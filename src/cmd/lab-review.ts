@@ -5,9 +5,9 @@ import {
   NETWORK_POLICIES,
 } from "#k8s/resources.ts";
 import type { LabDeps } from "#lab/daemon.ts";
-import { objectOf, textOf } from "#policy/fields.ts";
 import { reviewPolicy } from "#policy/lint/review.ts";
-import { parsePolicy, policyKinds } from "#policy/parse.ts";
+import { objectOf, textOf } from "#policy/parse/fields.ts";
+import { parsePolicy, policyKinds } from "#policy/parse/parse.ts";
 import { type ParsedPolicy, scopeAudit } from "#policy/rule.ts";
 import { memorySource } from "#policy/world/objects.ts";
 import { configOf } from "#policy/world/settings.ts";

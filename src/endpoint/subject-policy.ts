@@ -1,4 +1,4 @@
-import type { EndpointPolicy, PolicyMapEntry } from "#policy/resolve.ts";
+import type { EndpointPolicy, PolicyMapEntry } from "#policy/resolve/resolve.ts";
 import type { Database } from "#statedb/database.ts";
 import type { WritableTable } from "#statedb/table.ts";
 

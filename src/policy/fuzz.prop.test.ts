@@ -5,14 +5,14 @@ import { fqdnMatcher } from "#fqdn/pattern.ts";
 import { labelSet } from "#labels/label-set.ts";
 import { directions } from "#types/direction.ts";
 import { NumericIdentity } from "#types/identity.ts";
-import { compileHttpRule } from "./http.ts";
-import { parsePolicy } from "./parse.ts";
-import { portablePolicy } from "./portable.ts";
-import { createRepository } from "./repository.ts";
-import { resolveEndpoint } from "./resolve.ts";
-import { createSelectorCache } from "./selector-cache.ts";
+import { compileHttpRule } from "./l7/http.ts";
+import { parsePolicy } from "./parse/parse.ts";
+import { portablePolicy } from "./parse/portable.ts";
+import { createRepository } from "./resolve/repository.ts";
+import { resolveEndpoint } from "./resolve/resolve.ts";
+import { verdict } from "./resolve/verdict.ts";
+import { createSelectorCache } from "./selectors/selector-cache.ts";
 import { settingsWith } from "./settings.ts";
-import { verdict } from "./verdict.ts";
 
 /** Policies that use every field, to be damaged. */
 const tls = { secret: { namespace: "a", name: "s" } };

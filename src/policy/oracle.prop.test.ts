@@ -5,10 +5,11 @@ import { type LabelSet, labelSet } from "#labels/label-set.ts";
 import { directions } from "#types/direction.ts";
 import { NumericIdentity } from "#types/identity.ts";
 import { type Prefix, prefixContains } from "#types/prefix.ts";
-import { explainHttp } from "./explain-http.ts";
-import { parsePolicy } from "./parse.ts";
-import { createRepository } from "./repository.ts";
-import { applyIdentityChanges, type EndpointPolicy, type PolicyMapEntry, resolveEndpoint } from "./resolve.ts";
+import { explainHttp } from "./explain/http.ts";
+import { parsePolicy } from "./parse/parse.ts";
+import { createRepository } from "./resolve/repository.ts";
+import { applyIdentityChanges, type EndpointPolicy, type PolicyMapEntry, resolveEndpoint } from "./resolve/resolve.ts";
+import { type Flow, verdict } from "./resolve/verdict.ts";
 import { type ParsedPolicy, type PeerSelector, type PortSpec, policyKey, type Rule } from "./rule.ts";
 import {
   createSelectorCache,
@@ -17,8 +18,7 @@ import {
   prefixOfLabels,
   type SelectorCache,
   usersOf,
-} from "./selector-cache.ts";
-import { type Flow, verdict } from "./verdict.ts";
+} from "./selectors/selector-cache.ts";
 
 // A small world, so that random policies and flows meet often.
 const namespaces = ["a", "b"];

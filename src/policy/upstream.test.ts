@@ -3,12 +3,12 @@ import { describe, it } from "node:test";
 import { labelSet } from "#labels/label-set.ts";
 import { NumericIdentity } from "#types/identity.ts";
 import { parseProtocol } from "#types/proto.ts";
-import { parsePolicy } from "./parse.ts";
-import { createRepository } from "./repository.ts";
-import { resolveEndpoint } from "./resolve.ts";
-import { createSelectorCache } from "./selector-cache.ts";
+import { parsePolicy } from "./parse/parse.ts";
+import { createRepository } from "./resolve/repository.ts";
+import { resolveEndpoint } from "./resolve/resolve.ts";
+import { verdict } from "./resolve/verdict.ts";
+import { createSelectorCache } from "./selectors/selector-cache.ts";
 import { type PolicySettings, settingsWith } from "./settings.ts";
-import { verdict } from "./verdict.ts";
 
 /** Corners that the recorded verdicts do not reach; what is right is what Cilium's sources say. */
 

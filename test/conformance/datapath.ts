@@ -1,7 +1,7 @@
 import { DropReason } from "#datapath/gen/enums.ts";
 import { policyEntryOf } from "#datapath/reconcile/policy-entry.ts";
-import type { EndpointPolicy } from "#policy/resolve.ts";
-import { decidingEntry, type Flow } from "#policy/verdict.ts";
+import type { EndpointPolicy } from "#policy/resolve/resolve.ts";
+import { decidingEntry, type Flow } from "#policy/resolve/verdict.ts";
 import { PROXY_PORTS } from "#proxy/protocol.ts";
 import { NumericIdentity } from "#types/identity.ts";
 import { hasPorts, protocolNumber } from "#types/proto.ts";

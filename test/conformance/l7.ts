@@ -1,7 +1,7 @@
-import type { L7Policy, L7Rule } from "#policy/l7-policy.ts";
-import type { EndpointPolicy } from "#policy/resolve.ts";
+import type { L7Policy, L7Rule } from "#policy/resolve/l7-policy.ts";
+import type { EndpointPolicy } from "#policy/resolve/resolve.ts";
+import type { Flow } from "#policy/resolve/verdict.ts";
 import type { TlsContext } from "#policy/rule.ts";
-import type { Flow } from "#policy/verdict.ts";
 import { protocolNumber } from "#types/proto.ts";
 
 const cached = new WeakMap<EndpointPolicy, Record<string, L7Policy[]>>();

@@ -1,5 +1,5 @@
-import type { EndpointPolicy, PolicyMapEntry } from "#policy/resolve.ts";
-import { decideAmong } from "#policy/verdict.ts";
+import type { EndpointPolicy, PolicyMapEntry } from "#policy/resolve/resolve.ts";
+import { decideAmong } from "#policy/resolve/verdict.ts";
 import { NumericIdentity } from "#types/identity.ts";
 import { protocolNumber } from "#types/proto.ts";
 import type { DataMapEntry } from "./data.ts";

@@ -1,8 +1,8 @@
-import { parsePolicy } from "#policy/parse.ts";
-import { anyPeer, labelPeer, noPeer } from "#policy/peer.ts";
-import type { Repository } from "#policy/repository.ts";
+import { parsePolicy } from "#policy/parse/parse.ts";
+import { anyPeer, labelPeer, noPeer } from "#policy/resolve/peer.ts";
+import type { Repository } from "#policy/resolve/repository.ts";
+import type { Flow } from "#policy/resolve/verdict.ts";
 import type { ParsedPolicy, PeerSelector, PortSpec, Rule } from "#policy/rule.ts";
-import type { Flow } from "#policy/verdict.ts";
 import { protocolNumber } from "#types/proto.ts";
 import { type DataIdentity, type Scenario, settingsOf } from "./data.ts";
 

@@ -1,10 +1,10 @@
 import { reservedIdentities } from "#identity/reserved.ts";
 import { labelSet } from "#labels/label-set.ts";
-import { createRepository, type Repository } from "#policy/repository.ts";
-import { type EndpointPolicy, resolveEndpoint } from "#policy/resolve.ts";
+import { createRepository, type Repository } from "#policy/resolve/repository.ts";
+import { type EndpointPolicy, resolveEndpoint } from "#policy/resolve/resolve.ts";
+import { decidingEntry, type Flow, verdict } from "#policy/resolve/verdict.ts";
 import { type ParsedPolicy, policyKey, type RuleRef } from "#policy/rule.ts";
-import { createSelectorCache, type IdentityEntry, type SelectorCache } from "#policy/selector-cache.ts";
-import { decidingEntry, type Flow, verdict } from "#policy/verdict.ts";
+import { createSelectorCache, type IdentityEntry, type SelectorCache } from "#policy/selectors/selector-cache.ts";
 import type { Direction } from "#types/direction.ts";
 import { NumericIdentity, reservedIdentity } from "#types/identity.ts";
 import { parseProtocol } from "#types/proto.ts";

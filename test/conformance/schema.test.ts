@@ -4,7 +4,7 @@ import { DEFINITIONS } from "#apiserver/crds/definitions.ts";
 import { conform } from "#apiserver/schema/conform.ts";
 import { type Expression, isKnown } from "#apiserver/schema/expressions.ts";
 import { resolveNothing, type Schema } from "#apiserver/schema/schema.ts";
-import { parsePolicy } from "#policy/parse.ts";
+import { parsePolicy } from "#policy/parse/parse.ts";
 import { settingsWith } from "#policy/settings.ts";
 import { readLines, sharedFile } from "./data.ts";
 import { dataFiles } from "./files.ts";

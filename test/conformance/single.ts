@@ -1,7 +1,7 @@
 import { type FqdnSelector, fqdnMatcher } from "#fqdn/pattern.ts";
-import { compileHttpRule, firstMatchDecides } from "#policy/http.ts";
-import { parsePolicy } from "#policy/parse.ts";
-import { portPrefixes } from "#policy/port-range.ts";
+import { compileHttpRule, firstMatchDecides } from "#policy/l7/http.ts";
+import { parsePolicy } from "#policy/parse/parse.ts";
+import { portPrefixes } from "#policy/resolve/port-range.ts";
 import type { HttpRule } from "#policy/rule.ts";
 import { settingsOf } from "./data.ts";
 import { canonical } from "./l7.ts";

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { misspeltKind } from "#policy/misspelt.ts";
+import { misspeltKind } from "#policy/parse/misspelt.ts";
 import { DocumentError, objectsIn } from "#policy/world/documents.ts";
 import { flattened, formatPlace, type SourcedObject } from "#policy/world/objects.ts";
 import { CodedError } from "#runtime/errors.ts";

@@ -1,4 +1,4 @@
-import { policyKinds } from "#policy/parse.ts";
+import { policyKinds } from "#policy/parse/parse.ts";
 import { type Change, type ChangeKind, compareWorlds } from "#policy/reach/compare.ts";
 import { flattened, formatPlace, identityOf, type SourcedObject } from "#policy/world/objects.ts";
 import { createWorld, type World } from "#policy/world/world.ts";

@@ -1,7 +1,7 @@
 import { stringify } from "yaml";
-import type { HttpExplanation } from "#policy/explain-http.ts";
-import type { HttpRequest } from "#policy/http.ts";
-import { formatFlowPort } from "#policy/near-miss.ts";
+import type { HttpExplanation } from "#policy/explain/http.ts";
+import { formatFlowPort } from "#policy/explain/near-miss.ts";
+import type { HttpRequest } from "#policy/l7/http.ts";
 import { formatRuleRef, type PolicyRef, policyKey, type RuleRef } from "#policy/rule.ts";
 import { auditPlaces } from "#policy/world/audit.ts";
 import { type Connection, type Judgement, judge, parsePort, type Side, targetOf } from "#policy/world/connection.ts";

@@ -1,5 +1,5 @@
 import { stringify } from "yaml";
-import { portablePolicy } from "#policy/portable.ts";
+import { portablePolicy } from "#policy/parse/portable.ts";
 import { readObjects } from "./object-files.ts";
 
 /** `policy export FILE…`: the objects as YAML; with `portable`, policies as every Cilium accepts them. */

@@ -1,5 +1,5 @@
 import type { PolicyEntry, PolicyKey } from "#datapath/gen/structs.ts";
-import type { PolicyMapEntry } from "#policy/resolve.ts";
+import type { PolicyMapEntry } from "#policy/resolve/resolve.ts";
 import { directionNumber } from "#types/direction.ts";
 import type { Cookies } from "../cookies.ts";
 

@@ -1,7 +1,7 @@
 import { PolicyAudit } from "#datapath/gen/enums.ts";
 import type { PolicyKey } from "#datapath/gen/structs.ts";
 import { auditedKey, type PolicyDelta, type SubjectPolicy, subjectOfKey } from "#endpoint/subject-policy.ts";
-import type { PolicyMapEntry } from "#policy/resolve.ts";
+import type { PolicyMapEntry } from "#policy/resolve/resolve.ts";
 import type { SyncTarget } from "#reconciler/reconciler.ts";
 import { CodedError, errorMessage } from "#runtime/errors.ts";
 import type { Logger } from "#runtime/logger.ts";

@@ -1,5 +1,5 @@
 import { stringify } from "yaml";
-import { objectOf } from "#policy/fields.ts";
+import { objectOf } from "#policy/parse/fields.ts";
 import { policyKey, type RuleRef, sectionPath } from "#policy/rule.ts";
 import { objectsIn } from "#policy/world/documents.ts";
 import { rulePath } from "#policy/world/objects.ts";

@@ -1,7 +1,7 @@
 import { type Finding, type Severity, severityOrder } from "#policy/lint/finding.ts";
 import { lintWorld } from "#policy/lint/lint.ts";
 import { placeOf } from "#policy/lint/place.ts";
-import { policyKinds } from "#policy/parse.ts";
+import { policyKinds } from "#policy/parse/parse.ts";
 import { partiesOf } from "#policy/reach/parties.ts";
 import { protocolsOf, reachesOf } from "#policy/reach/reach.ts";
 import { formatReach } from "#policy/reach/span.ts";

@@ -1,7 +1,7 @@
 import { fqdnMatcher, normalizeName } from "#fqdn/pattern.ts";
-import { dnsPeer } from "../peer.ts";
+import { dnsPeer } from "../resolve/peer.ts";
+import { verdict } from "../resolve/verdict.ts";
 import { type ParsedPolicy, type PolicyRef, type PortSpec, policyKey } from "../rule.ts";
-import { verdict } from "../verdict.ts";
 import type { World } from "../world/world.ts";
 import type { Finding } from "./finding.ts";
 import { isBehind } from "./services.ts";

@@ -1,6 +1,6 @@
 import { directions } from "#types/direction.ts";
-import { listOf, objectOf, valueAt } from "../fields.ts";
-import type { Fields } from "../reading.ts";
+import { listOf, objectOf, valueAt } from "../parse/fields.ts";
+import type { Fields } from "../parse/reading.ts";
 import { rulePath } from "../world/objects.ts";
 import type { WorldPolicy } from "../world/world.ts";
 import type { Finding } from "./finding.ts";

@@ -1,6 +1,6 @@
 import { directions } from "#types/direction.ts";
-import { listOf, objectOf } from "../fields.ts";
-import type { Fields } from "../reading.ts";
+import { listOf, objectOf } from "../parse/fields.ts";
+import type { Fields } from "../parse/reading.ts";
 import type { WorldPolicy } from "../world/world.ts";
 import type { Finding } from "./finding.ts";
 

@@ -1,6 +1,6 @@
 import { fqdnMatcher, normalizeName } from "#fqdn/pattern.ts";
-import { objectOf, textOf } from "../fields.ts";
-import type { Fields } from "../reading.ts";
+import { objectOf, textOf } from "../parse/fields.ts";
+import type { Fields } from "../parse/reading.ts";
 import type { World } from "../world/world.ts";
 import type { Finding } from "./finding.ts";
 import type { Pods } from "./subjects.ts";

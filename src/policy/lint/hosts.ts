@@ -1,8 +1,8 @@
 import { reservedLabels } from "#identity/reserved.ts";
 import { labelSetOf } from "#labels/label-set.ts";
 import { type NumericIdentity, reservedIdentity } from "#types/identity.ts";
+import { verdict } from "../resolve/verdict.ts";
 import { policyKey } from "../rule.ts";
-import { verdict } from "../verdict.ts";
 import { worldIdentity } from "../world/party.ts";
 import { createWorld, type World, type WorldNode } from "../world/world.ts";
 import type { Finding } from "./finding.ts";

@@ -1,5 +1,5 @@
-import { objectOf, textOf } from "../fields.ts";
-import { misspeltKind } from "../misspelt.ts";
+import { objectOf, textOf } from "../parse/fields.ts";
+import { misspeltKind } from "../parse/misspelt.ts";
 import { identityOf } from "../world/objects.ts";
 import type { World } from "../world/world.ts";
 import type { Finding } from "./finding.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { parsePolicy } from "../parse.ts";
+import { parsePolicy } from "../parse/parse.ts";
 import { judge } from "../world/connection.ts";
 import { findParty } from "../world/find.ts";
 import { memorySource } from "../world/objects.ts";

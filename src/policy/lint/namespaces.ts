@@ -1,7 +1,7 @@
 import { label, labelKey } from "#labels/label.ts";
 import { labelSetOf } from "#labels/label-set.ts";
 import { holds, type Requirement } from "#labels/selector.ts";
-import { didYouMean } from "../reading.ts";
+import { didYouMean } from "../parse/reading.ts";
 import { clusterSource, identityOf } from "../world/objects.ts";
 import type { World } from "../world/world.ts";
 import type { Finding } from "./finding.ts";

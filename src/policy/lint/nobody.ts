@@ -1,7 +1,7 @@
 import { label, labelKey } from "#labels/label.ts";
 import { labelSetOf } from "#labels/label-set.ts";
 import { holds, type Requirement, selectorOf } from "#labels/selector.ts";
-import { didYouMean } from "../reading.ts";
+import { didYouMean } from "../parse/reading.ts";
 import type { World } from "../world/world.ts";
 import { isOfNamespace, namespacesOf, type Reason } from "./namespaces.ts";
 

@@ -1,9 +1,9 @@
 import { label, labelKey, labelSource } from "#labels/label.ts";
 import { labelSetOf } from "#labels/label-set.ts";
 import { matches, type Requirement, selectorOf } from "#labels/selector.ts";
-import { didYouMean } from "../reading.ts";
+import { didYouMean } from "../parse/reading.ts";
 import type { PeerSelector, Rule } from "../rule.ts";
-import { selects } from "../selector-cache.ts";
+import { selects } from "../selectors/selector-cache.ts";
 import { configOf } from "../world/settings.ts";
 import type { World } from "../world/world.ts";
 import type { Finding } from "./finding.ts";

@@ -1,7 +1,7 @@
 import { prefixContains } from "#types/prefix.ts";
-import { objectOf } from "../fields.ts";
+import { objectOf } from "../parse/fields.ts";
 import { formatRuleRef, type PeerSelector, policyKey, type Rule, ruleKey, tier } from "../rule.ts";
-import { selects } from "../selector-cache.ts";
+import { selects } from "../selectors/selector-cache.ts";
 import type { World } from "../world/world.ts";
 import type { Finding } from "./finding.ts";
 import { specCovers } from "./moot.ts";

@@ -1,7 +1,7 @@
 import { formatProtocol, hasPorts } from "#types/proto.ts";
-import { didYouMean } from "../reading.ts";
+import { didYouMean } from "../parse/reading.ts";
 import type { PeerSelector, PortSpec, Rule } from "../rule.ts";
-import type { NamedPort } from "../selector-cache.ts";
+import type { NamedPort } from "../selectors/selector-cache.ts";
 import type { World, WorldEndpoint } from "../world/world.ts";
 import type { Finding } from "./finding.ts";
 import { type Pods, receiversOf } from "./subjects.ts";

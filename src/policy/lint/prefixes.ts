@@ -1,7 +1,7 @@
 import { parseAddress } from "#types/addr.ts";
 import { type Prefix, parsePrefix, prefixContains, prefixHalves, prefixParts } from "#types/prefix.ts";
-import { listOf, objectOf, textOf, valueAt } from "../fields.ts";
-import type { Fields } from "../reading.ts";
+import { listOf, objectOf, textOf, valueAt } from "../parse/fields.ts";
+import type { Fields } from "../parse/reading.ts";
 import type { Rule } from "../rule.ts";
 import { rulePath } from "../world/objects.ts";
 import { configOf } from "../world/settings.ts";

@@ -1,6 +1,6 @@
 import { labelKey, labelSource } from "#labels/label.ts";
-import { didYouMean } from "../reading.ts";
-import { serviceMatches } from "../repository.ts";
+import { didYouMean } from "../parse/reading.ts";
+import { serviceMatches } from "../resolve/repository.ts";
 import type { PeerSelector, ServiceReference } from "../rule.ts";
 import { identityOf } from "../world/objects.ts";
 import type { World } from "../world/world.ts";

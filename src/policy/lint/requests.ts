@@ -1,6 +1,6 @@
-import { covers, type Shape, shapesOf, startOf } from "../http-pattern.ts";
-import { regexProblem } from "../parse-l7.ts";
-import { didYouMean } from "../reading.ts";
+import { covers, type Shape, shapesOf, startOf } from "../l7/http-pattern.ts";
+import { regexProblem } from "../parse/l7.ts";
+import { didYouMean } from "../parse/reading.ts";
 import type { HttpRule } from "../rule.ts";
 import { rulePath } from "../world/objects.ts";
 import type { WorldPolicy } from "../world/world.ts";

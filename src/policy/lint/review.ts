@@ -1,4 +1,4 @@
-import { parsePolicy } from "../parse.ts";
+import { parsePolicy } from "../parse/parse.ts";
 import { type Issue, type ParsedPolicy, policyKey } from "../rule.ts";
 import { defaultSettings, type PolicySettings } from "../settings.ts";
 import { memorySource, rulePath } from "../world/objects.ts";

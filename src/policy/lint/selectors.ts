@@ -1,7 +1,7 @@
 import { reservedIdentities } from "#identity/reserved.ts";
 import { labelKey, labelSource } from "#labels/label.ts";
 import type { Requirement } from "#labels/selector.ts";
-import { didYouMean } from "../reading.ts";
+import { didYouMean } from "../parse/reading.ts";
 import type { ParsedPolicy, PeerSelector, Rule } from "../rule.ts";
 import { clusterSource } from "../world/objects.ts";
 import type { World } from "../world/world.ts";

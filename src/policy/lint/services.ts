@@ -2,7 +2,7 @@ import { label } from "#labels/label.ts";
 import { labelSetOf } from "#labels/label-set.ts";
 import { matches, requirement, selectorOf } from "#labels/selector.ts";
 import { protocolNumber } from "#types/proto.ts";
-import { listOf, objectOf, textOf } from "../fields.ts";
+import { listOf, objectOf, textOf } from "../parse/fields.ts";
 import type { PortSpec, Rule } from "../rule.ts";
 import type { ServicePort, WorldService } from "../world/services.ts";
 import type { World, WorldEndpoint } from "../world/world.ts";

@@ -1,7 +1,7 @@
 import type { Direction } from "#types/direction.ts";
 import { type NumericIdentity, reservedIdentity } from "#types/identity.ts";
-import { everyPort } from "../compile.ts";
-import type { EndpointPolicy, PolicyMapEntry } from "../resolve.ts";
+import { everyPort } from "../resolve/compile.ts";
+import type { EndpointPolicy, PolicyMapEntry } from "../resolve/resolve.ts";
 import type { PortSpec, Rule } from "../rule.ts";
 import type { Finding } from "./finding.ts";
 import { type Pods, taken } from "./subjects.ts";

@@ -1,9 +1,9 @@
 import { labelKey } from "#labels/label.ts";
 import type { LabelSet } from "#labels/label-set.ts";
 import type { NumericIdentity } from "#types/identity.ts";
-import { type EndpointPolicy, subjectKey } from "../resolve.ts";
+import { type EndpointPolicy, subjectKey } from "../resolve/resolve.ts";
 import type { PeerSelector, Rule } from "../rule.ts";
-import { selects } from "../selector-cache.ts";
+import { selects } from "../selectors/selector-cache.ts";
 import type { World, WorldEndpoint } from "../world/world.ts";
 
 /** Pods that are alike for policies, with what applies to them. */

@@ -1,4 +1,4 @@
-import { kafkaRoles } from "../kafka-roles.ts";
+import { kafkaRoles } from "../l7/kafka-roles.ts";
 import type { KafkaRule } from "../rule.ts";
 
 /** One request type, or any, with what else it must be. */

@@ -1,9 +1,9 @@
 import type { Direction } from "#types/direction.ts";
 import { type NumericIdentity, reservedIdentity } from "#types/identity.ts";
 import { protocolNumber } from "#types/proto.ts";
-import type { L7Policy, L7Rule } from "../l7-policy.ts";
-import type { EndpointPolicy, PolicyMapEntry } from "../resolve.ts";
-import { decideAmong } from "../verdict.ts";
+import type { L7Policy, L7Rule } from "../resolve/l7-policy.ts";
+import type { EndpointPolicy, PolicyMapEntry } from "../resolve/resolve.ts";
+import { decideAmong } from "../resolve/verdict.ts";
 import { identitySeenBy, type Party, subjectOf } from "../world/party.ts";
 import type { World } from "../world/world.ts";
 import { kafkaTexts } from "./kafka.ts";

@@ -1,4 +1,4 @@
-import { covers, patternOf, type Shape, shapesOf } from "../http-pattern.ts";
+import { covers, patternOf, type Shape, shapesOf } from "../l7/http-pattern.ts";
 import type { HttpRule } from "../rule.ts";
 
 type Request = {

@@ -1,7 +1,7 @@
 import { fqdnMatcher, normalizeName } from "#fqdn/pattern.ts";
 import { NumericIdentity } from "#types/identity.ts";
 import { protocolNumber } from "#types/proto.ts";
-import type { L7Rule } from "../l7-policy.ts";
+import type { L7Rule } from "../resolve/l7-policy.ts";
 import { type Connection, judge, type Side } from "../world/connection.ts";
 import { addressParty, identitySeenBy, nameIdentity, type Party } from "../world/party.ts";
 import type { World } from "../world/world.ts";

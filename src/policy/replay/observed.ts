@@ -5,7 +5,7 @@ import { type LabelSet, labelSet } from "#labels/label-set.ts";
 import { type IpAddress, parseAddress } from "#types/addr.ts";
 import { NumericIdentity } from "#types/identity.ts";
 import { formatProtocol, protocolNumber } from "#types/proto.ts";
-import type { HttpRequest } from "../http.ts";
+import type { HttpRequest } from "../l7/http.ts";
 
 /** One end of recorded traffic, as far as a policy cares. */
 export type End =

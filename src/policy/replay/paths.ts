@@ -1,4 +1,4 @@
-import type { HttpRequest } from "../http.ts";
+import type { HttpRequest } from "../l7/http.ts";
 import type { HttpRule } from "../rule.ts";
 
 /** So many different words at one place of otherwise equal paths are taken for names of things, not for parts of the program. */

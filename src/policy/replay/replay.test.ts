@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { fromJson, type JsonObject } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { FlowSchema } from "#api/gen/flow/flow_pb.ts";
-import { parsePolicy } from "../parse.ts";
+import { parsePolicy } from "../parse/parse.ts";
 import { memorySource } from "../world/objects.ts";
 import { createWorld } from "../world/world.ts";
 import { learn, objectOf } from "./learn.ts";

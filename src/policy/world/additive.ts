@@ -5,7 +5,7 @@ import type { LabelSet } from "#labels/label-set.ts";
 import type { Direction } from "#types/direction.ts";
 import { hostPrefix } from "#types/prefix.ts";
 import { formatProtocol, hasPorts, protocolNumber } from "#types/proto.ts";
-import type { Repository } from "../repository.ts";
+import type { Repository } from "../resolve/repository.ts";
 import { type Connection, endsOf } from "./connection.ts";
 import { identitySeenBy, type Party } from "./party.ts";
 import type { World, WorldEndpoint } from "./world.ts";

@@ -1,4 +1,4 @@
-import { objectOf } from "../fields.ts";
+import { objectOf } from "../parse/fields.ts";
 import { policyKey, scopeAudit } from "../rule.ts";
 import { identityOf, type SourcedObject } from "./objects.ts";
 import { configOf } from "./settings.ts";

@@ -1,8 +1,8 @@
 import type { Direction } from "#types/direction.ts";
 import { hasPorts, parseProtocol, protocolNumber } from "#types/proto.ts";
-import { type Explanation, explain } from "../explain.ts";
-import type { HttpRequest } from "../http.ts";
-import type { EndpointPolicy } from "../resolve.ts";
+import { type Explanation, explain } from "../explain/explain.ts";
+import type { HttpRequest } from "../l7/http.ts";
+import type { EndpointPolicy } from "../resolve/resolve.ts";
 import { familyOf, identitySeenBy, namedPortOf, type Party, subjectOf } from "./party.ts";
 import type { WorldService } from "./services.ts";
 import type { World } from "./world.ts";

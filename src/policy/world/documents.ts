@@ -1,5 +1,5 @@
 import { type Alias, type Document, isNode, LineCounter, parseAllDocuments, visit } from "yaml";
-import { locate } from "../locate.ts";
+import { locate } from "../parse/locate.ts";
 import type { Place, SourcedObject } from "./objects.ts";
 
 /** A text that is no YAML; the message names source and place. */

@@ -1,8 +1,8 @@
 import { hasPorts } from "#types/proto.ts";
-import { listOf, objectOf, textOf } from "../fields.ts";
-import { compileHttpRule, type HttpRequest, httpMismatches } from "../http.ts";
-import { patternOf, type Shape, shapesOf, without } from "../http-pattern.ts";
-import type { Fields } from "../reading.ts";
+import { compileHttpRule, type HttpRequest, httpMismatches } from "../l7/http.ts";
+import { patternOf, type Shape, shapesOf, without } from "../l7/http-pattern.ts";
+import { listOf, objectOf, textOf } from "../parse/fields.ts";
+import type { Fields } from "../parse/reading.ts";
 import { formatRuleRef, policyKey, type RuleRef } from "../rule.ts";
 import type { Connection } from "./connection.ts";
 import { type Edit, entryOf, withEntry, withoutServerFields } from "./narrow.ts";

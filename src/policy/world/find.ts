@@ -5,7 +5,7 @@ import { matches, requirement, selectorOf } from "#labels/selector.ts";
 import { type IpAddress, parseAddress } from "#types/addr.ts";
 import { reservedIdentity } from "#types/identity.ts";
 import { parsePrefix, prefixHas } from "#types/prefix.ts";
-import { didYouMean } from "../reading.ts";
+import { didYouMean } from "../parse/reading.ts";
 import { addressParty, identityOfBlock, imaginedParty, nameIdentity, type Party, podParties, worldIdentity } from "./party.ts";
 import type { WorldService } from "./services.ts";
 import type { World, WorldNode } from "./world.ts";

@@ -1,8 +1,8 @@
 import { labelKey } from "#labels/label.ts";
 import { hostPrefix, type Prefix, parsePrefix, prefixContains } from "#types/prefix.ts";
 import { protocolNumber } from "#types/proto.ts";
-import { listOf, objectOf, textOf } from "../fields.ts";
-import type { Fields } from "../reading.ts";
+import { listOf, objectOf, textOf } from "../parse/fields.ts";
+import type { Fields } from "../parse/reading.ts";
 import { formatRuleRef, policyKey, type RuleRef } from "../rule.ts";
 import { ownLabels, surroundingsOf } from "./additive.ts";
 import { type Connection, endsOf } from "./connection.ts";

@@ -1,4 +1,4 @@
-import { listOf, objectOf, textOf, textsOf } from "../fields.ts";
+import { listOf, objectOf, textOf, textsOf } from "../parse/fields.ts";
 import type { RuleRef } from "../rule.ts";
 
 /** A place in a file, both numbers from 1. */

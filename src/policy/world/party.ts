@@ -7,8 +7,8 @@ import { addressFamily, type IpAddress } from "#types/addr.ts";
 import { type NumericIdentity, reservedIdentity } from "#types/identity.ts";
 import { hostPrefix, type Prefix, prefixContains, prefixParts } from "#types/prefix.ts";
 import { protocolNumber } from "#types/proto.ts";
-import type { Subject } from "../resolve.ts";
-import type { NamedPort } from "../selector-cache.ts";
+import type { Subject } from "../resolve/resolve.ts";
+import type { NamedPort } from "../selectors/selector-cache.ts";
 import type { World, WorldEndpoint, WorldNode } from "./world.ts";
 
 /** One end of a connection. What it is to others depends for nodes on who looks: `identitySeenBy`. */

@@ -2,8 +2,8 @@ import { label } from "#labels/label.ts";
 import { labelSetOf } from "#labels/label-set.ts";
 import { type IpAddress, parseAddress } from "#types/addr.ts";
 import { parseProtocol, protocolNumber } from "#types/proto.ts";
-import { listOf, objectOf, textOf, textsOf } from "../fields.ts";
-import type { ServiceView } from "../repository.ts";
+import { listOf, objectOf, textOf, textsOf } from "../parse/fields.ts";
+import type { ServiceView } from "../resolve/repository.ts";
 import { identityOf, type SourcedObject } from "./objects.ts";
 
 /** One port of a service. The target is a number, or the name of a port of the pods behind it. */

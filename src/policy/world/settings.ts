@@ -1,5 +1,5 @@
 import { type LabelFilterRule, parseLabelFilter } from "#labels/identity-labels.ts";
-import { textsOf } from "../fields.ts";
+import { textsOf } from "../parse/fields.ts";
 import { defaultSettings, type PolicySettings } from "../settings.ts";
 import { identityOf, type SourcedObject } from "./objects.ts";
 

@@ -2,8 +2,8 @@ import { identityLabels, type LabelFilterRule } from "#labels/identity-labels.ts
 import type { LabelSet } from "#labels/label-set.ts";
 import { type IpAddress, parseAddress } from "#types/addr.ts";
 import { parseProtocol, protocolNumber } from "#types/proto.ts";
-import { listOf, objectOf, textOf, textsOf } from "../fields.ts";
-import type { NamedPort } from "../selector-cache.ts";
+import { listOf, objectOf, textOf, textsOf } from "../parse/fields.ts";
+import type { NamedPort } from "../selectors/selector-cache.ts";
 import { identityOf, type SourcedObject } from "./objects.ts";
 
 /** What a pod belongs to, as its users call it. */

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { cidrLabels } from "#identity/cidr.ts";
 import { Prefix } from "#types/prefix.ts";
-import { verdict } from "../verdict.ts";
+import { verdict } from "../resolve/verdict.ts";
 import { memorySource, type SourcedObject } from "./objects.ts";
 import { createWorld } from "./world.ts";
 

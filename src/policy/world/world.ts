@@ -6,12 +6,12 @@ import { type LabelSet, labelSetFromRecord, labelSetOf } from "#labels/label-set
 import { type IpAddress, parseAddress } from "#types/addr.ts";
 import { NumericIdentity, reservedIdentity } from "#types/identity.ts";
 import { hostPrefix, parsePrefix } from "#types/prefix.ts";
-import { listOf, objectOf, textOf, textsOf } from "../fields.ts";
-import { parsePolicy, policyKinds } from "../parse.ts";
-import { createRepository, type Repository } from "../repository.ts";
-import { applyIdentityChanges, type EndpointPolicy, resolveEndpoint, type Subject, subjectKey } from "../resolve.ts";
+import { listOf, objectOf, textOf, textsOf } from "../parse/fields.ts";
+import { parsePolicy, policyKinds } from "../parse/parse.ts";
+import { createRepository, type Repository } from "../resolve/repository.ts";
+import { applyIdentityChanges, type EndpointPolicy, resolveEndpoint, type Subject, subjectKey } from "../resolve/resolve.ts";
 import { type ParsedPolicy, policyKey, type RuleRef } from "../rule.ts";
-import { createSelectorCache, type NamedPort, type SelectorCache } from "../selector-cache.ts";
+import { createSelectorCache, type NamedPort, type SelectorCache } from "../selectors/selector-cache.ts";
 import type { PolicySettings } from "../settings.ts";
 import { flattened, formatPlace, identityOf, rulePath, type SourcedObject } from "./objects.ts";
 import { servicesOf, type WorldService } from "./services.ts";

@@ -1,4 +1,4 @@
-import { kafkaRoles } from "#policy/kafka-roles.ts";
+import { kafkaRoles } from "#policy/l7/kafka-roles.ts";
 
 /** Kafka's request types by number (kafka.apache.org/protocol, "Api Keys"), in the spelling of Cilium's rules. */
 const NAMES: readonly string[] = [

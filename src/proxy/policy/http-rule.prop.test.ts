@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import * as engine from "#policy/http.ts";
+import * as engine from "#policy/l7/http.ts";
 import { compileHttpRule, ruleMatches } from "./http-rule.ts";
 import { indexRules } from "./rule-index.ts";
 
