@@ -111,11 +111,23 @@ function toText(world: World, { connection, note, judgement, remedy }: Answer, l
   const { from, to } = connection;
   const lines = [`${from.title} → ${to.title} ${portText(connection)}: ${judgement.allowed ? "ALLOWED" : "DENIED"}`];
   if (note !== undefined) lines.push(`  ${note}`);
+  if (judgement.itself) return `${[...lines, `  ${itselfText(note !== undefined)}`].join("\n")}\n`;
+  if (mayBeItself(connection)) lines.push("  between replicas; what a pod sends to its own address does not leave the pod, and passes");
   lines.push(
     ...sideText(world, judgement.egress, `egress of ${from.title}`, from),
     ...sideText(world, judgement.ingress, `ingress of ${to.title}`, to),
   );
   return `${lines.join("\n")}\n${looked ? remedyText(judgement, remedy) : ""}`;
+}
+
+/** No policy is asked either way. */
+function itselfText(byService: boolean): string {
+  return byService ? "the service leads the pod back to itself, where no policy is asked" : "it does not leave the pod: no policy is asked";
+}
+
+/** Both ends have a pod in common, but not only that. */
+function mayBeItself({ from, to }: Connection): boolean {
+  return from.kind === "pod" && to.kind === "pod" && from.pods.some((one) => to.pods.includes(one));
 }
 
 function portText(connection: Connection): string {
@@ -212,6 +224,7 @@ function toJson(world: World, { notes, pairs }: Answers): unknown {
       ...(connection.http === undefined ? {} : { http: connection.http }),
       ...(note === undefined ? {} : { note }),
       verdict: judgement.allowed ? "allowed" : "denied",
+      ...(judgement.itself ? { reason: itselfText(note !== undefined) } : {}),
       egress: side(judgement.egress) ?? null,
       ingress: side(judgement.ingress) ?? null,
       patch: remedy === undefined ? null : { ...remedy, yaml: yamlOf(remedy) },

@@ -93,6 +93,13 @@ describe("policy explain", () => {
     assert.match(connections[0]?.patch.yaml ?? "", /allow-web-to-api/);
   });
 
+  it("says that replicas are meant, where a pod may also talk to itself", async () => {
+    const one = file("one.yaml", workload("api").replace("spec: {", "spec: { replicas: 1,"));
+    assert.match((await explain("shop/api", "shop/api", "80")).text, /DENIED\n +between replicas; what a pod sends to its own address/);
+    const { text, ok } = await explain("shop/api", "shop/api", "80", { pods: [one] });
+    assert.deepEqual([text, ok], ["shop/api → shop/api 80/TCP: ALLOWED\n  it does not leave the pod: no policy is asked\n", true]);
+  });
+
   it("says what is refused, and where nothing is enforced", async () => {
     const refused = file("refused.yaml", allow(80).replace("fromEndpoints", "fromCIDR").replace("{ matchLabels: { app: web } }", "x"));
     const audited = file(

@@ -1,4 +1,4 @@
-import type { Party } from "../world/party.ts";
+import { isItself, type Party } from "../world/party.ts";
 import type { World } from "../world/world.ts";
 import { isPair, partiesOf } from "./parties.ts";
 import { protocolsOf, reachesOf } from "./reach.ts";
@@ -22,6 +22,7 @@ export function matrixOf(world: World, wanted: (from: Party, to: Party) => boole
   const cellOf = (from: Party, to: Party): Cell | undefined => {
     if (!isPair(world, from, to) || !wanted(from, to)) return undefined;
     const reach = reaches.between(from, to);
+    if (isItself(from, to)) return { kind: "all", text: `${formatReach(reach, protocols)}: it does not leave the pod`, reach };
     const cell = known.get(reach) ?? { kind: kindOf(reach, protocols), text: formatReach(reach, protocols), reach };
     known.set(reach, cell);
     return cell;

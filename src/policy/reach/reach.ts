@@ -4,7 +4,7 @@ import { protocolNumber } from "#types/proto.ts";
 import type { L7Policy, L7Rule } from "../resolve/l7-policy.ts";
 import type { EndpointPolicy, PolicyMapEntry } from "../resolve/resolve.ts";
 import { decideAmong } from "../resolve/verdict.ts";
-import { identitySeenBy, type Party, subjectOf } from "../world/party.ts";
+import { identitySeenBy, isItself, type Party, subjectOf } from "../world/party.ts";
 import type { World } from "../world/world.ts";
 import { kafkaTexts } from "./kafka.ts";
 import { nameTexts } from "./names.ts";
@@ -46,6 +46,7 @@ export function reachesOf(world: World, protocols: readonly number[]): Reaches {
   const met = new Map<Reach, Map<Reach, Reach>>();
   return {
     between(from, to) {
+      if (isItself(from, to)) return everything;
       const [out, into] = [sideOf(from, to, "egress"), sideOf(to, from, "ingress")];
       // Few sides differ, so few intersections do.
       const known = met.get(out) ?? new Map<Reach, Reach>();

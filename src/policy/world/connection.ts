@@ -1,9 +1,9 @@
 import type { Direction } from "#types/direction.ts";
-import { hasPorts, parseProtocol, protocolNumber } from "#types/proto.ts";
+import { formatProtocol, hasPorts, parseProtocol, protocolNumber } from "#types/proto.ts";
 import { type Explanation, explain } from "../explain/explain.ts";
 import type { HttpRequest } from "../l7/http.ts";
 import type { EndpointPolicy } from "../resolve/resolve.ts";
-import { familyOf, identitySeenBy, namedPortOf, type Party, subjectOf } from "./party.ts";
+import { familyOf, identitySeenBy, isItself, namedPortOf, type Party, subjectOf } from "./party.ts";
 import type { WorldService } from "./services.ts";
 import type { World } from "./world.ts";
 
@@ -27,10 +27,17 @@ export type Side = {
 };
 
 /** What both ends say; an end is undefined where no policy of ours applies. */
-export type Judgement = { readonly egress: Side | undefined; readonly ingress: Side | undefined; readonly allowed: boolean };
+export type Judgement = {
+  readonly egress: Side | undefined;
+  readonly ingress: Side | undefined;
+  readonly allowed: boolean;
+  /** A pod talks to itself: directly without leaving it, by a service through the datapath, which asks no policy either. */
+  readonly itself?: boolean;
+};
 
 /** Judges a connection at both of its ends, as the datapath and the proxy do: both must allow it. */
 export function judge(world: World, connection: Connection): Judgement {
+  if (isItself(connection.from, connection.to)) return { egress: undefined, ingress: undefined, allowed: true, itself: true };
   const egress = sideOf(world, connection, "egress");
   const ingress = sideOf(world, connection, "ingress");
   return { egress, ingress, allowed: egress?.allowed !== false && ingress?.allowed !== false };
@@ -89,7 +96,15 @@ export function targetOf(asked: PortQuestion, to: Party, service: WorldService |
     return { protocol: own, port: own !== protocol && asked.port === echoType(protocol) ? echoType(own) : asked.port };
   }
   const named = namedPortOf(to, asked.name, asked.protocol);
-  return named ?? { problem: `${to.title} has no port named "${asked.name}"` };
+  return named ?? { problem: noPortNamed(to, asked.name, protocol) };
+}
+
+/** Ports are named per protocol: `dns` may be one of UDP and none of TCP. */
+function noPortNamed(to: Party, name: string, protocol: number): string {
+  const others = to.kind === "pod" ? to.subject.namedPorts.filter((one) => one.name === name) : [];
+  const words = [...new Set(others.map((one) => `${name}/${formatProtocol(one.protocol).toLowerCase()}`))];
+  const hint = words.length === 0 ? "" : `; it has ${words.join(" and ")}`;
+  return `${to.title} has no port named "${name}" for ${formatProtocol(protocol)}${hint}`;
 }
 
 function icmpFor(protocol: number, to: Party): number {
@@ -109,6 +124,6 @@ function servicePort(asked: PortQuestion, to: Party, service: WorldService): Tar
     };
   }
   const target = typeof found.target === "number" ? found.target : namedPortOf(to, found.target, protocol)?.port;
-  if (target === undefined) return { problem: `${title}: ${to.title} has no port named "${found.target}"` };
+  if (target === undefined) return { problem: `${title}: ${noPortNamed(to, String(found.target), protocol)}` };
   return { protocol, port: target, note: `${title} port ${found.port} leads to port ${target} of ${to.title}; policies see that one` };
 }

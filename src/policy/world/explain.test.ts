@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { matrixOf } from "../reach/matrix.ts";
 import { type Connection, judge, parsePort, targetOf } from "./connection.ts";
 import { findParty } from "./find.ts";
 import { memorySource } from "./objects.ts";
@@ -161,6 +162,25 @@ const cases: readonly {
     patch: /"action":"Pass".*"app":"web".*"number":9.*"action":"Deny"/,
   },
   {
+    name: "a deny of a ClusterNetworkPolicy for a namespace whose manifest has no labels of the API server's",
+    policies: [
+      { kind: "Namespace", metadata: { name: "shop", labels: { team: "x" } } },
+      { kind: "Namespace", metadata: { name: "data", labels: { team: "y" } } },
+      {
+        apiVersion: "policy.networking.k8s.io/v1alpha2",
+        kind: "ClusterNetworkPolicy",
+        metadata: { name: "weak" },
+        spec: {
+          ...{ tier: "Admin", priority: 0, subject: { namespaces: { matchLabels: { team: "x" } } } },
+          ingress: [{ action: "Deny", from: [{ namespaces: {} }] }],
+        },
+      },
+    ],
+    ask: ["db", "api", "9"],
+    allowed: false,
+    patch: /"action":"Pass".*"app":"db".*"number":9.*"action":"Deny"/,
+  },
+  {
     name: "a refused request",
     policies: [cnp("p", { ...api, ingress: [{ fromEndpoints: fromWeb, toPorts: on("8080", { http: [{ method: "GET" }] }) }] })],
     ask: ["web", "svc/shop/api", "80", { method: "POST", path: "/a.b" }],
@@ -286,5 +306,57 @@ describe("targetOf", () => {
       [8080],
     );
     assert.match(JSON.stringify(target("8081")), /has no port 8081, it has 80/);
+  });
+
+  it("says of which protocol a port has the name", () => {
+    const dns = deployment("dns", "shop", { app: "dns" });
+    const container = { ports: [{ name: "dns", containerPort: 53, protocol: "UDP" }] };
+    const world = worldOf({ ...dns, spec: { template: { ...dns.spec.template, spec: { containers: [container] } } } });
+    const target = (port: string) => targetOf(parsePort(port) ?? { protocol: 6, port: 0, name: "" }, party(world, "dns"), undefined);
+    assert.deepEqual(target("dns"), { problem: 'shop/dns has no port named "dns" for TCP; it has dns/udp' });
+    assert.partialDeepStrictEqual(target("dns/udp"), { port: 53 });
+  });
+});
+
+describe("a pod that talks to itself", () => {
+  const closed = cnp("closed", { endpointSelector: {}, ingress: [{}], egress: [{}] });
+  const pod = (name: string) => ({
+    kind: "Pod",
+    metadata: {
+      name,
+      namespace: "shop",
+      labels: { app: "one" },
+      ownerReferences: [{ kind: "StatefulSet", name: "one", controller: true }],
+    },
+    spec: {},
+  });
+  const template = (replicas: number) => ({ ...deployment("own", "shop", { app: "own" }), spec: { ...own.spec, replicas } });
+  const own = deployment("own", "shop", { app: "own" });
+  const judged = (from: string, to: string, ...objects: object[]) => {
+    const world = worldOf(closed, ...objects);
+    return judge(world, connection(world, from, to, "9"));
+  };
+
+  it("does not leave the pod, whatever the policies say", () => {
+    const alone = { egress: undefined, ingress: undefined, allowed: true, itself: true };
+    assert.deepEqual(judged("one-0", "one-0", pod("one-0"), pod("one-1")), alone);
+    assert.deepEqual(judged("shop/one", "shop/one", pod("one-0")), alone);
+    assert.deepEqual(judged("own", "own", template(1)), alone);
+  });
+
+  it("is not one replica that talks to another, nor one of which nobody knows how many there are", () => {
+    assert.equal(judged("one-0", "one-1", pod("one-0"), pod("one-1")).allowed, false);
+    assert.equal(judged("shop/one", "shop/one", pod("one-0"), pod("one-1")).allowed, false);
+    assert.equal(judged("own", "own", template(2)).allowed, false);
+    assert.equal(judged("web", "web").allowed, false);
+  });
+
+  it("may send itself everything in a matrix", () => {
+    const { parties, cells } = matrixOf(worldOf(closed, template(1)));
+    const text = (title: string) => {
+      const at = parties.findIndex((one) => one.title === title);
+      return cells[at]?.[at]?.text;
+    };
+    assert.deepEqual([text("shop/own"), text("shop/web")], ["everything: it does not leave the pod", "nothing"]);
   });
 });

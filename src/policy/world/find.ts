@@ -8,6 +8,7 @@ import { parsePrefix, prefixHas } from "#types/prefix.ts";
 import { didYouMean } from "../parse/reading.ts";
 import { addressParty, identityOfBlock, imaginedParty, nameIdentity, type Party, podParties, worldIdentity } from "./party.ts";
 import type { WorldService } from "./services.ts";
+import { namespaceLabels } from "./workload.ts";
 import type { World, WorldNode } from "./world.ts";
 
 /** Who a text means. Pods that differ for policies are parties of their own; a service stands for what is behind it. */
@@ -176,9 +177,7 @@ function byLabels(world: World, text: string): Found {
   const more = [
     label(labelKey.cluster, world.settings.clusterName),
     label(labelKey.serviceAccount, "default"),
-    ...Object.entries(world.namespaces.get(of) ?? { "kubernetes.io/metadata.name": of }).map(([key, value]) =>
-      label(`${labelKey.namespaceLabels}.${key}`, value),
-    ),
+    ...Object.entries(namespaceLabels(world.namespaces, of)).map(([key, value]) => label(`${labelKey.namespaceLabels}.${key}`, value)),
   ];
   return {
     parties: [imaginedParty(world, labelSetOf([...more, ...all.labels]))],

@@ -106,6 +106,16 @@ export function subjectOf(world: World, party: Party): Subject | undefined {
   return labels === undefined || isOther ? undefined : { identity: reservedIdentity.host, labels, namedPorts: [] };
 }
 
+/** Whether both are one and the same pod, and not just replicas of one workload. What a pod sends to itself is nobody's business but its own. */
+export function isItself(from: Party, to: Party): boolean {
+  if (from.kind !== "pod" || to.kind !== "pod" || from.pods.length !== 1 || to.pods.length !== 1) return false;
+  const [one, other] = [from.pods[0], to.pods[0]];
+  return one?.isOne === true && one.namespace === other?.namespace && one.name === other.name && isSameKind(one, other);
+}
+
+const isSameKind = (one: WorldEndpoint, other: WorldEndpoint) =>
+  one.workload.kind === other.workload.kind && one.workload.name === other.workload.name;
+
 /** The number of a named port at a party; undefined when it has none of that name. */
 export function namedPortOf(party: Party, name: string, protocol: number | undefined): NamedPort | undefined {
   const ports = party.kind === "pod" ? party.subject.namedPorts : [];

@@ -23,6 +23,8 @@ export type PodView = {
   readonly namedPorts: readonly NamedPort[];
   /** All ports that the containers declare; the name may be empty. */
   readonly containerPorts: readonly NamedPort[];
+  /** A pod that is there, or the template of a workload that says it has one: what it sends to itself never meets another replica. */
+  readonly isOne: boolean;
   readonly from: SourcedObject;
 };
 
@@ -51,7 +53,7 @@ function containerPortsOf(spec: unknown): NamedPort[] {
 }
 
 function viewOf(from: SourcedObject, workload: Workload, labels: Readonly<Record<string, string>>, spec: unknown): PodView {
-  const { namespace, name } = identityOf(from.object);
+  const { kind, namespace, name } = identityOf(from.object);
   const { serviceAccountName, hostNetwork, nodeName } = objectOf(spec);
   const { podIP, podIPs } = objectOf(objectOf(from.object).status);
   const texts = [textOf(podIP), ...listOf(podIPs).map((one) => textOf(objectOf(one).ip))];
@@ -68,6 +70,7 @@ function viewOf(from: SourcedObject, workload: Workload, labels: Readonly<Record
     addresses: [...new Set(addresses)],
     namedPorts: containerPorts.filter((one) => one.name !== ""),
     containerPorts,
+    isOne: kind === "Pod" || objectOf(objectOf(from.object).spec).replicas === 1,
     from,
   };
 }
@@ -95,6 +98,14 @@ export function podsOf(objects: readonly SourcedObject[]): PodView[] {
   return views.filter((view) => isPod(view) || !running.has(keyOf(view)));
 }
 
+/** The labels of a namespace: those of its object, if there is one, and the one that the API server puts on every namespace. */
+export function namespaceLabels(
+  namespaces: ReadonlyMap<string, Readonly<Record<string, string>>>,
+  namespace: string,
+): Readonly<Record<string, string>> {
+  return { ...namespaces.get(namespace), "kubernetes.io/metadata.name": namespace };
+}
+
 /** The labels that make a pod's identity, through the agent's own filter. */
 export function labelsOfPod(
   pod: PodView,
@@ -102,7 +113,6 @@ export function labelsOfPod(
   settings: { readonly cluster: string; readonly filter: readonly LabelFilterRule[] },
 ): LabelSet {
   const { labels, namespace, serviceAccount } = pod;
-  // Kubernetes puts this label on every namespace.
-  const namespaceLabels = namespaces.get(namespace) ?? { "kubernetes.io/metadata.name": namespace };
-  return identityLabels({ labels, namespace, namespaceLabels, serviceAccount, cluster: settings.cluster }, settings.filter);
+  const from = { labels, namespace, namespaceLabels: namespaceLabels(namespaces, namespace), serviceAccount, cluster: settings.cluster };
+  return identityLabels(from, settings.filter);
 }

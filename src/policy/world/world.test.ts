@@ -69,6 +69,13 @@ describe("createWorld", () => {
     assert.equal(found.hostPods.length, 1);
   });
 
+  it("knows the label that every namespace has, written in its manifest or not", () => {
+    const bare = { kind: "Namespace", metadata: { name: "shop", labels: { team: "x" } } };
+    const [web] = createWorld(sourced(bare, deployment("web", { app: "web" }))).endpoints;
+    for (const one of ["kubernetes.io/metadata.name=shop", "team=x"])
+      assert.ok(web?.identityLabels.texts.includes(`k8s:io.cilium.k8s.namespace.labels.${one}`), one);
+  });
+
   it("takes anything without throwing", () => {
     const odd = [
       null,
