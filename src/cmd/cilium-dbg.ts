@@ -1,4 +1,4 @@
-import { runProgram } from "#runtime/program.ts";
+import { runCommand } from "#runtime/program.ts";
 
 /** `cilium-dbg api METHOD PATH [BODY]`: one request to the local agent, the answer as it is. Kept free of other imports: it is quick. */
 async function api(args: readonly string[]): Promise<number> {
@@ -12,7 +12,7 @@ async function api(args: readonly string[]): Promise<number> {
   return 0;
 }
 
-runProgram("cilium-dbg", async (signal) => {
+runCommand("cilium-dbg", async (signal) => {
   const [command, ...args] = process.argv.slice(2);
   if (command === "api") return api(args);
   const [{ addNodeCommands, createProgram }, { withPlainBooleans }] = await Promise.all([

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { runProgram } from "#runtime/program.ts";
+import { runCommand } from "#runtime/program.ts";
 
 /** The version in `package.json`, which is that of every program. */
 function version(): string {
@@ -7,7 +7,7 @@ function version(): string {
   return (JSON.parse(text) as { version: string }).version;
 }
 
-runProgram("cilium", async (signal) => {
+runCommand("cilium", async (signal) => {
   const [{ addNodeCommands, createProgram }, { withPlainBooleans }] = await Promise.all([
     import("./cilium/program.ts"),
     import("./cilium/boolean-flags.ts"),

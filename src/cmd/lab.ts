@@ -21,7 +21,7 @@ function parseCount(text: string): number {
 }
 
 /** The `cilium lab` commands. */
-export function labCommand(signal: AbortSignal): Command {
+export function labCommand(signal: () => AbortSignal): Command {
   const lab = new Command("lab").description("a whole cluster on this machine: nodes and pods are namespaces, kubectl is real");
   lab
     .command("up")
@@ -45,7 +45,7 @@ export function labCommand(signal: AbortSignal): Command {
     .command("demo")
     .description("start the lab if needed and walk the policy progression: probes, verdicts, reasons")
     .option("--once", "end the lab afterwards")
-    .action((flags: { readonly once?: boolean }) => demo(flags.once ?? false, signal));
+    .action((flags: { readonly once?: boolean }) => demo(flags.once ?? false, signal()));
   return lab;
 }
 

@@ -204,6 +204,21 @@ export type Rule = {
   readonly entity?: "dns" | "kube-apiserver" | undefined;
 };
 
+/** The level of a rule, of which the lower goes first whatever the actions: tier, priority, and order where it counts. */
+export function levelOf({ tier, priority, order }: Pick<Rule, "tier" | "priority" | "order">): number {
+  return (tier * 0x10000 + priority) * 0x10000 + order;
+}
+
+/** The strength of an action among those of one level: a deny goes before an allow, and both before passing on. */
+export function strengthOf(action: RuleAction): number {
+  return action === "deny" ? 2 : action === "allow" ? 1 : 0;
+}
+
+/** Whether, of traffic that both speak of, one rule decides and the other does not. Two that are equal say the same, or are united. */
+export function beats(one: Rule, other: Rule): boolean {
+  return levelOf(one) < levelOf(other) || (levelOf(one) === levelOf(other) && strengthOf(one.action) > strengthOf(other.action));
+}
+
 /** Something wrong, or worth saying, about a policy; `path` is in JSON notation from the object's root: `spec.ingress[0].fromCIDR[1]`. */
 export type Issue = { readonly path: string; readonly message: string; readonly stage: "decode" | "validate" | "portability" | "schema" };
 

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -116,6 +117,20 @@ describe("runProgram", () => {
     const script = `"${process.execPath}" --input-type=module -e '${code}' | (sleep 0.2; wc -c); echo "\${PIPESTATUS[0]}"`;
     assert.equal(execFileSync("bash", ["-c", script]).toString(), "1000000\n3\n");
   });
+});
+
+describe("runCommand", () => {
+  for (const signal of ["SIGTERM", "SIGINT"] as const)
+    it(`dies of ${signal} in the middle of a computation`, async () => {
+      const program = new URL("program.ts", import.meta.url).href;
+      const code = `import { writeSync } from "node:fs"; import { runCommand } from "${program}"; runCommand("p", async () => { writeSync(1, "x"); for (;;); });`;
+      const child = spawn(process.execPath, ["--input-type=module", "-e", code], { stdio: ["ignore", "pipe", "inherit"] });
+      const force = setTimeout(() => child.kill("SIGKILL"), 60_000);
+      await once(child.stdout, "data");
+      child.kill(signal);
+      assert.deepEqual(await once(child, "exit"), [null, signal]);
+      clearTimeout(force);
+    });
 });
 
 describe("errorMessage", () => {

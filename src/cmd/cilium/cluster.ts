@@ -13,7 +13,7 @@ function milliseconds(text: string): number {
 }
 
 /** The commands of `cilium` that look after a whole cluster. */
-export function addClusterCommands(program: Command, signal: AbortSignal): void {
+export function addClusterCommands(program: Command, signal: () => AbortSignal): void {
   const global = () => program.opts<ClusterOptions>();
   program
     .command("status")
@@ -44,7 +44,7 @@ export function addClusterCommands(program: Command, signal: AbortSignal): void 
     .option("--ui", "Hubble UI too")
     .action(async (flags: Flags) => {
       const { hubbleEnable } = await import("./hubble-enable.ts");
-      await hubbleEnable({ ...global(), ui: flags.ui === true }, signal);
+      await hubbleEnable({ ...global(), ui: flags.ui === true }, signal());
     });
   hubble
     .command("disable")
@@ -59,7 +59,7 @@ export function addClusterCommands(program: Command, signal: AbortSignal): void 
     .option("--port-forward <port>", "local port", "4245")
     .action(async (flags: Flags) => {
       const { hubblePortForward } = await import("./hubble.ts");
-      await hubblePortForward({ ...global(), localPort: Number(flags.portForward) }, signal);
+      await hubblePortForward({ ...global(), localPort: Number(flags.portForward) }, signal());
     });
   hubble
     .command("ui")
@@ -68,7 +68,7 @@ export function addClusterCommands(program: Command, signal: AbortSignal): void 
     .option("--open-browser", "accepted; the address is printed")
     .action(async (flags: Flags) => {
       const { hubbleUi } = await import("./hubble.ts");
-      await hubbleUi({ ...global(), localPort: Number(flags.portForward) }, signal);
+      await hubbleUi({ ...global(), localPort: Number(flags.portForward) }, signal());
     });
 }
 

@@ -6,7 +6,7 @@ import { addNodeCommands, createProgram } from "./program.ts";
 
 function program() {
   const made = createProgram("cilium", "test");
-  addNodeCommands(made, "cilium", new AbortController().signal);
+  addNodeCommands(made, "cilium", () => new AbortController().signal);
   return made;
 }
 

@@ -5,7 +5,7 @@ import { addServiceCommands, addServiceMapCommands } from "./service-commands.ts
 import { addTrafficCommands } from "./traffic-commands.ts";
 
 /** The node commands, which both programs have. */
-export function addNodeCommands(program: Command, layout: Layout, signal: AbortSignal): void {
+export function addNodeCommands(program: Command, layout: Layout, signal: () => AbortSignal): void {
   const global = () => program.opts<GlobalFlags>();
   const output = (flags: Flags) => (typeof flags.output === "string" ? { output: flags.output } : {});
 
@@ -88,7 +88,7 @@ export function addNodeCommands(program: Command, layout: Layout, signal: AbortS
       const [from, to, either] = [text("from"), text("to"), text("relatedTo")];
       const related = { ...(from ? { from } : {}), ...(to ? { to } : {}), ...(either ? { either } : {}) };
       const types = Array.isArray(flags.type) ? flags.type.flatMap((type) => type.split(",")) : [];
-      await monitor({ ...global(), types, related, output: flags.json ? "json" : "text", numeric: flags.numeric === true }, signal);
+      await monitor({ ...global(), types, related, output: flags.json ? "json" : "text", numeric: flags.numeric === true }, signal());
     });
 }
 

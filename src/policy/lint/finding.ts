@@ -28,7 +28,7 @@ export const catalogue = {
   L06: "a selector that misses pods of other namespaces",
   L07: "application rules on a port without a protocol",
   L08: "application rules that a wider allow makes moot",
-  L09: "an allow that a deny covers",
+  L09: "a rule whose traffic a stronger one decides: an allow behind a deny, a deny behind an accept",
   L10: "a rule, or a policy, that adds nothing to another",
   L11: "a pattern of names that is too wide, or misses names that it seems to take",
   L12: "a default deny by its name that allows everybody",

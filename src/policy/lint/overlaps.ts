@@ -1,20 +1,22 @@
 import { prefixContains } from "#types/prefix.ts";
 import { objectOf } from "../parse/fields.ts";
-import { formatRuleRef, type PeerSelector, policyKey, type Rule, ruleKey, tier } from "../rule.ts";
+import { beats, formatRuleRef, levelOf, type PeerSelector, policyKey, type Rule, ruleKey, tier } from "../rule.ts";
 import { selects } from "../selectors/selector-cache.ts";
 import type { World } from "../world/world.ts";
 import type { Finding } from "./finding.ts";
 import { specCovers } from "./moot.ts";
+import { type Entry, isWorld, RuleIndex } from "./rule-index.ts";
 import { isPlain, narrows } from "./static.ts";
 import { identitiesOf, type Pods } from "./subjects.ts";
 
 /** Rules of which one makes the other moot, and policies that say the same. */
 export function* lintOverlaps(world: World, pods: readonly Pods[]): Generator<Finding> {
   yield* twins(world);
-  const byRule = Map.groupBy(
-    pods.flatMap((pod) => pod.rules.map((rule) => ({ pod, rule }))),
-    ({ rule }) => ruleKey(rule.origin),
-  );
+  const found = pods.flatMap((pod) => {
+    const findings = overlapsOf(world, pod);
+    return pod.rules.map((rule) => ({ pod, rule, finding: findings.get(rule) }));
+  });
+  const byRule = Map.groupBy(found, ({ rule }) => ruleKey(rule.origin));
   for (const same of byRule.values()) {
     const [first] = same;
     if (first !== undefined && same.every(({ pod, rule }) => isIdle(pod, rule))) {
@@ -23,11 +25,10 @@ export function* lintOverlaps(world: World, pods: readonly Pods[]): Generator<Fi
       yield { id: "L10", severity: "info", policy: first.rule.policy, rule: first.rule.origin, message, fix };
       continue;
     }
-    const each = same.map(({ pod, rule }) => ({ pod, finding: overlapOf(world, pod, rule) }));
-    const moot = each.find(({ finding }) => finding !== undefined);
+    const moot = same.find(({ finding }) => finding !== undefined);
     if (moot?.finding === undefined) continue;
     // A rule that still does something for other pods is not to be taken out.
-    if (each.every(({ finding }) => finding !== undefined)) yield moot.finding;
+    if (same.every(({ finding }) => finding !== undefined)) yield moot.finding;
     else if (moot.finding.id === "L08") yield { ...moot.finding, message: `for pods such as ${moot.pod.name} ${moot.finding.message}` };
   }
 }
@@ -52,25 +53,14 @@ function* twins({ policies }: World): Generator<Finding> {
   }
 }
 
-function portsCover(outer: Rule, inner: Rule): boolean {
-  if (outer.ports === null) return true;
-  if (inner.ports === null) return false;
-  const specs = outer.ports.flatMap((one) => one.ports);
-  return inner.ports.every((one) => one.ports.every((spec) => specs.some((other) => specCovers(other, spec))));
+function portsCover(outer: Entry, inner: Entry): boolean {
+  if (outer.specs === null) return true;
+  return inner.specs?.every((spec) => outer.specs?.some((other) => specCovers(other, spec))) === true;
 }
 
-function peersCover(world: World, outer: Rule, inner: Rule): boolean {
-  const wide = world.repo.peersOf(outer);
-  if (wide.some((peer) => peer.any)) return true;
-  return world.repo
-    .peersOf(inner)
-    .every((peer) => !peer.any && wide.some((other) => other.text === peer.text || containsAll(other, peer, world)));
-}
-
-/** Whether a selector takes every address outside the cluster. */
-function isWorld({ requirements, except }: PeerSelector): boolean {
-  const [only, second] = requirements;
-  return only?.source === "reserved" && only.key === "world" && second === undefined && except.length === 0;
+function peersCover(world: World, outer: Entry, inner: Entry): boolean {
+  if (outer.peers.some((peer) => peer.any)) return true;
+  return inner.peers.every((peer) => !peer.any && outer.peers.some((other) => other.text === peer.text || containsAll(other, peer, world)));
 }
 
 function containsAll(outer: PeerSelector, inner: PeerSelector, world: World): boolean {
@@ -87,52 +77,72 @@ function containsAll(outer: PeerSelector, inner: PeerSelector, world: World): bo
   });
 }
 
-/** What another rule of the same pod makes moot in a rule. */
-function overlapOf(world: World, pod: Pods, inner: Rule): Finding | undefined {
-  if (inner.action !== "allow" || world.repo.peersOf(inner).length === 0) return undefined;
-  for (const outer of pod.rules) {
-    if (outer === inner || outer.direction !== inner.direction || outer.tier !== inner.tier) continue;
-    if (world.repo.peersOf(outer).length === 0 || !portsCover(outer, inner) || !peersCover(world, outer, inner)) continue;
-    const finding = overlap(outer, inner, world);
+/** What other rules of the same pod make moot in each of its rules. */
+function overlapsOf(world: World, { rules }: Pods): Map<Rule, Finding> {
+  const found = new Map<Rule, Finding>();
+  for (const ofDirection of Map.groupBy(rules, ({ direction }) => direction).values()) {
+    const index = new RuleIndex(ofDirection, world);
+    for (const inner of index.entries) {
+      const finding = overlapOf(world, index, inner);
+      if (finding !== undefined) found.set(inner.rule, finding);
+    }
+  }
+  return found;
+}
+
+function overlapOf(world: World, index: RuleIndex, inner: Entry): Finding | undefined {
+  for (const outer of index.around(inner)) {
+    if (outer.rule === inner.rule || !portsCover(outer, inner) || !peersCover(world, outer, inner)) continue;
+    const finding = beats(outer.rule, inner.rule) ? beaten(outer.rule, inner.rule, index) : besideAllow(outer, inner, index);
     if (finding !== undefined) return finding;
   }
   return undefined;
 }
 
-function overlap(outer: Rule, inner: Rule, { repo }: World): Finding | undefined {
-  const at = { policy: inner.policy, rule: inner.origin };
-  const other = formatRuleRef(outer.origin);
-  if (outer.action === "deny") {
-    const message = `never has an effect: ${other} denies all of it`;
-    return { id: "L09", severity: "warning", ...at, message, fix: "narrow the deny, or take this rule out: a deny beats every allow" };
-  }
-  if (outer.action !== "allow" || outer.ports?.every(isPlain) === false) return undefined;
-  if (inner.ports?.some(narrows) === true) {
-    if (inner.l7Merge === "restrict") return undefined;
-    const message = `its application rules are moot: ${other} allows the same peers the same ports without any`;
-    return {
-      id: "L08",
-      severity: "warning",
-      ...at,
-      message,
-      fix: "take the peers or the ports out of the wider rule, or annotate the policy with policy.cilium.io/l7-merge: restrict",
-    };
-  }
-  // A DNS rule is there to learn addresses, which it does beside a wider allow too.
-  if (inner.ports?.every(isPlain) === false) return undefined;
-  // Of two that are alike only one is said to be too many.
-  if (portsCover(inner, outer) && peersAlike(inner, outer, repo) && rank(inner) < rank(outer)) return undefined;
-  return { id: "L10", severity: "info", ...at, message: `adds nothing to ${other}`, fix: "take it out" };
+const at = ({ policy, origin }: Rule) => ({ policy, rule: origin });
+
+/** A rule all of whose traffic is decided before its turn. */
+function beaten(outer: Rule, inner: Rule, { entries }: RuleIndex): Finding | undefined {
+  // Somebody may have been passed by the stronger rule to the tier of the weaker one.
+  const passesBy = ({ rule }: Entry) => rule.action === "pass" && rule.tier === outer.tier && !beats(outer, rule);
+  if (outer.tier !== inner.tier && entries.some(passesBy)) return undefined;
+  if (outer.action === inner.action && inner.ports?.some(narrows) !== true) return tooMany(outer, inner);
+  const does = { deny: "denies", allow: "allows", pass: "passes on" }[outer.action];
+  const isFirst = levelOf(outer) < levelOf(inner);
+  const keeps = inner.defaultDeny && !outer.defaultDeny ? " (`{}` in its place keeps the default deny)" : "";
+  const why = isFirst ? "what is first in tier, priority and order decides" : "a deny beats every allow";
+  const message = `never has an effect: ${formatRuleRef(outer.origin)} ${does} all of it${isFirst ? " first" : ""}`;
+  const fix = `narrow ${isFirst ? "that one" : "the deny"}, or take this rule out${keeps}: ${why}`;
+  return { id: "L09", severity: "warning", ...at(inner), message, fix };
 }
 
-const peersAlike = (a: Rule, b: Rule, repo: World["repo"]) => {
-  const texts = (rule: Rule) =>
-    repo
-      .peersOf(rule)
-      .map((peer) => peer.text)
-      .sort()
-      .join();
-  return texts(a) === texts(b);
-};
+/** An allow beside another one that covers it and is as strong, or weaker with nothing between them. */
+function besideAllow(wide: Entry, narrow: Entry, { entries }: RuleIndex): Finding | undefined {
+  const [outer, inner] = [wide.rule, narrow.rule];
+  if (outer.action !== "allow" || inner.action !== "allow" || outer.ports?.every(isPlain) === false) return undefined;
+  if (entries.some(({ rule }) => rule.action !== "allow" && beats(rule, outer) && !beats(rule, inner))) return undefined;
+  if (inner.ports?.some(narrows) === true) {
+    if (inner.l7Merge === "restrict" || beats(inner, outer)) return undefined;
+    const message = `its application rules are moot: ${formatRuleRef(outer.origin)} allows the same peers the same ports without any`;
+    const fix = "take the peers or the ports out of the wider rule, or annotate the policy with policy.cilium.io/l7-merge: restrict";
+    return { id: "L08", severity: "warning", ...at(inner), message, fix };
+  }
+  // Of two that are alike only one is said to be too many.
+  const alike = textsOf(wide.peers) === textsOf(narrow.peers) && portsCover(narrow, wide);
+  return alike && rank(inner) < rank(outer) ? undefined : tooMany(outer, inner);
+}
+
+function tooMany(outer: Rule, inner: Rule): Finding | undefined {
+  // A DNS rule is there to learn addresses, which it does beside a wider allow too; and a rule may be there for the default deny.
+  if (inner.ports?.every(isPlain) === false || outer.ports?.every(isPlain) === false || (inner.defaultDeny && !outer.defaultDeny))
+    return undefined;
+  return { id: "L10", severity: "info", ...at(inner), message: `adds nothing to ${formatRuleRef(outer.origin)}`, fix: "take it out" };
+}
+
+const textsOf = (peers: readonly PeerSelector[]) =>
+  peers
+    .map((peer) => peer.text)
+    .sort()
+    .join();
 
 const rank = (rule: Rule) => `${policyKey(rule.origin)}#${rule.origin.spec}.${String(rule.origin.index).padStart(5, "0")}`;

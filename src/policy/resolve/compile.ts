@@ -1,6 +1,6 @@
 import type { Direction } from "#types/direction.ts";
 import { protocolNumber } from "#types/proto.ts";
-import { type L7Rules, type ListenerRef, type PeerSelector, type PortRule, type PortSpec, type Rule, tier } from "../rule.ts";
+import { type L7Rules, type ListenerRef, levelOf, type PeerSelector, type PortRule, type PortSpec, type Rule, tier } from "../rule.ts";
 import type { PolicySettings } from "../settings.ts";
 import { type EntryReason, type Filter, hasL7, parserPriority, type Redirect } from "./filter.ts";
 import { listenerRedirect, MergeConflict, mergeFilters, withL7Wildcard } from "./merge.ts";
@@ -69,10 +69,9 @@ function specKey({ protocol, name, port, endPort }: PortSpec): string {
 
 /** The numbers of the levels: each (tier, priority, order) in use, the strongest first. */
 function levelsOf(rules: readonly Rule[]): (rule: Rule) => number {
-  const key = (rule: Rule) => (rule.tier * 0x10000 + rule.priority) * 0x10000 + rule.order;
-  const sorted = [...new Set(rules.map(key))].sort((a, b) => a - b);
+  const sorted = [...new Set(rules.map(levelOf))].sort((a, b) => a - b);
   const index = new Map(sorted.map((value, i) => [value, i]));
-  return (rule) => index.get(key(rule)) ?? 0;
+  return (rule) => index.get(levelOf(rule)) ?? 0;
 }
 
 /** An entry that no rule wrote. */
@@ -170,14 +169,14 @@ function impliedFilters(
 /** Turns the rules of one direction, as the repository orders them, into filters. Throws MergeConflict when rules can not stand together. */
 export function compileRules(repo: Repository, given: readonly Rule[], enforcement: Enforcement): Compiled {
   const rules = enforcement.enforced ? given : [];
-  const levelOf = levelsOf(rules);
+  const numberOf = levelsOf(rules);
   const set = new FilterSet();
   const scope = { namespace: enforcement.namespace, settings: repo.settings };
-  for (const rule of rules) addRule(set, repo, rule, levelOf(rule), scope);
+  for (const rule of rules) addRule(set, repo, rule, numberOf(rule), scope);
   if (enforcement.direction === "egress" && learnsNames(rules, repo.settings)) {
-    for (const rule of rules) addLearning(set, repo, rule, levelOf(rule), scope);
+    for (const rule of rules) addLearning(set, repo, rule, numberOf(rule), scope);
   }
-  const levels = new Set(rules.map(levelOf)).size;
+  const levels = new Set(rules.map(numberOf)).size;
   // After all merging, so that the order in which plain rules came in can not matter.
   const isOpen = (one: Filter) => !enforcement.defaultDeny || (one.widened && !one.restricts);
   const filters = set.values().map((one) => (hasL7(one) && isOpen(one) ? withL7Wildcard(one) : one));

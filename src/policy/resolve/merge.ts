@@ -1,5 +1,5 @@
 import type { AuthType, RuleRef, TlsContext } from "../rule.ts";
-import { ruleKey } from "../rule.ts";
+import { ruleKey, strengthOf } from "../rule.ts";
 import { type Filter, hasL7, type L7Parser, parserPriority, type Redirect } from "./filter.ts";
 
 /** Two rules that can not stand together; the endpoint keeps its last good policy. */
@@ -65,10 +65,6 @@ export function withL7Wildcard(filter: Filter): Filter {
   };
 }
 
-function strength(filter: Filter): number {
-  return filter.action === "deny" ? 2 : filter.action === "allow" ? 1 : 0;
-}
-
 function isPlain(filter: Filter): boolean {
   return !hasL7(filter) && filter.redirect === undefined && filter.auth === undefined && filter.serverNames.length === 0;
 }
@@ -79,10 +75,7 @@ function isPlain(filter: Filter): boolean {
  */
 export function mergeFilters(a: Filter, b: Filter): Filter {
   const logs = [...new Set([...a.logs, ...b.logs])];
-  if (strength(a) !== strength(b)) {
-    const stronger = strength(a) > strength(b) ? a : b;
-    return stronger;
-  }
+  if (a.action !== b.action) return strengthOf(a.action) > strengthOf(b.action) ? a : b;
   const origins = unionOrigins(a.origins, b.origins);
   if (a.action !== "allow" || (isPlain(a) && isPlain(b))) return { ...a, origins, logs };
   const merged: Filter = {
