@@ -57,6 +57,13 @@ const NEEDS: readonly Need[] = [
     fix: "a kernel with CONFIG_NET_NS",
     present: () => existsSync("/proc/self/ns/net"),
   },
+  {
+    what: "capabilities of root",
+    without: "no eBPF program loads, no namespace is made",
+    fix: "not in a restricted container: on the machine itself, or privileged",
+    present: hasCapabilities,
+  },
+  { what: "writable /run", without: "no sockets between the parts", fix: "mount -t tmpfs none /run", present: () => isWritable("/run") },
   { what: "ip", without: "nodes cannot be connected", fix: "apt-get install iproute2", present: () => hasProgram("ip") },
   { what: "build/cilia-sandbox", without: "no container starts", fix: "npm run setup", present: () => isExecutable(paths.sandbox) },
   {
@@ -127,9 +134,19 @@ function hasProgram(name: string): boolean {
     .some((directory) => isExecutable(`${directory}/${name}`));
 }
 
-function isExecutable(path: string): boolean {
+/** CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN, CAP_PERFMON and CAP_BPF by their bits in capabilities(7). */
+function hasCapabilities(): boolean {
+  const needed = [12n, 13n, 21n, 38n, 39n].reduce((bits, bit) => bits | (1n << bit), 0n);
+  const [, effective = "0"] = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8")) ?? [];
+  return (BigInt(`0x${effective}`) & needed) === needed;
+}
+
+const isExecutable = (path: string): boolean => mayUse(path, constants.X_OK);
+const isWritable = (path: string): boolean => mayUse(path, constants.W_OK);
+
+function mayUse(path: string, mode: number): boolean {
   try {
-    accessSync(path, constants.X_OK);
+    accessSync(path, mode);
     return true;
   } catch {
     return false;
