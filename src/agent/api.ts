@@ -7,7 +7,7 @@ import { NumericIdentity } from "#types/identity.ts";
 import { parseProtocol } from "#types/proto.ts";
 import type { AgentConfig } from "./config.ts";
 import { dumpableMaps, dumpConntrack, dumpMap, policyRow } from "./dump.ts";
-import type { EdgeDeps } from "./edges.ts";
+import type { EdgeDeps } from "./edge-deps.ts";
 import { endpointToJson } from "./endpoint-view.ts";
 import { fqdnRoutes } from "./fqdn-view.ts";
 import { ApiError, type ApiRequest, type Routes } from "./http.ts";

@@ -17,7 +17,7 @@ import { createMetrics, serveMetrics } from "#runtime/metrics.ts";
 import { boottimeNs } from "#sys/clock.ts";
 import { createCgroupIndex } from "./cgroups.ts";
 import { type AgentConfig, parseListenAddress } from "./config.ts";
-import type { EdgeDeps } from "./edges.ts";
+import type { EdgeDeps } from "./edge-deps.ts";
 import { cgroupRoot } from "./kernel.ts";
 import { lbSettings } from "./lb-settings.ts";
 import { createNames } from "./names.ts";

@@ -1,6 +1,6 @@
 import { dropReasonText } from "#monitor/names.ts";
 import type { Registry } from "#runtime/metrics.ts";
-import type { EdgeDeps } from "./edges.ts";
+import type { EdgeDeps } from "./edge-deps.ts";
 import { enforcement } from "./endpoint-view.ts";
 import { httpPorts, readHttpCounts } from "./kernel-http-counts.ts";
 import { redirectsOf } from "./proxy-step.ts";

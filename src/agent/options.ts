@@ -1,5 +1,5 @@
 import type { AgentConfig } from "./config.ts";
-import type { EdgeDeps } from "./edges.ts";
+import type { EdgeDeps } from "./edge-deps.ts";
 import { ApiError } from "./http.ts";
 import { MONITOR_LEVELS } from "./kernel.ts";
 

@@ -1,6 +1,6 @@
 import { dumpNat, dumpServices } from "#datapath/service-dump.ts";
 import { monotonicNs } from "#sys/clock.ts";
-import type { EdgeDeps } from "./edges.ts";
+import type { EdgeDeps } from "./edge-deps.ts";
 import type { Routes } from "./http.ts";
 import { serviceToJson } from "./service-view.ts";
 

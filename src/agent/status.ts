@@ -1,7 +1,7 @@
 import type { HealthReport } from "#runtime/health.ts";
 import { clusterIdentityRange } from "#types/identity.ts";
 import type { AgentConfig } from "./config.ts";
-import type { EdgeDeps } from "./edges.ts";
+import type { EdgeDeps } from "./edge-deps.ts";
 import type { RunningHubble } from "./hubble.ts";
 import { formatIpam } from "./ipam-view.ts";
 import { kernelHttpStatus } from "./kernel-http-counts.ts";

@@ -1,4 +1,4 @@
-import { rulesOf } from "../admission/rules.ts";
+import { rulesOf } from "../admission/kinds.ts";
 import { alreadyExists, type Cause, invalid } from "../errors.ts";
 import { type KubeObject, objectKey } from "../object.ts";
 import { recordUpdate } from "../patch/managed.ts";

@@ -1,4 +1,4 @@
-import { rulesOf } from "../admission/rules.ts";
+import { rulesOf } from "../admission/kinds.ts";
 import { badRequest, type Cause, cause, conflict, invalid, notFound, staleObject } from "../errors.ts";
 import { clone, deepEqual, type KubeObject, objectKey } from "../object.ts";
 import { recordUpdate } from "../patch/managed.ts";
