@@ -16,9 +16,7 @@ static __always_inline int is_node_service(struct lb_target *target)
 /* Whether a socket of the node's namespace may have this address and port. */
 static __always_inline int may_bind(struct bpf_sock *ctx, struct lb_target *target)
 {
-	const struct lb_node *node = lb_node_get();
-
-	if (!node || !node->netns_cookie || bpf_get_netns_cookie(ctx) != node->netns_cookie)
+	if (!is_netns_of_node(bpf_get_netns_cookie(ctx)))
 		return 1;
 	if (is_node_service(target))
 		return 0;

@@ -44,14 +44,23 @@ static __always_inline int is_loopback(const struct addr16 *address)
 	return !(addr_word(address, 0) | addr_word(address, 1) | addr_word(address, 2)) && addr_word(address, 3) == bpf_htonl(1);
 }
 
+/* Whether a network namespace is the node's own, not a pod's. */
+static __always_inline int is_netns_of_node(__u64 netns_cookie)
+{
+	const struct lb_node *node = lb_node_get();
+
+	return node && node->netns_cookie && netns_cookie == node->netns_cookie;
+}
+
 /*
  * A port of a node, called by any address of it: node ports are the same on every node of the cluster, so a pod of this one need not go
  * there; a host port is this node's alone, and so is a node port that only has backends where they are (externalTrafficPolicy: Local).
+ * Loopback addresses are the node's for its own programs; a pod has its own.
  */
-static __always_inline const struct lb_service *node_service_find(struct lb_target *target)
+static __always_inline const struct lb_service *node_service_find(struct lb_target *target, __u64 netns_cookie)
 {
 	__u16 port = bpf_ntohs(target->port);
-	int own = is_loopback(&target->address);
+	int own = is_loopback(&target->address) && is_netns_of_node(netns_cookie);
 	const struct lb_service *service;
 
 	if (!own) {
@@ -84,17 +93,6 @@ static __always_inline int service_remember(struct bpf_sock_addr *ctx, const str
 	return bpf_map_update_elem(&cilium_lb_reverse_sk, &key, &value, BPF_ANY);
 }
 
-/* With socketLB.hostNamespaceOnly pods' packets are translated one by one instead. */
-static __always_inline int is_out_of_scope(struct bpf_sock_addr *ctx)
-{
-	const struct lb_node *node;
-
-	if (!sock_host_only)
-		return 0;
-	node = lb_node_get();
-	return node && node->netns_cookie && bpf_get_netns_cookie(ctx) != node->netns_cookie;
-}
-
 /* Forward: target becomes a backend (0), is no service (NO_SERVICE), or has none to offer (NO_BACKEND). */
 static __always_inline int service_translate(struct bpf_sock_addr *ctx, struct lb_target *target)
 {
@@ -103,11 +101,12 @@ static __always_inline int service_translate(struct bpf_sock_addr *ctx, struct l
 	const struct lb_service *service;
 	const struct lb_backend *backend;
 
-	if (is_out_of_scope(ctx))
+	/* With socketLB.hostNamespaceOnly pods' packets are translated one by one instead. */
+	if (sock_host_only && !is_netns_of_node(caller.netns_cookie))
 		return NO_SERVICE;
 	service = service_find(target, 1);
 	if (!service)
-		service = node_service_find(target);
+		service = node_service_find(target, caller.netns_cookie);
 	if (service && service_is_skipped(service, &caller, target))
 		service = service_unredirected(target);
 	if (!service)

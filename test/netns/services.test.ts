@@ -14,7 +14,8 @@ import { ServiceMaps, type ServiceSpec } from "../../bpf/tests/service-maps.ts";
 import { attachSocketHooks, makeCgroup, type TestCgroup } from "./socket-hooks.ts";
 
 const [TCP, UDP] = [6, 17];
-const REMOTE_NODE = 6;
+const [HOST, REMOTE_NODE] = [1, 6];
+const NODE = { ipv4: "172.18.0.2" as IpAddress, ipv6: "fd00:172:18::2" as IpAddress };
 const CLIENT = new URL("socket-client.pl", import.meta.url).pathname;
 const families = [
   { name: "ipv4", service: "10.96.0.1" as IpAddress, backend: "127.0.0.1" as IpAddress },
@@ -147,19 +148,27 @@ describe("services at the socket", () => {
       assert.deepEqual(await client("tcp", service, "93"), [`tcp${left} from ${service} 93`]);
     });
 
-    it(`a node port is there at every address of every node, loopback too: ${family}`, async () => {
+    it(`a node port is there at every address of every node, and at loopback for the node's own programs: ${family}`, async () => {
       const any = (family === "ipv4" ? "0.0.0.0" : "::") as IpAddress;
+      const own = (family === "ipv4" ? "172.18.0.2" : "fd00:172:18::2") as IpAddress;
       const other = (family === "ipv4" ? "172.18.0.9" : "fd00:172:18::9") as IpAddress;
       define(any, 30080, TCP, backend, [8001], { flags: ["ROUTABLE", "NODE_PORT"] });
       define(any, 30081, TCP, backend, [8001], { flags: ["ROUTABLE", "NODE_PORT", "EXTERNAL_LOCAL"] });
       define(any, 8880, TCP, backend, [8001], { flags: ["ROUTABLE", "HOST_PORT"] });
+      maps.know(own, HOST);
       maps.know(other, REMOTE_NODE);
-      assert.deepEqual(await client("tcp", backend, "30080"), [`tcp8001 from ${backend} 30080`]);
+      assert.deepEqual(await client("tcp", own, "30080"), [`tcp8001 from ${own} 30080`]);
       assert.deepEqual(await client("tcp", other, "30080"), [`tcp8001 from ${other} 30080`]);
       // These are only where their backends are: another node's stay to that node, which is not there.
       for (const port of ["30081", "8880"]) {
-        assert.deepEqual(await client("tcp", backend, port), [`tcp8001 from ${backend} ${port}`]);
+        assert.deepEqual(await client("tcp", own, port), [`tcp8001 from ${own} ${port}`]);
         assert.match((await client("tcp", other, port))[0] ?? "", /^error: (Network is unreachable|No route)/);
+      }
+      for (const port of ["30080", "30081", "8880"]) {
+        assert.deepEqual(await client("tcp", backend, port), ["error: Connection refused"], "a pod's loopback is its own");
+        services.setNode({ ...NODE, netnsCookie: netnsCookie(netns) });
+        assert.deepEqual(await client("tcp", backend, port), [`tcp8001 from ${backend} ${port}`]);
+        services.setNode(NODE);
       }
     });
 
@@ -169,11 +178,11 @@ describe("services at the socket", () => {
       const bind = (port: number) => client("bind", backend, String(port));
       const bindAny = (port: number) => client("bind", any, String(port));
       assert.deepEqual(await bindAny(30090), ["bound"]);
-      services.setNode({ ipv4: "172.18.0.2" as IpAddress, ipv6: "fd00:172:18::2" as IpAddress, netnsCookie: netnsCookie(netns) });
+      services.setNode({ ...NODE, netnsCookie: netnsCookie(netns) });
       assert.deepEqual(await bindAny(30090), ["error: Address already in use"]);
       assert.deepEqual(await bindAny(30091), ["bound"]);
       assert.deepEqual(await bind(30090), ["bound"]);
-      services.setNode({ ipv4: "172.18.0.2" as IpAddress, ipv6: "fd00:172:18::2" as IpAddress });
+      services.setNode(NODE);
     });
 
     it(`the backend of a local redirect reaches the address itself: ${family}`, async () => {
