@@ -11,6 +11,7 @@ import type { ControllerDeps } from "./controllers/controller.ts";
 import { startDaemonSets } from "./controllers/daemon-set.ts";
 import { startDeployments } from "./controllers/deployment.ts";
 import { startEndpoints } from "./controllers/endpoints.ts";
+import { startEndpointsMirror } from "./controllers/endpoints-mirror.ts";
 import { startGarbageCollection } from "./controllers/garbage.ts";
 import { startJobs } from "./controllers/job.ts";
 import { startLoadBalancerRoutes } from "./controllers/load-balancer.ts";
@@ -154,6 +155,7 @@ function startControllers(deps: ControllerDeps, config: LabConfig): Disposable[]
     startStatefulSets(deps),
     startJobs(deps),
     startEndpoints(deps),
+    startEndpointsMirror(deps),
     startLoadBalancerRoutes(deps, config.nodes),
     startScheduler(deps),
   ];

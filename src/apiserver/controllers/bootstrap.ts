@@ -83,7 +83,8 @@ function renewOwnEndpoints(core: Core, { endpoint }: BootstrapOptions): void {
   };
   ensure(core, "endpointslices.discovery.k8s.io", slice, true);
   const subsets = [{ addresses: [{ ip: endpoint.address }], ports: [{ name: "https", port: endpoint.port, protocol: "TCP" }] }];
-  ensure(core, "endpoints", { metadata: { name: "kubernetes", namespace: "default" }, subsets }, true);
+  const labels = { "endpointslice.kubernetes.io/skip-mirror": "true" };
+  ensure(core, "endpoints", { metadata: { name: "kubernetes", namespace: "default", labels }, subsets }, true);
 }
 
 /** Creates the object unless it is there; with `renew`, replaces what is there. */

@@ -13,6 +13,13 @@ export const ADDED_FIELDS: Readonly<Record<string, Record<string, Schema>>> = {
     },
   },
   PodStatus: { observedGeneration: { type: "integer", description: "The generation of the specification that this status is about." } },
+  EndpointHints: {
+    forNodes: {
+      type: "array",
+      items: { type: "object", properties: { name: { type: "string", description: "Name of the node." } } },
+      description: "Nodes whose callers the endpoint is for, of PreferSameNode.",
+    },
+  },
   DeploymentStatus: { terminatingReplicas: { type: "integer", description: "Pods that are being deleted." } },
   ReplicaSetStatus: { terminatingReplicas: { type: "integer", description: "Pods that are being deleted." } },
   Secret: {

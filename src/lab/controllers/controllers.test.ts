@@ -11,6 +11,7 @@ import type { DaemonSet, Deployment, Pod, ReplicaSet } from "../objects.ts";
 import { startDaemonSets } from "./daemon-set.ts";
 import { startDeployments } from "./deployment.ts";
 import { startEndpoints } from "./endpoints.ts";
+import { startEndpointsMirror } from "./endpoints-mirror.ts";
 import { startGarbageCollection } from "./garbage.ts";
 import { startReplicaSets } from "./replica-set.ts";
 import { startScheduler } from "./scheduler.ts";
@@ -21,8 +22,8 @@ async function withCluster(body: (cluster: Cluster) => Promise<void>): Promise<v
     await using api = await startApiServer({ log: silentLogger }, { directory, listeners: [] });
     const deps = { cluster: api.client, log: silentLogger };
     using stack = new DisposableStack();
-    for (const start of [startGarbageCollection, startReplicaSets, startDeployments, startDaemonSets, startEndpoints, startScheduler])
-      stack.use(start(deps));
+    const controllers = [startGarbageCollection, startReplicaSets, startDeployments, startDaemonSets, startScheduler];
+    for (const start of [...controllers, startEndpoints, startEndpointsMirror]) stack.use(start(deps));
     await body(api.client);
   } finally {
     rmSync(directory, { recursive: true });
@@ -115,6 +116,63 @@ describe("controllers", () => {
         slices().map(({ ports }) => ports[0]?.port),
         [80],
       );
+    });
+  });
+
+  it("hint for whom an endpoint is, as trafficDistribution asks", async () => {
+    await withCluster(async (cluster) => {
+      addNode(cluster, "a");
+      cluster.create("deployments.apps", deployment(1));
+      for (const trafficDistribution of ["PreferClose", "PreferSameNode"])
+        cluster.create("services", {
+          metadata: { name: trafficDistribution.toLowerCase(), namespace: "default" },
+          spec: { selector: { app: "web" }, ports: [{ port: 80 }], trafficDistribution },
+        });
+      await until(() => pods(cluster).length === 1);
+      makeReady(cluster);
+      const hints = (service: string) =>
+        cluster.list<{ endpoints: { hints?: object }[] }>("endpointslices.discovery.k8s.io", {
+          labelSelector: `kubernetes.io/service-name=${service}`,
+        }).items[0]?.endpoints[0]?.hints;
+      await until(() => hints("preferclose") !== undefined && hints("prefersamenode") !== undefined);
+      assert.deepEqual([hints("preferclose"), hints("prefersamenode")], [{}, { forNodes: [{ name: "a" }] }]);
+    });
+  });
+
+  it("make slices of the Endpoints that somebody writes for a Service without a selector", async () => {
+    await withCluster(async (cluster) => {
+      const metadata = { name: "database", namespace: "default" };
+      const slices = () =>
+        cluster
+          .list<{ addressType: string; endpoints: { addresses: string[]; conditions: object }[]; ports: object[] }>(
+            "endpointslices.discovery.k8s.io",
+            { labelSelector: "kubernetes.io/service-name=database" },
+          )
+          .items.map(({ addressType, endpoints, ports }) => ({
+            addressType,
+            endpoints: endpoints.map(({ addresses, conditions }) => ({ addresses, conditions })),
+            ports,
+          }));
+      const ports = [{ name: "sql", port: 5432, protocol: "TCP" }];
+      cluster.create("services", { metadata, spec: { ports: [{ name: "sql", port: 5432 }] } });
+      cluster.create("endpoints", {
+        metadata,
+        subsets: [{ addresses: [{ ip: "192.0.2.1" }, { ip: "2001:db8::1" }], notReadyAddresses: [{ ip: "192.0.2.2" }], ports }],
+      });
+      await until(() => slices().length === 2);
+      const of = (ip: string, ready: boolean) => ({ addresses: [ip], conditions: { ready } });
+      assert.deepEqual(
+        slices().toSorted((a, b) => a.addressType.localeCompare(b.addressType)),
+        [
+          { addressType: "IPv4", endpoints: [of("192.0.2.1", true), of("192.0.2.2", false)], ports },
+          { addressType: "IPv6", endpoints: [of("2001:db8::1", true)], ports },
+        ],
+      );
+      cluster.patch("endpoints", "database", "default", { subsets: [{ addresses: [{ ip: "192.0.2.3" }], ports }] });
+      await until(() => slices().length === 1);
+      assert.deepEqual(slices()[0]?.endpoints, [of("192.0.2.3", true)]);
+      cluster.patch("services", "database", "default", { spec: { selector: { app: "database" } } });
+      await until(() => slices().every(({ endpoints }) => endpoints.length === 0));
     });
   });
 

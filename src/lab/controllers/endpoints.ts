@@ -6,8 +6,9 @@ import { isFinished, isReady, keyOf, type Meta, type Node, type Pod, type Servic
 import { type ControllerDeps, startController } from "./controller.ts";
 import { controllerReference, hashOf, itself } from "./owned.ts";
 
-const SERVICE_NAME = "kubernetes.io/service-name";
-const MANAGED_BY = "endpointslice.kubernetes.io/managed-by";
+export const SERVICE_NAME = "kubernetes.io/service-name";
+export const MANAGED_BY = "endpointslice.kubernetes.io/managed-by";
+const SLICES = "endpointslices.discovery.k8s.io";
 const ZONE = "topology.kubernetes.io/zone";
 const TOPOLOGY_MODE = "service.kubernetes.io/topology-mode";
 const MANAGER = "endpointslice-controller.k8s.io";
@@ -25,7 +26,7 @@ export function startEndpoints(deps: ControllerDeps): Disposable {
       itself("services"),
       { resource: "pods", keys: (pod) => services(pod.metadata.namespace) },
       {
-        resource: "endpointslices.discovery.k8s.io",
+        resource: SLICES,
         keys: ({ metadata }) => (metadata.labels?.[SERVICE_NAME] ? [`${metadata.namespace}/${metadata.labels[SERVICE_NAME]}`] : []),
       },
     ],
@@ -41,24 +42,32 @@ function reconcile(cluster: Cluster, key: string): undefined {
   const zones = zonesOf(cluster);
   const bare = (service.spec.ipFamilies ?? ["IPv4"]).flatMap((family) => slicesOf(service, pods, family, zones));
   const wanted = withHints(service, bare);
-  const existing = cluster.list<StoredSlice>("endpointslices.discovery.k8s.io", {
-    namespace,
-    labelSelector: `${SERVICE_NAME}=${name},${MANAGED_BY}=${MANAGER}`,
+  keepSlices(cluster, { namespace, name, manager: MANAGER }, wanted);
+  const endpoints = endpointsOf(service, wanted);
+  write(cluster, "endpoints", endpoints, cluster.get<Endpoints & { metadata: Meta }>("endpoints", name, namespace));
+}
+
+/** Makes the slices of a service that this manager keeps be the wanted ones. */
+export function keepSlices(
+  cluster: Cluster,
+  of: { readonly namespace: string; readonly name: string; readonly manager: string },
+  wanted: readonly NewSlice[],
+): void {
+  const existing = cluster.list<StoredSlice>(SLICES, {
+    namespace: of.namespace,
+    labelSelector: `${SERVICE_NAME}=${of.name},${MANAGED_BY}=${of.manager}`,
   }).items;
   for (const slice of wanted)
     write(
       cluster,
-      "endpointslices.discovery.k8s.io",
+      SLICES,
       slice,
       existing.find((one) => one.metadata.name === slice.metadata.name),
     );
   const names = new Set(wanted.map((slice) => slice.metadata.name));
-  for (const slice of existing) {
-    if (!names.has(slice.metadata.name))
-      unlessGone(() => cluster.delete("endpointslices.discovery.k8s.io", slice.metadata.name, namespace));
+  for (const { metadata } of existing) {
+    if (!names.has(metadata.name)) unlessGone(() => cluster.delete(SLICES, metadata.name, of.namespace));
   }
-  const endpoints = endpointsOf(service, wanted);
-  write(cluster, "endpoints", endpoints, cluster.get<Endpoints & { metadata: Meta }>("endpoints", name, namespace));
 }
 
 function selectedPods(cluster: Cluster, service: Service): Pod[] {
@@ -71,8 +80,11 @@ function selectedPods(cluster: Cluster, service: Service): Pod[] {
     .toSorted((a, b) => a.metadata.name.localeCompare(b.metadata.name));
 }
 
-interface NewSlice {
-  readonly metadata: { readonly name: string; readonly namespace: string };
+/** A slice as a controller writes it. */
+export interface NewSlice {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: Pick<Meta, "name" | "namespace" | "labels" | "ownerReferences">;
   readonly addressType: string;
   readonly ports: readonly EndpointPort[];
   readonly endpoints: readonly Endpoint[];
