@@ -56,6 +56,8 @@ export function isLocal(): boolean {
 export interface AskOptions {
   /** Only this node's agent. */
   readonly node?: string | undefined;
+  /** All agents, also on a node, where else its own is asked alone. */
+  readonly everywhere?: boolean | undefined;
   readonly kubeconfig?: string | undefined;
   readonly namespace: string;
 }
@@ -72,7 +74,8 @@ export interface AgentChange {
  */
 export async function askAgents<T>(path: string, options: AskOptions, change?: AgentChange): Promise<AgentAnswer<T>[]> {
   const { method, body } = change ?? { method: "GET", body: undefined };
-  if (isLocal() && options.node === undefined) return [{ node: "", value: (await askLocalAgent(method, path, body)) as T }];
+  if (isLocal() && options.node === undefined && options.everywhere !== true)
+    return [{ node: "", value: (await askLocalAgent(method, path, body)) as T }];
   const more = body === undefined ? [] : [JSON.stringify(body)];
   const { cluster, pods } = await agentPods(options);
   using _ = cluster;

@@ -1,7 +1,8 @@
 import { type AskOptions, askAgents } from "./agents.ts";
 import { formatOutput, formatTable } from "./output.ts";
 
-interface Lookup {
+/** A line of an agent's DNS cache. */
+export interface LookupShape {
   readonly "endpoint-id": number;
   readonly source: string;
   readonly fqdn: string;
@@ -25,7 +26,7 @@ export async function fqdnCacheList(options: CacheOptions): Promise<string> {
   if (options.matchPattern) query.set("matchpattern", options.matchPattern);
   if (options.source) query.set("source", options.source);
   const path = `/v1/fqdn/cache${options.endpoint ? `/${encodeURIComponent(options.endpoint)}` : ""}?${query}`;
-  const answers = await askAgents<Lookup[]>(path, options);
+  const answers = await askAgents<LookupShape[]>(path, options);
   if (options.output && options.output !== "wide")
     return formatOutput(
       options.output,
@@ -37,17 +38,17 @@ export async function fqdnCacheList(options: CacheOptions): Promise<string> {
   return formatTable(["Endpoint", "Source", "FQDN", "TTL", "ExpirationTime", "IPs", ...more], rows);
 }
 
-function rowOf(one: Lookup, more: readonly string[]): string[] {
+function rowOf(one: LookupShape, more: readonly string[]): string[] {
   const times = isExpired(one) ? ["-", "-"] : [String(one.ttl), one["expiration-time"]];
   return [String(one["endpoint-id"]), one.source, one.fqdn || "-", ...times, one.ips.join(","), ...more];
 }
 
 /** Kept for a connection alone: its names are forgotten. */
-function isExpired(one: Lookup): boolean {
+function isExpired(one: LookupShape): boolean {
   return one.source === "connection";
 }
 
-function remaining(one: Lookup): string {
+function remaining(one: LookupShape): string {
   if (isExpired(one)) return "-";
   return `${Math.max(0, Math.round((Date.parse(one["expiration-time"]) - Date.now()) / 1000))}s`;
 }

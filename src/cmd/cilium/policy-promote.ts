@@ -11,10 +11,10 @@ import type { PolicyObject } from "#k8s/types.ts";
 import { auditAnnotation, auditModeOf, policyKey } from "#policy/rule.ts";
 import { type AuditPlace, auditedBy } from "#policy/world/audit.ts";
 import { CodedError } from "#runtime/errors.ts";
-import { type AskOptions, askAgents } from "./agents.ts";
+import type { AskOptions } from "./agents.ts";
 import { formatOutput } from "./output.ts";
+import { auditedPods } from "./policy-live.ts";
 import { auditedText, usageOf } from "./policy-usage.ts";
-import type { EndpointShape } from "./shapes.ts";
 import { loadWorld } from "./world.ts";
 
 /** The policy cannot be promoted: there is none of that name, or it is not in audit mode. */
@@ -76,14 +76,6 @@ interface Promotion {
   readonly denials: readonly Denial[];
   /** What keeps it in audit mode without its own annotation. */
   readonly stillBy: readonly AuditPlace[];
-}
-
-/** Pods (`namespace/name`) that their agents have in audit mode, for whatever reason. */
-async function auditedPods(options: AskOptions): Promise<Set<string>> {
-  const answers = await askAgents<EndpointShape[]>("/v1/endpoint", options);
-  const audited = answers.flatMap(({ value }) => value).filter(({ spec }) => spec?.options?.PolicyAuditMode === "Enabled");
-  const names = audited.map(({ status }) => status?.["external-identifiers"]);
-  return new Set(names.map((one) => `${one?.["k8s-namespace"]}/${one?.["k8s-pod-name"]}`));
 }
 
 async function candidates(cluster: Cluster): Promise<Candidate[]> {

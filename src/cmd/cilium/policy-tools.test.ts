@@ -106,12 +106,31 @@ describe("policy explain", () => {
       "namespace.yaml",
       "kind: Namespace\nmetadata: { name: shop, annotations: { policy.cilium.io/audit-mode: enabled } }\n",
     );
-    const { text } = await explain("shop/web", "shop/api", "81", { policies: [refused, audited] });
+    const { text, ok } = await explain("shop/web", "shop/api", "81", { policies: [refused, audited] });
+    assert.equal(ok, true);
     assert.match(
       text,
       /note: CiliumNetworkPolicy\/shop\/api is refused and has no effect: .*refused\.yaml:7:\d+ spec\.ingress\[0\]\.fromCIDR\[0\]/,
     );
     assert.match(text, /note: namespace shop is in audit mode/);
+  });
+
+  it("says AUDIT of what an audited policy would deny, and what would allow it later and changes nothing now", async () => {
+    const audited = allow(80).replace("namespace: shop", "namespace: shop, annotations: { policy.cilium.io/audit-mode: enabled }");
+    const policies = [file("audited.yaml", audited)];
+    const { text, ok } = await explain("shop/web", "shop/api", "81", { policies });
+    assert.match(
+      text,
+      /AUDIT[\s\S]*audit: would be denied\n.*cilium policy promote shop\/api\n[\s\S]*denied by\n +CiliumNetworkPolicy shop\/api at/,
+    );
+    assert.match(text, /when audit mode ends, apply this[\s\S]*enableDefaultDeny:\n +ingress: false/);
+    assert.equal(ok, true);
+    assert.match((await explain("shop/web", "shop/api", "80", { policies })).text, /ALLOWED/);
+    const place = file("ns.yaml", "kind: Namespace\nmetadata: { name: shop, annotations: { policy.cilium.io/audit-mode: enabled } }\n");
+    const inPlace = await explain("shop/web", "shop/api", "81", { policies: [before, place] });
+    assert.match(inPlace.text, /AUDIT[\s\S]*namespace shop is in audit mode; this ends it: kubectl annotate namespace shop/);
+    const { connections } = JSON.parse((await explain("shop/web", "shop/api", "81", { policies, output: "json" })).text);
+    assert.deepEqual([connections[0].verdict, connections[0].ingress.auditedPolicies], ["audit", ["CiliumNetworkPolicy/shop/api"]]);
   });
 
   it("says what is wrong with a question", async () => {

@@ -26,6 +26,11 @@ export async function loadWorld(options: WorldOptions): Promise<World> {
   return createWorld(await loadObjects(options));
 }
 
+/** Whether its pods are those of a live cluster, whose agents can be asked. */
+export function hasAgents({ policies = [], pods = [] }: WorldOptions): boolean {
+  return pods.includes(CLUSTER) || policies.length + pods.length === 0;
+}
+
 /** The objects of `loadWorld`, for who wants to add some. */
 export async function loadObjects(options: WorldOptions): Promise<SourcedObject[]> {
   const { policies = [], pods = [] } = options;

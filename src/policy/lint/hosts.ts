@@ -3,7 +3,7 @@ import { labelSetOf } from "#labels/label-set.ts";
 import { type NumericIdentity, reservedIdentity } from "#types/identity.ts";
 import { verdict } from "../resolve/verdict.ts";
 import { policyKey } from "../rule.ts";
-import { worldIdentity } from "../world/party.ts";
+import { worldIdentity } from "../world/outside.ts";
 import { createWorld, type World, type WorldNode } from "../world/world.ts";
 import type { Finding } from "./finding.ts";
 

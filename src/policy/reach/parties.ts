@@ -1,7 +1,8 @@
 import { fqdnLabelKey } from "#fqdn/pattern.ts";
 import { reservedIdentity } from "#types/identity.ts";
-import { type Prefix, prefixParts } from "#types/prefix.ts";
-import { identityOfBlock, nameIdentity, type Party, podParties, worldIdentity } from "../world/party.ts";
+import { prefixParts } from "#types/prefix.ts";
+import { namedBlocks, outsideParty, sampleName } from "../world/outside.ts";
+import { type Party, podParties } from "../world/party.ts";
 import type { World } from "../world/world.ts";
 
 /** Everybody whom the policies of these worlds tell apart: workloads, nodes, blocks, names and the rest of the world. The pods are the first world's. */
@@ -44,22 +45,12 @@ const nodes: readonly Party[] = [
 
 /** Each block stands for its addresses that are in no narrower block that a rule names; `world` for those in none. */
 function outside(world: World, worlds: readonly World[]): Party[] {
-  const blocks = new Set<Prefix>();
-  for (const { cache } of worlds) {
-    for (const id of cache.identities()) {
-      const prefix = cache.prefix(id);
-      if (prefix !== undefined) blocks.add(prefix);
-    }
-  }
+  const blocks = new Set(worlds.flatMap(namedBlocks).map(({ prefix }) => prefix));
   const byWidth = [...blocks].sort((a, b) => prefixParts(a).bits - prefixParts(b).bits || (a < b ? -1 : 1));
   const names = new Map(worlds.flatMap(({ repo }) => repo.fqdns().map((one) => [fqdnLabelKey(one), one])));
   return [
-    { kind: "outside", title: "world", identity: worldIdentity(world) },
-    ...byWidth.map((prefix): Party => ({ kind: "outside", title: prefix, identity: identityOfBlock(world, prefix), prefix })),
-    ...[...names].map(([title, { matchName, matchPattern }]): Party => {
-      // A name that the pattern takes stands for them all.
-      const name = matchName || (matchPattern ?? "").replace(/^\*+$/, "any.example").replaceAll(/\*+/g, "any");
-      return { kind: "outside", title, identity: nameIdentity(world, name), name };
-    }),
+    outsideParty(world, "world", {}),
+    ...byWidth.map((prefix) => outsideParty(world, prefix, { prefix })),
+    ...[...names].map(([title, selector]) => outsideParty(world, title, { name: sampleName(selector) })),
   ];
 }

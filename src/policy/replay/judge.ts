@@ -3,7 +3,8 @@ import { NumericIdentity } from "#types/identity.ts";
 import { protocolNumber } from "#types/proto.ts";
 import type { L7Rule } from "../resolve/l7-policy.ts";
 import { type Connection, judge, type Side } from "../world/connection.ts";
-import { addressParty, identitySeenBy, nameIdentity, type Party } from "../world/party.ts";
+import { outsideParty } from "../world/outside.ts";
+import { identitySeenBy, type Party } from "../world/party.ts";
 import type { World } from "../world/world.ts";
 import { connectionKey, type End, type Observed } from "./observed.ts";
 
@@ -26,45 +27,25 @@ export function createJudge(world: World, all: readonly Observed[], { brief = fa
   const withRequests = new Set(all.filter(({ http, dns }) => http !== undefined || dns !== undefined).map(connectionKey));
   return {
     judge(observed) {
-      const outcomes = partiesOf(world, observed.to).flatMap((to) =>
-        partiesOf(world, observed.from).map((from) => judgeOne(world, { from, to, brief }, observed, withRequests)),
-      );
-      return combined(outcomes);
+      const ends = { from: partyOf(world, observed.from), to: partyOf(world, observed.to), brief };
+      return judgeOne(world, ends, observed, withRequests);
     },
   };
 }
 
-/** An address with names has all their identities at once: what one of them allows is allowed, unless a rule denies another. */
-function combined(outcomes: readonly Outcome[]): Outcome {
-  const byRule = outcomes.find(({ outcome, by }) => outcome === "denied" && by !== undefined && by.explanation.decidedBy.length > 0);
-  const [first] = outcomes;
-  return (
-    byRule ??
-    outcomes.find(({ outcome }) => outcome === "allowed") ??
-    outcomes.find(({ outcome }) => outcome === "uncertain") ??
-    first ??
-    unknown
-  );
-}
-
-const unknown: Outcome = { outcome: "uncertain", why: "nobody knows these ends" };
-
-/** Who an end is in this world; several for an address that has names. */
-export function partiesOf(world: World, end: End): Party[] {
+/** Who an end is in this world. */
+function partyOf(world: World, end: End): Party {
   switch (end.kind) {
     case "pod":
-      return [podParty(world, end)];
+      return podParty(world, end);
     case "entity": {
       const identity = NumericIdentity(end.identity);
       if (["host", "remote-node", "kube-apiserver"].includes(end.title))
-        return [{ kind: "node", title: end.title, node: undefined, identity }];
-      return [{ kind: "outside", title: end.title, identity }];
+        return { kind: "node", title: end.title, node: undefined, identity };
+      return { kind: "outside", title: end.title, identity };
     }
-    case "outside": {
-      const { address, names, title } = end;
-      const byName = names.map((name): Party => ({ kind: "outside", title, identity: nameIdentity(world, name), address, name }));
-      return [addressParty(world, address), ...byName];
-    }
+    case "outside":
+      return outsideParty(world, end.title, { address: end.address, learned: end.names });
   }
 }
 

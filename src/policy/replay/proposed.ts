@@ -1,4 +1,4 @@
-import { auditAnnotation } from "../rule.ts";
+import { enforced } from "../world/audit.ts";
 import type { SourcedObject } from "../world/objects.ts";
 import { createWorld, type World } from "../world/world.ts";
 
@@ -8,10 +8,4 @@ import { createWorld, type World } from "../world/world.ts";
  */
 export function proposedWorld(kept: readonly SourcedObject[], proposed: readonly SourcedObject[]): World {
   return createWorld([...kept, ...proposed.map(enforced)]);
-}
-
-function enforced({ object, source }: SourcedObject): SourcedObject {
-  const copy = structuredClone(object) as { metadata?: { annotations?: Record<string, unknown> } } | null;
-  if (copy?.metadata?.annotations) delete copy.metadata.annotations[auditAnnotation];
-  return { object: copy, source };
 }

@@ -3,10 +3,10 @@ import { reservedName } from "#identity/reserved.ts";
 import { labelKey } from "#labels/label.ts";
 import type { LabelSet } from "#labels/label-set.ts";
 import type { Direction } from "#types/direction.ts";
-import { hostPrefix } from "#types/prefix.ts";
 import { formatProtocol, hasPorts, protocolNumber } from "#types/proto.ts";
 import type { Repository } from "../resolve/repository.ts";
 import { type Connection, endsOf } from "./connection.ts";
+import { blocksOf } from "./outside.ts";
 import { identitySeenBy, type Party } from "./party.ts";
 import type { World, WorldEndpoint } from "./world.ts";
 
@@ -35,9 +35,7 @@ export function surroundingsOf(world: World): Surroundings {
 export function policyFor(around: Surroundings, connection: Connection, direction: Direction, verb: "allow" | "deny"): object | undefined {
   const { own, peer } = endsOf(connection, direction);
   const subject = subjectFields(around, own);
-  const peers = peerFields(around, own, peer, direction);
-  // Denies know no names: the field would be dropped, and the rule would deny everybody.
-  if (verb === "deny" && peer.kind === "outside" && peer.name !== undefined) return undefined;
+  const peers = peerFields(around, own, peer, direction, verb);
   if (subject === undefined || peers === undefined) return undefined;
   const entry = { ...peers, ...portFields(connection, verb) };
   const { namespace, selector } = subject;
@@ -65,7 +63,7 @@ function subjectFields(around: Surroundings, own: Party): { readonly namespace: 
   return { namespace, selector: { endpointSelector: { matchLabels: ownLabels(around, own) } } };
 }
 
-function peerFields(around: Surroundings, own: Party, peer: Party, direction: Direction): object | undefined {
+function peerFields(around: Surroundings, own: Party, peer: Party, direction: Direction, verb: "allow" | "deny"): object | undefined {
   const way = direction === "ingress" ? "from" : "to";
   if (peer.kind === "pod") {
     const namespace = peer.subject.labels.get("k8s", labelKey.namespace)?.value ?? "";
@@ -73,10 +71,11 @@ function peerFields(around: Surroundings, own: Party, peer: Party, direction: Di
     const matchLabels = { ...(ours ? {} : { [`k8s:${labelKey.namespace}`]: namespace }), ...ownLabels(around, peer) };
     return { [`${way}Endpoints`]: [{ matchLabels }] };
   }
-  if (peer.kind === "outside" && peer.name !== undefined)
-    return direction === "egress" ? { toFQDNs: [{ matchName: peer.name }] } : undefined;
-  const prefix = peer.kind === "outside" ? (peer.prefix ?? (peer.address && hostPrefix(peer.address))) : undefined;
-  if (prefix !== undefined) return { [`${way}CIDR`]: [prefix] };
+  // Denies know no names: the field would be dropped, and the rule would deny everybody.
+  if (peer.kind === "outside" && peer.name !== undefined && !(verb === "deny" && peer.address !== undefined))
+    return direction === "egress" && verb === "allow" ? { toFQDNs: [{ matchName: peer.name }] } : undefined;
+  const blocks = peer.kind === "outside" ? blocksOf(peer) : [];
+  if (blocks.length > 0) return { [`${way}CIDR`]: blocks };
   const entity = reservedName(identitySeenBy(peer, own));
   return entity === undefined ? undefined : { [`${way}Entities`]: [entity] };
 }
@@ -144,7 +143,8 @@ function userLabels(labels: LabelSet): (readonly [string, string])[] {
 }
 
 function nameOf(party: Party): string {
-  const clean = ((party.kind === "pod" ? party.pods[0]?.workload.name : undefined) ?? party.title)
+  const named = party.kind === "pod" ? party.pods[0]?.workload.name : party.kind === "outside" ? party.name : undefined;
+  const clean = (named ?? party.title)
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, "-")
     .replace(/^-+|-+$/g, "")

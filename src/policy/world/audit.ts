@@ -1,5 +1,5 @@
 import { objectOf } from "../parse/fields.ts";
-import { policyKey, scopeAudit } from "../rule.ts";
+import { auditAnnotation, policyKey, scopeAudit } from "../rule.ts";
 import { identityOf, type SourcedObject } from "./objects.ts";
 import { configOf } from "./settings.ts";
 import type { World, WorldEndpoint } from "./world.ts";
@@ -53,6 +53,21 @@ function placeOf(object: unknown): AuditPlace | undefined {
   };
 }
 
+/** The object without the annotation that puts it in audit mode. */
+export function enforced({ object, source }: SourcedObject): SourcedObject {
+  const copy = structuredClone(object) as { metadata?: { annotations?: Record<string, unknown> } } | null;
+  if (copy?.metadata?.annotations) delete copy.metadata.annotations[auditAnnotation];
+  return { object: copy, source };
+}
+
+/** The places in audit mode that a pod is in. */
+export function auditedAt(places: readonly AuditPlace[], pod: Pick<WorldEndpoint, "namespace" | "name">): AuditPlace[] {
+  return places.filter(
+    ({ problem, scope, namespace, name }) =>
+      problem === undefined && (scope === "agents" || (namespace === pod.namespace && (scope === "namespace" || name === pod.name))),
+  );
+}
+
 /** The pods that a policy selects. */
 export function podsSelectedBy(world: World, key: string): WorldEndpoint[] {
   return world.endpoints.filter(({ identity, identityLabels }) =>
@@ -67,15 +82,17 @@ export function podsSelectedBy(world: World, key: string): WorldEndpoint[] {
 export function auditedBy(world: World, key: string, audited: ReadonlySet<string> = new Set()): AuditPlace[] {
   const pods = podsSelectedBy(world, key);
   const places = auditPlaces(world.objects).filter(({ problem }) => problem === undefined);
-  const concerns = (place: AuditPlace, pod: WorldEndpoint) =>
-    place.scope === "agents" || (place.namespace === pod.namespace && (place.scope === "namespace" || place.name === pod.name));
-  const unexplained = pods.filter((pod) => audited.has(`${pod.namespace}/${pod.name}`) && !places.some((place) => concerns(place, pod)));
+  const found = new Set(pods.flatMap((pod) => auditedAt(places, pod)));
+  const unexplained = pods.filter((pod) => audited.has(`${pod.namespace}/${pod.name}`) && auditedAt(places, pod).length === 0);
   return [
     // In an empty cluster the setting of all agents counts all the same.
-    ...places.filter((place) => place.scope === "agents" || pods.some((pod) => concerns(place, pod))),
-    ...unexplained.map(({ namespace, name }): AuditPlace => {
-      const end = `cilium endpoint config ${namespace}/${name} PolicyAuditMode=Disabled`;
-      return { scope: "pod", namespace, name, title: `endpoint ${namespace}/${name}`, end };
-    }),
+    ...places.filter((place) => place.scope === "agents" || found.has(place)),
+    ...unexplained.map(endpointPlace),
   ];
+}
+
+/** A pod whose endpoint was put in audit mode by hand. */
+export function endpointPlace({ namespace, name }: Pick<WorldEndpoint, "namespace" | "name">): AuditPlace {
+  const end = `cilium endpoint config ${namespace}/${name} PolicyAuditMode=Disabled`;
+  return { scope: "pod", namespace, name, title: `endpoint ${namespace}/${name}`, end };
 }

@@ -48,14 +48,19 @@ export function endsOf({ from, to }: Connection, direction: Direction): { readon
   return direction === "egress" ? { own: from, peer: to } : { own: to, peer: from };
 }
 
-function sideOf(world: World, connection: Connection, direction: Direction): Side | undefined {
+/** What one end would say if no policy were in audit mode; undefined where no policy of ours applies. */
+export function unauditedSide(world: World, connection: Connection, direction: Direction): Side | undefined {
+  return sideOf(world, connection, direction, true);
+}
+
+function sideOf(world: World, connection: Connection, direction: Direction, unaudited = false): Side | undefined {
   const { own, peer } = endsOf(connection, direction);
   const subject = subjectOf(world, own);
   if (subject === undefined) return undefined;
-  const policy = world.policyOf(subject);
+  const [repo, policy] = unaudited ? [world.repo, world.unauditedPolicyOf(subject)] : [world.repo.enforced(), world.policyOf(subject)];
   const { protocol, port, http, brief } = connection;
   const flow = { direction, identity: identitySeenBy(peer, own), protocol, port };
-  const explanation = explain(world.repo.enforced(), world.cache, policy, { ...flow, http, brief });
+  const explanation = explain(repo, world.cache, policy, { ...flow, http, brief });
   const { verdict } = explanation.verdict;
   const served = verdict === "redirected" && explanation.verdict.entry?.proxy?.parser !== "crd";
   const allowed = verdict === "allowed" || (served && explanation.http?.allowed !== false);

@@ -6,7 +6,8 @@ import { type IpAddress, parseAddress } from "#types/addr.ts";
 import { reservedIdentity } from "#types/identity.ts";
 import { parsePrefix, prefixHas } from "#types/prefix.ts";
 import { didYouMean } from "../parse/reading.ts";
-import { addressParty, identityOfBlock, imaginedParty, nameIdentity, type Party, podParties, worldIdentity } from "./party.ts";
+import { outsideParty } from "./outside.ts";
+import { imaginedParty, type Party, podParties } from "./party.ts";
 import type { WorldService } from "./services.ts";
 import { namespaceLabels } from "./workload.ts";
 import type { World, WorldNode } from "./world.ts";
@@ -41,7 +42,7 @@ export function findParty(world: World, text: string): Found {
   const address = parseAddress(text);
   if (address !== undefined) return byAddress(world, address);
   const prefix = parsePrefix(text);
-  if (prefix !== undefined) return found({ kind: "outside", title: prefix, identity: identityOfBlock(world, prefix), prefix });
+  if (prefix !== undefined) return found(outsideParty(world, prefix, { prefix }));
   if (text.includes("=")) return byLabels(world, text);
   const misspelt = numberProblem(text);
   if (misspelt !== undefined) return { problem: misspelt };
@@ -64,7 +65,7 @@ const found = (...parties: Party[]): Found => ({ parties, notes: [] });
 const unknown = (text: string) => `"${text}" is nobody; write ${partyForms}`;
 
 function entityParty(world: World, entity: string): Found {
-  if (entity === "world") return found({ kind: "outside", title: "world", identity: worldIdentity(world) });
+  if (entity === "world") return found(outsideParty(world, "world", {}));
   const identity = parseIdentity(entity) ?? reservedIdentity.unmanaged;
   if (nodeNames.includes(entity)) return found({ kind: "node", title: entity, node: undefined, identity });
   return found({ kind: "outside", title: entity, identity });
@@ -79,7 +80,7 @@ function byAddress(world: World, address: IpAddress): Found {
   if (service !== undefined) return byService(world, service);
   const inPods = world.nodes.find(({ podCidrs }) => podCidrs.some((text) => isIn(text, address)));
   const notes = inPods === undefined ? [] : [`${address} is in the pod CIDR of node ${inPods.name}, but no pod has it`];
-  return { parties: [addressParty(world, address)], notes };
+  return { parties: [outsideParty(world, address, { address })], notes };
 }
 
 function isIn(text: string, address: IpAddress): boolean {
@@ -199,11 +200,5 @@ function byBareName(world: World, name: string): Found {
 
 /** A name outside: whoever asks for it learns its addresses, which then have the labels of all selectors that take the name. */
 function byDnsName(world: World, name: string): Found {
-  if (!/^[-a-zA-Z0-9_.]+$/.test(name)) return { problem: unknown(name) };
-  const identity = nameIdentity(world, name);
-  const isKnown = identity !== worldIdentity(world);
-  const note = isKnown
-    ? "taken as looked up by the pod itself: its addresses are known"
-    : `no toFQDNs rule takes the name ${name}: its addresses are ordinary ones outside`;
-  return { parties: [{ kind: "outside", title: name, identity, name }], notes: [note] };
+  return /^[-a-zA-Z0-9_.]+$/.test(name) ? found(outsideParty(world, name, { name })) : { problem: unknown(name) };
 }

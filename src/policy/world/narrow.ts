@@ -1,5 +1,5 @@
 import { labelKey } from "#labels/label.ts";
-import { hostPrefix, type Prefix, parsePrefix, prefixContains } from "#types/prefix.ts";
+import { type Prefix, parsePrefix, prefixContains } from "#types/prefix.ts";
 import { protocolNumber } from "#types/proto.ts";
 import { listOf, objectOf, textOf } from "../parse/fields.ts";
 import type { Fields } from "../parse/reading.ts";
@@ -7,6 +7,7 @@ import { formatRuleRef, policyKey, type RuleRef } from "../rule.ts";
 import { ownLabels, surroundingsOf } from "./additive.ts";
 import { type Connection, endsOf } from "./connection.ts";
 import { rulePath } from "./objects.ts";
+import { blocksOf } from "./outside.ts";
 import { identitySeenBy, type Party } from "./party.ts";
 import type { World } from "./world.ts";
 
@@ -18,6 +19,8 @@ export function* narrowed(world: World, connection: Connection, rule: RuleRef): 
   const policy = world.policy(policyKey(rule));
   if (policy === undefined) return;
   const { own, peer } = endsOf(connection, rule.section.startsWith("ingress") ? "ingress" : "egress");
+  // Of a name somewhere in a block nobody knows the address: an exception would be for all of the block.
+  if (peer.kind === "outside" && peer.name !== undefined && peer.prefix !== undefined) return;
   const object = withoutServerFields(policy.from.object);
   const text = formatRuleRef(rule);
   const entry = entryOf(object, rule);
@@ -51,9 +54,8 @@ const protocolFields: Readonly<Record<number, string>> = {
 function passBefore(world: World, object: Fields, connection: Connection, rule: RuleRef): Fields | undefined {
   const field = protocolFields[connection.protocol];
   const { peer } = endsOf(connection, rule.section === "ingress" ? "ingress" : "egress");
-  const block =
-    peer.kind === "outside" && rule.section === "egress" ? (peer.prefix ?? (peer.address && hostPrefix(peer.address))) : undefined;
-  if (field === undefined || (peer.kind !== "pod" && block === undefined)) return undefined;
+  const blocks = peer.kind === "outside" && rule.section === "egress" ? blocksOf(peer) : [];
+  if (field === undefined || (peer.kind !== "pod" && blocks.length === 0)) return undefined;
   const spec = objectOf(object.spec);
   const pods = () => ({
     namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": namespaceOf(peer) } },
@@ -62,7 +64,7 @@ function passBefore(world: World, object: Fields, connection: Connection, rule: 
   const entry = {
     name: "pass-on",
     action: "Pass",
-    [rule.section === "ingress" ? "from" : "to"]: [block === undefined ? { pods: pods() } : { networks: [block] }],
+    [rule.section === "ingress" ? "from" : "to"]: [blocks.length === 0 ? { pods: pods() } : { networks: blocks }],
     protocols: [{ [field]: { destinationPort: { number: connection.port } } }],
   };
   return { ...object, spec: { ...spec, [rule.section]: listOf(spec[rule.section]).toSpliced(rule.index, 0, entry) } };
@@ -83,13 +85,12 @@ function* exceptions(world: World, entry: Fields, own: Party, peer: Party, rule:
     const fields = endpoints.map((one) => ({ ...one, matchExpressions: [...listOf(one.matchExpressions), except] }));
     yield { fields: { ...entry, [`${way}Endpoints`]: fields }, what: `pods with ${key}=${value}` };
   }
-  const block = peer.kind === "outside" ? (peer.prefix ?? (peer.address && hostPrefix(peer.address))) : undefined;
-  const stands = world.cache.prefix(identitySeenBy(peer, own));
-  if (block === undefined || stands === undefined) return;
+  const blocks = peer.kind === "outside" ? blocksOf(peer) : [];
+  if (blocks.length === 0 || world.cache.prefix(identitySeenBy(peer, own)) === undefined) return;
   const sets = [...listOf(entry[`${way}CIDR`]).map((cidr) => ({ cidr })), ...listOf(entry[`${way}CIDRSet`]).map(objectOf)];
   if (sets.length === 0) return;
   const { [`${way}CIDR`]: _, ...rest } = entry;
-  yield { fields: { ...rest, [`${way}CIDRSet`]: sets.map((one) => withException(one, block)) }, what: block };
+  yield { fields: { ...rest, [`${way}CIDRSet`]: sets.map((one) => blocks.reduce(withException, one)) }, what: blocks.join(" and ") };
 }
 
 function withException(set: Fields, block: Prefix): Fields {

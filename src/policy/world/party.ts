@@ -1,14 +1,12 @@
-import { fqdnMatcher, normalizeName } from "#fqdn/pattern.ts";
-import { fqdnLabels, worldLabel } from "#identity/cidr.ts";
 import { reservedLabels } from "#identity/reserved.ts";
 import { labelKey } from "#labels/label.ts";
 import type { LabelSet } from "#labels/label-set.ts";
-import { addressFamily, type IpAddress } from "#types/addr.ts";
+import { addressFamily } from "#types/addr.ts";
 import { type NumericIdentity, reservedIdentity } from "#types/identity.ts";
-import { hostPrefix, type Prefix, prefixContains, prefixParts } from "#types/prefix.ts";
 import { protocolNumber } from "#types/proto.ts";
 import type { Subject } from "../resolve/resolve.ts";
 import type { NamedPort } from "../selectors/selector-cache.ts";
+import { blocksOf, familyOutside, outsideParty, type Whereabouts } from "./outside.ts";
 import type { World, WorldEndpoint, WorldNode } from "./world.ts";
 
 /** One end of a connection. What it is to others depends for nodes on who looks: `identitySeenBy`. */
@@ -29,14 +27,7 @@ export type Party =
       readonly node: WorldNode | undefined;
       readonly identity: NumericIdentity | undefined;
     }
-  | {
-      readonly kind: "outside";
-      readonly title: string;
-      readonly identity: NumericIdentity;
-      readonly address?: IpAddress | undefined;
-      readonly prefix?: Prefix | undefined;
-      readonly name?: string | undefined;
-    };
+  | ({ readonly kind: "outside"; readonly title: string; readonly identity: NumericIdentity } & Whereabouts);
 
 /** The pods of endpoints, those that are alike for policies as one party. */
 export function podParties(endpoints: readonly WorldEndpoint[]): Party[] {
@@ -62,30 +53,6 @@ export function imaginedParty(world: World, labels: LabelSet): Party {
   const namespace = labels.get("k8s", labelKey.namespace)?.value ?? "";
   const title = `${namespace}/[${own.map(({ key, value }) => `${key}=${value}`).join(",")}]`;
   return { kind: "pod", title, subject: { identity, labels, namedPorts: [] }, pods: [], node: "" };
-}
-
-/** The identity that the datapath gives an address outside: that of the longest block that a rule or a group names, else the world's. */
-export function identityOfBlock(world: World, block: Prefix): NumericIdentity {
-  let best: { readonly id: NumericIdentity; readonly bits: number } | undefined;
-  for (const id of world.cache.identities()) {
-    const prefix = world.cache.prefix(id);
-    if (prefix === undefined || !prefixContains(prefix, block)) continue;
-    const { bits } = prefixParts(prefix);
-    if (best === undefined || bits > best.bits) best = { id, bits };
-  }
-  return best?.id ?? worldIdentity(world, prefixParts(block).family);
-}
-
-/** The identity of what nobody knows anything about. */
-export function worldIdentity({ settings }: World, family: 4 | 6 = 4): NumericIdentity {
-  const { key } = worldLabel(family, settings);
-  if (key === "world") return reservedIdentity.world;
-  return family === 4 ? reservedIdentity.worldIpv4 : reservedIdentity.worldIpv6;
-}
-
-/** An address outside the cluster. */
-export function addressParty(world: World, address: IpAddress): Party {
-  return { kind: "outside", title: address, identity: identityOfBlock(world, hostPrefix(address)), address };
 }
 
 /** The identity under which `viewer` meets `party`: a node is `host` to its own pods, `remote-node` or `kube-apiserver` to others. */
@@ -122,9 +89,10 @@ export function namedPortOf(party: Party, name: string, protocol: number | undef
   return ports.find((one) => one.name === name && one.protocol === (protocol ?? protocolNumber.TCP));
 }
 
-/** The family of a party's addresses: of a pod that has none, IPv4. */
+/** The family of a party's addresses: where nobody knows any, IPv4. */
 export function familyOf(party: Party): 4 | 6 {
-  const address = party.kind === "outside" ? party.address : party.kind === "pod" ? party.pods[0]?.addresses[0] : party.node?.addresses[0];
+  if (party.kind === "outside") return familyOutside(party);
+  const address = party.kind === "pod" ? party.pods[0]?.addresses[0] : party.node?.addresses[0];
   return address === undefined ? 4 : addressFamily(address);
 }
 
@@ -135,13 +103,6 @@ export function findSame(world: World, party: Party): Party {
     return { ...party, subject: { ...party.subject, identity: world.identityFor(labels) } };
   }
   if (party.kind === "node") return party;
-  if (party.name !== undefined) return { ...party, identity: nameIdentity(world, party.name) };
-  const block = party.prefix ?? (party.address && hostPrefix(party.address));
-  return block === undefined ? party : { ...party, identity: identityOfBlock(world, block) };
-}
-
-/** The identity of addresses that somebody learns by a name: it has the labels of all selectors that take the name; without any, the world's. */
-export function nameIdentity(world: World, name: string): NumericIdentity {
-  const selectors = world.repo.fqdns().filter((one) => fqdnMatcher(one)(normalizeName(name)));
-  return selectors.length === 0 ? worldIdentity(world) : world.identityFor(fqdnLabels(selectors, 4, world.settings));
+  const { kind: _, title, identity: _before, ...where } = party;
+  return where.name === undefined && blocksOf(where).length === 0 ? party : outsideParty(world, title, where);
 }

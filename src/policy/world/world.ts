@@ -54,6 +54,8 @@ export interface World {
   readonly cache: SelectorCache;
   /** The resolved policy of a subject; made once. */
   policyOf(subject: Subject): EndpointPolicy;
+  /** What it would be if no policy were in audit mode. */
+  unauditedPolicyOf(subject: Subject): EndpointPolicy;
   /** The identity of these labels (a pod's, a block's, a name's); made when there is none yet. */
   identityFor(labels: LabelSet): NumericIdentity;
   /** `file:line:column` of a rule, or `cluster`; undefined when the policy is none of this world's. */
@@ -88,6 +90,7 @@ export function createWorld(sources: readonly SourcedObject[], changes: Partial<
   for (const [prefix, extra] of labelledPrefixes(repo.prefixes(), groupsOf(objects), outside.flatMap(hostPrefixes)))
     identities.idOf(cidrLabels(prefix, settings, extra));
   const resolved = createPolicies(repo.enforced(), cache);
+  const unaudited = repo.enforced() === repo ? resolved : createPolicies(repo, cache);
   return {
     objects,
     settings,
@@ -100,9 +103,11 @@ export function createWorld(sources: readonly SourcedObject[], changes: Partial<
     repo,
     cache,
     policyOf: resolved.policyOf,
+    unauditedPolicyOf: unaudited.policyOf,
     identityFor(labels) {
       const id = identities.idOf(labels);
       resolved.follow(id);
+      if (unaudited !== resolved) unaudited.follow(id);
       return id;
     },
     policy: (key) => policies.get(key),
