@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { type Flow, FlowType, type HTTP, type Kafka, L7FlowType, type Layer7, TrafficDirection, Verdict } from "#api/gen/flow/flow_pb.ts";
+import { validateFqdn } from "#fqdn/pattern.ts";
 import type { L7Event } from "#monitor/events.ts";
 import type { DnsAccessMessage } from "#proxy/dns/protocol.ts";
 import type { AccessMessage, AccessRecord, KafkaAccess, Mismatched, NearMiss, RuleOrigin, TlsAccess } from "#proxy/protocol.ts";
@@ -176,12 +177,16 @@ function mismatchText({ field, wanted, found }: Mismatched): string {
 
 function fixOf(miss: NearMiss, access: Access): string | undefined {
   const origin = miss.origins[0];
-  if (origin === undefined || access.type === "dns-access") return undefined;
+  if (origin === undefined) return undefined;
   const wrong = miss.mismatches.map(({ field }) => field);
   const place = `${origin.namespace ? `${origin.namespace}/` : ""}${origin.name}`;
   if (wrong.includes("identity")) return `let ${place} also select this peer`;
   if (access.type === "tls-access") {
     return access.tls.serverName === "" ? undefined : `add "${access.tls.serverName}" to the serverNames of ${place}`;
+  }
+  if (access.type === "dns-access") {
+    const selector = selectorOf(access.dns.query);
+    return selector && `add a dns rule to ${place} with ${selector}, and a toFQDNs with the same where its addresses are to be reached`;
   }
   if (access.type === "kafka-access") {
     const topic = access.kafka.topic === "" ? "" : ` and topic: "${access.kafka.topic}"`;
@@ -191,6 +196,14 @@ function fixOf(miss: NearMiss, access: Access): string | undefined {
     return `send ${miss.mismatches.map(({ wanted }) => wanted).join(" and ")} as http rule ${miss.httpIndex} of ${place} asks`;
   }
   return `add an http rule to ${place} with method: "${access.http.method}" and path: "${pathOf(access.http.url)}"`;
+}
+
+/** The field of a rule that takes just this name: only a pattern may hold an underscore, and not every name can be written. */
+function selectorOf(query: string): string | undefined {
+  const name = query.toLowerCase().replace(/\.$/, "");
+  if (name === "" || name.includes("*")) return undefined;
+  const [field] = [{ matchName: name }, { matchPattern: name }].filter((one) => validateFqdn(one, false).length === 0).flatMap(Object.keys);
+  return field && `${field}: "${name}"`;
 }
 
 function pathOf(url: string): string {

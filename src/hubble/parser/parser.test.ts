@@ -290,6 +290,28 @@ describe("flowOfAccess", () => {
     rrtypes: ["A"],
     source: "proxy",
   };
+  it("says what would let a name through", () => {
+    const { http: _, type: __, ...common } = access;
+    const fix = (query: string, field: "name" | "identity" = "name") => {
+      const nearest = [{ origins: [origin], mismatches: [{ field, wanted: "*.b", found: query }] }];
+      const denied = { reason: "policy", origins: [origin], nearest } as const;
+      const event = l7Event({
+        ...common,
+        type: "dns-access",
+        kind: "request",
+        protocol: "UDP",
+        verdict: "DROPPED",
+        denied,
+        dns: { ...dns, query },
+      });
+      return explanationOf(flowOfAccess(event, demoNames()))?.fix;
+    };
+    assert.match(fix("API.a.com.") ?? "", /^add a dns rule to default\/rule1 with matchName: "api\.a\.com", and a toFQDNs with the same/);
+    assert.match(fix("_x.a.com.") ?? "", /with matchPattern: "_x\.a\.com"/);
+    assert.deepEqual([fix("a*b.com."), fix("."), fix('a"b.com.')], ["", "", ""]);
+    assert.match(fix("a.com.", "identity") ?? "", /let default\/rule1 also select this peer/);
+  });
+
   const summaries = [
     ["request", {}, "DNS Query api.github.com. A"],
     ["response", {}, 'DNS Answer "140.82.121.6" TTL: 30 (Proxy api.github.com. A)'],
