@@ -46,7 +46,7 @@ const SESSION: readonly (readonly [page: string, steps: readonly Step[]])[] = [
     "examples/policy-progression/README.md",
     [
       { command: ENV },
-      { command: "kubectl apply -f examples/policy-progression/apps.yaml", output: /deployment.apps\/backend created/ },
+      { command: "kubectl apply -f examples/policy-progression/00-apps.yaml", output: /deployment.apps\/backend created/ },
       { command: "kubectl apply -f examples/policy-progression/01-default-deny.yaml", output: /default-deny created/ },
       // Not even the name is found; before the pod runs, there is nothing to ask.
       { command: "kubectl -n demo exec deploy/frontend -- curl -s -m 2 http://backend/get", code: 28, retry: true },
@@ -54,6 +54,7 @@ const SESSION: readonly (readonly [page: string, steps: readonly Step[]])[] = [
         command: "hubble observe --verdict DROPPED --last 5 --explain",
         output: /demo\/frontend.*DROPPED[\s\S]*Policy: demo\/default-deny/,
       },
+      { command: "kubectl apply -f examples/policy-progression", output: /deny-backend-to-world created/ },
     ],
   ],
   [

@@ -106,7 +106,7 @@ describe("policies and their traffic", () => {
   it("audit mode of HTTP rules: every request passes, what they would refuse is reported, and promoting ends that", async () => {
     const demo = `${root}examples/policy-progression`;
     const post = "kubectl -n demo exec deploy/frontend -- curl -s -m 2 -o /dev/null -w '%{http_code}' -X POST http://backend/headers";
-    await must(`kubectl apply -f ${demo}/apps.yaml && kubectl -n demo wait --for=condition=Ready pod --all --timeout=120s`, {});
+    await must(`kubectl apply -f ${demo}/00-apps.yaml && kubectl -n demo wait --for=condition=Ready pod --all --timeout=120s`, {});
     const policy = `${demo}/04-allow-frontend-to-backend-l7.yaml`;
     await must(`kubectl annotate --local -f ${policy} policy.cilium.io/audit-mode=enabled -o yaml | kubectl apply -f -`, {});
     const reported = (what: string) => `hubble observe --namespace demo --verdict AUDIT --last 100 --explain | grep -A 3 '${what}'`;
@@ -133,7 +133,7 @@ describe("policies and their traffic", () => {
   it("promoting does not claim to enforce what the namespace keeps in audit mode, and names the command that ends that", async () => {
     const demo = `${root}examples/policy-progression`;
     const annotation = "policy.cilium.io/audit-mode";
-    await must(`kubectl apply -f ${demo}/apps.yaml && kubectl -n demo wait --for=condition=Ready pod --all --timeout=120s`, {});
+    await must(`kubectl apply -f ${demo}/00-apps.yaml && kubectl -n demo wait --for=condition=Ready pod --all --timeout=120s`, {});
     await must(`kubectl annotate namespace demo ${annotation}=enabled`, {});
     await must(`kubectl annotate --local -f ${demo}/01-default-deny.yaml ${annotation}=enabled -o yaml | kubectl apply -f -`, {});
     const promoted = await must("cilium policy promote demo/default-deny", { code: 1, output: /still not enforced everywhere/ });
@@ -165,7 +165,7 @@ describe("policies and their traffic", () => {
     const demo = `${root}examples/policy-progression`;
     const get = (path: string, more = "") =>
       `kubectl -n demo exec deploy/frontend -- curl -s -m 2 -o /dev/null -w '%{http_code}' ${more} http://backend${path}`;
-    await must(`kubectl apply -f ${demo}/apps.yaml && kubectl -n demo wait --for=condition=Ready pod --all --timeout=120s`, {});
+    await must(`kubectl apply -f ${demo}/00-apps.yaml && kubectl -n demo wait --for=condition=Ready pod --all --timeout=120s`, {});
     // Requests are recorded where an HTTP rule makes the proxy look.
     const [dns, l7] = [`${demo}/02-allow-dns.yaml`, `${demo}/04-allow-frontend-to-backend-l7.yaml`];
     await must(`kubectl apply -f ${dns} -f ${demo}/03-allow-frontend-to-backend.yaml -f ${l7}`, {});

@@ -41,6 +41,6 @@ describe("the examples", () => {
   it("are all there and named as the steps name them", () => {
     const names = STEPS.flatMap(({ file }) => (file ? readExample(file) : [])).map(({ metadata }) => metadata.name);
     assert.ok(names.includes("default-deny") && names.includes("deny-backend-to-world"));
-    assert.equal(readExample("apps.yaml").filter(({ kind }) => kind === "Deployment").length, 3);
+    assert.equal(readExample("00-apps.yaml").filter(({ kind }) => kind === "Deployment").length, 3);
   });
 });

@@ -68,7 +68,7 @@ async function prepare(walk: Walk): Promise<void> {
   progress.step("deploying demo/frontend, demo/backend and attacker/attacker");
   const policies = STEPS.flatMap(({ file }) => (file ? readExample(file) : []));
   await deleteAll(cluster, policies);
-  await applyAll(cluster, readExample("apps.yaml"), MANAGER);
+  await applyAll(cluster, readExample("00-apps.yaml"), MANAGER);
   await waitDeployments(cluster, ["demo/frontend", "demo/backend", "attacker/attacker"], progress);
   await waitEnforced([], policies.map(identify));
   const places = new Set<string>();
