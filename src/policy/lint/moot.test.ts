@@ -6,6 +6,7 @@ import { findParty } from "../world/find.ts";
 import { memorySource } from "../world/objects.ts";
 import { createWorld, type World } from "../world/world.ts";
 import { lintMakesMoot, lintMoot } from "./moot.ts";
+import { PlainIndex } from "./plain-index.ts";
 import { reviewPolicy } from "./review.ts";
 
 const pod = (app: string, ip: string) => ({
@@ -122,5 +123,18 @@ describe("application rules beside plain allows", () => {
       /^spec\.ingress\[0\]: makes the .* demo\/narrow/,
     );
     assert.deepEqual(reviewPolicy(narrow, surroundings([inner])).warnings, [], "it does not meet the older state of itself");
+  });
+  it("are compared with few of many allows: those for the same pods or all, from the same peers or wider ones, on the same port", () => {
+    const each = (i: number) => parsePolicy({ ...policy(`p${i}`, { fromEndpoints: [{ matchLabels: { app: `web-${i}` } }], ...on("80") }) });
+    const plain = Array.from({ length: 500 }, (_, i) => each(i)).flatMap(({ rules }) => rules.map((rule) => ({ rule, ports: null })));
+    const wide = parsePolicy(policy("wide", { fromEndpoints: [{}] })).rules.map((rule) => ({ rule, ports: null }));
+    const [rule] = parsePolicy(policy("narrow", { fromEndpoints: [{ matchLabels: { app: "web-7" } }], ...http })).rules;
+    const [entry] = rule?.ports ?? [];
+    assert.ok(rule !== undefined && entry !== undefined);
+    const around = new PlainIndex([...plain, ...wide]).around({ rule, entry });
+    assert.deepEqual(
+      around.map(({ rule: { policy: ref } }) => ref.name),
+      ["p7", "wide"],
+    );
   });
 });

@@ -1,15 +1,10 @@
 import { formatRequirement, type Requirement } from "#labels/selector.ts";
 import { prefixContains } from "#types/prefix.ts";
 import { formatProtocol } from "#types/proto.ts";
-import { formatRuleRef, type ParsedPolicy, type PeerSelector, type PortRule, type PortSpec, type Rule } from "../rule.ts";
+import { formatRuleRef, type ParsedPolicy, type PeerSelector, type PortSpec, type Rule } from "../rule.ts";
 import type { Finding } from "./finding.ts";
+import { type Narrow, type Plain, PlainIndex } from "./plain-index.ts";
 import { isPlain, narrows } from "./static.ts";
-
-/** An entry of `toPorts` whose application rules narrow what it allows. */
-type Narrow = { readonly rule: Rule; readonly entry: PortRule };
-
-/** What a rule allows without any application rules; `ports` null: everything. */
-type Plain = { readonly rule: Rule; readonly ports: readonly PortSpec[] | null };
 
 /** How the policy's author, or the whole cluster, can make the application rules count. */
 const fix = "take the peers or the ports out of the plain allow, or annotate the policy with policy.cilium.io/l7-merge: restrict";
@@ -19,12 +14,13 @@ const fix = "take the peers or the ports out of the plain allow, or annotate the
  * selectors that are compared, not pods: what is found holds for every pod, and what only some pods' labels bring about is not found.
  */
 export function* lintMoot(policies: readonly ParsedPolicy[], others: readonly ParsedPolicy[] = []): Generator<Finding> {
-  const plain = Map.groupBy([...policies, ...others].filter((one) => !one.audit || policies.includes(one)).flatMap(plainOf), placeOf);
-  for (const { rule, entry } of policies.flatMap(narrowOf)) {
-    const [first, ...more] = mootness({ rule, entry }, [...(plain.get(placeOf({ rule })) ?? []), ...(plain.get("") ?? [])]);
-    const whole = [first, ...more].find((one) => one?.whole === true) ?? first;
-    if (whole === undefined) continue;
-    const message = `its application rules are moot${whole.what}: ${formatRuleRef(whole.by.origin)} allows the same without any`;
+  const narrow = policies.flatMap(narrowOf);
+  if (narrow.length === 0) return;
+  const plain = new PlainIndex([...policies, ...others.filter((one) => !one.audit)].flatMap(plainOf));
+  for (const { rule, entry } of narrow) {
+    const found = mootness({ rule, entry }, plain.around({ rule, entry }));
+    if (found === undefined) continue;
+    const message = `its application rules are moot${found.what}: ${formatRuleRef(found.by.origin)} allows the same without any`;
     yield { id: "L08", severity: "warning", policy: rule.policy, rule: rule.origin, message, fix };
   }
 }
@@ -33,20 +29,12 @@ export function* lintMoot(policies: readonly ParsedPolicy[], others: readonly Pa
 export function* lintMakesMoot(policy: ParsedPolicy, others: readonly ParsedPolicy[]): Generator<Finding> {
   const plain = plainOf(policy);
   for (const { rule, entry } of plain.length === 0 ? [] : others.flatMap(narrowOf)) {
-    const [first] = mootness({ rule, entry }, plain);
+    const first = mootness({ rule, entry }, plain);
     if (first === undefined) continue;
     const message = `makes the application rules of ${formatRuleRef(rule.origin)} moot${first.what}: it allows the same without any`;
     const narrower = "take these peers or ports out of this rule, or annotate the other policy with policy.cilium.io/l7-merge: restrict";
     yield { id: "L08", severity: "warning", policy: policy.ref, rule: first.by.origin, message, fix: narrower };
   }
-}
-
-/** Rules of one namespace meet only each other and those of all namespaces. */
-function placeOf({ rule }: { readonly rule: Rule }): string {
-  const [place] = rule.subject.requirements.filter(
-    ({ key, operator, values }) => isNamespace(key) && operator === "In" && values.length === 1,
-  );
-  return place?.values[0] ?? "";
 }
 
 const isNamespace = (key: string) => key === "io.kubernetes.pod.namespace";
@@ -69,17 +57,26 @@ function plainOf({ rules }: ParsedPolicy): Plain[] {
 
 type Mootness = { readonly by: Rule; readonly whole: boolean; readonly what: string };
 
-function mootness({ rule, entry }: Narrow, plain: readonly Plain[]): Mootness[] {
-  return plain.flatMap(({ rule: by, ports }): Mootness[] => {
-    if (by.direction !== rule.direction || by.onNode !== rule.onNode || by.tier > rule.tier || !subjectCovers(by, rule)) return [];
-    const opened = entry.ports.filter((spec) => ports === null || ports.some((one) => specCovers(one, spec)));
-    const peers = rule.peers.filter((peer) => by.peers.some((one) => peerCovers(one, peer)));
-    if (opened.length === 0 || peers.length === 0) return [];
-    const whole = opened.length === entry.ports.length && peers.length === rule.peers.length;
-    const whom = peers.length === rule.peers.length ? "" : ` for ${peers.map(peerText).join("; ")}`;
-    const where = opened.length === entry.ports.length ? "" : ` on ${opened.map(portText).join(", ")}`;
-    return [{ by, whole, what: `${whom}${where}` }];
-  });
+/** The first plain allow that makes a narrow rule moot as a whole, or else the first that does so in part. */
+function mootness(narrow: Narrow, plain: readonly Plain[]): Mootness | undefined {
+  let first: Mootness | undefined;
+  for (const one of plain) {
+    const found = mootnessBy(narrow, one);
+    if (found?.whole === true) return found;
+    first ??= found;
+  }
+  return first;
+}
+
+function mootnessBy({ rule, entry }: Narrow, { rule: by, ports }: Plain): Mootness | undefined {
+  if (by.direction !== rule.direction || by.onNode !== rule.onNode || by.tier > rule.tier || !subjectCovers(by, rule)) return undefined;
+  const opened = entry.ports.filter((spec) => ports === null || ports.some((one) => specCovers(one, spec)));
+  const peers = opened.length === 0 ? [] : rule.peers.filter((peer) => by.peers.some((one) => peerCovers(one, peer)));
+  if (opened.length === 0 || peers.length === 0) return undefined;
+  const whole = opened.length === entry.ports.length && peers.length === rule.peers.length;
+  const whom = peers.length === rule.peers.length ? "" : ` for ${peers.map(peerText).join("; ")}`;
+  const where = opened.length === entry.ports.length ? "" : ` on ${opened.map(portText).join(", ")}`;
+  return { by, whole, what: `${whom}${where}` };
 }
 
 function subjectCovers(outer: Rule, inner: Rule): boolean {

@@ -1,8 +1,8 @@
 import { type Prefix, prefixOf, prefixParts } from "#types/prefix.ts";
-import { portPrefixes } from "../resolve/port-range.ts";
 import type { PeerSelector, PortSpec, Rule } from "../rule.ts";
 import { selects } from "../selectors/selector-cache.ts";
 import type { World } from "../world/world.ts";
+import { everyPort, keysAroundPort, keysOfPort } from "./port-keys.ts";
 import { identitiesOf } from "./subjects.ts";
 
 /** A rule with its peers found and its ports in one list; null is every port. */
@@ -12,22 +12,6 @@ export type Entry = { readonly rule: Rule; readonly peers: readonly PeerSelector
 export function isWorld({ requirements, except }: PeerSelector): boolean {
   const [only, second] = requirements;
   return only?.source === "reserved" && only.key === "world" && second === undefined && except.length === 0;
-}
-
-const everyPort = "*";
-const allBits = Array.from({ length: 17 }, (_, bits) => bits);
-const blockOfPorts = (protocol: number, port: number, bits: number) => `${protocol}/${(port >> (16 - bits)) << (16 - bits)}/${bits}`;
-
-/** Where a rule stands for a port that it names: under each block of its range. */
-function keysOfPort({ protocol, name, port, endPort }: PortSpec): string[] {
-  if (name !== "") return [`${protocol}/${name}`];
-  return portPrefixes(port, endPort).map((one) => blockOfPorts(protocol, one.port, one.bits));
-}
-
-/** Where rules stand that may cover a port. */
-function keysAroundPort({ protocol, name, port }: PortSpec): string[] {
-  if (name !== "") return [everyPort, `${protocol}/${name}`];
-  return [everyPort, ...allBits.map((bits) => blockOfPorts(protocol, port, bits))];
 }
 
 /** The rules of one direction of a pod by their peers and ports, so that only few have to be compared with each. */
