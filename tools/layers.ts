@@ -20,7 +20,8 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   labels: ["types"],
   identity: ["types", "labels", "fqdn", "statedb"],
   fqdn: ["types"],
-  policy: ["types", "api", "labels", "identity", "fqdn"],
+  yaml: [],
+  policy: ["types", "api", "labels", "identity", "fqdn", "yaml"],
   ipam: ["types"],
   loadbalancer: ["types", "api", "labels", "statedb"],
 
@@ -32,7 +33,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   datapath: [...LOOP, "policy", "loadbalancer", "ipcache", "node", "endpoint", "ebpf", "netlink", "sys"],
   monitor: ["types", "ebpf", "datapath", "packet", "proxy", "runtime"],
   proxy: ["types", "packet", "fqdn", "labels", "policy", "statedb", "runtime", "sys", "ebpf", "datapath"],
-  hubble: ["types", "api", "packet", "labels", "identity", "monitor", "datapath", "policy", "proxy", "statedb", "runtime", "k8s"],
+  hubble: ["types", "api", "packet", "labels", "identity", "yaml", "monitor", "datapath", "policy", "proxy", "statedb", "runtime", "k8s"],
   cni: ["types", "api", "netlink", "runtime", "ipam", "sys"],
 
   operator: ["types", "api", "pki", "labels", "identity", "policy", "ipam", "loadbalancer", "k8s", "statedb", "reconciler", "runtime"],

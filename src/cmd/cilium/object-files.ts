@@ -11,10 +11,22 @@ export class ObjectFileError extends CodedError {}
 /** The text of a file; `-` is standard input. Throws `ObjectFileError` saying which file and why. */
 export function readText(file: string): string {
   try {
-    return readFileSync(file === "-" ? 0 : file, "utf8");
+    return textOf(readFileSync(file === "-" ? 0 : file));
   } catch (thrown) {
     throw unreadable(file, thrown);
   }
+}
+
+/** UTF-8, or UTF-16 where a byte order mark says so: what Windows' shells write. */
+function textOf(bytes: Buffer): string {
+  const [first, second] = bytes;
+  if (first === 0xff && second === 0xfe) return bytes.toString("utf16le", 2);
+  if (first === 0xfe && second === 0xff)
+    return bytes
+      .subarray(2, bytes.length & ~1)
+      .swap16()
+      .toString("utf16le");
+  return bytes.toString("utf8");
 }
 
 function unreadable(file: string, thrown: unknown): ObjectFileError {

@@ -6,7 +6,7 @@ import { formatProblem, validateFiles } from "./validate.ts";
 
 const validateDocuments = (file: string, text: string) => validateFiles([{ file, text }]);
 const policy = (spec: string, head = "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy") =>
-  `${head}\nmetadata: { name: p, namespace: n }\nspec:\n${spec}`;
+  `${head}\nmetadata: { name: p, namespace: ns }\nspec:\n${spec}`;
 const GOOD = "  endpointSelector: {}\n  ingress: [{}]\n";
 const BAD = "  endpointSelector: {}\n  egress:\n    - toCIDR: [10.0.0/8]\n";
 
@@ -36,7 +36,7 @@ describe("validateDocuments", () => {
         ({ path, message }) => `${path.split(".").at(-1)} ${message}`,
       ) ?? [];
     const both = portErrors('{ port: "70000", protocol: TPC }');
-    assert.match(both.join("\n"), /^protocol "TPC".*did you mean "TCP"\?\nport "70000" is neither/);
+    assert.match(both.join("\n"), /^port "70000" is neither .*\nprotocol "TPC".*did you mean "TCP"\?/);
     assert.match(portErrors("{ port: 80, protocol: TCP }").join("\n"), /^port must be a text \(write it in quotes: "80"\)[^\n]*$/);
     assert.match(portErrors('{ port: "80", protocol: tcp }').join("\n"), /^protocol "tcp" has to be written TCP/);
   });
@@ -51,7 +51,7 @@ describe("validateDocuments", () => {
   it("knows what Kubernetes says to names, and to an object without an apiVersion", () => {
     const text = (kind: string, name: string, namespace: string) =>
       `kind: ${kind}\nmetadata: { name: ${name}, namespace: ${namespace} }\nspec:\n${GOOD}`;
-    const [result] = validateDocuments("f.yaml", text("CiliumClusterwideNetworkPolicy", '"A B/C"', "n"));
+    const [result] = validateDocuments("f.yaml", text("CiliumClusterwideNetworkPolicy", '"A B/C"', "ns"));
     assert.deepEqual(
       result?.errors.map(({ path }) => path),
       ["apiVersion", "metadata.name"],
@@ -79,10 +79,22 @@ describe("validateDocuments", () => {
     assert.deepEqual(warnings(of(rule(http))), []);
     assert.match(
       warnings(of(rule(http), rule(""))).join("\n"),
-      /^f0:7:7: spec\.ingress\[0\]: its application rules are moot: n\/p \(ingress\) rule 1 /,
+      /^f0:7:7: spec\.ingress\[0\]: its application rules are moot: ns\/p \(ingress\) rule 1 /,
     );
     const other = of(rule("")).replace("name: p", "name: q");
-    assert.match(warnings(other, of(rule(http))).join("\n"), /^f1:7:7: .* are moot: n\/q \(ingress\) rule 0 allows the same without any$/);
+    assert.match(warnings(other, of(rule(http))).join("\n"), /^f1:7:7: .* are moot: ns\/q \(ingress\) rule 0 allows the same without any$/);
+  });
+  it("reads YAML as kubectl does, and speaks of all in the order of lines", () => {
+    const spec = `  endpointSelector: {}\n  egress:\n    - toCIDR: [10.0.0/8]\n  ingress:\n    - toPorts: [{ ports: [{ port: 0120 }] }]\n  enableDefaultDeny: { ingress: on, egress: 1 }\n`;
+    const errors = validateDocuments("f.yaml", policy(spec).replace("name: p", "name: y"))[0]?.errors.map(formatProblem) ?? [];
+    assert.match(errors[0] ?? "", /^f\.yaml:3:19: metadata\.name: must be a text .* found boolean true$/);
+    assert.match(errors[1] ?? "", /^f\.yaml:7:16: /);
+    assert.match(errors[2] ?? "", /^f\.yaml:9:33: .*must be a text \(write it in quotes: "80"\), found number 80$/);
+    assert.match(errors[3] ?? "", /^f\.yaml:10:44: spec\.enableDefaultDeny\.egress: must be true or false, found number 1$/);
+    const twice = `${policy(GOOD)}  ingress: []\n`;
+    assert.match(firstError(twice), /^f\.yaml:7:3: the key "ingress" is there twice/);
+    const typed = `apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicyList\nitems:\n- metadata: { name: p }\n  spec: { endpointSelector: {}, ingress: 1 }\n`;
+    assert.match(firstError(typed), /^f\.yaml:5:41: items\[0\]\.spec\.ingress: must be a list/);
   });
   it("does not suggest the word that it found", () =>
     assert.match(firstError(policy(GOOD, "apiVersion: cilium.io/v1\nkind: CiliumNetworkPolicy")), /cilium\.io\/v2 is needed$/));

@@ -1,15 +1,13 @@
-import { type Document, isMap, LineCounter, parseAllDocuments } from "yaml";
 import { DEFINITIONS } from "#apiserver/crds/definitions.ts";
 import { conform } from "#apiserver/schema/conform.ts";
 import { resolveNothing } from "#apiserver/schema/schema.ts";
 import { lintMoot } from "#policy/lint/moot.ts";
-import { listOf, objectOf, textOf } from "#policy/parse/fields.ts";
-import { locate } from "#policy/parse/locate.ts";
+import { objectOf, textOf } from "#policy/parse/fields.ts";
 import { misspeltKind } from "#policy/parse/misspelt.ts";
-import { parsePolicy, policyKinds } from "#policy/parse/parse.ts";
+import { parsePolicy, policyKinds, versionProblem } from "#policy/parse/parse.ts";
 import type { Issue, ParsedPolicy, RuleRef } from "#policy/rule.ts";
-import { readDocument } from "#policy/world/documents.ts";
-import { rulePath } from "#policy/world/objects.ts";
+import { itemsOf, rulePath } from "#policy/world/objects.ts";
+import { readDocuments } from "#yaml/documents.ts";
 
 /** Something wrong, or worth saying, and where: `path` as in the object, line and column from 1 where they are known. */
 export interface Problem {
@@ -28,14 +26,6 @@ export interface DocumentResult {
   readonly warnings: readonly Problem[];
 }
 
-/** The API versions that a kind is served at. */
-const versions: Readonly<Record<string, readonly string[]>> = {
-  CiliumNetworkPolicy: ["cilium.io/v2"],
-  CiliumClusterwideNetworkPolicy: ["cilium.io/v2"],
-  NetworkPolicy: ["networking.k8s.io/v1"],
-  ClusterNetworkPolicy: ["policy.networking.k8s.io/v1alpha2"],
-};
-
 /** A document's result with the policy that was found, which is looked at beside the others once all are read. */
 type Checked = DocumentResult & { readonly found?: { readonly parsed: ParsedPolicy; place(rule: RuleRef, message: string): Problem } };
 
@@ -50,48 +40,34 @@ export function validateFiles(files: readonly { readonly file: string; readonly 
   return checked.map(({ found, ...result }) => {
     const findings = (found && moot.get(found.parsed.ref)) ?? [];
     const more = findings.flatMap(({ rule, message }) => (found === undefined || rule === undefined ? [] : [found.place(rule, message)]));
-    return more.length === 0 ? result : { ...result, warnings: [...result.warnings, ...more] };
+    return more.length === 0 ? result : { ...result, warnings: [...result.warnings, ...more].sort(byPlace) };
   });
 }
 
 function checkDocuments(file: string, text: string): Checked[] {
-  const lines = new LineCounter();
-  return documentsIn(text, lines).flatMap((document): Checked[] => {
-    const syntax = document.errors.map(({ message, linePos }): Problem => {
-      const [start] = linePos ?? [];
-      return {
-        file,
-        ...(start === undefined ? {} : { line: start.line, column: start.col }),
-        path: "",
-        message: message.split("\n")[0] ?? "",
-      };
-    });
-    if (syntax.length > 0) return [{ file, object: file, errors: syntax, warnings: [] }];
-    const place: Placer = (path, message) => ({ file, ...(locate(document, path, lines) ?? {}), path, message });
-    const read = readDocument(document, lines);
-    if ("problem" in read) {
-      const { problem, place: at = locate(document, "", lines) } = read;
-      return [{ file, object: file, errors: [{ file, ...(at ?? {}), path: "", message: problem }], warnings: [] }];
-    }
-    if (read.value === null) return [];
-    if (!isMap(document.contents)) return [{ file, object: file, errors: [place("", "a Kubernetes object is needed")], warnings: [] }];
-    return validateItems(file, read.value, "", place);
+  return readDocuments(text).flatMap(({ value, problems, locate }): Checked[] => {
+    const unreadable = problems.map(({ message, place }): Problem => ({ file, ...place, path: "", message }));
+    if (unreadable.length > 0) return [{ file, object: file, errors: unreadable, warnings: [] }];
+    const place: Placer = (path, message) => ({ file, ...(locate(path) ?? {}), path, message });
+    if (typeof value !== "object" || Array.isArray(value))
+      return [{ file, object: file, errors: [place("", "a Kubernetes object is needed")], warnings: [] }];
+    return validateItems(file, value, "", place);
   });
+}
+
+/** As the author reads them: from the first line to the last. */
+function byPlace(a: Problem, b: Problem): number {
+  return (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0);
 }
 
 /** Makes a problem of a path in the document. */
 type Placer = (path: string, message: string) => Problem;
 
-function documentsIn(text: string, lineCounter: LineCounter): Document[] {
-  const parsed = parseAllDocuments(text, { lineCounter });
-  return Array.isArray(parsed) ? parsed : [];
-}
-
 /** An object, or those of a List; `at` is its path in the document, empty for the document itself. */
 function validateItems(file: string, object: unknown, at: string, place: Placer): Checked[] {
-  const { items } = objectOf(object);
-  if (!Array.isArray(items)) return validateObject(file, object, at, place);
-  return listOf(items).flatMap((item, index) => validateItems(file, item, [at, `items[${index}]`].filter(Boolean).join("."), place));
+  const items = itemsOf(object);
+  if (items === undefined) return validateObject(file, object, at, place);
+  return items.flatMap((item, index) => validateItems(file, item, [at, `items[${index}]`].filter(Boolean).join("."), place));
 }
 
 function validateObject(file: string, object: unknown, at: string, place: Placer): Checked[] {
@@ -107,20 +83,18 @@ function validateObject(file: string, object: unknown, at: string, place: Placer
     const misspelt = misspeltKind(object);
     return misspelt === undefined ? [] : refused("kind", misspelt);
   }
-  const served = versions[kindText];
-  if (served !== undefined && version !== "" && !served.includes(version))
-    return refused("apiVersion", `found "${version}", ${served.join(" or ")} is needed`);
+  const wrongVersion = versionProblem(kindText, version);
+  if (wrongVersion !== undefined && version !== "") return refused("apiVersion", wrongVersion.message);
   const parsed = parsePolicy(object);
   const { issues, warnings } = parsed;
   const format = ({ path, message }: Pick<Issue, "path" | "message">) => place(fromRoot(path), message);
   // What no API server stores is as wrong to its author as what the engine refuses.
   const [unstorable, notes] = [warnings.filter(({ stage }) => stage === "schema"), warnings.filter(({ stage }) => stage !== "schema")];
-  const unversioned: Issue[] =
-    version === "" ? [{ path: "apiVersion", message: `is missing: ${served?.join(" or ")} is needed`, stage: "schema" }] : [];
+  const unversioned: Issue[] = wrongVersion === undefined ? [] : [{ path: "apiVersion", message: wrongVersion.message, stage: "schema" }];
   const said = [...unversioned, ...issues, ...unstorable];
   const errors = [...said, ...schemaProblems(kindText, object, said)];
   const found = { parsed, place: (rule: RuleRef, message: string) => format({ path: rulePath(object, rule), message }) };
-  return [{ file, object: title, errors: errors.map(format), warnings: notes.map(format), found }];
+  return [{ file, object: title, errors: errors.map(format).sort(byPlace), warnings: notes.map(format).sort(byPlace), found }];
 }
 
 /** What the definition of a custom kind has against an object, where the engine has not said it better. */

@@ -10,10 +10,11 @@ import { proposedWorld } from "#policy/replay/proposed.ts";
 import { type WhatIf, whatIf } from "#policy/replay/what-if.ts";
 import { policyKey } from "#policy/rule.ts";
 import { DocumentError, objectsIn } from "#policy/world/documents.ts";
-import { identityOf, type Place, type SourcedObject } from "#policy/world/objects.ts";
+import { identityOf, type SourcedObject } from "#policy/world/objects.ts";
 import { type Party, subjectOf } from "#policy/world/party.ts";
 import { createWorld, type World } from "#policy/world/world.ts";
 import { type Direction, directions } from "#types/direction.ts";
+import type { Place } from "#yaml/documents.ts";
 import type { Snapshot } from "./cluster-view.ts";
 import { selections } from "./policy-list.ts";
 

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { objectsIn } from "../world/documents.ts";
 import { clusterSource, memorySource, type SourcedObject } from "../world/objects.ts";
 import { createWorld } from "../world/world.ts";
 import { lintWorld } from "./lint.ts";
@@ -299,6 +300,16 @@ function lint(object: object, source = memorySource("test")): string[] {
 }
 
 describe("lint of mistakes that people make", () => {
+  it("speaks of an API version that is missing in a file, which what a cluster lists need not have", () => {
+    const [found] = objectsIn(
+      "f.yaml",
+      "kind: CiliumNetworkPolicy\nmetadata: { name: p }\nspec: { endpointSelector: {}, ingress: [{}] }\n",
+    );
+    assert.ok(found !== undefined);
+    const ids = (one: SourcedObject) => lintWorld(createWorld([one])).map(({ id, message }) => `${id} ${message}`);
+    assert.deepEqual(ids(found), ["L25 apiVersion is missing: cilium.io/v2 is needed"]);
+    assert.deepEqual(ids({ ...found, source: clusterSource }), []);
+  });
   for (const [what, object, says] of mistakes) it(`speaks of ${what}`, () => assert.match(lint(object).join("\n"), says));
 
   it("finds peers that are nodes and do not exist, where these may be peers", () => {

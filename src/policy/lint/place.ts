@@ -1,5 +1,6 @@
+import type { Place } from "#yaml/documents.ts";
 import { policyKey } from "../rule.ts";
-import { formatPlace, identityOf, type Place, rulePath } from "../world/objects.ts";
+import { formatPlace, identityOf, rulePath } from "../world/objects.ts";
 import type { World } from "../world/world.ts";
 import type { Finding } from "./finding.ts";
 

@@ -1,8 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { LineCounter, parseDocument } from "yaml";
 import { settingsWith } from "../settings.ts";
-import { locate } from "./locate.ts";
 import { parsePolicy } from "./parse.ts";
 
 const policy = (spec: unknown) => ({ kind: "CiliumNetworkPolicy", metadata: { name: "p", namespace: "shop" }, spec });
@@ -59,18 +57,6 @@ describe("parsePolicy", () => {
       issues.map((one) => one.path),
       ["specs[1]"],
     );
-  });
-});
-
-describe("locate", () => {
-  it("gives the line and column of an issue in the author's YAML", () => {
-    const text =
-      "kind: CiliumNetworkPolicy\nmetadata: {name: p, namespace: a}\nspec:\n  endpointSelector: {}\n  ingress:\n  - fromCIDR:\n    - 10.0.0.1\n";
-    const lines = new LineCounter();
-    const document = parseDocument(text, { lineCounter: lines });
-    const [issue] = parsePolicy(document.toJS()).issues;
-    assert.equal(issue?.path, "spec.ingress[0].fromCIDR[0]");
-    assert.deepEqual(locate(document, issue.path, lines), { line: 7, column: 7 });
   });
 
   it("names the word of ClusterNetworkPolicy for what every other kind calls allow, and the bounds of ports", () => {

@@ -16,17 +16,24 @@ import {
   warnUnstorable,
 } from "./reading.ts";
 
-type Reader = { readonly namespaced: boolean; read(reading: Reading, object: Fields, policy: PolicyRef): Rule[] };
+type Reader = { readonly version: string; readonly namespaced: boolean; read(reading: Reading, object: Fields, policy: PolicyRef): Rule[] };
 
 const readers: Readonly<Record<string, Reader>> = {
-  CiliumNetworkPolicy: { namespaced: true, read: readCiliumPolicy },
-  CiliumClusterwideNetworkPolicy: { namespaced: false, read: readCiliumPolicy },
-  NetworkPolicy: { namespaced: true, read: readNetworkPolicy },
-  ClusterNetworkPolicy: { namespaced: false, read: readClusterNetworkPolicy },
+  CiliumNetworkPolicy: { version: "cilium.io/v2", namespaced: true, read: readCiliumPolicy },
+  CiliumClusterwideNetworkPolicy: { version: "cilium.io/v2", namespaced: false, read: readCiliumPolicy },
+  NetworkPolicy: { version: "networking.k8s.io/v1", namespaced: true, read: readNetworkPolicy },
+  ClusterNetworkPolicy: { version: "policy.networking.k8s.io/v1alpha2", namespaced: false, read: readClusterNetworkPolicy },
 };
 
 /** The kinds of policy objects. */
 export const policyKinds: readonly string[] = Object.keys(readers);
+
+/** What is wrong with a policy's `apiVersion`, and what it has to be, where it is something else; undefined where it is right and for what is no policy. */
+export function versionProblem(kind: string, version: string): { readonly message: string; readonly needed: string } | undefined {
+  const needed = Object.hasOwn(readers, kind) ? readers[kind]?.version : undefined;
+  if (needed === undefined || version === needed) return undefined;
+  return { message: version === "" ? `is missing: ${needed} is needed` : `found "${version}", ${needed} is needed`, needed };
+}
 
 /**
  * Reads a policy object as it comes from Kubernetes. Never throws: whatever is wrong is in `issues`, all of it at once, and a policy with
@@ -42,7 +49,7 @@ export function parsePolicy(object: unknown, settings: PolicySettings = defaultS
   const given = readString(reading, metadata.namespace, "metadata.namespace") ?? "";
   const namespace = reader?.namespaced === true ? given || "default" : "";
   const ref: PolicyRef = { kind, namespace, name, uid: readString(reading, metadata.uid, "metadata.uid") ?? "" };
-  if (name === "") refuse(reading, "metadata.name", "a policy needs a name");
+  if ((metadata.name ?? "") === "") refuse(reading, "metadata.name", "a policy needs a name");
   checkNames(reading, { kind, name, namespace: given }, reader?.namespaced === false);
   if (reader === undefined) {
     refuse(reading, "kind", `"${kind}" is not a kind of policy; allowed are ${policyKinds.join(", ")}${didYouMean(kind, policyKinds)}`);

@@ -59,11 +59,14 @@ export function readList(reading: Reading, value: unknown, path: string): readon
   return misfit(reading, path, "a list", value);
 }
 
+const yes = "in YAML y, yes, on, true and n, no, off, false are true and false";
+
 /** The value as a text; null and absent are undefined, anything else is an issue. */
 export function readString(reading: Reading, value: unknown, path: string): string | undefined {
   if (value === undefined || value === null) return undefined;
   if (typeof value === "string") return value;
-  const hint = typeof value === "number" || typeof value === "boolean" ? ` (write it in quotes: "${String(value)}")` : "";
+  const hint =
+    typeof value === "number" ? ` (write it in quotes: "${value}")` : typeof value === "boolean" ? ` (${yes} without quotes)` : "";
   return misfit(reading, path, `a text${hint}`, value);
 }
 

@@ -1,8 +1,6 @@
+import type { Place } from "#yaml/documents.ts";
 import { listOf, objectOf, textOf, textsOf } from "../parse/fields.ts";
 import type { RuleRef } from "../rule.ts";
-
-/** A place in a file, both numbers from 1. */
-export type Place = { readonly line: number; readonly column: number };
 
 /** Where objects came from: a file, which knows the lines of its text, or a cluster, which has none. */
 export type Source = {
@@ -23,16 +21,24 @@ export function memorySource(name: string): Source {
   return { name, locate: () => undefined };
 }
 
-/** The object, or the objects of a List (`kubectl get … -o yaml`), each with its own place in the source. */
+/** The objects of a List (`kubectl get … -o yaml`); undefined for what is none. Those of a typed list (`PodList`) need not say what they are. */
+export function itemsOf(object: unknown): unknown[] | undefined {
+  const { kind, apiVersion, items } = objectOf(object);
+  if (!Array.isArray(items)) return undefined;
+  const typed = textOf(kind).endsWith("List") ? textOf(kind).slice(0, -"List".length) : "";
+  return listOf(items).map((item) => {
+    const fields = objectOf(item);
+    return typed === "" || fields.kind !== undefined ? item : { apiVersion, ...fields, kind: typed };
+  });
+}
+
+/** The object, or the objects of a List, each with its own place in the source. */
 export function flattened({ object, source }: SourcedObject): SourcedObject[] {
-  const { kind, items } = objectOf(object);
-  if (!Array.isArray(items)) return [{ object, source }];
-  const itemKind = textOf(kind).replace(/List$/, "");
-  return listOf(items).flatMap((item, i) => {
+  const items = itemsOf(object);
+  if (items === undefined) return [{ object, source }];
+  return items.flatMap((item, i) => {
     const locate = (path: string) => source.locate(path === "" ? `items[${i}]` : `items[${i}].${path}`);
-    // The items of a typed list (`PodList`) need not say their kind.
-    const typed = objectOf(item).kind === undefined && itemKind !== "" ? { ...objectOf(item), kind: itemKind } : item;
-    return flattened({ object: typed, source: source === clusterSource ? source : { name: source.name, locate } });
+    return flattened({ object: item, source: source === clusterSource ? source : { name: source.name, locate } });
   });
 }
 

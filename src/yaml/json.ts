@@ -1,0 +1,73 @@
+/** One JSON object of a text, from `start` to before `end`, and the keys that are in one of its objects twice. */
+export type JsonText = {
+  readonly start: number;
+  readonly end: number;
+  readonly twice: readonly { readonly key: string; readonly offset: number }[];
+};
+
+const token = /"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/gy;
+const space = /\s*/y;
+
+/** The JSON objects that a text is made of, one after the other; undefined when it looks like something else. What is in them has not been checked. */
+export function jsonTexts(text: string): JsonText[] | undefined {
+  const found: JsonText[] = [];
+  for (let at = skip(text, 0); at < text.length; at = skip(text, at)) {
+    const one = text[at] === "{" ? jsonText(text, at) : undefined;
+    if (one === undefined) return undefined;
+    found.push(one);
+    at = one.end;
+  }
+  return found;
+}
+
+function skip(text: string, at: number): number {
+  space.lastIndex = at;
+  space.test(text);
+  return space.lastIndex;
+}
+
+/** The objects and lists that are open at a place of a JSON text, and where keys stand in one of them twice. */
+class OpenBraces {
+  readonly twice: { key: string; offset: number }[] = [];
+  /** The keys of an object so far; null for a list. */
+  readonly #open: (Set<string> | null)[] = [];
+  #mayBeKey = false;
+
+  get none(): boolean {
+    return this.#open.length === 0;
+  }
+
+  take(word: string, offset: number): void {
+    if (word === "{" || word === "[") this.#open.push(word === "{" ? new Set() : null);
+    else if (word === "}" || word === "]") this.#open.pop();
+    else if (this.#mayBeKey && word.startsWith('"')) this.#key(unquoted(word), offset);
+    this.#mayBeKey = word === "{" || word === ",";
+  }
+
+  #key(key: string, offset: number): void {
+    const keys = this.#open.at(-1);
+    if (keys?.has(key) === true) this.twice.push({ key, offset });
+    keys?.add(key);
+  }
+}
+
+function jsonText(text: string, start: number): JsonText | undefined {
+  const braces = new OpenBraces();
+  token.lastIndex = start;
+  for (;;) {
+    token.lastIndex = skip(text, token.lastIndex);
+    const offset = token.lastIndex;
+    const word = token.exec(text)?.[0];
+    if (word === undefined) return undefined;
+    braces.take(word, offset);
+    if (braces.none) return { start, end: token.lastIndex, twice: braces.twice };
+  }
+}
+
+function unquoted(word: string): string {
+  try {
+    return word.includes("\\") ? String(JSON.parse(word)) : word.slice(1, -1);
+  } catch {
+    return word;
+  }
+}
