@@ -183,7 +183,7 @@ describe("the metrics", { skip: existsSync(`${root}${PROMETHEUS}`) ? false : "De
   // The agents' pods are in their nodes' network, where a Prometheus of the cluster would reach them from.
   const inNode = (command: string) => inLab(`kubectl -n kube-system exec ds/cilium -- sh -c ${JSON.stringify(command)}`);
   const query = async (path: string): Promise<unknown> => {
-    const { stdout } = await inNode(`curl -s -m 5 http://127.0.0.1:9090/api/v1/${path}`);
+    const { stdout } = await inNode(`curl -sf -m 5 http://127.0.0.1:9090/api/v1/${path}`);
     return (JSON.parse(stdout || "{}") as { data?: unknown }).data;
   };
   let server: ChildProcess | undefined;
@@ -213,16 +213,18 @@ describe("the metrics", { skip: existsSync(`${root}${PROMETHEUS}`) ? false : "De
   });
 
   it("are all there that our alerts and dashboards ask for", async () => {
-    const names = new Set((await query("label/__name__/values")) as string[]);
     const files = ["hubble-alerts.yaml", "hubble-dashboard.json", "cilium-agent-dashboard.json"].map((name) =>
       readFileSync(`${root}examples/monitoring/${name}`, "utf8"),
     );
     const asked = new Set(files.flatMap((text) => text.match(/\b(hubble|cilium)_[a-z0-9_]+/g) ?? []));
     assert(asked.size > 15, `${asked.size} metrics are asked for`);
-    assert.deepEqual(
-      [...asked].filter((name) => !names.has(name) && !NOT_IN_THE_DEMO.has(name)),
-      [],
-    );
+    const missing = async () => {
+      const names = new Set(((await query("label/__name__/values")) ?? []) as string[]);
+      return [...asked].filter((name) => !names.has(name) && !NOT_IN_THE_DEMO.has(name));
+    };
+    for (let attempt = 0; attempt < 240 && (await missing()).length > 0; attempt++)
+      await new Promise((resolve) => setTimeout(resolve, 250));
+    assert.deepEqual(await missing(), []);
   });
 
   it("are what promtool takes our alerts for", async () => {

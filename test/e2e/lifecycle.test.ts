@@ -22,6 +22,16 @@ async function readReport(): Promise<Report> {
 
 const up = (...args: string[]) => cilium("lab", "up", "--nodes", "1", "--bare", "--no-wait", ...args);
 
+/** The lock, once the process that had it has ended: a kill is only on its way when it has been sent. */
+async function lockOf(pid: number): Promise<NonNullable<ReturnType<typeof takeLock>>> {
+  for (let attempt = 0; attempt < 600; attempt++) {
+    const lock = takeLock();
+    if (lock !== undefined) return lock;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  return assert.fail(`process ${pid} still has the lab's lock, a minute after it was killed`);
+}
+
 /**
  * What a reboot does to a lab: no process, no mount, no cgroup and nothing in /run is left, while /var/lib is as it was. The record tells of a process
  * that there is again, with the same start time: another one, since the boot is another.
@@ -37,9 +47,9 @@ async function reboot(pid: number): Promise<void> {
   rmSync(paths.rootfs.replace(/\/rootfs$/, ""), { recursive: true });
   assert.ok(readdirSync("/run/netns").length > 0, "some machines keep the files of /run: what they stood for is gone");
   const record = readRecord();
-  using lock = takeLock();
-  const own = lock?.write([]);
-  assert.ok(record && own && isAlive(own));
+  using lock = await lockOf(pid);
+  const own = lock.write([]);
+  assert.ok(record && isAlive(own));
   writeFileSync(paths.lock, JSON.stringify({ ...own, netns: record.netns, boot: "00000000-0000-0000-0000-000000000000" }));
 }
 
@@ -83,6 +93,7 @@ describe("the lab's life", { skip: process.getuid?.() === 0 ? false : "needs roo
     assert.match(second.stderr, /a lab runs already \(process \d+\); end it with: cilium lab down/);
     const { pid, nodes } = await readReport();
     process.kill(pid, "SIGKILL");
+    (await lockOf(pid))[Symbol.dispose]();
     const both = await Promise.all([up(), up()]);
     const [winner, loser] = both.toSorted((a, b) => a.code - b.code);
     assert.equal(winner?.code, 0, winner?.stderr);
