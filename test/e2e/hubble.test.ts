@@ -44,7 +44,7 @@ before(async () => {
 });
 after(() => cilium("lab", "down"));
 
-const inLab = (command: string, timeoutMs = 30_000) => run("bash", ["-c", `eval "$(bin/cilium lab env)"; ${command}`], { timeoutMs });
+const inLab = (command: string, timeoutMs = 300_000) => run("bash", ["-c", `eval "$(bin/cilium lab env)"; ${command}`], { timeoutMs });
 
 describe("the Hubble page", { skip: existsSync(CHROMIUM) ? false : "chromium is not installed" }, () => {
   let forward: ChildProcess | undefined;

@@ -27,14 +27,14 @@ const STEP = 60;
 /** The service map: cards and what flows between them. Drag or arrow keys move it, the wheel or + and - zoom, 0 fits it. */
 export function MapView({ map, view, change, select, state }: MapProps) {
   const layout = useMemo(() => layoutMap(map), [map]);
-  const svg = useRef<SVGSVGElement>(null);
-  const world = useRef<SVGGElement>(null);
-  const camera = useCamera(svg, world, layout);
+  const frame = useRef<HTMLDivElement>(null);
+  const camera = useCamera(frame, layout);
   const choosePeer = useCallback((peer: string) => change({ peer: view.peer === peer ? "" : peer }), [change, view.peer]);
   return (
     <section class="map" aria-label="Service map">
-      <svg
-        ref={svg}
+      <div
+        ref={frame}
+        class="frame"
         role="application"
         aria-label="Service map: arrow keys move, plus and minus zoom, 0 fits"
         tabindex={0}
@@ -42,16 +42,18 @@ export function MapView({ map, view, change, select, state }: MapProps) {
         onPointerDown={camera.onPointerDown}
         onWheel={camera.onWheel}
       >
-        <title>Service map</title>
-        <g ref={world}>
-          {layout.edges.map((placed) => (
-            <Edge key={placed.edge.id} placed={placed} select={select} />
-          ))}
-          {layout.cards.map((card) => (
-            <Card key={card.node.peer.id} card={card} chosen={card.node.peer.id === view.peer} choose={choosePeer} />
-          ))}
-        </g>
-      </svg>
+        <svg>
+          <title>Service map</title>
+          <g>
+            {layout.edges.map((placed) => (
+              <Edge key={placed.edge.id} placed={placed} select={select} />
+            ))}
+            {layout.cards.map((card) => (
+              <Card key={card.node.peer.id} card={card} chosen={card.node.peer.id === view.peer} choose={choosePeer} />
+            ))}
+          </g>
+        </svg>
+      </div>
       {layout.cards.length === 0 && <p class="empty">{emptyText(state, view)}</p>}
       <div class="zoom">
         <button type="button" aria-label="Zoom in" onClick={() => camera.zoom(1.25)}>
@@ -104,29 +106,34 @@ function Edge({ placed: { edge, path }, select }: { readonly placed: PlacedEdge;
   );
 }
 
-/** Moving and zooming sets one attribute and draws nothing anew, so that it stays smooth with hundreds of cards. */
-function useCamera(svg: { current: SVGSVGElement | null }, world: { current: SVGGElement | null }, layout: Layout) {
+/**
+ * Moving shifts the drawing as it is painted, a layer of its own, so that it stays smooth with hundreds of cards; zooming paints it anew, or letters
+ * would blur.
+ */
+function useCamera(frame: { current: HTMLDivElement | null }, layout: Layout) {
   const camera = useRef<Camera>({ x: 20, y: 20, scale: 1 });
   const [touched, setTouched] = useState(false);
   const set = useCallback(
     (next: Camera) => {
       camera.current = next;
-      world.current?.setAttribute("transform", `translate(${next.x},${next.y}) scale(${next.scale})`);
+      const drawing = frame.current?.firstElementChild;
+      if (drawing instanceof SVGSVGElement) place(drawing, next, layout);
     },
-    [world],
+    [frame, layout],
   );
   const fit = useCallback(() => {
-    const box = svg.current?.getBoundingClientRect();
+    const box = frame.current?.getBoundingClientRect();
     if (!box || layout.width === 0) return;
     const scale = Math.max(MIN_SCALE, Math.min(1, (box.width - 40) / layout.width, (box.height - 40) / layout.height));
     set({ x: (box.width - layout.width * scale) / 2, y: Math.max(20, (box.height - layout.height * scale) / 2), scale });
-  }, [svg, layout.width, layout.height, set]);
+  }, [frame, layout.width, layout.height, set]);
   // Until the user moves it, the map fits itself as it grows.
   useEffect(() => {
-    if (!touched) fit();
-  }, [touched, fit]);
+    if (touched) set(camera.current);
+    else fit();
+  }, [touched, fit, set]);
   const zoom = (factor: number, at?: { readonly x: number; readonly y: number }) => {
-    const box = svg.current?.getBoundingClientRect();
+    const box = frame.current?.getBoundingClientRect();
     const { x, y, scale } = camera.current;
     const next = Math.min(MAX_SCALE, Math.max(MIN_SCALE, scale * factor));
     const center = at ?? { x: (box?.width ?? 0) / 2, y: (box?.height ?? 0) / 2 };
@@ -137,6 +144,8 @@ function useCamera(svg: { current: SVGSVGElement | null }, world: { current: SVG
     setTouched(true);
     set({ ...camera.current, x: camera.current.x + dx, y: camera.current.y + dy });
   };
+  /** Not a card or an edge, which have gestures and keys of their own. */
+  const isBackground = (target: EventTarget | null) => target === frame.current || target === frame.current?.firstElementChild;
   return {
     zoom: (factor: number) => zoom(factor),
     fit() {
@@ -145,19 +154,19 @@ function useCamera(svg: { current: SVGSVGElement | null }, world: { current: SVG
     },
     onWheel(event: WheelEvent) {
       event.preventDefault();
-      const box = svg.current?.getBoundingClientRect();
+      const box = frame.current?.getBoundingClientRect();
       zoom(event.deltaY < 0 ? 1.1 : 1 / 1.1, { x: event.clientX - (box?.left ?? 0), y: event.clientY - (box?.top ?? 0) });
     },
     onPointerDown(event: PointerEvent) {
-      if (event.target !== svg.current) return;
-      const target = svg.current;
+      if (!isBackground(event.target)) return;
+      const target = frame.current;
       target?.setPointerCapture(event.pointerId);
       const dragged = ({ movementX, movementY }: PointerEvent) => move(movementX, movementY);
       target?.addEventListener("pointermove", dragged);
       target?.addEventListener("pointerup", () => target.removeEventListener("pointermove", dragged), { once: true });
     },
     onKeyDown({ key, target }: KeyboardEvent) {
-      if (target !== svg.current) return;
+      if (!isBackground(target)) return;
       const moves: Readonly<Record<string, readonly [number, number]>> = {
         ArrowLeft: [STEP, 0],
         ArrowRight: [-STEP, 0],
@@ -174,4 +183,21 @@ function useCamera(svg: { current: SVGSVGElement | null }, world: { current: SVG
       }
     },
   };
+}
+
+/** Puts the drawing where the camera looks, in whole pixels. */
+function place(drawing: SVGSVGElement, { x, y, scale }: Camera, { width, height }: Layout): void {
+  drawing.style.transform = `translate(${Math.round(x)}px, ${Math.round(y)}px)`;
+  const zoomed = `scale(${scale})`;
+  const content = drawing.querySelector("g");
+  const size = { width: String(Math.ceil(width * scale)), height: String(Math.ceil(height * scale)) };
+  if (
+    content?.getAttribute("transform") === zoomed &&
+    drawing.getAttribute("width") === size.width &&
+    drawing.getAttribute("height") === size.height
+  )
+    return;
+  content?.setAttribute("transform", zoomed);
+  drawing.setAttribute("width", size.width);
+  drawing.setAttribute("height", size.height);
 }
