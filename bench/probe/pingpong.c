@@ -1,9 +1,9 @@
 /*
- * Round trips of 64 bytes over one TCP connection, busy-polling at both ends: sleeping would measure the wake-ups of the
- * machine and not the path. Each end is pinned to a processor of its own.
+ * Round trips over one TCP connection, busy-polling at both ends: sleeping would measure the wake-ups of the machine and not the path.
+ * A question of BYTES, an answer of 64. Each end is pinned to a processor of its own, and goes before other processes there while it has something to do.
  *
- *   pingpong server PORT CPU
- *   pingpong client ADDRESS PORT CPU ROUNDS   prints the median round trip in nanoseconds
+ *   pingpong server PORT CPU BYTES
+ *   pingpong client ADDRESS PORT CPU BYTES ROUNDS   for each line that it reads prints the median of so many, in nanoseconds
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -20,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SIZE = 64 };
+enum { SIZE = 64, IDLE_POLLS = 10000 };
 
 static void fail(const char *what)
 {
@@ -35,6 +36,7 @@ static void pin(int cpu)
 	CPU_ZERO(&set);
 	CPU_SET(cpu, &set);
 	sched_setaffinity(0, sizeof(set), &set);
+	sched_setscheduler(0, SCHED_RR, &(struct sched_param){ .sched_priority = 1 }); /* where it may */
 }
 
 static void prepare(int fd)
@@ -45,28 +47,37 @@ static void prepare(int fd)
 	fcntl(fd, F_SETFL, O_NONBLOCK);
 }
 
-/* Returns 0 when the peer closed the connection. */
-static int receive(int fd, char *buffer)
+/* What arrives is not kept. Returns 0 when the peer closed the connection. */
+static int receive(int fd, size_t size)
 {
-	size_t have = 0;
+	for (int idle = 0; size > 0; idle++) {
+		ssize_t n = recv(fd, NULL, size, MSG_TRUNC);
 
-	while (have < SIZE) {
-		ssize_t n = recv(fd, buffer + have, SIZE - have, 0);
-
-		if (n == 0)
+		if (n == 0 || (n < 0 && errno != EAGAIN))
 			return 0;
-		if (n < 0 && errno != EAGAIN)
-			return 0;
-		if (n > 0)
-			have += n;
+		if (n > 0) {
+			size -= n;
+			idle = 0;
+		}
+		/* Nobody measures now: let others run. */
+		if (idle > IDLE_POLLS)
+			poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, -1);
 	}
 	return 1;
 }
 
-static void transmit(int fd, const char *buffer)
+static void transmit(int fd, const char *buffer, size_t size)
 {
-	if (send(fd, buffer, SIZE, MSG_NOSIGNAL) != SIZE)
-		fail("send");
+	while (size > 0) {
+		ssize_t n = send(fd, buffer, size, MSG_NOSIGNAL);
+
+		if (n < 0 && errno != EAGAIN)
+			fail("send");
+		if (n > 0) {
+			buffer += n;
+			size -= n;
+		}
+	}
 }
 
 static uint64_t now(void)
@@ -84,11 +95,11 @@ static int compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static void serve(int port)
+static void serve(int port, size_t size)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(port) };
 	int one = 1, listener = socket(AF_INET, SOCK_STREAM, 0);
-	char buffer[SIZE];
+	char answer[SIZE] = { 0 };
 
 	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(listener, 8) < 0)
@@ -101,46 +112,56 @@ static void serve(int port)
 		if (fd < 0)
 			fail("accept");
 		prepare(fd);
-		while (receive(fd, buffer))
-			transmit(fd, buffer);
+		while (receive(fd, size))
+			transmit(fd, answer, SIZE);
 		close(fd);
 	}
 }
 
-static void ping(const char *host, int port, int rounds)
+static uint64_t median(int fd, const char *question, size_t size, uint64_t *times, int rounds)
 {
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(port) };
-	uint64_t *times = calloc(rounds, sizeof(*times));
-	char buffer[SIZE] = { 0 };
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-	inet_pton(AF_INET, host, &address.sin_addr);
-	if (!times || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-		fail("connect");
-	prepare(fd);
 	for (int i = -rounds / 10; i < rounds; i++) {
 		uint64_t start = now();
 
-		transmit(fd, buffer);
-		if (!receive(fd, buffer))
+		transmit(fd, question, size);
+		if (!receive(fd, SIZE))
 			fail("receive");
 		if (i >= 0)
 			times[i] = now() - start;
 	}
 	qsort(times, rounds, sizeof(*times), compare);
-	printf("%lu\n", (unsigned long)times[rounds / 2]);
+	return times[rounds / 2];
+}
+
+static void ping(const char *host, int port, size_t size, int rounds)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(port) };
+	uint64_t *times = calloc(rounds, sizeof(*times));
+	char *question = calloc(1, size);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	inet_pton(AF_INET, host, &address.sin_addr);
+	if (!times || !question || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		fail("connect");
+	prepare(fd);
+	for (int c; (c = getchar()) != EOF;) {
+		if (c != '\n')
+			continue;
+		printf("%lu\n", (unsigned long)median(fd, question, size, times, rounds));
+		fflush(stdout);
+	}
 }
 
 int main(int argc, char **argv)
 {
-	if (argc == 4 && !strcmp(argv[1], "server")) {
+	if (argc == 5 && !strcmp(argv[1], "server")) {
 		pin(atoi(argv[3]));
-		serve(atoi(argv[2]));
-	} else if (argc == 6 && !strcmp(argv[1], "client")) {
+		serve(atoi(argv[2]), atol(argv[4]));
+	} else if (argc == 7 && !strcmp(argv[1], "client")) {
 		pin(atoi(argv[4]));
-		ping(argv[2], atoi(argv[3]), atoi(argv[5]));
+		ping(argv[2], atoi(argv[3]), atol(argv[5]), atoi(argv[6]));
 	} else {
-		fputs("usage: pingpong server PORT CPU | client ADDRESS PORT CPU ROUNDS\n", stderr);
+		fputs("usage: pingpong server PORT CPU BYTES | client ADDRESS PORT CPU BYTES ROUNDS\n", stderr);
 		return 2;
 	}
 	return 0;

@@ -2,6 +2,7 @@
 /* Writing records into the ring buffer. What does not fit is counted, never waited for. */
 #pragma once
 
+#include "config.h"
 #include "events_lost.h"
 #include "metrics.h"
 #include "packet.h"
@@ -91,7 +92,8 @@ static __always_inline void event_verdict(struct __sk_buff *ctx, const struct pa
 		.cookie = cookie,
 	};
 
-	event_send(ctx, packet, flow, &record);
+	if (events_policy_verdict)
+		event_send(ctx, packet, flow, &record);
 }
 
 static __always_inline void event_trace(struct __sk_buff *ctx, const struct packet *packet, const struct flow *flow,
@@ -105,11 +107,11 @@ static __always_inline void event_trace(struct __sk_buff *ctx, const struct pack
 		.cookie = flow->cookie,
 	};
 
-	if (flow->report)
+	if (events_trace && flow->report)
 		event_send(ctx, packet, flow, &record);
 }
 
-/* Reports and counts a packet that goes no further. Never subject to aggregation. */
+/* Counts a packet that goes no further, and reports it: never subject to aggregation. */
 static __always_inline int drop_packet(struct __sk_buff *ctx, const struct packet *packet, const struct flow *flow, int reason)
 {
 	struct record record = {
@@ -119,7 +121,8 @@ static __always_inline int drop_packet(struct __sk_buff *ctx, const struct packe
 		.cookie = flow->cookie,
 	};
 
-	event_send(ctx, packet, flow, &record);
+	if (events_drop)
+		event_send(ctx, packet, flow, &record);
 	metrics_count((__u8)-reason, flow->direction, ctx->len);
 	return TC_ACT_SHOT;
 }

@@ -12,6 +12,10 @@ import { ACK, CLIENT, FIN_ACK, families, remoteNode, remotePod, SERVER, SYN_ACK,
 const PORTS = [40000, 80] as const;
 const BACK = [80, 40000] as const;
 
+const RINGBUF = 27;
+
+const smallRing = (): number => createMap(RINGBUF, 0, 0, SMALL_RING_BYTES);
+
 describe("records", () => {
   let datapath: Datapath;
   let client: Pod;
@@ -131,6 +135,24 @@ describe("aggregation", () => {
     }
   });
 
+  it("what is switched off is not reported, and judged and counted all the same", async () => {
+    for (const [off, told] of [
+      [{ eventsPolicyVerdict: 0 }, [EventType.TRACE, EventType.DROP]],
+      [{ eventsTrace: 0 }, [EventType.POLICY_VERDICT, EventType.DROP]],
+    ] as const) {
+      await using datapath = openDatapath(off);
+      const [a, b] = [datapath.addPod("a", CLIENT), datapath.addPod("b", SERVER, { ingress: [] })];
+      const { verdict, events } = await datapath.fromPod(a, tcp(a, b, "ipv4", PORTS));
+      assert.deepEqual([verdict, events.map(({ type }) => type)], ["drop", told]);
+    }
+    await using silent = openDatapath({ eventsDrop: 0, eventsPolicyVerdict: 0, eventsTrace: 0 }, { cilium_events: smallRing() });
+    const [a, b] = [silent.addPod("a", CLIENT), silent.addPod("b", SERVER, { ingress: [] })];
+    const bytes = buildPacket({ ...tcp(a, b, "ipv4", PORTS), ethernet: { source: a.mac, destination: a.nodeMac } });
+    for (let i = 0; i < 100; i++) assert.equal(silent.runFast("cil_from_container", bytes, { ifindex: a.ifindex }).code, 2);
+    assert.equal(silent.metric(133, 1).count, 100n);
+    assert.equal(silent.lostEvents(), 0n, "there was nothing to lose");
+  });
+
   it("an idle connection speaks again after the interval", async () => {
     await using datapath = openDatapath({ monitorAggregation: 3, monitorInterval: 5 });
     const [a, b] = [datapath.addPod("a", CLIENT), datapath.addPod("b", SERVER)];
@@ -146,9 +168,7 @@ describe("aggregation", () => {
   });
 
   it("records that do not fit are counted, and the packets pass", async () => {
-    const RINGBUF = 27;
-    const ring = createMap(RINGBUF, 0, 0, SMALL_RING_BYTES);
-    await using datapath = openDatapath({}, { cilium_events: ring });
+    await using datapath = openDatapath({}, { cilium_events: smallRing() });
     const [a, b] = [datapath.addPod("a", CLIENT), datapath.addPod("b", SERVER)];
     const bytes = buildPacket({ ...tcp(a, b, "ipv4", PORTS), ethernet: { source: a.mac, destination: a.nodeMac } });
     for (let i = 0; i < 100; i++) assert.equal(datapath.runFast("cil_from_container", bytes, { ifindex: a.ifindex }).code, 7);
@@ -157,9 +177,7 @@ describe("aggregation", () => {
   });
 
   it("a drop is not lost before a forward is", async () => {
-    const RINGBUF = 27;
-    const ring = createMap(RINGBUF, 0, 0, SMALL_RING_BYTES);
-    await using datapath = openDatapath({}, { cilium_events: ring });
+    await using datapath = openDatapath({}, { cilium_events: smallRing() });
     const [a, b, closed] = [datapath.addPod("a", CLIENT), datapath.addPod("b", SERVER), datapath.addPod("closed", SERVER, { ingress: [] })];
     const send = (to: Pod, times: number) => {
       const bytes = buildPacket({ ...tcp(a, to, "ipv4", PORTS), ethernet: { source: a.mac, destination: a.nodeMac } });

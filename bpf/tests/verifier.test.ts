@@ -34,6 +34,7 @@ function* permutations(): Generator<Partial<DatapathConfig>> {
     }
     yield config;
   }
+  yield { eventsDrop: 0, eventsPolicyVerdict: 0, eventsTrace: 0 };
 }
 
 describe("the verifier", () => {

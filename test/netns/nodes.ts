@@ -63,6 +63,7 @@ export class RealNode implements Disposable {
   readonly pods: RealPod[] = [];
   readonly #paths: string[] = [];
   #objects: LoadedObject[] = [];
+  readonly #podLinks: [program: string, link: Link][] = [];
   #maps: NodeMaps | undefined;
   #driver: Link | undefined;
   #services: ServiceMaps | undefined;
@@ -216,12 +217,20 @@ export class RealNode implements Disposable {
       node: this,
     };
     inNetns(this.netns, () => {
-      bpf.attachTcx(lxc.program("cil_from_container"), pod.ifindex, "ingress");
-      bpf.attachTcx(lxc.program("cil_to_container"), pod.ifindex, "egress");
+      for (const [program, direction] of [
+        ["cil_from_container", "ingress"],
+        ["cil_to_container", "egress"],
+      ] as const)
+        this.#podLinks.push([program, bpf.attachTcx(lxc.program(program), pod.ifindex, direction)]);
     });
     this.maps.addPod(pod, policy);
     this.pods.push(pod);
     return pod;
+  }
+
+  /** Puts another object's programs in the place of all pods'; connections go on when both share their maps. */
+  exchange(object: LoadedObject): void {
+    for (const [program, link] of this.#podLinks) link.update(object.program(program));
   }
 
   /** Tells this node where the others' pods are, as the agent learns it from their CiliumEndpoints. */
