@@ -43,7 +43,7 @@ export class HttpConnection {
   #used = false;
   /** Set when the client turned out to speak HTTP/2: from then on it does everything. */
   #http2: Http2Connection | undefined;
-  /** Drain: finish what is under way, take nothing new. */
+  /** Drain: the next answer is the last. */
   #stopping = false;
 
   constructor(client: Socket, session: HttpSession) {
@@ -63,11 +63,18 @@ export class HttpConnection {
     this.#abort(true);
   }
 
-  /** Closes now when idle, else after the present exchange. */
+  /**
+   * The next answer tells the client that it is the last, and the connection ends with it. An end without a word would meet requests that are on their way, or
+   * in the socket already, and nobody could tell whether they were served. Who says nothing for a while is asked no more.
+   */
   stop(): void {
     this.#http2?.stop();
     this.#stopping = true;
-    if (this.#state === "head" && !this.#heads.partial) this.#closeGently();
+    if (this.#state === "head" && !this.#heads.partial) this.#awaitLast();
+  }
+
+  #awaitLast(): void {
+    this.#deadline = Math.min(this.#deadline, this.#session.now() + this.#session.timeouts.last);
   }
 
   /** False: the policy does not know this connection any more, and it should be cut. */
@@ -78,6 +85,7 @@ export class HttpConnection {
   /** Ends the connection when it has been in its state for too long. */
   checkDeadline(now: number): void {
     if (this.#http2 !== undefined) {
+      if (this.#stopping && now >= this.#deadline) this.#http2.stop();
       this.#http2.checkDeadline(now);
       return;
     }
@@ -249,12 +257,13 @@ export class HttpConnection {
 
   #finishExchange(exchange: Exchange): void {
     this.#exchange = undefined;
-    if (!exchange.reusable || this.#stopping) {
+    if (!exchange.reusable) {
       this.#closeGently();
       return;
     }
     this.#state = "head";
     this.#extend(this.#session.timeouts.idle);
+    if (this.#stopping) this.#awaitLast();
     this.#lane.resume();
     // Not at once: the caller still has bytes of this exchange in hand.
     if (this.#heads.partial || this.#clientEnded) queueMicrotask(() => this.#readRequests());
@@ -272,6 +281,7 @@ export class HttpConnection {
         halfClosed: () => (this.#clientEnded ? this.#closeGently() : this.#client.end()),
         ended: (error) => this.#onUpstreamEnd(error),
         bad: (error) => this.#onBadResponse(error),
+        isLast: () => this.#stopping,
         writable: () => (this.#state === "body" || this.#state === "tunnel" ? this.#lane.resume() : undefined),
       });
       return true;

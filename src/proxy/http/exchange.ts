@@ -16,6 +16,8 @@ export class Exchange {
   response: ResponseHead | undefined;
   responseBody: BodyReader | undefined;
   interimResponses = 0;
+  /** The client was told that its connection ends with this answer. */
+  isLast = false;
   /** The proxy answered itself; what the client still sends of the body is thrown away. */
   answered = false;
   #drained = 0;
@@ -39,7 +41,7 @@ export class Exchange {
 
   /** The connection can carry another request after this one. */
   get reusable(): boolean {
-    return this.request.keepAlive && (this.answered || this.response?.keepAlive === true);
+    return this.request.keepAlive && !this.isLast && (this.answered || this.response?.keepAlive === true);
   }
 
   /** After a denial the connection must end: the client wants it, or nobody could tell (or would read so far) where the next request starts. */

@@ -1,4 +1,5 @@
 import type { HeaderAction } from "../policy/http-rule.ts";
+import { type HeaderField, headerItems } from "./header-fields.ts";
 import type { RequestHead } from "./request-head.ts";
 
 /**
@@ -15,14 +16,25 @@ export function rewriteHead(text: string, head: RequestHead, actions: readonly H
   }
   // Actions that only log.
   if (removed.size === 0 && added.length === 0) return text;
+  return exchangeHeaders(text, head.headers, (name) => removed.has(equivalentName(name)), added.join(""));
+}
+
+/** The head of an answer that also tells the client that no further request is answered on its connection. */
+export function announceEnd(text: string, headers: readonly HeaderField[]): string {
+  const options = headerItems(headers, "connection").filter((option) => option !== "keep-alive" && option !== "close");
+  const isOld = (name: string) => name === "connection" || name === "keep-alive";
+  return exchangeHeaders(text, headers, isOld, `connection: ${[...options, "close"].join(", ")}\r\n`);
+}
+
+function exchangeHeaders(text: string, headers: readonly HeaderField[], isRemoved: (name: string) => boolean, added: string): string {
   let kept = "";
   let at = 0;
-  for (const field of head.headers) {
-    if (!removed.has(equivalentName(field.name))) continue;
+  for (const field of headers) {
+    if (!isRemoved(field.name)) continue;
     kept += text.slice(at, field.start);
     at = field.end;
   }
-  return `${kept}${text.slice(at, -2)}${added.join("")}\r\n`;
+  return `${kept}${text.slice(at, -2)}${added}\r\n`;
 }
 
 /** Servers of the CGI family take `X_Role` for `X-Role`: what removes one removes the other. */

@@ -18,6 +18,8 @@ export interface HttpTimeouts {
   readonly connect: number;
   /** How long a closing connection may take the last answer. */
   readonly linger: number;
+  /** How long a proxy that stops waits for the last request of a connection: it may be on its way. */
+  readonly last: number;
 }
 
 /** Upstream's values: `--proxy-connect-timeout` 2 s, `--http-request-timeout` 3600 s. */
@@ -28,6 +30,7 @@ export const DEFAULT_HTTP_TIMEOUTS: HttpTimeouts = {
   response: 3_600_000,
   connect: 2_000,
   linger: 1_000,
+  last: 1_000,
 };
 
 /** What a connection needs to know of the world. */

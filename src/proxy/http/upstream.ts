@@ -9,6 +9,7 @@ import { type HttpError, httpError } from "./http-error.ts";
 import { MAX_REPEATED } from "./limits.ts";
 import type { RequestHead } from "./request-head.ts";
 import { parseResponseHead, type ResponseHead } from "./response-head.ts";
+import { announceEnd } from "./rewrite.ts";
 import type { HttpSession } from "./session.ts";
 
 /** What the server's side tells the client's side. */
@@ -27,6 +28,8 @@ export interface UpstreamEvents {
   ended(error: NodeJS.ErrnoException | undefined): void;
   bad(error: HttpError): void;
   writable(): void;
+  /** The client's connection is to end with this answer. */
+  isLast(): boolean;
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: as Node types its events
@@ -167,9 +170,19 @@ export class Upstream {
       // The answer itself is still to come where 101 only announces HTTP/2.
       if (response.code !== 101 || !exchange.request.h2c) this.#session.record(exchange.responseRecord(this.#session.scope(), response));
       if (response.tunnel) this.#leaveHttp(exchange, head);
-      else this.#onBody(exchange, head.input.subarray(head.start), head.end - head.start);
+      else this.#answer(exchange, response, head);
       return;
     }
+  }
+
+  #answer(exchange: Exchange, response: ResponseHead, { text, input, start, end }: CompleteHead): void {
+    exchange.isLast = this.#events.isLast();
+    if (!exchange.isLast || !response.keepAlive) {
+      this.#onBody(exchange, input.subarray(start), end - start);
+      return;
+    }
+    const last = announceEnd(text, response.headers);
+    this.#onBody(exchange, Buffer.concat([Buffer.from(last, "latin1"), input.subarray(end)]), last.length);
   }
 
   #parse(text: string, request: RequestHead): ResponseHead | HttpError {

@@ -97,6 +97,18 @@ describe("TLS by server name", () => {
     proxy.setPolicy(policyOf([names("other.example")], 2));
     await closed;
   });
+
+  it("passes a client whose first word was on its way when the proxy began to stop", async () => {
+    await using proxy = await startLoopback({ policy, serve: secure(echoServer([])), timeouts: { last: 60_000 } });
+    const socket = await proxy.open();
+    while (proxy.connections === 0) await new Promise((resolve) => setImmediate(resolve));
+    const drained = proxy.drain(60_000);
+    const client = connect({ socket, servername: "shop.example", ca: SERVER.certificate });
+    client.on("secureConnect", () => client.write(GET));
+    assert.match(await collect(client).until("\r\n\r\n"), /^HTTP\/1\.1 200/);
+    client.destroy();
+    await drained;
+  });
 });
 
 describe("TLS inspection", () => {

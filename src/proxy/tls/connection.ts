@@ -31,12 +31,13 @@ export class TlsConnection implements ProxiedConnection {
   readonly #client: Socket;
   readonly #session: Session;
   readonly #options: TlsConnectionOptions;
-  readonly #deadline: number;
+  #deadline: number;
   #held: Buffer = EMPTY;
   #serverName: string | undefined;
   #encrypted = false;
   #tunnel: Tunnel | undefined;
   #inner: ProxiedConnection | undefined;
+  #stopping = false;
 
   constructor(client: Socket, session: Session, options: TlsConnectionOptions) {
     this.#client = client;
@@ -54,10 +55,11 @@ export class TlsConnection implements ProxiedConnection {
     resetSocket(this.#client);
   }
 
-  /** What is inside a tunnel has no end that we could see, so it gets the time that draining takes. */
+  /** What is inside a tunnel has no end that we could see, so it gets the time that draining takes. A ClientHello may be in the socket already. */
   stop(): void {
-    if (this.#inner !== undefined) this.#inner.stop();
-    else if (this.#tunnel === undefined) resetSocket(this.#client);
+    this.#stopping = true;
+    this.#inner?.stop();
+    this.#deadline = Math.min(this.#deadline, this.#session.now() + this.#options.timeouts.last);
   }
 
   stillRedirected(): boolean {
@@ -78,7 +80,7 @@ export class TlsConnection implements ProxiedConnection {
     if (this.#options.plain !== undefined && this.#held[0] !== HANDSHAKE) {
       this.#release();
       this.#client.unshift(this.#held);
-      this.#inner = this.#options.plain();
+      this.#read(this.#options.plain());
       return;
     }
     const hello = readClientHello(this.#held);
@@ -124,6 +126,11 @@ export class TlsConnection implements ProxiedConnection {
     else this.#pass(this.#client, () => this.#session.connect(), this.#held);
   }
 
+  #read(inner: ProxiedConnection): void {
+    this.#inner = inner;
+    if (this.#stopping) inner.stop();
+  }
+
   #pass(client: Socket, connect: () => Socket, first: Buffer): void {
     try {
       this.#tunnel = openTunnel(client, connect(), first, this.#session.now);
@@ -142,7 +149,7 @@ export class TlsConnection implements ProxiedConnection {
     }
     const name = this.#serverName ?? "";
     if (rules.some((rule) => parserOf(rule) === "http")) {
-      this.#inner = this.#options.http(inside, (peer) => this.#rulesInside(peer), name);
+      this.#read(this.#options.http(inside, (peer) => this.#rulesInside(peer), name));
       return;
     }
     const connect = () =>
