@@ -10,6 +10,7 @@ import { type Remedy, remedyFor } from "#policy/world/remedy.ts";
 import type { WorldService } from "#policy/world/services.ts";
 import type { World } from "#policy/world/world.ts";
 import { CodedError, errorMessage } from "#runtime/errors.ts";
+import { protocolNumber } from "#types/proto.ts";
 import { formatOutput } from "./output.ts";
 import { toJson, toText } from "./policy-explain-text.ts";
 import { auditedPods, podLookups } from "./policy-live.ts";
@@ -65,6 +66,7 @@ async function explainAll(world: World, options: ExplainOptions): Promise<Answer
   const asked = parsePort(options.port);
   if (asked === undefined)
     throw new ExplainError("bad-port", `--port: found "${options.port}", needed is one such as 80, 53/udp, http or 8/icmp`);
+  checkRequest(options, asked);
   const question = { world, asked, service: to.service, options };
   const { lookups, notes: unread } = await lookupsFor(question, to.parties);
   const cases = from.parties.flatMap((source) =>
@@ -97,7 +99,7 @@ interface Question {
 }
 
 function connectionOf({ asked, service, options }: Question, from: Party, to: Party) {
-  const end = targetOf(asked, to, service);
+  const end = targetOf(asked, to, service, from);
   if ("problem" in end) throw new ExplainError("bad-port", end.problem);
   const connection: Connection = { from, to, protocol: end.protocol, port: end.port, http: requestOf(options, to) };
   return { connection, note: end.note };
@@ -135,10 +137,30 @@ function known(world: World, flag: string, text: string): Exclude<Found, { probl
   return found;
 }
 
-function requestOf({ method, path, host, headers = [] }: ExplainOptions, to: Party): HttpRequest | undefined {
-  if (method === undefined && path === undefined && host === undefined && headers.length === 0) return undefined;
+function requestOf(options: ExplainOptions, to: Party): HttpRequest | undefined {
+  if (!isRequest(options)) return undefined;
+  const { method = "GET", path = "/", host = to.title.split("/").at(-1) ?? "", headers = [] } = options;
   const pairs = headers.map((text) => [text.split(":")[0]?.trim() ?? "", text.slice(text.indexOf(":") + 1).trim()] as const);
-  return { method: method ?? "GET", path: path ?? "/", host: host ?? to.title.split("/").at(-1) ?? "", headers: pairs };
+  return { method, path, host, headers: pairs };
+}
+
+function isRequest({ method, path, host, headers = [] }: ExplainOptions): boolean {
+  return method !== undefined || path !== undefined || host !== undefined || headers.length > 0;
+}
+
+const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+
+/** Throws for what is no request of HTTP: it would be denied for a reason that is none. */
+function checkRequest(options: ExplainOptions, { protocol = protocolNumber.TCP }: PortQuestion): void {
+  if (!isRequest(options)) return;
+  const { method = "GET", path = "/", headers = [] } = options;
+  const refuse = (flag: string, found: string, needed: string) => {
+    throw new ExplainError("bad-request", `${flag}: found "${found}", needed is ${needed}`);
+  };
+  if (!TOKEN.test(method)) refuse("--method", method, "one such as GET");
+  if (!/^(\/\S*|\*)$/.test(path)) refuse("--path", path, 'one that begins with "/"');
+  for (const text of headers) if (!/^[^:]+:/.test(text) || !TOKEN.test(text.split(":")[0] ?? "")) refuse("--header", text, "name: value");
+  if (protocol !== protocolNumber.TCP) refuse("--port", options.port, "one of TCP, as --method, --path, --host and --header ask for HTTP");
 }
 
 /** Policies that are refused, or in audit mode, have no effect, which may be the very reason somebody asks. */

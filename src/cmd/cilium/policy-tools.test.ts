@@ -137,5 +137,12 @@ describe("policy explain", () => {
     await assert.rejects(explain("shop/wbe", "shop/api", "80"), /--from: .*did you mean "web"/);
     await assert.rejects(explain("shop/web", "shop/api", "99999"), /--port/);
     await assert.rejects(explain("shop/web", "shop/api", "http"), /has no port named "http"/);
+    for (const [flag, more] of [
+      ["method", { method: "G T" }],
+      ["path", { path: "nope" }],
+      ["header", { headers: ["nope"] }],
+    ] as const)
+      await assert.rejects(explain("shop/web", "shop/api", "80", more), new RegExp(`--${flag}: found`));
+    await assert.rejects(explain("shop/web", "shop/api", "80/udp", { method: "GET" }), /--port: .*one of TCP/);
   });
 });

@@ -3,6 +3,7 @@ import { formatProtocol, hasPorts, parseProtocol, protocolNumber } from "#types/
 import { type Explanation, explain } from "../explain/explain.ts";
 import type { HttpRequest } from "../l7/http.ts";
 import type { EndpointPolicy } from "../resolve/resolve.ts";
+import { blocksOf } from "./outside.ts";
 import { familyOf, identitySeenBy, isItself, namedPortOf, type Party, subjectOf } from "./party.ts";
 import type { WorldService } from "./services.ts";
 import type { World } from "./world.ts";
@@ -72,15 +73,19 @@ export type PortQuestion = { readonly protocol: number | undefined; readonly por
 
 /** Reads `--port`; undefined when it is none. ICMP without a type is an echo request. */
 export function parsePort(text: string): PortQuestion | undefined {
-  const [head = "", tail] = text.split("/");
+  const [head = "", tail, more] = text.split("/");
   const protocol = parseProtocol(tail ?? head);
-  if (tail !== undefined && protocol === undefined) return undefined;
+  if (more !== undefined || protocol === protocolNumber.ANY || (tail !== undefined && protocol === undefined)) return undefined;
   if (tail === undefined && protocol !== undefined) return { protocol, port: echoType(protocol), name: "" };
-  if (/^\d{1,5}$/.test(head) && Number(head) <= 0xffff) return { protocol, port: Number(head), name: "" };
+  const isIcmp = protocol === protocolNumber.ICMP || protocol === protocolNumber.ICMPv6;
+  if (protocol !== undefined && !isIcmp && !hasPorts(protocol)) return undefined;
+  if (/^\d+$/.test(head)) {
+    const port = Number(head);
+    return (isIcmp ? port <= 0xff : port > 0 && port <= 0xffff) ? { protocol, port, name: "" } : undefined;
+  }
   // A name has a letter in it, else it would be a number.
-  return /^(?=.*[a-zA-Z])[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?$/.test(head) && head.length <= 63
-    ? { protocol, port: 0, name: head }
-    : undefined;
+  const isName = /^(?=.*[a-zA-Z])[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?$/.test(head) && head.length <= 63 && !isIcmp;
+  return isName ? { protocol, port: 0, name: head } : undefined;
 }
 
 function echoType(protocol: number): number {
@@ -91,12 +96,12 @@ function echoType(protocol: number): number {
 /** Where a connection to a port of a party, or of a service before it, ends: the receiver's own port, or why there is none. */
 export type Target = { readonly protocol: number; readonly port: number; readonly note?: string } | { readonly problem: string };
 
-/** Policies look at the port after service translation: the target port. */
-export function targetOf(asked: PortQuestion, to: Party, service: WorldService | undefined): Target {
+/** Policies look at the port after service translation: the target port. `from` tells the family of ICMP where the receiver has both. */
+export function targetOf(asked: PortQuestion, to: Party, service: WorldService | undefined, from?: Party): Target {
   const protocol = asked.protocol ?? protocolNumber.TCP;
   if (service !== undefined && hasPorts(protocol)) return servicePort(asked, to, service);
   if (asked.name === "") {
-    const own = icmpFor(protocol, to);
+    const own = icmpFor(protocol, from?.kind === "outside" && to.kind !== "outside" && blocksOf(from).length > 0 ? from : to);
     // An echo request has another number in IPv6.
     return { protocol: own, port: own !== protocol && asked.port === echoType(protocol) ? echoType(own) : asked.port };
   }
@@ -124,9 +129,11 @@ function servicePort(asked: PortQuestion, to: Party, service: WorldService): Tar
   if (found === undefined) {
     const behind = ports.find(({ target }) => target === asked.port);
     const hint = behind === undefined ? "" : `; ${asked.port} is the target port of its port ${behind.port}`;
-    return {
-      problem: `${title} has no port ${asked.name || asked.port}, it has ${ports.map(({ port }) => port).join(", ") || "none"}${hint}`,
-    };
+    const all = service.ports.map(
+      (one) => `${one.port}${one.protocol === protocol ? "" : `/${formatProtocol(one.protocol).toLowerCase()}`}`,
+    );
+    const wanted = `${asked.name || asked.port}${asked.protocol === undefined ? "" : `/${formatProtocol(protocol).toLowerCase()}`}`;
+    return { problem: `${title} has no port ${wanted}, it has ${all.join(", ") || "none"}${hint}` };
   }
   const target = typeof found.target === "number" ? found.target : namedPortOf(to, found.target, protocol)?.port;
   if (target === undefined) return { problem: `${title}: ${noPortNamed(to, String(found.target), protocol)}` };

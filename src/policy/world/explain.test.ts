@@ -294,6 +294,18 @@ describe("remedyFor", () => {
   });
 });
 
+describe("parsePort", () => {
+  it("takes numbers, names and ICMP types with a protocol, and nothing else", () => {
+    const texts = (...all: string[]) => all.filter((text) => parsePort(text) !== undefined);
+    const good = ["1", "65535", "53/udp", "http", "dns/udp", "icmp", "0/icmp", "128/icmpv6", "vrrp"];
+    assert.deepEqual(texts(...good), good);
+    assert.deepEqual(
+      texts("", "0", "65536", "0/udp", "80/tcp/udp", "any", "80/any", "300/icmp", "http/icmp", "80/vrrp", "80-90", "80/x"),
+      [],
+    );
+  });
+});
+
 describe("targetOf", () => {
   it("follows a service to its target port and names the service's ports otherwise", () => {
     const world = worldOf();
@@ -306,6 +318,32 @@ describe("targetOf", () => {
       [8080],
     );
     assert.match(JSON.stringify(target("8081")), /has no port 8081, it has 80/);
+  });
+
+  it("asks for the echo request of the address that is asked for, at either end", () => {
+    const pod = { kind: "Pod", metadata: { name: "two", namespace: "shop" }, status: { podIPs: [{ ip: "10.0.0.9" }, { ip: "fd00::9" }] } };
+    const world = worldOf(pod);
+    const icmp = (to: string, from = "web") => {
+      const target = targetOf(parsePort("icmp") ?? { protocol: 1, port: 0, name: "" }, party(world, to), undefined, party(world, from));
+      return "port" in target ? [target.protocol, target.port] : target;
+    };
+    assert.deepEqual(
+      ["two", "10.0.0.9", "fd00::9", "fd01::/64", "1.1.1.1"].map((to) => icmp(to)),
+      [
+        [1, 8],
+        [1, 8],
+        [58, 128],
+        [58, 128],
+        [1, 8],
+      ],
+    );
+    assert.deepEqual(
+      [icmp("two", "fd01::1"), icmp("two", "world")],
+      [
+        [58, 128],
+        [1, 8],
+      ],
+    );
   });
 
   it("says of which protocol a port has the name", () => {

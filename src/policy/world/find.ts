@@ -73,9 +73,9 @@ function entityParty(world: World, entity: string): Found {
 
 function byAddress(world: World, address: IpAddress): Found {
   const pods = world.endpoints.filter(({ addresses }) => addresses.includes(address));
-  if (pods.length > 0) return found(...podParties(pods));
+  if (pods.length > 0) return found(...podParties(pods).map((one) => ({ ...one, address })));
   const node = world.nodes.find(({ addresses }) => addresses.includes(address));
-  if (node !== undefined) return found(nodeParty(node));
+  if (node !== undefined) return found({ ...nodeParty(node), address });
   const service = world.services.find(({ addresses }) => addresses.includes(address));
   if (service !== undefined) return byService(world, service);
   const inPods = world.nodes.find(({ podCidrs }) => podCidrs.some((text) => isIn(text, address)));

@@ -1,7 +1,7 @@
 import { reservedLabels } from "#identity/reserved.ts";
 import { labelKey } from "#labels/label.ts";
 import type { LabelSet } from "#labels/label-set.ts";
-import { addressFamily } from "#types/addr.ts";
+import { addressFamily, type IpAddress } from "#types/addr.ts";
 import { type NumericIdentity, reservedIdentity } from "#types/identity.ts";
 import { protocolNumber } from "#types/proto.ts";
 import type { Subject } from "../resolve/resolve.ts";
@@ -19,6 +19,8 @@ export type Party =
       readonly pods: readonly WorldEndpoint[];
       /** Name of the node, where it is known. */
       readonly node: string;
+      /** The one of its addresses that is asked for. */
+      readonly address?: IpAddress | undefined;
     }
   | {
       readonly kind: "node";
@@ -26,6 +28,7 @@ export type Party =
       /** Undefined for "any node" (`host`, `remote-node`, `kube-apiserver`). */
       readonly node: WorldNode | undefined;
       readonly identity: NumericIdentity | undefined;
+      readonly address?: IpAddress | undefined;
     }
   | ({ readonly kind: "outside"; readonly title: string; readonly identity: NumericIdentity } & Whereabouts);
 
@@ -92,7 +95,7 @@ export function namedPortOf(party: Party, name: string, protocol: number | undef
 /** The family of a party's addresses: where nobody knows any, IPv4. */
 export function familyOf(party: Party): 4 | 6 {
   if (party.kind === "outside") return familyOutside(party);
-  const address = party.kind === "pod" ? party.pods[0]?.addresses[0] : party.node?.addresses[0];
+  const address = party.address ?? (party.kind === "pod" ? party.pods[0]?.addresses[0] : party.node?.addresses[0]);
   return address === undefined ? 4 : addressFamily(address);
 }
 
