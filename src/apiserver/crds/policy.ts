@@ -11,7 +11,7 @@ function peers(direction: "from" | "to", deny: boolean): Record<string, Schema> 
     [`${direction}CIDR`]: { ...cidrs, description: `${where} these address ranges.` },
     [`${direction}CIDRSet`]: { ...cidrSet, description: `${where} these address ranges.` },
     [`${direction}Entities`]: { ...entities, description: `${where} these.` },
-    [`${direction}Groups`]: { ...groups, description: `${where} these groups.` },
+    [`${direction}Groups`]: groups,
     [`${direction}Nodes`]: list(`${where} nodes with these labels.`, selector("Nodes by label.")),
     ...(direction === "to" ? { toServices: services } : {}),
     ...(direction === "to" && !deny ? { toFQDNs: list("Traffic to the addresses of these DNS names.", fqdn) } : {}),

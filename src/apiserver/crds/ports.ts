@@ -71,7 +71,7 @@ const tls = record(
 );
 
 const listener = record(
-  "Sends the traffic to a listener of an Envoy configuration.",
+  "Must be left out: listeners of Envoy configurations are not served.",
   {
     name: text("The listener.", { minLength: 1 }),
     priority: whole("Lower wins.", { minimum: 1, maximum: 100 }),
@@ -86,7 +86,8 @@ const listener = record(
       { required: ["name"] },
     ),
   },
-  { required: ["envoyConfig", "name"] },
+  // The engine takes one, as Cilium's does, and would reset the connections: no Envoy runs here.
+  { required: ["envoyConfig", "name"], maxProperties: 0 },
 );
 
 /** `toPorts`: which ports, and what is said over them. */
@@ -231,7 +232,7 @@ export const services = list(
 );
 
 export const groups = list(
-  "Peers of a cloud provider.",
+  "Must be empty: groups of cloud providers are not looked up. Name the addresses in a CiliumCIDRGroup.",
   record("One group.", {
     aws: record("AWS.", {
       labels: map("Tags."),
@@ -240,6 +241,7 @@ export const groups = list(
       securityGroupsNames: texts("Security groups by name."),
     }),
   }),
+  { maxItems: 0 },
 );
 
 export const authentication = record(

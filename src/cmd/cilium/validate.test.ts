@@ -96,6 +96,22 @@ describe("validateDocuments", () => {
     const typed = `apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicyList\nitems:\n- metadata: { name: p }\n  spec: { endpointSelector: {}, ingress: [{}], egress: 1 }\n`;
     assert.match(firstError(typed), /^f\.yaml:5:\d+: items\[0\]\.spec\.egress: must be a list/);
   });
+  it("refuses what Cilium has and nobody here would serve: listeners, and groups of cloud providers", () => {
+    const errors = (rule: string) =>
+      validateDocuments("f", policy(`  endpointSelector: {}\n  egress: [${rule}]\n`))[0]?.errors.map(
+        ({ path, message }) => `${path}: ${message}`,
+      );
+    const [group, ...more] = errors("{ toGroups: [{ aws: { region: r } }] }") ?? [];
+    assert.match(
+      group ?? "",
+      /toGroups: would select nobody: groups of cloud providers are not looked up; name the addresses in a CiliumCIDRGroup/,
+    );
+    assert.deepEqual(more, []);
+    const listener = "listener: { name: l, envoyConfig: { name: c } }";
+    const [served, ...others] = errors(`{ toPorts: [{ ports: [{ port: "80", protocol: TCP }], ${listener} }] }`) ?? [];
+    assert.match(served ?? "", /toPorts\[0\]\.listener: nobody serves listener "l": no Envoy runs here/);
+    assert.deepEqual(others, []);
+  });
   it("does not suggest the word that it found", () =>
     assert.match(firstError(policy(GOOD, "apiVersion: cilium.io/v1\nkind: CiliumNetworkPolicy")), /cilium\.io\/v2 is needed$/));
   it("looks at every document and into Lists", () => {

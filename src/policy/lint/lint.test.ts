@@ -176,7 +176,7 @@ const samples: Readonly<Record<LintId, { readonly bad: Sample; readonly says: Re
   },
   L26: {
     bad: one(select("api", { egress: [{ toGroups: [{ aws: {} }] }] })),
-    says: /selects nobody: groups of cloud providers/,
+    says: /select nobody: groups of cloud providers/,
     good: one(select("api", { egress: [dns] })),
   },
   L27: {

@@ -7,14 +7,12 @@ const kinds: readonly { readonly words: RegExp; readonly id: LintId; readonly se
   { words: /kube-apiserver on 443/, id: "L15", severity: "warning", fix: "name the API server's own port beside it, usually 6443" },
   { words: /needs protocol: TCP/, id: "L07", severity: "warning", fix: "write `protocol: TCP` on the port" },
   { words: /not portable/, id: "L21", severity: "info", fix: "`cilium policy export --portable FILE` writes what every Cilium accepts" },
-  { words: /selects nobody: groups/, id: "L26", severity: "warning", fix: "use a CiliumCIDRGroup" },
   {
     words: /is not an RE2 regular expression and matches nothing/,
     id: "L17",
     severity: "warning",
     fix: "a star needs something to repeat: `[^.]+\\.example\\.com` is one label before a domain, `.*\\.example\\.com` any number",
   },
-  { words: /nobody serves listener/, id: "L26", severity: "warning", fix: "use application rules, or take it out" },
   { words: /in a deny list/, id: "L27", severity: "warning", fix: "take it out; to deny only some requests, allow the others" },
   {
     words: /of its own namespace|has no namespace/,
@@ -25,7 +23,12 @@ const kinds: readonly { readonly words: RegExp; readonly id: LintId; readonly se
   { words: /./, id: "L16", severity: "warning", fix: "correct the spelling, or take it out" },
 ];
 
+/** What a cluster refuses although the engine takes it: Cilia does not serve it. */
+const unserved = /^nobody serves listener|^would select nobody: groups/;
+
 function ofWarning({ ref }: ParsedPolicy, { path, message, stage }: Issue): Finding[] {
+  if (unserved.test(message))
+    return [{ id: "L26", severity: "error", policy: ref, path, message, fix: "take it out: a cluster refuses the policy" }];
   if (stage === "schema")
     return [{ id: "L25", severity: "error", policy: ref, path, message, fix: "correct it: as it is, no API server stores the policy" }];
   const kind = kinds.find(({ words }) => words.test(message));

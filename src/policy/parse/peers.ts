@@ -173,12 +173,12 @@ function readEntities(reading: Reading, value: unknown, path: string): Pick<Peer
   return { peers, dns, entity: special };
 }
 
-/** Groups of cloud providers are taken, as Cilium takes them, but nobody here asks a provider who is in them. */
+/** The engine takes groups of cloud providers, as Cilium's does, but nobody here asks a provider who is in them: a cluster refuses them. */
 function readGroups(reading: Reading, value: unknown, path: string): PeerSelector[] {
   const groups = readObjects(reading, value, path) ?? [];
   if (groups.length > 0) {
     const instead = "name the addresses in a CiliumCIDRGroup and select that with cidrGroupRef or cidrGroupSelector in a CIDRSet";
-    warn(reading, path, `selects nobody: groups of cloud providers are not looked up; ${instead}`);
+    warnUnstorable(reading, path, `would select nobody: groups of cloud providers are not looked up; ${instead}`);
   }
   return groups.map(() => noPeer);
 }

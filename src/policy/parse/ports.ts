@@ -177,10 +177,10 @@ function readListener(reading: Reading, value: unknown, path: string, scope: Por
   };
   if (scope.section === "egress") {
     const instead = "use rules.http, rules.dns or serverNames, or take the listener out";
-    warn(
+    warnUnstorable(
       reading,
       path,
-      `nobody serves listener "${listener.name}", so connections on these ports are reset: no Envoy runs here; ${instead}`,
+      `nobody serves listener "${listener.name}": no Envoy runs here, and connections on these ports would be reset; ${instead}`,
     );
   }
   if (scope.section === "ingress") refuse(reading, path, `a listener ("${listener.name}") is allowed on egress only`);

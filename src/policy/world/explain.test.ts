@@ -273,7 +273,10 @@ describe("remedyFor", () => {
     const toPorts = [{ ports: [{ port: "9", protocol: "TCP" }], listener: { envoyConfig: { name: "c" }, name: "l" } }];
     const world = worldOf(cnp("p", { ...api, egress: [{ toPorts }] }));
     assert.equal(judge(world, connection(world, "api", "web", "9")).allowed, false);
-    assert.match(world.policies[0]?.parsed.warnings.map(({ message }) => message).join() ?? "", /nobody serves listener "l".*are reset/);
+    assert.match(
+      world.policies[0]?.parsed.warnings.map(({ message }) => message).join() ?? "",
+      /nobody serves listener "l".*would be reset/,
+    );
   });
 
   it("leaves everybody else as they were", () => {
