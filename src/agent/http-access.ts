@@ -32,7 +32,9 @@ export function httpAccess(event: HttpEvent, table: PolicyTable): AccessMessage 
   };
   const fixed = { kind: "request", policyRevision: table.revision ?? 0 } as const;
   if (event.outcome === HttpOutcome.REFUSED) return accessRecord(scope, { ...fixed, verdict: "ERROR" }, http, { error: refusal(event) });
-  const decision = found && decide(found.rules.peer([event.clientId]).http, { method, path, host: "", header: () => undefined });
+  const decision =
+    found &&
+    decide(found.rules.peer([event.clientId]).http, { method, path, host: "", header: () => undefined, hasLookalike: () => false });
   if (event.outcome === HttpOutcome.ANSWERED) {
     return accessRecord(scope, { ...fixed, kind: "response", verdict: "FORWARDED" }, http, { latencyNs: Number(event.latency) });
   }

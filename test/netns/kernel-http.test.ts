@@ -201,7 +201,8 @@ describe("HTTP decided at sockets", { skip: missing }, () => {
   /** Whatever the server reads is an allowed request, or the beginning of one. */
   const assertAllowed = (bytes: Buffer) => {
     const policy = peerRules(RULES, [CLIENT]).http;
-    const isAllowed = (method: string, path: string) => decide(policy, { method, path, host: "", header: () => undefined }).allowed;
+    const isAllowed = (method: string, path: string) =>
+      decide(policy, { method, path, host: "", header: () => undefined, hasLookalike: () => false }).allowed;
     let whole = 0;
     const reader = new RequestStreamReader(({ method, path }) => {
       assert.ok(isAllowed(method, path), `${method} ${path}`);

@@ -2,7 +2,7 @@ import { accessHttp, type RecordScope } from "../access-record.ts";
 import { keepText } from "../control/access-line.ts";
 import { type Decision, decide, type PeerPolicy } from "../policy/decide.ts";
 import type { AccessHttp } from "../protocol.ts";
-import { headerValue } from "./header-fields.ts";
+import { hasLookalike, headerValue } from "./header-fields.ts";
 import type { HttpError } from "./http-error.ts";
 import { type HttpLimits, MAX_REPEATED } from "./limits.ts";
 import { parseRequestHead, type RequestHead } from "./request-head.ts";
@@ -25,7 +25,11 @@ export class Asked {
   decide(rules: PeerPolicy): Decision {
     if (this.#decided?.rules === rules) return this.#decided.decision;
     const { method, path, host, headers } = this.request;
-    const decision = decide(rules, { method, path, host, header: (name) => headerValue(headers, name) });
+    const decision = decide(rules, {
+      ...{ method, path, host },
+      header: (name) => headerValue(headers, name),
+      hasLookalike: (name) => hasLookalike(headers, name),
+    });
     this.#decided = { rules, decision };
     return decision;
   }

@@ -1,4 +1,4 @@
-import { parseHeaderFields } from "./header-fields.ts";
+import { cgiName, parseHeaderFields } from "./header-fields.ts";
 import { type HttpError, httpError } from "./http-error.ts";
 import type { HttpLimits } from "./limits.ts";
 import type { ResponseFraming } from "./response-head.ts";
@@ -13,8 +13,8 @@ export interface BodyReader {
   readonly done: boolean;
 }
 
-/** A reader for the framing; `none` is done from the start, `until-close` never is. */
-export function readBody(framing: ResponseFraming, limits: HttpLimits): BodyReader {
+/** A reader for the framing; `none` is done from the start, `until-close` never is. No trailer may have one of the `decided` names. */
+export function readBody(framing: ResponseFraming, limits: HttpLimits, decided: ReadonlySet<string> = NO_NAMES): BodyReader {
   switch (framing.kind) {
     case "none":
       return EMPTY;
@@ -23,9 +23,11 @@ export function readBody(framing: ResponseFraming, limits: HttpLimits): BodyRead
     case "length":
       return new LengthReader(framing.length);
     case "chunked":
-      return new ChunkedReader(limits);
+      return new ChunkedReader(limits, decided);
   }
 }
+
+const NO_NAMES: ReadonlySet<string> = new Set();
 
 const EMPTY: BodyReader = { done: true, read: (_input, start) => start };
 
@@ -67,9 +69,11 @@ class ChunkedReader implements BodyReader {
   /** Bytes of a line (or of all trailers) that came in pieces. */
   #line = "";
   readonly #limits: HttpLimits;
+  readonly #decided: ReadonlySet<string>;
 
-  constructor(limits: HttpLimits) {
+  constructor(limits: HttpLimits, decided: ReadonlySet<string>) {
     this.#limits = limits;
+    this.#decided = decided;
   }
 
   read(input: Buffer, start: number): number | HttpError {
@@ -122,6 +126,9 @@ class ChunkedReader implements BodyReader {
     this.done = true;
     const trailers = parseHeaderFields(this.#line, 0, this.#limits.headerCount);
     if (!Array.isArray(trailers)) return trailers;
-    return trailers.some(({ name }) => FORBIDDEN_TRAILERS.has(name)) ? httpError(400, "forbidden trailer") : undefined;
+    // A server that merges trailers into the headers would see another value than the one that was judged.
+    const isDecided = (name: string) => [...this.#decided].some((decided) => cgiName(decided) === cgiName(name));
+    const isForbidden = trailers.some(({ name }) => FORBIDDEN_TRAILERS.has(name) || isDecided(name));
+    return isForbidden ? httpError(400, "forbidden trailer") : undefined;
   }
 }

@@ -24,10 +24,11 @@ export class Exchange {
   readonly #revision: number;
   readonly #started = performance.now();
 
-  constructor(asked: Asked, limits: HttpLimits, revision: number) {
+  /** `decided`: the headers that the rules go by. */
+  constructor(asked: Asked, limits: HttpLimits, revision: number, decided: ReadonlySet<string>) {
     this.#asked = asked;
     this.request = asked.request;
-    this.requestBody = readBody(this.request.framing, limits);
+    this.requestBody = readBody(this.request.framing, limits, decided);
     this.#revision = revision;
   }
 

@@ -73,6 +73,17 @@ export function headerValue(fields: readonly HeaderField[], name: string): strin
   return value;
 }
 
+/** Servers of the CGI family take `X_Role` for `X-Role`. */
+export function cgiName(name: string): string {
+  return name.replaceAll("_", "-");
+}
+
+/** There is a header that is not `name`, and may be taken for it. */
+export function hasLookalike(fields: readonly HeaderField[], name: string): boolean {
+  const alike = cgiName(name);
+  return fields.some((field) => field.name !== name && cgiName(field.name) === alike);
+}
+
 const NO_ITEMS: readonly string[] = [];
 
 /** The comma-separated items of a header, lower case. */

@@ -15,7 +15,7 @@ export interface Judged {
 export function judge(session: HttpSession, asked: Asked): Judged | null {
   const policy = session.policy();
   if (policy === null) return null;
-  const exchange = new Exchange(asked, session.limits, policy.revision);
+  const exchange = new Exchange(asked, session.limits, policy.revision, policy.rules.headerNames);
   // First, since a request remembers the last rules it was asked about.
   const audited = policy.audited === null ? undefined : asked.decide(policy.audited);
   const decision = asked.decide(policy.rules);

@@ -120,7 +120,14 @@ export function parseLength(value: string): number | undefined {
 }
 
 /** Header names that `Connection` may list in a request: those that every hop removes anyway. */
-const CONNECTION_OPTIONS = new Set(["close", "keep-alive", "upgrade", "te", "http2-settings", "proxy-connection"]);
+export const CONNECTION_OPTIONS: ReadonlySet<string> = new Set([
+  "close",
+  "keep-alive",
+  "upgrade",
+  "te",
+  "http2-settings",
+  "proxy-connection",
+]);
 
 function finish(line: RequestLine, headers: readonly HeaderField[], host: string, path: string, framing: Framing): RequestHead | HttpError {
   const { method, target, minor } = line;

@@ -1,6 +1,6 @@
 import type { HeaderAction } from "../policy/http-rule.ts";
-import { type HeaderField, headerItems } from "./header-fields.ts";
-import type { RequestHead } from "./request-head.ts";
+import { cgiName, type HeaderField, headerItems } from "./header-fields.ts";
+import { CONNECTION_OPTIONS, type RequestHead } from "./request-head.ts";
 
 /**
  * The head with header actions applied and foreign upgrade offers taken out; the same text when there is nothing to do. Everything
@@ -11,12 +11,22 @@ export function rewriteHead(text: string, head: RequestHead, actions: readonly H
   const removed = new Set<string>(head.otherUpgrade ? ["upgrade", "http2-settings"] : []);
   const added: string[] = [];
   for (const { name, value, mismatch } of actions) {
-    if (mismatch === "DELETE" || mismatch === "REPLACE") removed.add(equivalentName(name));
+    if (mismatch === "DELETE" || mismatch === "REPLACE") removed.add(cgiName(name));
     if (mismatch === "ADD" || mismatch === "REPLACE") added.push(`${name}: ${value}\r\n`);
   }
+  if (added.length > 0) keepAdded(head, removed, added);
   // Actions that only log.
   if (removed.size === 0 && added.length === 0) return text;
-  return exchangeHeaders(text, head.headers, (name) => removed.has(equivalentName(name)), added.join(""));
+  return exchangeHeaders(text, head.headers, (name) => removed.has(cgiName(name)), added.join(""));
+}
+
+/** What `Connection` lists goes no further than the next hop: a client that lists what we add would have it taken away again. */
+function keepAdded({ headers }: RequestHead, removed: Set<string>, added: string[]): void {
+  const options = headerItems(headers, "connection");
+  const known = options.filter((option) => CONNECTION_OPTIONS.has(option));
+  if (known.length === options.length) return;
+  removed.add("connection");
+  if (known.length > 0) added.push(`connection: ${known.join(", ")}\r\n`);
 }
 
 /** The head of an answer that also tells the client that no further request is answered on its connection. */
@@ -35,9 +45,4 @@ function exchangeHeaders(text: string, headers: readonly HeaderField[], isRemove
     at = field.end;
   }
   return `${kept}${text.slice(at, -2)}${added}\r\n`;
-}
-
-/** Servers of the CGI family take `X_Role` for `X-Role`: what removes one removes the other. */
-function equivalentName(name: string): string {
-  return name.replaceAll("_", "-");
 }

@@ -8,6 +8,7 @@ import { peerRules } from "./peer-rules.ts";
 const request = (method: string, path: string, headers: Record<string, string> = {}, host = "web"): RequestView => ({
   ...{ method, path, host },
   header: (name) => headers[name],
+  hasLookalike: () => false,
 });
 const rule = (name: string, identities: readonly number[] | null, ...http: readonly HttpRule[]): PeerRule => ({
   ...{ identities, http },
@@ -75,6 +76,15 @@ describe("decide", () => {
     ];
     const decision = decide(peerRules(rules, [1]).http, request("GET", "/a"));
     assert.deepEqual(decision.allowed && decision.actions.map(({ name }) => name), ["x-1", "x-3"]);
+  });
+
+  it("collects them for every path that the server may read", () => {
+    const replace = { headerMatches: [{ name: "X-Role", value: "guest", mismatch: "REPLACE" as const }] };
+    for (const http of [[{ path: "/admin", ...replace }, { path: "/.*" }], [{ path: "/admin", ...replace }]]) {
+      const rules = http.length === 2 ? [rule("a", null, ...http)] : [rule("a", null, ...http), { ...rule("l4", null), http: null }];
+      const decision = decide(peerRules(rules, [1]).http, request("GET", "/public/../admin"));
+      assert.deepEqual(decision.allowed && decision.actions.map(({ name }) => name), ["x-role"]);
+    }
   });
 
   it("names the nearest rules first, with every field that does not match", () => {

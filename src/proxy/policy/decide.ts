@@ -30,6 +30,8 @@ export interface PeerPolicy {
   readonly others: readonly PeerRule[];
   /** Some rule changes headers: then all matching rules have their say, not only the first. */
   readonly hasActions: boolean;
+  /** Lower case names of the headers that rules look at or change. */
+  readonly headerNames: ReadonlySet<string>;
   /** The server is called by TLS. */
   readonly originating?: TlsContext;
 }
@@ -61,6 +63,7 @@ export function selectPeer(mine: readonly PeerRule[], others: readonly PeerRule[
     byPath: indexRules(compiled, (rule) => rule.compiled.path?.prefix ?? ""),
     others,
     hasActions: compiled.some((rule) => rule.compiled.actions.length > 0),
+    headerNames: new Set(compiled.flatMap((rule) => [...rule.compiled.headers, ...rule.compiled.actions].map(({ name }) => name))),
     ...(originating === undefined ? {} : { originating }),
   };
 }
@@ -69,24 +72,23 @@ export function selectPeer(mine: readonly PeerRule[], others: readonly PeerRule[
 export function decide(policy: PeerPolicy, request: RequestView): Decision {
   const wildcard = policy.wildcards[0];
   if (wildcard !== undefined && !policy.hasActions) return { allowed: true, origins: wildcard.origins, actions: NO_ACTIONS };
-  const matches = (rule: SelectedRule) => ruleMatches(rule.compiled, request, request.path);
-  const candidates = policy.byPath.candidates(request.path);
-  const first = candidates.find(matches);
+  const first = policy.byPath.candidates(request.path).find((rule) => ruleMatches(rule.compiled, request, request.path));
+  if (first === undefined && wildcard === undefined) return deny(policy, request, request.path, "policy");
+  const readings = readingsOf(request.path);
   if (wildcard === undefined) {
-    if (first === undefined) return deny(policy, request, request.path, "policy");
-    const readings = readingsOf(request.path);
     if (readings === null) return deny(policy, request, request.path, "ambiguous-path");
     const isAllowed = (path: string) => policy.byPath.candidates(path).some((rule) => ruleMatches(rule.compiled, request, path));
     const refused = readings.find((path) => !isAllowed(path));
     if (refused !== undefined) return deny(policy, request, refused, "ambiguous-path");
   }
-  const actions = policy.hasActions
-    ? candidates
-        .filter(matches)
-        .flatMap((rule) => rule.compiled.actions)
-        .filter((action) => !actionSatisfied(action, request))
-    : NO_ACTIONS;
+  const actions = policy.hasActions ? actionsOn(policy, request, [request.path, ...(readings ?? [])]) : NO_ACTIONS;
   return { allowed: true, origins: first?.origins ?? wildcard?.origins ?? [], actions };
+}
+
+/** What the rules for any of the paths that the server may read have to change. */
+function actionsOn({ byPath }: PeerPolicy, request: RequestView, paths: readonly string[]): readonly HeaderAction[] {
+  const rules = paths.flatMap((path) => byPath.candidates(path).filter(({ compiled }) => ruleMatches(compiled, request, path)));
+  return [...new Set(rules)].flatMap(({ compiled }) => compiled.actions).filter((action) => !actionSatisfied(action, request));
 }
 
 function deny(policy: PeerPolicy, request: RequestView, path: string, reason: "policy" | "ambiguous-path"): Decision {

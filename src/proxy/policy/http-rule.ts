@@ -9,6 +9,8 @@ export interface RequestView {
   /** The Host header, port included, as sent. */
   readonly host: string;
   header(name: string): string | undefined;
+  /** There is a header of another name that servers of the CGI family take for this one: `X_Role` for `X-Role`. */
+  hasLookalike(name: string): boolean;
 }
 
 export interface HeaderTest {
@@ -107,7 +109,9 @@ export function ruleMismatches(rule: CompiledHttpRule, request: RequestView, pat
 }
 
 /** True when the request already is as the action wants it. */
-export function actionSatisfied(action: HeaderAction, request: RequestView): boolean {
-  const found = request.header(action.name);
-  return action.value === "" ? found !== undefined : found === action.value;
+export function actionSatisfied({ name, value, mismatch }: HeaderAction, request: RequestView): boolean {
+  const found = request.header(name);
+  const isMet = value === "" ? found !== undefined : found === value;
+  // Beside the right header a lookalike may be the one that the server goes by.
+  return isMet && !((mismatch === "DELETE" || mismatch === "REPLACE") && request.hasLookalike(name));
 }

@@ -74,7 +74,7 @@ describe("rules for the kernel (properties)", () => {
         if (compiled === undefined) return;
         compared++;
         const mine = compiled.get(identity) ?? compiled.get(ANYBODY);
-        const view = { ...asked, host: "web", header: () => undefined };
+        const view = { ...asked, host: "web", header: () => undefined, hasLookalike: () => false };
         assert.equal(mine !== undefined && kernelAllows(mine, asked), decide(peerRules(plain, [identity]).http, view).allowed);
       }),
       { numRuns: 20_000 },

@@ -1,6 +1,7 @@
 /**
- * Servers read the same path differently: some resolve `..`, decode `%2F`, merge `//`, take `\` as `/` or cut `;parameters`. A path is
- * therefore only allowed when each of its readings is allowed. Sources: RFC 3986 §5.2.4 and §6.2.2, CVE-2021-29492, CVE-2026-73551.
+ * Servers read the same path differently: some resolve `..`, decode `%2F`, merge `//`, take it for the start of a host (`new URL(path, base)`, Python's
+ * `urlsplit`), take `\` as `/` or cut `;parameters`. A path is therefore only allowed when each of its readings is allowed. Sources: RFC 3986 §4.2,
+ * §5.2.4 and §6.2.2, CVE-2021-29492, CVE-2026-73551.
  */
 
 const SUSPICIOUS = /\/\/|\/\.|\\|;|%(?:2[def57e]|5[cf]|3[0-9b]|[46][1-9a-f]|[57][0-9a]|7e)/i;
@@ -41,8 +42,9 @@ function addReadings(path: string, into: Set<string>): void {
   for (const slashes of unique(path, path.replaceAll("\\", "/"))) {
     for (const plain of unique(slashes, slashes.replace(/;[^/]*/g, ""))) {
       const merged = plain.replace(/\/{2,}/g, "/");
-      for (const reading of [plain, merged, removeDots(plain), removeDots(merged), removeDots(plain).replace(/\/{2,}/g, "/")])
-        into.add(reading);
+      const behindHost = plain.startsWith("//") ? plain.replace(/^\/+[^/]*/, "") || "/" : plain;
+      for (const reading of [plain, merged, behindHost, ...[plain, merged, behindHost].map(removeDots)]) into.add(reading);
+      into.add(removeDots(plain).replace(/\/{2,}/g, "/"));
     }
   }
 }

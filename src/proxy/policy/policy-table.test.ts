@@ -48,7 +48,8 @@ describe("policy table", () => {
     const allows = (number: number, path: string, audited = false) => {
       const peer = table.endpoint("10.0.0.1")?.ingress(number)?.peer([5]);
       const rules = audited ? peer?.audited : peer;
-      return rules && decide(rules.http, { method: "GET", path, host: "", header: () => undefined }).allowed;
+      const view = { method: "GET", path, host: "", header: () => undefined, hasLookalike: () => false };
+      return rules && decide(rules.http, view).allowed;
     };
     assert.deepEqual([allows(80, "/in"), allows(80, "/x"), allows(80, "/in", true)], [true, false, false]);
     assert.deepEqual([allows(90, "/x"), allows(90, "/x", true), allows(90, "/audited", true)], [true, false, true]);
