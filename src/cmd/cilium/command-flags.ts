@@ -21,8 +21,15 @@ export function exitStatus(found?: string): string {
 
 /** The flags of the commands that look at policies together with what they apply to. */
 export function withWorldFlags(command: Command, formats?: string): Command {
+  return withPodFlags(
+    command.option("--policies <path...>", 'policies: files or directories, - for standard input; "cluster" for the live ones'),
+    formats,
+  );
+}
+
+/** `withWorldFlags` for a command that is told its policies otherwise. */
+export function withPodFlags(command: Command, formats?: string): Command {
   return command
-    .option("--policies <path...>", 'policies: files or directories, - for standard input; "cluster" for the live ones')
     .option(
       "--pods <path...>",
       'pods, workloads, namespaces, services and nodes, as `kubectl get -o yaml` prints them; "cluster" for the live ones',

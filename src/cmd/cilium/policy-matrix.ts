@@ -21,6 +21,10 @@ export async function policyMatrix(options: MatrixOptions): Promise<string> {
     throw new MatrixError("no-pods", "no pods or workloads: name files with them by --pods FILE, or --pods cluster");
   const { only = [] } = options;
   const matrix = matrixOf(world, (from, to) => isWanted(from, only) || isWanted(to, only));
+  for (const text of only) {
+    if (!matrix.parties.some((party) => isWanted(party, [text])))
+      throw new MatrixError("nobody", `--only ${text}: nobody's name has that in it; there are ${namesOf(matrix.parties)}`);
+  }
   const rows = rowsOf(matrix);
   const { output = "table" } = options;
   if (output === "csv") return csv(rows);
@@ -34,6 +38,11 @@ export async function policyMatrix(options: MatrixOptions): Promise<string> {
     );
   const table = formatTable(["FROM", "TO", "MAY SEND"], tableRows(rows));
   return `${table}\n${countText(rows)}\n`;
+}
+
+function namesOf(parties: readonly Party[]): string {
+  const titles = parties.map(({ title }) => title);
+  return titles.length <= 2 * NAMED ? titles.join(", ") : `${titles.slice(0, 2 * NAMED).join(", ")} and ${titles.length - 2 * NAMED} more`;
 }
 
 function countText(rows: readonly Row[]): string {

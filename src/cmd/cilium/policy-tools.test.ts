@@ -44,6 +44,18 @@ describe("policy diff", () => {
     assert.equal((await policyDiff({ ...where, before, after: before })).ok, true);
   });
 
+  it("sees that a rule for all addresses is for those of one family", async () => {
+    const dual = file(
+      "dual.yaml",
+      "kind: ConfigMap\nmetadata: { name: cilium-config }\ndata: { enable-ipv4: 'true', enable-ipv6: 'true' }\n",
+    );
+    const all = (name: string, ...blocks: string[]) =>
+      file(name, allow(80).replace(/fromEndpoints: .*/, `fromCIDR: [${blocks.map((one) => `"${one}"`).join(", ")}]`));
+    const [v4, both] = [all("v4.yaml", "0.0.0.0/0"), all("both.yaml", "0.0.0.0/0", "::/0")];
+    const { text } = await policyDiff({ ...where, pods: [pods, dual], before: v4, after: both });
+    assert.equal(text, "Newly allowed\n  world-ipv6 → shop/api: 80/TCP\n");
+  });
+
   it("asks for pods when there are none", async () => {
     await assert.rejects(policyDiff({ namespace: "", before, after: later }), /--pods FILE/);
   });
@@ -60,6 +72,7 @@ describe("policy matrix", () => {
     assert.ok(cells.some(({ from, to, kind }) => from === "shop/api" && to === "shop/web" && kind === "all"));
     assert.ok(cells.some(({ from, to, kind }) => from === "world" && to === "shop/api" && kind === "none"));
     assert.doesNotMatch(await matrix("csv", ["api"]), /"shop\/web","shop\/web"/);
+    await assert.rejects(matrix("csv", ["nobody"]), /--only nobody: nobody's name has that in it; there are .*shop\/api/);
   });
 
   it("draws a page that needs nothing else, and escapes what the names say", async () => {

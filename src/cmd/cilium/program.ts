@@ -1,5 +1,15 @@
 import { Command } from "commander";
-import { exitStatus, type Flags, type GlobalFlags, OUTPUT, show, showOr2, withWorldFlags, worldFlags } from "./command-flags.ts";
+import {
+  exitStatus,
+  type Flags,
+  type GlobalFlags,
+  OUTPUT,
+  show,
+  showOr2,
+  withPodFlags,
+  withWorldFlags,
+  worldFlags,
+} from "./command-flags.ts";
 import type { Layout } from "./endpoint.ts";
 import { addServiceCommands, addServiceMapCommands } from "./service-commands.ts";
 import { addTrafficCommands } from "./traffic-commands.ts";
@@ -159,7 +169,7 @@ function addPolicyCommands(program: Command, global: () => GlobalFlags, output: 
       const flows = typeof flags.flows === "string" ? { flows: flags.flows } : {};
       await showOr2(policyLint({ ...global(), ...output(flags), ...worldFlags(flags, paths), failOn: String(flags.failOn), ...flows }));
     });
-  withWorldFlags(policy.command("diff <before> <after>"))
+  withPodFlags(policy.command("diff <before> <after>"))
     .description('what two sets of policies decide differently: files, directories or "cluster"')
     .addHelpText("after", `\n${exitStatus("there is a difference")}`)
     .action(async (before: string, after: string, flags: Flags) => {

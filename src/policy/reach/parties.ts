@@ -49,8 +49,15 @@ function outside(world: World, worlds: readonly World[]): Party[] {
   const byWidth = [...blocks].sort((a, b) => prefixParts(a).bits - prefixParts(b).bits || (a < b ? -1 : 1));
   const names = new Map(worlds.flatMap(({ repo }) => repo.fqdns().map((one) => [fqdnLabelKey(one), one])));
   return [
-    outsideParty(world, "world", {}),
+    ...restOfWorld(world),
     ...byWidth.map((prefix) => outsideParty(world, prefix, { prefix })),
     ...[...names].map(([title, selector]) => outsideParty(world, title, { name: sampleName(selector) })),
   ];
+}
+
+/** With both families the world is two, and rules for `0.0.0.0/0` mean the one. */
+function restOfWorld(world: World): Party[] {
+  const { ipv4, ipv6 } = world.settings;
+  if (!ipv4 || !ipv6) return [outsideParty(world, "world", {})];
+  return ([4, 6] as const).map((family) => outsideParty(world, `world-ipv${family}`, { family }));
 }
