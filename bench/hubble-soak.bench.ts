@@ -34,7 +34,7 @@ export const benchmark: Benchmark = {
     };
     let [flows, lost, seconds] = [0, 0, 0];
     while (age() < minutes) {
-      const part = await streamFlows(observer, STRETCH, look);
+      const part = await streamFlows(observer, STRETCH, { during: look });
       [flows, lost, seconds] = [flows + part.flows, lost + part.lost, seconds + part.seconds];
       progress(`${age().toFixed(1)} min: ${flows} flows, ${lost} lost, ${Math.round((samples.at(-1)?.rss ?? 0) / MIB)} MiB`);
     }

@@ -20,8 +20,15 @@ export interface Streamed {
   readonly cpuUs: number;
 }
 
-/** From the kernel's records to a client that follows, as fast as this process can, until so many flows have been made. */
-export async function streamFlows(observer: Observer, wanted: number, during: () => void = () => {}): Promise<Streamed> {
+/**
+ * From the kernel's records to a client that follows, until so many flows have been made: so many a second (`rate`), or as fast as this
+ * process can. `during` is called between bursts.
+ */
+export async function streamFlows(
+  observer: Observer,
+  wanted: number,
+  { rate = Number.POSITIVE_INFINITY, during = () => {} }: { readonly rate?: number; readonly during?: () => void } = {},
+): Promise<Streamed> {
   await using server = await startHubbleServer({ observer, peers: createPeerTable(), log: silentLogger }, { listen: ["127.0.0.1:0"] });
   const [address] = server.addresses;
   if (address === undefined) throw new Error("the server listens nowhere");
@@ -31,8 +38,11 @@ export async function streamFlows(observer: Observer, wanted: number, during: ()
   const lines = createInterface({ input: client.stdout })[Symbol.asyncIterator]();
   await lines.next();
   const [start, cpu] = [performance.now(), cpuMicroseconds()];
-  for (let made = 1; made < wanted; made += BURST) {
-    pushRecords(observer, Math.min(BURST, wanted - made));
+  for (let made = 1; made < wanted; ) {
+    const due = Math.min(wanted, ((performance.now() - start) / 1000) * rate) - made;
+    const count = Math.max(0, Math.min(BURST, Math.ceil(due)));
+    pushRecords(observer, count);
+    made += count;
     await turn();
     during();
   }
