@@ -74,6 +74,7 @@ enum event_file {
 };
 
 #define EVENT_CAPTURE_MAX 128
+#define EVENT_HEADER 8 /* the ring's own, before each record */
 
 /* Drop, trace and policy-verdict records. All numbers but the captured bytes are in host order. */
 struct event {

@@ -38,11 +38,7 @@ __verified_alone int event_send(struct __sk_buff *ctx, const struct packet *pack
 	if (!packet || !flow || !record)
 		return 0;
 	passed = record->type == EVENT_TRACE || (record->type == EVENT_POLICY_VERDICT && record->verdict >= 0);
-	if (passed && events_give_way()) {
-		events_count_lost();
-		return 0;
-	}
-	event = bpf_ringbuf_reserve(&cilium_events, sizeof(*event), 0);
+	event = events_have_room(passed) ? bpf_ringbuf_reserve(&cilium_events, sizeof(*event), 0) : NULL;
 	if (!event) {
 		events_count_lost();
 		return 0;

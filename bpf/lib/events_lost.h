@@ -14,12 +14,14 @@ static __always_inline void events_count_lost(void)
 }
 
 /*
- * Whether a record of something that passed has to give way: the last quarter of the ring is for what was dropped or denied, so that
- * under a flood of forwards no drop is lost before a forward is.
+ * Whether there is room for a record. Of something that passed only in three quarters of the ring: the last one is for what was dropped or
+ * denied, so that under a flood of forwards no drop is lost before a forward is. Asked without the ring's lock, which the processors share:
+ * a flood that nobody can read costs them no waiting for each other. A record that finds no room in spite of the answer is counted as well.
  */
-static __always_inline int events_give_way(void)
+static __always_inline int events_have_room(int passed)
 {
 	__u64 size = bpf_ringbuf_query(&cilium_events, BPF_RB_RING_SIZE);
+	__u64 room = size - bpf_ringbuf_query(&cilium_events, BPF_RB_AVAIL_DATA);
 
-	return bpf_ringbuf_query(&cilium_events, BPF_RB_AVAIL_DATA) > size - size / 4;
+	return room >= (passed ? size / 4 : sizeof(struct event) + EVENT_HEADER);
 }

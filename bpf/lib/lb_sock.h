@@ -19,7 +19,7 @@ static __always_inline void sock_report(struct bpf_sock_addr *ctx, const struct 
 
 	if (!trace_sock)
 		return;
-	event = events_give_way() ? NULL : bpf_ringbuf_reserve(&cilium_events, sizeof(*event), 0);
+	event = events_have_room(1) ? bpf_ringbuf_reserve(&cilium_events, sizeof(*event), 0) : NULL;
 	if (!event) {
 		events_count_lost();
 		return;
