@@ -26,6 +26,7 @@ import { publishNode } from "./publish-node.ts";
 import { createUsagePublisher } from "./publish-usage.ts";
 import { startReflectors } from "./reflectors.ts";
 import { waitForSelf } from "./self.ts";
+import { AUDIT_INTERVAL_MS } from "./service-loops.ts";
 import { createState } from "./state.ts";
 import { createUsage } from "./usage.ts";
 
@@ -130,6 +131,7 @@ async function takeOver(
   state.fqdns.releaseRestored();
   loops.settledOnce();
   control.attachAll();
+  kernel.writeNode();
   kernel.attachNode();
 }
 
@@ -142,6 +144,7 @@ async function admitPods(agent: Agent, config: AgentConfig, scope: AsyncDisposab
   );
   const intervalMs = config["conntrack-gc-interval"];
   scope.use(startInterval({ log, health }, { name: "conntrack-gc", intervalMs, run: usage.collect }));
+  scope.use(startInterval({ log, health }, { name: "lb-node", intervalMs: AUDIT_INTERVAL_MS, run: async () => kernel.writeNode() }));
   scope.use(startInterval({ log, health }, { name: "nat-gc", intervalMs, run: kernel.collectTranslations }));
   const everyUsage = config["policy-usage-interval"];
   const publish = createUsagePublisher({ cluster, usage, nodeName: self.name, node: () => state.nodes.self().node });

@@ -35,6 +35,8 @@ export interface Kernel extends Disposable {
   readonly pools: readonly Pool[];
   readonly routers: readonly IpAddress[];
   readonly mtu: number;
+  /** Tells the programs the node's own addresses: once before they are attached, and again, since others may change the map. */
+  writeNode(): void;
   /** Programs on the node's device and socket hooks on its cgroup. */
   attachNode(): void;
   /** The node's addresses that node ports are reached at. */
@@ -96,8 +98,10 @@ export function openKernel({ log }: { readonly log: Logger }, config: AgentConfi
     pools,
     routers,
     mtu: config.mtu || self.device.mtu,
-    attachNode() {
+    writeNode() {
       writeLbNode(maps.lbNode, { ipv4: self.ipv4, ipv6: self.ipv6, loopback: settings.loopback, netnsCookie: netnsCookie() });
+    },
+    attachNode() {
       attachments.device(self.device.name, self.device.index);
       accelerate({ log, attachments }, self, settings.acceleration);
       if (config["enable-kernel-http"]) attachments.http(cgroupRoot(config));

@@ -3,6 +3,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { isDeepStrictEqual } from "node:util";
 import { addr16Text } from "#datapath/addr16.ts";
 import { maps } from "#datapath/gen/maps.ts";
 import { openBpf } from "#ebpf/kernel.ts";
@@ -162,7 +163,7 @@ describe("an agent in place of kube-proxy", { skip: missing }, () => {
     assert.equal(await canTalk(client.netns, addressOf(0), PORT), true);
   });
 
-  it("puts right what somebody else does to the maps: an entry gone, one changed, one too many", async () => {
+  it("puts right what somebody else does to the maps: an entry gone, one changed, one too many, the node forgotten", async () => {
     const [shop, client] = [await addPod(node, "shop"), await addPod(node, "buyer")];
     await using _ = await echoServer(shop.netns, 8080);
     node.api.create("services", service("shop", "10.96.7.9"));
@@ -172,6 +173,8 @@ describe("an agent in place of kube-proxy", { skip: missing }, () => {
     const pinned = (name: string) => join(node.directory, "bpf", "tc", "globals", name);
     using slots = openBpf().openMap(maps.ciliumLbServices, pinned("cilium_lb_services"));
     using backends = openBpf().openMap(maps.ciliumLbBackends, pinned("cilium_lb_backends"));
+    using self = openBpf().openMap(maps.ciliumLbNode, pinned("cilium_lb_node"));
+    const known = self.get(0) ?? assert.fail("the node's addresses");
     const own = [...slots.entries()].filter(([key]) => addr16Text(key.address) === "10.96.7.9");
     const [id, backend] = [...backends.entries()].find(([, { address }]) => addr16Text(address) === shop.ip) ?? [];
     assert.ok(own.length === 2 && id !== undefined && backend !== undefined, "a service, its one backend");
@@ -180,8 +183,10 @@ describe("an agent in place of kube-proxy", { skip: missing }, () => {
     for (const [slot] of own) slots.delete(slot);
     backends.set(id, { ...backend, port: 9 });
     slots.set(stranger, value);
+    self.set(0, { ...known, ipv4: known.ipv6, netnsCookie: 0n });
     await until("the service works again", works, REPAIRED_MS);
     await until("what is nobody's is gone", () => slots.get(stranger) === undefined, REPAIRED_MS);
+    await until("the node is known again", () => isDeepStrictEqual(self.get(0), known), REPAIRED_MS);
     assert.equal(backends.get(id)?.port, backend.port);
   });
 });
