@@ -37,6 +37,7 @@ export const agentFlags = defineFlags({
   "bpf-lb-sock": { type: "boolean", default: false, help: "Translate cluster IPs where programs connect, beside kube-proxy, too." },
   "bpf-lb-sock-hostns-only": { type: "boolean", default: false, help: "Translate at sockets of the node only, pods' packets one by one." },
   "bpf-lb-mode": { type: "string", default: "snat", help: "How answers get back to clients outside: snat, dsr or hybrid (dsr for TCP)." },
+  "bpf-lb-dsr-dispatch": { type: "string", default: "opt", help: "How nodes tell each other the service's address: opt (in the packet)." },
   "bpf-lb-algorithm": { type: "string", default: "random", help: "How backends are chosen: random or maglev." },
   "bpf-lb-maglev-table-size": { type: "number", default: 16381, help: "Entries of a service's Maglev table, a prime." },
   "bpf-lb-acceleration": {

@@ -23,6 +23,9 @@ describe("lbSettings", () => {
   it("names the flag, what was found and what is allowed", () => {
     assert.throws(() => settings("--kube-proxy-replacement=strict"), /--kube-proxy-replacement: found "strict", allowed are true, false/);
     assert.throws(() => settings("--bpf-lb-maglev-table-size=1000"), /--bpf-lb-maglev-table-size: found "1000", allowed are 251, 509/);
+    const dispatch = "--bpf-lb-dsr-dispatch=geneve";
+    assert.throws(() => settings("--bpf-lb-mode=hybrid", dispatch), /--bpf-lb-dsr-dispatch: found "geneve", allowed are opt/);
+    assert.equal(settings(dispatch).mode, "snat");
     assert.throws(() => settings("--node-port-range=40000,30000"), /--node-port-range: found "40000,30000"/);
   });
 });

@@ -26,11 +26,13 @@ export function lbSettings(config: AgentConfig): LbSettings {
   const enabled = oneOf(config, "kube-proxy-replacement", ["true", "false"]) === "true";
   const size = config["bpf-lb-maglev-table-size"];
   if (!(MAGLEV_TABLE_SIZES as readonly number[]).includes(size)) refuse("bpf-lb-maglev-table-size", size, MAGLEV_TABLE_SIZES.join(", "));
+  const mode = oneOf(config, "bpf-lb-mode", ["snat", "dsr", "hybrid"]);
+  if (mode !== "snat") oneOf(config, "bpf-lb-dsr-dispatch", ["opt"]);
   const hostOnly = config["bpf-lb-sock-hostns-only"];
   return {
     enabled,
     sockets: !enabled && !config["bpf-lb-sock"] ? "none" : hostOnly ? "host" : "all",
-    mode: oneOf(config, "bpf-lb-mode", ["snat", "dsr", "hybrid"]),
+    mode,
     algorithm: oneOf(config, "bpf-lb-algorithm", ["random", "maglev"]),
     maglevSize: size,
     acceleration: oneOf(config, "bpf-lb-acceleration", ["disabled", "native", "best-effort", "testing-only"]),
