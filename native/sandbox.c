@@ -2,6 +2,7 @@
 //
 //   cilia-sandbox make                      reads steps from standard input, prints "ready PID", holds the namespaces until killed
 //   cilia-sandbox run [options] -- CMD...   runs a command in the namespaces of a holder
+//   cilia-sandbox offload DEVICE checksums on|off   whether a network device leaves checksums to its peer
 #include "sandbox.h"
 
 #include <errno.h>
@@ -75,6 +76,8 @@ int main(int count, char **words)
 		make();
 	if (count > 2 && !strcmp(words[1], "run"))
 		return run(count - 2, words + 2);
-	fputs("usage: cilia-sandbox make | run [--target PID] [--net] [--mount] [--uts] [--pid] [--cgroup DIR] [--directory DIR] [--tty ROWSxCOLUMNS] -- COMMAND...\n", stderr);
+	if (count == 5 && !strcmp(words[1], "offload") && !strcmp(words[3], "checksums"))
+		return offload_checksums(words[2], words[4]);
+	fputs("usage: cilia-sandbox make | offload DEVICE checksums on|off | run [--target PID] [--net] [--mount] [--uts] [--pid] [--cgroup DIR] [--directory DIR] [--tty ROWSxCOLUMNS] -- COMMAND...\n", stderr);
 	return EXIT_SETUP;
 }

@@ -20,3 +20,5 @@ void join_cgroup(const char *directory);
 __attribute__((noreturn)) void make(void);
 // Runs a command in the namespaces of a holder; the words are those after `run`. Returns its exit status.
 int run(int count, char **words);
+// Has a network device of this namespace compute checksums before it sends ("off") or leave them to its peer ("on"). Returns 0.
+int offload_checksums(const char *device, const char *state);

@@ -103,7 +103,7 @@ export function openKernel({ log }: { readonly log: Logger }, config: AgentConfi
     },
     attachNode() {
       attachments.device(self.device.name, self.device.index);
-      accelerate({ log, attachments }, self, settings.acceleration);
+      accelerate({ log, attachments, netlink }, self, settings.acceleration);
       if (config["enable-kernel-http"]) attachments.http(cgroupRoot(config));
       else stopHttp(datapath);
       if (settings.sockets === "none") attachments.removeCgroup();
@@ -157,19 +157,32 @@ function nodePortAddresses(netlink: Netlink, config: AgentConfig, self: SelfNode
   return blocks.length === 0 ? enabled : enabled.filter((ip) => blocks.some((block) => prefixHas(block, ip)));
 }
 
+const LOST_ON_VETH = "a veth's peer loses what a program at the driver sends, unless the peer has such a program itself, or GRO";
+
 /** The program at the driver, as asked for. Best effort goes without where the driver cannot; TC does the same, later. */
 function accelerate(
-  { log, attachments }: { readonly log: Logger; readonly attachments: Attachments },
+  { log, attachments, netlink }: { readonly log: Logger; readonly attachments: Attachments; readonly netlink: Netlink },
   { device }: SelfNode,
   wanted: LbSettings["acceleration"],
 ): void {
   const mode = wanted === "disabled" ? undefined : wanted === "testing-only" ? "generic" : "native";
+  const isVeth = netlink.links().some(({ index, kind }) => index === device.index && kind === "veth");
+  const goWithout = (error: string) => {
+    log.warn("the device's driver takes no program: services are translated after it", { device: device.name, error });
+    attachments.driver(device.name, device.index, undefined);
+  };
+  if (mode === "native" && isVeth) {
+    if (wanted === "best-effort") {
+      goWithout(LOST_ON_VETH);
+      return;
+    }
+    log.warn(LOST_ON_VETH, { device: device.name, flag: "--bpf-lb-acceleration", instead: "testing-only" });
+  }
   try {
     attachments.driver(device.name, device.index, mode);
   } catch (thrown) {
     if (wanted !== "best-effort") throw thrown;
-    log.warn("the device's driver takes no program: services are translated after it", { device: device.name, error: String(thrown) });
-    attachments.driver(device.name, device.index, undefined);
+    goWithout(String(thrown));
   }
 }
 

@@ -5,6 +5,8 @@ import { createNetnsAt, deleteNetnsAt, inNetns, type Netns, openNetns } from "#s
 import type { IpAddress } from "#types/addr.ts";
 import { ifindexOf, ip, loadFor, type RealNode } from "./nodes.ts";
 
+const SANDBOX = new URL("../../build/cilia-sandbox", import.meta.url).pathname;
+
 /** A machine out of the cluster. */
 export interface Stranger {
   readonly netns: Netns;
@@ -49,7 +51,7 @@ export class Lan implements Disposable {
 
   /** What leaves eth0 has its checksums, as from a network card; a driver's program counts on that. */
   static finishChecksums(netns: Netns): void {
-    execFileSync("nsenter", [`--net=${netns.path}`, "perl", new URL("whole-checksums.pl", import.meta.url).pathname, "eth0"]);
+    execFileSync("nsenter", [`--net=${netns.path}`, SANDBOX, "offload", "eth0", "checksums", "off"]);
   }
 
   /** A machine with an address of the nodes' network; it sends to `routes` by way of a node. */

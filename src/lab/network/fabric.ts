@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import type { LabConfig, NodeConfig } from "../config.ts";
 import { LabError } from "../errors.ts";
+import { paths } from "../paths.ts";
 import { captureIn, makeSandbox, type Sandbox } from "../process/sandbox.ts";
 import { UNDERLAY_BITS, WORLD, WORLD_ADDRESSES, WORLD_ADDRESSES_V6 } from "./addresses.ts";
 
@@ -34,12 +35,15 @@ export function makeNetworkSandbox(name: string, cgroup: string): Promise<Sandbo
   ]);
 }
 
-/** Connects the nodes and the world by a bridge; the namespaces exist already. Rejects with what `ip` said. */
+/**
+ * Connects the nodes and the world by a bridge; the namespaces exist already. Rejects with what `ip` said. Packets leave a machine with
+ * their checksums, as from a card: a program at the driver cannot finish what veths leave unfinished.
+ */
 export async function connectFabric(config: LabConfig, bridge: Sandbox, world: Sandbox, nodes: readonly Sandbox[]): Promise<void> {
   await configure(bridge, bridgeCommands(world, nodes));
   await Promise.all([
-    configure(world, worldCommands(config)),
-    ...config.nodes.map((node, index) => configure(nodes[index] ?? world, nodeCommands(node, config.ipv6))),
+    configure(world, worldCommands(config), "eth0"),
+    ...config.nodes.map((node, index) => configure(nodes[index] ?? world, nodeCommands(node, config.ipv6), "eth0")),
   ]);
 }
 
@@ -77,9 +81,11 @@ function worldCommands(config: LabConfig): string[] {
   ];
 }
 
-async function configure(sandbox: Sandbox, commands: readonly string[]): Promise<void> {
+/** Runs `ip` with the commands; `card` is the device that behaves like one. */
+async function configure(sandbox: Sandbox, commands: readonly string[], card?: string): Promise<void> {
   const sysctls = SYSCTLS.map((setting) => setting.replace(/(.*)=(.*)/, "[ ! -e /proc/sys/$1 ] || echo $2 > /proc/sys/$1")).join("; ");
   const batch = ["link set lo up", ...commands].join("\n");
-  const result = await captureIn({ sandbox }, ["sh", "-c", `${sysctls}; exec ip -batch -`], batch);
+  const offload = card ? ` && exec '${paths.sandbox}' offload ${card} checksums off` : "";
+  const result = await captureIn({ sandbox }, ["sh", "-c", `${sysctls}; ip -batch -${offload}`], batch);
   if (result.code !== 0) throw new LabError("network", `ip -batch: ${result.stderr.trim()}`);
 }
