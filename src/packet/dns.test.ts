@@ -70,6 +70,17 @@ describe("readAnswers", () => {
     assert.deepEqual([ips, own], [["198.51.100.66"], []]);
   });
 
+  it("takes nothing from records of another class", () => {
+    const message = answerOf(
+      { type: "A", name: NAME, data: "198.51.100.66", class: "CH" },
+      { type: "CNAME", name: NAME, data: "edge.stripe.com", class: "HS" },
+      { type: "A", name: "edge.stripe.com", data: "198.51.100.67" },
+      { type: "A", name: NAME, data: "198.51.100.20", ttl: 30 },
+    );
+    const { own, cnames, whole } = read(message);
+    assert.deepEqual([own, cnames, whole], [[{ ip: "198.51.100.20", ttl: 30 }], [], true]);
+  });
+
   it("takes the hints of an HTTPS record that speaks for its owner", () => {
     const data = Uint8Array.of(0, 1, 0, 0, 1, 0, 3, 2, 104, 50, 0, 4, 0, 8, 198, 51, 100, 1, 198, 51, 100, 2);
     const head = encode({ type: "response", id: 7, flags: 0, questions: [{ type: "A", name: NAME }] });

@@ -86,6 +86,8 @@ interface DnsRecord {
   /** Where its owner's name begins. */
   readonly owner: number;
   readonly type: number;
+  /** Records of other classes have other data, and are no answer to our questions. */
+  readonly isInternet: boolean;
   readonly ttl: number;
   readonly start: number;
   readonly end: number;
@@ -98,17 +100,19 @@ function readRecord(bytes: Uint8Array, at: number): DnsRecord | undefined {
   const end = start + uint16(bytes, fixed + 8);
   if (end > bytes.length) return undefined;
   const ttl = uint32(bytes, fixed + 4);
+  const isInternet = uint16(bytes, fixed + 2) === CLASS_IN;
   // RFC 2181: with the highest bit set it means zero.
-  return { owner: at, type: uint16(bytes, fixed), ttl: ttl > 0x7fffffff ? 0 : ttl, start, end };
+  return { owner: at, type: uint16(bytes, fixed), isInternet, ttl: ttl > 0x7fffffff ? 0 : ttl, start, end };
 }
 
 /** Reads the answer section. Addresses of other names than the one that was asked are not its `own`. */
 export function readAnswers(bytes: Uint8Array, question: DnsQuestion): DnsAnswers {
   const records: DnsRecord[] = [];
-  for (let i = 0, at = question.end; i < question.answers; i++) {
+  let count = 0;
+  for (let at = question.end; count < question.answers; count++) {
     const record = readRecord(bytes, at);
     if (record === undefined) break;
-    records.push(record);
+    if (record.isInternet) records.push(record);
     at = record.end;
   }
   const aliases = aliasesOf(bytes, question, records);
@@ -126,7 +130,7 @@ export function readAnswers(bytes: Uint8Array, question: DnsQuestion): DnsAnswer
     }
   }
   const [, ...cnames] = aliases;
-  return { ips, own, cnames, rrtypes: [...types], ttl, whole: records.length === question.answers };
+  return { ips, own, cnames, rrtypes: [...types], ttl, whole: count === question.answers };
 }
 
 /** Longer chains are nobody's honest answer, and resolvers follow fewer. */
