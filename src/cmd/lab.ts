@@ -42,6 +42,12 @@ export function labCommand(signal: () => AbortSignal): Command {
     .action((flags: { readonly output: string }) => status(flags.output));
   lab.command("env").description('shell variables to use the lab: eval "$(cilium lab env)"').action(env);
   lab
+    .command("shell")
+    .description("a shell on a node, or a command: `cilium lab shell cilia-worker -- curl -k https://10.96.0.1/livez`")
+    .argument("<node>", "name of the node")
+    .argument("[command...]", "what to run instead of bash, after --")
+    .action(shell);
+  lab
     .command("demo")
     .description("start the lab if needed and walk the policy progression: probes, verdicts, reasons")
     .option("--once", "end the lab afterwards")
@@ -146,4 +152,9 @@ async function env(): Promise<void> {
   if (!runningLab()) process.stderr.write("no lab is running; start one with: cilium lab up\n");
   for (const [name, value] of Object.entries(labEnvironment()))
     process.stdout.write(`export ${name}='${value.replaceAll("'", "'\\''")}'\n`);
+}
+
+async function shell(node: string, command: readonly string[]): Promise<void> {
+  const { runOnNode } = await import("#lab/shell.ts");
+  process.exitCode = await runOnNode(node, command.length > 0 ? command : ["bash"]);
 }

@@ -63,7 +63,12 @@ const SESSION: readonly (readonly [page: string, steps: readonly Step[]])[] = [
       { command: "bin/cilium lab status", output: /Lab: +ready[\s\S]*cilia-worker2 +worker +Ready/ },
       { command: "bin/cilium lab demo", output: /every cell as expected/ },
       { command: "bin/cilium lab status -o json | jq '.nodes[] | {name, pid, agent, proxy}'", output: /"agent": \{\n +"pid": \d+/ },
-      { command: "nsenter -t PID -n -m -u bash", instead: `nsenter -t ${AGENT} -n -m -u hostname`, output: /^cilia-worker\n$/ },
+      {
+        command: "bin/cilium lab shell cilia-worker",
+        instead: "bin/cilium lab shell cilia-worker -- sh -c 'hostname; curl -sk -o /dev/null -w %{http_code} https://10.96.0.1/livez'",
+        output: /^cilia-worker\n200$/,
+        retry: true,
+      },
       { command: "kill -9 AGENT_PID", instead: `kill -9 ${AGENT}` },
       { command: "kubectl -n kube-system logs ds/cilium", output: /\S/ },
       { command: "tail /var/lib/cilia-lab/lab.log" },
