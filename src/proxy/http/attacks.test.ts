@@ -22,6 +22,22 @@ describe("attacks over several requests", () => {
     assert.equal(seen.join(""), post(body).repeat(50));
   });
 
+  it("ends both connections behind a body that servers may not read", async () => {
+    for (const method of ["GET", "HEAD", "DELETE", "OPTIONS"]) {
+      const head = `${method} /public HTTP/1.1\r\nHost: web\r\nContent-Length: ${SMUGGLED.length}\r\n`;
+      const seen: string[] = [];
+      // Answers at the end of the head, and would go on with what follows, were it not told to end.
+      const careless = (socket: Socket) =>
+        socket.on("data", (chunk: Buffer) => {
+          if (seen.push(chunk.toString("latin1")) > 1) return;
+          socket.write(ok("").replace("200", "204"));
+        });
+      const answer = await exchange({ policy: POLICY, serve: careless }, `${head}\r\n${SMUGGLED}${get("/public")}`);
+      assert.deepEqual([codes(answer), seen.join("")], [[204], `${head}connection: close\r\n\r\n${SMUGGLED}`]);
+      assert.match(answer, /\r\nconnection: close\r\n/);
+    }
+  });
+
   it("judges what comes behind a repeated head, wherever segments end", async () => {
     const text = get("/public") + get("/public") + SMUGGLED + get("/public") + get("/publicly", "X-A: b\r\n");
     const wanted = get("/public").repeat(3) + get("/publicly", "X-A: b\r\n");

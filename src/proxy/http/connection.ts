@@ -10,7 +10,7 @@ import type { HttpError } from "./http-error.ts";
 import { judge, recordRefusal } from "./judge.ts";
 import { deniedReply, localReply, timeoutAnswer, upstreamFailure } from "./local-reply.ts";
 import { HTTP2_PREFACE } from "./request-head.ts";
-import { rewriteHead } from "./rewrite.ts";
+import { hasStrayBody, rewriteHead } from "./rewrite.ts";
 import type { HttpSession } from "./session.ts";
 import { Upstream } from "./upstream.ts";
 
@@ -192,6 +192,7 @@ export class HttpConnection {
     const offers = request.h2c && firstStream(request) === undefined ? { ...request, h2c: false, otherUpgrade: true } : request;
     const text = rewriteHead(head.text, offers, actions);
     if (!this.#ensureUpstream()) return;
+    exchange.isLast = hasStrayBody(request);
     this.#upstream?.expect(exchange);
     this.#state = "body";
     if (text === head.text) {

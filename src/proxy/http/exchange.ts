@@ -16,7 +16,7 @@ export class Exchange {
   response: ResponseHead | undefined;
   responseBody: BodyReader | undefined;
   interimResponses = 0;
-  /** The client was told that its connection ends with this answer. */
+  /** The connection ends with this answer, and the client is told. */
   isLast = false;
   /** The proxy answered itself; what the client still sends of the body is thrown away. */
   answered = false;

@@ -176,7 +176,7 @@ export class Upstream {
   }
 
   #answer(exchange: Exchange, response: ResponseHead, { text, input, start, end }: CompleteHead): void {
-    exchange.isLast = this.#events.isLast();
+    exchange.isLast ||= this.#events.isLast();
     if (!exchange.isLast || !response.keepAlive) {
       this.#onBody(exchange, input.subarray(start), end - start);
       return;
