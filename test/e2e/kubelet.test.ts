@@ -73,6 +73,15 @@ describe("the lab's kubelet", { skip: process.getuid?.() === 0 ? false : "needs 
     assert.equal(stdout, "hello\n");
   });
 
+  it("shows whoever runs a command all that it says, however short it is", async () => {
+    const say = (name: string, ...command: string[]) =>
+      run("sh", ["-c", 'echo hello | kubectl run -i --rm --restart=Never --image=busybox "$@"', "sh", name, "--", ...command], {
+        env: lab.env,
+      });
+    assert.match((await say("brief", "echo", "hi")).stdout, /^hi$/m);
+    assert.match((await say("polite", "sh", "-c", "echo one; cat; echo two")).stdout, /^one\nhello\ntwo$/m);
+  });
+
   it("hides the machine's processes from a pod", async () => {
     const { stdout } = await exec("shell", "ps", "-eo", "pid=,comm=");
     assert.match(stdout, /^ *1 cilia-sandbox\n *\d+ sleep\n *\d+ ps\n$/);

@@ -6,6 +6,7 @@ import { timestamp } from "../controllers/status.ts";
 import { killCgroup, processesOf } from "../process/cgroup.ts";
 import { exitCode, runPiped, type Sandbox } from "../process/sandbox.ts";
 import { type ContainerLog, openContainerLog } from "./container-log.ts";
+import { type EarlyOutput, keepEarlyOutput } from "./early-output.ts";
 import type { Command } from "./environment.ts";
 
 /** How a container ended. */
@@ -23,6 +24,8 @@ export interface Run {
   readonly stdin: Writable | undefined;
   readonly stdout: Readable;
   readonly stderr: Readable;
+  /** For the first client of a container whose input is one client's. */
+  readonly early?: EarlyOutput;
   readonly exited: Promise<Exit>;
   resize(size: { readonly width: number; readonly height: number }): void;
   /** SIGTERM, and SIGKILL for all of the container after the grace period. Resolves when it has ended. */
@@ -69,6 +72,7 @@ export function startRun({ sandbox, podCgroup, container, command, logPath }: Ru
     stdin: child.stdin ?? undefined,
     stdout,
     stderr,
+    ...(container.stdinOnce ? { early: keepEarlyOutput(stdout, stderr) } : {}),
     exited,
     resize: (size) => resizeTerminal(child, size),
     stop: (graceSeconds) => stopRun(child, cgroup, exited, graceSeconds),

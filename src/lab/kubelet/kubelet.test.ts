@@ -5,10 +5,12 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { describe, it } from "node:test";
 import { findImage } from "../images/images.ts";
+import type { NodeHost } from "../node-host.ts";
 import type { Pod } from "../objects.ts";
 import { openContainerLog } from "./container-log.ts";
 import { fieldOf } from "./downward.ts";
 import { expandVariables } from "./environment.ts";
+import { resolvConf } from "./resolv-conf.ts";
 
 describe("variables in commands", () => {
   const cases: readonly (readonly [text: string, expected: string])[] = [
@@ -36,6 +38,22 @@ describe("the downward API", () => {
     assert.equal(fieldOf(pod, "status.podIPs"), "10.244.1.2,fd00::2");
     assert.equal(fieldOf(pod, "metadata.labels"), 'app="x"\na/b="c"');
     assert.equal(fieldOf(pod, "status.hostIP"), "");
+  });
+});
+
+describe("resolv.conf", () => {
+  const resolver = (dnsConfig: Pod["spec"]["dnsConfig"]) =>
+    resolvConf({} as NodeHost, { metadata: { namespace: "shop" }, spec: { ...(dnsConfig ? { dnsConfig } : {}) } } as Pod);
+  it("is the cluster's", () => {
+    assert.equal(
+      resolver(undefined),
+      "search shop.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n",
+    );
+  });
+  it("takes from the pod what is more, and its own value of an option", () => {
+    const options = [{ name: "ndots", value: "2" }, { name: "edns0" }];
+    const text = resolver({ nameservers: ["192.0.2.1"], searches: ["example.com"], options });
+    assert.match(text, / cluster\.local example\.com\nnameserver 10\.96\.0\.10\nnameserver 192\.0\.2\.1\noptions ndots:2 edns0\n$/);
   });
 });
 

@@ -14,7 +14,9 @@ export function resolvConf(host: NodeHost, pod: Pod): string {
   const nameservers = [...base.nameservers, ...(dnsConfig?.nameservers ?? [])];
   const searches = [...base.searches, ...(dnsConfig?.searches ?? [])];
   const more = (dnsConfig?.options ?? []).map(({ name, value }) => (value === undefined ? (name ?? "") : `${name}:${value}`));
-  const options = [...base.options, ...more];
+  // The pod's own value of an option stands instead of the policy's, as the kubelet writes it.
+  const named = new Map([...base.options, ...more].map((option) => [option.split(":", 1)[0], option]));
+  const options = [...named.values()];
   const lines = [
     ...(searches.length ? [`search ${searches.join(" ")}`] : []),
     ...nameservers.map((address) => `nameserver ${address}`),

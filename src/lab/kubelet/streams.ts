@@ -64,9 +64,12 @@ function exec(worker: PodWorker, request: ExecRequest): StreamSession {
 function attach(worker: PodWorker, request: AttachRequest): StreamSession {
   const record = worker.record(request.container ?? "");
   const run = record?.run;
-  if (!record || !run) throw notRunning(worker, request.container);
-  const copy = (source: Readable) => {
+  const early = run?.early?.take();
+  // kubectl shows the log instead; with early output it gets all that there was.
+  if (!record || !run || !(record.state.running || early)) throw notRunning(worker, request.container);
+  const copy = (source: Readable, before: Buffer | undefined) => {
     const stream = new PassThrough();
+    if (before?.length) stream.write(before);
     const pass = (chunk: Buffer) => void stream.write(chunk);
     source.on("data", pass);
     source.once("end", () => stream.end());
@@ -77,8 +80,8 @@ function attach(worker: PodWorker, request: AttachRequest): StreamSession {
   const stdin = request.stdin ? inputOf(run, record.container.stdinOnce === true) : undefined;
   return {
     ...(stdin ? { stdin } : {}),
-    ...(request.stdout ? { stdout: copy(run.stdout) } : {}),
-    ...(request.stderr && !request.tty ? { stderr: copy(run.stderr) } : {}),
+    ...(request.stdout ? { stdout: copy(run.stdout, early?.stdout) } : {}),
+    ...(request.stderr && !request.tty ? { stderr: copy(run.stderr, early?.stderr) } : {}),
     exit: run.exited.then(({ code }) => ({ code })),
     resize: (size) => run.resize(size),
     close: () => {
