@@ -6,7 +6,7 @@ import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import type { LabConfig } from "./config.ts";
 import type { LabReport } from "./control.ts";
-import { LabError } from "./errors.ts";
+import { LabError, needsRoot } from "./errors.ts";
 import { removeLeftovers } from "./leftovers.ts";
 import { alreadyRunning, isAlive, type LabLock, readRecord, takeLock } from "./lock.ts";
 import { WORLD_NETNS } from "./network/fabric.ts";
@@ -61,11 +61,20 @@ export async function readReport(): Promise<LabReport> {
       response.on("data", (chunk: Buffer) => chunks.push(chunk));
       response.on("end", () => resolve(Buffer.concat(chunks).toString()));
     });
-    asked.on("error", () => reject(new LabError("not-running", "no lab is running; start one with: cilium lab up")));
-    asked.on("timeout", () => asked.destroy(new Error("the lab does not answer")));
+    asked.on("error", (error: NodeJS.ErrnoException) => reject(notAsked(error)));
+    asked.on("timeout", () => asked.destroy(Object.assign(new Error("timeout"), { code: "ETIMEDOUT" })));
     asked.end();
   });
   return JSON.parse(body) as LabReport;
+}
+
+/** Why the lab's socket did not answer: only its absence, or nobody behind it, means that there is no lab. */
+function notAsked({ code, message }: NodeJS.ErrnoException): LabError {
+  if (code === "EACCES" || code === "EPERM") return needsRoot();
+  if (code === "ETIMEDOUT")
+    return new LabError("not-running", `the lab does not answer; see ${paths.log}, or end it with: cilium lab down`);
+  if (code === "ENOENT" || code === "ECONNREFUSED") return new LabError("not-running", "no lab is running; start one with: cilium lab up");
+  return new LabError("not-running", `the lab at ${paths.control} cannot be asked: ${message}`);
 }
 
 /** Waits until nodes and system pods are ready. Returns the last report either way. */
@@ -85,6 +94,7 @@ const STOP_MS = 10_000;
 export async function stopLab(): Promise<boolean> {
   const record = readRecord();
   if (!record) return false;
+  if (process.getuid?.() !== 0) throw needsRoot();
   if (isAlive(record)) {
     process.kill(record.pid, "SIGTERM");
     for (const deadline = Date.now() + STOP_MS; isAlive(record) && Date.now() < deadline; ) await delay(20);

@@ -17,3 +17,8 @@ export class LabError extends CodedError {
     super(code, message, options);
   }
 }
+
+/** What anyone but root hears. */
+export function needsRoot(): LabError {
+  return new LabError("no-root", "the lab needs root: it makes network namespaces and loads eBPF programs. Run it with sudo");
+}

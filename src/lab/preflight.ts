@@ -3,7 +3,7 @@ import { accessSync, constants, existsSync, readFileSync, statfsSync } from "nod
 import { release } from "node:os";
 import { type Feature, probeFeatures } from "#ebpf/features.ts";
 import { findCgroup2 } from "#sys/mount.ts";
-import { LabError } from "./errors.ts";
+import { LabError, needsRoot } from "./errors.ts";
 import { formatColumns } from "./format.ts";
 import { PROJECT, paths } from "./paths.ts";
 
@@ -58,10 +58,12 @@ const NEEDS: readonly Need[] = [
     present: () => existsSync("/proc/self/ns/net"),
   },
   {
-    what: "capabilities of root",
+    get what() {
+      return `capabilities ${missingCapabilities().join(", ")}`;
+    },
     without: "no eBPF program loads, no namespace is made",
     fix: "not in a restricted container: on the machine itself, or privileged",
-    present: hasCapabilities,
+    present: () => missingCapabilities().length === 0,
   },
   { what: "writable /run", without: "no sockets between the parts", fix: "mount -t tmpfs none /run", present: () => isWritable("/run") },
   { what: "ip", without: "nodes cannot be connected", fix: "apt-get install iproute2", present: () => hasProgram("ip") },
@@ -83,8 +85,7 @@ const NEEDS: readonly Need[] = [
 
 /** Checks that this machine can run a lab. Throws `LabError` with one line when we are not root, or a table of what is missing. */
 export function checkMachine(): void {
-  if (process.getuid?.() !== 0)
-    throw new LabError("no-root", "the lab needs root: it makes network namespaces and loads eBPF programs. Run it with sudo");
+  if (process.getuid?.() !== 0) throw needsRoot();
   const missing = NEEDS.filter((need) => !need.present());
   // eBPF is only asked when there is something to ask with.
   const all = missing.length > 0 ? missing : missingFeatures(probeFeatures());
@@ -134,11 +135,22 @@ function hasProgram(name: string): boolean {
     .some((directory) => isExecutable(`${directory}/${name}`));
 }
 
-/** CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN, CAP_PERFMON and CAP_BPF by their bits in capabilities(7). */
-function hasCapabilities(): boolean {
-  const needed = [12n, 13n, 21n, 38n, 39n].reduce((bits, bit) => bits | (1n << bit), 0n);
-  const [, effective = "0"] = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8")) ?? [];
-  return (BigInt(`0x${effective}`) & needed) === needed;
+/** What of capabilities(7) the lab, its nodes and its pods use, by their bits. */
+const CAPABILITIES: readonly (readonly [bit: bigint, name: string])[] = [
+  [1n, "DAC_OVERRIDE"],
+  [10n, "NET_BIND_SERVICE"],
+  [12n, "NET_ADMIN"],
+  [13n, "NET_RAW"],
+  [18n, "SYS_CHROOT"],
+  [21n, "SYS_ADMIN"],
+  [38n, "PERFMON"],
+  [39n, "BPF"],
+];
+
+/** The capabilities that root lacks here, by name; `status` is a process's `/proc/PID/status`. */
+export function missingCapabilities(status = readFileSync("/proc/self/status", "utf8")): string[] {
+  const [, effective = "0"] = /^CapEff:\s*([0-9a-f]+)$/m.exec(status) ?? [];
+  return CAPABILITIES.filter(([bit]) => !((BigInt(`0x${effective}`) >> bit) & 1n)).map(([, name]) => name);
 }
 
 const isExecutable = (path: string): boolean => mayUse(path, constants.X_OK);

@@ -59,6 +59,11 @@ const LACKING: readonly (readonly [what: string, hide: string, row: RegExp])[] =
     "mount -t tmpfs none /sys/kernel/btf",
     /^ {2}kernel BTF +the datapath does not load +a kernel with CONFIG_DEBUG_INFO_BTF$/m,
   ],
+  [
+    "all of root's capabilities",
+    `setpriv --bounding-set=-dac_override,-bpf sh -c 'exec bin/cilium lab up' #`,
+    /^ {2}capabilities DAC_OVERRIDE, BPF +no eBPF program loads, /m,
+  ],
   ["space on the disk", "mount -t tmpfs -o size=1m none /var/lib", /^ {2}200 MB free in \/var\/lib +no logs, no state +free some space$/m],
 ];
 
@@ -85,6 +90,14 @@ describe("the lab's life", { skip: process.getuid?.() === 0 ? false : "needs roo
     } finally {
       rmSync(other, { recursive: true });
     }
+  });
+
+  it("tells anyone but root that it needs root, not that there is no lab", async () => {
+    for (const verb of ["status", "down"]) {
+      const { code, stderr } = await run("setpriv", ["--reuid=65534", "--clear-groups", "bin/cilium", "lab", verb]);
+      assert.deepEqual([code, /^cilium: the lab needs root: .*sudo\n$/.test(stderr)], [1, true], stderr);
+    }
+    assert.equal((await readReport()).nodes.length, 1);
   });
 
   it("refuses a second lab, and cleans up after one that was killed", async () => {
