@@ -33,7 +33,7 @@ describe("policy lint", () => {
       text,
       /bad\.yaml:7:7: warning L11 shop\/api \(egress\) rule 0: the pattern "\*\.com" is a whole top-level domain\n {4}fix: name the domains/,
     );
-    assert.match(text, /^1 policy: 0 errors, 2 warnings, 0 info\nno pods are known/m);
+    assert.match(text, /^1 policy: 0 errors, 3 warnings, 0 info\nno pods are known/m);
     assert.equal(ok, true);
   });
 
@@ -66,6 +66,7 @@ describe("policy lint", () => {
       [
         ["L02", 7],
         ["L11", 7],
+        ["L13", 7],
       ],
     );
     const sarif = JSON.parse((await policyLint({ ...where, output: "sarif" })).text) as {

@@ -1,18 +1,25 @@
 import { fqdnMatcher, normalizeName } from "#fqdn/pattern.ts";
+import { labelKey } from "#labels/label.ts";
+import { type LabelSet, labelSet } from "#labels/label-set.ts";
+import { matches } from "#labels/selector.ts";
 import { dnsPeer } from "../resolve/peer.ts";
 import { verdict } from "../resolve/verdict.ts";
-import { type ParsedPolicy, type PolicyRef, type PortSpec, policyKey } from "../rule.ts";
+import { type ParsedPolicy, type PolicyRef, type PortSpec, policyKey, type Rule } from "../rule.ts";
+import { selects } from "../selectors/selector-cache.ts";
 import type { World } from "../world/world.ts";
 import type { Finding } from "./finding.ts";
+import { subjectCovers } from "./moot.ts";
 import { isBehind } from "./services.ts";
 import { identitiesOf, type Pods, receiversOf } from "./subjects.ts";
 
+const allowDns = "allow egress to k8s-app=kube-dns in kube-system on 53/UDP and 53/TCP";
 const dnsFlow = { protocol: 17, port: 53 } as const;
 
 /** Pods that cannot ask DNS, DNS pods that cannot be asked, and names whose addresses nobody learns. */
 export function* lintDns(world: World, pods: readonly Pods[]): Generator<Finding> {
   for (const { parsed } of world.policies) yield* namesWithoutDns(parsed, pods);
   const servers = identitiesOf(dnsPeer(world.settings), world);
+  if (pods.length === 0) yield* cutByWords(world);
   const cut = new Set<string>();
   for (const pod of pods) {
     if (servers.includes(pod.id)) {
@@ -24,9 +31,33 @@ export function* lintDns(world: World, pods: readonly Pods[]): Generator<Finding
     if (by === undefined || cut.has(by.policy.name)) continue;
     cut.add(by.policy.name);
     const message = `cuts ${pod.name} off from DNS: ${by.how} egress to the cluster's DNS on 53/UDP`;
-    const fix = "allow egress to k8s-app=kube-dns in kube-system on 53/UDP and 53/TCP";
-    yield { id: "L13", severity: "warning", policy: by.policy, message, fix };
+    yield { id: "L13", severity: "warning", policy: by.policy, message, fix: allowDns };
   }
+}
+
+/** Policies after whose default deny no rule for the same pods lets them ask DNS: all that their words show where no pods are known. */
+function* cutByWords(world: World): Generator<Finding> {
+  const allowing = world.policies.flatMap(({ parsed }) => parsed.rules).filter((rule) => allowsDns(rule, world));
+  for (const { parsed } of world.policies) {
+    const closing = parsed.rules.find((rule) => rule.direction === "egress" && rule.defaultDeny && !rule.onNode);
+    if (closing === undefined || isForDns(closing, world) || allowing.some((rule) => !rule.onNode && subjectCovers(rule, closing)))
+      continue;
+    const message =
+      "denies egress by default, and no rule for the same pods allows the cluster's DNS on 53/UDP: they find no service by its name";
+    yield { id: "L13", severity: "warning", policy: parsed.ref, rule: closing.origin, message, fix: allowDns };
+  }
+}
+
+/** The labels of the cluster's DNS pods, as every installer has them. */
+function dnsLabels({ settings }: World): LabelSet {
+  const { clusterName } = settings;
+  const name = `k8s:${labelKey.namespaceLabels}.kubernetes.io/metadata.name=kube-system`;
+  return labelSet(["k8s:k8s-app=kube-dns", `k8s:${labelKey.namespace}=kube-system`, `k8s:${labelKey.cluster}=${clusterName}`, name]);
+}
+
+/** Whether a policy is there for the DNS pods, which ask others. */
+function isForDns({ subject }: Rule, world: World): boolean {
+  return subject.requirements.some(({ key }) => key === "k8s-app") && matches(subject, dnsLabels(world));
 }
 
 /** The policy that keeps a pod from asking DNS, by what it denies or by its default deny. */
@@ -34,7 +65,7 @@ function cutBy(world: World, pod: Pods, servers: readonly Pods["id"][]): { reado
   const [policy] = pod.policy.egress.defaultDenyBy;
   const byDefault = policy && { policy, how: "no rule allows" };
   // Without DNS pods to look at, what the rules say about the port has to do.
-  if (servers.length === 0) return pod.rules.some(allowsDns) ? undefined : byDefault;
+  if (servers.length === 0) return pod.rules.some((rule) => allowsDns(rule, world)) ? undefined : byDefault;
   if (servers.some((identity) => passes(pod, "egress", identity))) return undefined;
   const [denial] = servers.flatMap((identity) => verdict(pod.policy, { direction: "egress", identity, ...dnsFlow }).entry?.origins ?? []);
   const by = denial && world.policy(policyKey(denial))?.parsed.ref;
@@ -77,11 +108,13 @@ function* namesRefused(world: World, pod: Pods, servers: readonly Pods["id"][], 
   }
 }
 
-const allowsDns = (rule: Pods["rules"][number]) =>
-  rule.direction === "egress" &&
-  rule.action === "allow" &&
-  rule.peers.length > 0 &&
-  (rule.ports === null || rule.ports.some((one) => one.ports.some(isDns)));
+/** Whether a rule allows DNS: by its port, whoever the peers are, or by peers that the DNS pods are among. */
+function allowsDns({ direction, action, peers, ports }: Rule, world: World): boolean {
+  if (direction !== "egress" || action !== "allow" || peers.length === 0) return false;
+  if (ports?.some((one) => one.ports.some((spec) => spec.port === 53 && isDns(spec))) === true) return true;
+  const open = ports === null || ports.some((one) => one.ports.some(isDns));
+  return open && peers.some((peer) => peer.any || selects(peer, dnsLabels(world), undefined));
+}
 
 function passes(pod: Pods, direction: "ingress" | "egress", identity: Pods["id"]): boolean {
   return verdict(pod.policy, { direction, identity, ...dnsFlow }).verdict !== "denied";

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
+import { objectsIn } from "../world/documents.ts";
 import { memorySource } from "../world/objects.ts";
 import { createWorld } from "../world/world.ts";
 import { catalogue, type LintId } from "./finding.ts";
@@ -49,187 +51,49 @@ const dns = {
 };
 const good = select("api", ingress(from("web"), "8080"));
 
-const onNodes = { nodeSelector: {}, ingress: [{ fromEntities: ["all"] }] };
-const settings = (data: object) => ({ kind: "ConfigMap", metadata: { name: "cilium-config" }, data });
-
 type Sample = { readonly policies: readonly object[]; readonly more?: readonly object[]; readonly flows?: readonly unknown[] };
 const one = (spec: object, name = "p", kind?: string): Sample => ({ policies: [policyOf(spec, name, kind)] });
 
-/** For each id something that it finds, and what it must say; and something near that is right. */
-const samples: Readonly<Record<LintId, { readonly bad: Sample; readonly says: RegExp; readonly good: Sample }>> = {
-  L00: { bad: one(select("api", { egress: [{ toCIDR: ["10.0.0/8"] }] })), says: /is not an address block/, good: one(good) },
-  L01: { bad: one(select("api", { ingress: [] })), says: /an empty list .*default deny/, good: one(select("api", { ingress: [{}] })) },
-  L02: {
-    bad: one(select("api", { egress: [{ toFQDNs: [{ matchName: "a.com" }] }] })),
-    says: /no name will ever be known/,
-    good: one(select("api", { egress: [dns, { toFQDNs: [{ matchName: "a.com" }] }] })),
-  },
-  L03: { bad: one(select("api", ingress(from("web"), "80"))), says: /port of service shop\/api.*listen on 8080/, good: one(good) },
-  L04: {
-    bad: one(select("api", { egress: [dns, { toCIDR: ["10.244.0.0/25"] }] })),
-    says: /is in the pod CIDR of node n1: blocks never match pods/,
-    good: one(select("api", { egress: [dns, { toCIDR: ["203.0.113.0/24"] }] })),
-  },
-  L05: { bad: one(select("batch-runner", ingress(from("web")))), says: /selects no pod/, good: one(good) },
-  L06: {
-    bad: one(select("api", ingress(from("prometheus")))),
-    says: /pods in monitoring have these labels/,
-    good: one(select("api", ingress([{ matchLabels: { app: "prometheus", "k8s:io.kubernetes.pod.namespace": "monitoring" } }]))),
-  },
-  L07: {
-    bad: one(
-      select("api", {
-        ingress: [{ fromEndpoints: from("web"), toPorts: [{ ports: [{ port: "8080" }], rules: { http: [{ method: "GET" }] } }] }],
-      }),
-    ),
-    says: /needs protocol: TCP/,
-    good: one(select("api", ingress(from("web"), "8080", { http: [{ method: "GET" }] }))),
-  },
-  L08: {
-    bad: { policies: [policyOf(select("api", ingress(from("web"), "8080", { http: [{ method: "GET" }] })), "l7"), policyOf(good, "wide")] },
-    says: /application rules are moot: shop\/wide/,
-    good: one(select("api", ingress(from("web"), "8080", { http: [{ method: "GET" }] }))),
-  },
-  L09: {
-    bad: one(select("api", { ...ingress(from("web"), "8080"), ingressDeny: [{ fromEndpoints: [{}] }] })),
-    says: /never has an effect: shop\/p \(ingressDeny\) rule 0/,
-    good: one(select("api", { ...ingress(from("web"), "8080"), ingressDeny: [{ fromEndpoints: [{}], toPorts: on("22") }] })),
-  },
-  L10: {
-    bad: { policies: [policyOf(good, "a"), policyOf(good, "b")] },
-    says: /says the same as CiliumNetworkPolicy\/shop\/a/,
-    good: one(good),
-  },
-  L11: {
-    bad: one(select("api", { egress: [dns, { toFQDNs: [{ matchPattern: "*example.com" }] }] })),
-    says: /takes another's "badexample.com", and not "www.example.com"/,
-    good: one(select("api", { egress: [dns, { toFQDNs: [{ matchPattern: "*.example.com" }] }] })),
-  },
-  L12: {
-    bad: one({ endpointSelector: {}, ingress: [{ fromEntities: ["all"] }] }, "default-deny"),
-    says: /named like a deny/,
-    good: one({ endpointSelector: {}, ingress: [{}] }, "default-deny"),
-  },
-  L13: {
-    bad: one(select("api", { egress: [{ toEndpoints: from("web") }] })),
-    says: /cuts shop\/api off from DNS/,
-    good: one(select("api", { egress: [dns, { toEndpoints: from("web") }] })),
-  },
-  L14: {
-    bad: one({ endpointSelector: {}, ingress: [{ fromEndpoints: from("prometheus") }] }, "p", "CiliumClusterwideNetworkPolicy"),
-    says: /cuts off clients such as/,
-    good: one({ endpointSelector: {}, ingress: [{ fromEntities: ["cluster"] }] }, "p", "CiliumClusterwideNetworkPolicy"),
-  },
-  L15: {
-    bad: one(select("api", { egress: [dns, { toEntities: ["kube-apiserver"], toPorts: on("443") }] })),
-    says: /kube-apiserver on 443/,
-    good: one(select("api", { egress: [dns, { toEntities: ["kube-apiserver"], toPorts: on("6443") }] })),
-  },
-  L16: { bad: one(select("api", ingress(from("wbe")))), says: /no pod has app=wbe; did you mean "web"/, good: one(good) },
-  L17: {
-    bad: one(select("api", ingress(from("web"), "8080", { http: [{ method: "get", path: "/api/*" }] }))),
-    says: /the star repeats the character before it/,
-    good: one(select("api", ingress(from("web"), "8080", { http: [{ method: "GET", path: "/api/.*" }] }))),
-  },
-  L18: {
-    bad: {
-      ...one(select("api", ingress(from("web"), "8080"))),
-      more: [settings({ "bpf-policy-map-max": "1" })],
-    },
-    says: /need \d+ policy map entries, but there is room for 1/,
-    good: one(good),
-  },
-  L19: {
-    bad: { policies: [policyOf(good, "in"), policyOf(select("web", { egress: [dns] }), "out")] },
-    says: /lets shop\/web in to shop\/api, but the egress of shop\/web is under default deny \(out\)/,
-    good: { policies: [policyOf(good, "in"), policyOf(select("web", { egress: [dns, { toEndpoints: from("api") }] }), "out")] },
-  },
-  L20: {
-    bad: one({ nodeSelector: {}, ingress: [{ fromEntities: ["cluster"] }] }, "hosts", "CiliumClusterwideNetworkPolicy"),
-    says: /locks SSH out of node n1 once the host firewall is on: nothing allows 22\/TCP/,
-    good: one(
-      { nodeSelector: {}, ingress: [{ fromEntities: ["cluster"] }, { fromCIDR: ["0.0.0.0/0"], toPorts: on("22") }] },
-      "hosts",
-      "CiliumClusterwideNetworkPolicy",
-    ),
-  },
-  L21: { bad: one(select("api", { egress: [{ toEntities: ["dns"] }] })), says: /Cilia's own/, good: one(select("api", { egress: [dns] })) },
-  L22: {
-    bad: one(select("tls", ingress(from("web"), "9000", { http: [{ method: "GET" }] }))),
-    says: /which carries TLS \(the pods call it https\)/,
-    good: one(select("api", ingress(from("web"), "8080", { http: [{ method: "GET" }] }))),
-  },
-  L23: {
-    bad: { ...one(good), more: ["api", "api", "apii"].map((app, i) => replica(i, app)) },
-    says: /applies to some pods of shop\/many only: 1 of 3 differ in app=apii instead of app=api/,
-    good: { ...one(good), more: ["api", "api", "api"].map((app, i) => replica(i, app)) },
-  },
-  L24: {
-    bad: one(select("api", { ingress: [{ fromEndpoints: [] }] })),
-    says: /an empty list selects nobody/,
-    good: one(select("api", { ingress: [{ fromEndpoints: [{}] }] })),
-  },
-  L25: {
-    bad: one(select("api", { ingress: [{ icmps: [{ fields: [{ type: "300" }] }] }] })),
-    says: /300 is not an ICMP type/,
-    good: one(select("api", { ingress: [{ icmps: [{ fields: [{ type: 8 }] }] }] })),
-  },
-  L26: {
-    bad: one(select("api", { egress: [{ toGroups: [{ aws: {} }] }] })),
-    says: /select nobody: groups of cloud providers/,
-    good: one(select("api", { egress: [dns] })),
-  },
-  L27: {
-    bad: one(select("api", { ingressDeny: [{ fromEndpoints: from("web"), toPorts: on("8080", { http: [{ method: "GET" }] }) }] })),
-    says: /is ignored in a deny list, as in Cilium: everything on these ports is denied/,
-    good: one(select("api", { ingressDeny: [{ fromEndpoints: from("web"), toPorts: on("22") }] })),
-  },
-  L28: {
-    bad: one({
-      endpointSelector: { matchLabels: { app: "api", "io.kubernetes.pod.namespace": "monitoring" } },
-      ...ingress(from("web"), "8080"),
-    }),
-    says: /selects pods of its own namespace only, so this selects nobody/,
-    good: one({
-      endpointSelector: { matchLabels: { app: "api", "io.kubernetes.pod.namespace": "shop" } },
-      ...ingress(from("web"), "8080"),
-    }),
-  },
-  L29: {
-    bad: one(select("api", { egress: [dns, { toCIDRSet: [{ cidr: "203.0.113.0/24", except: ["203.0.113.0/25", "203.0.113.128/25"] }] }] })),
-    says: /nothing is left of 203\.0\.113\.0\/24/,
-    good: one(select("api", { egress: [dns, { toCIDRSet: [{ cidr: "203.0.113.0/24", except: ["203.0.113.0/25"] }] }] })),
-  },
-  L30: {
-    bad: one(select("api", ingress(from("web"), "htp"))),
-    says: /none of the pods has a port that is called "htp", so this matches nothing; did you mean "http"/,
-    good: one(select("api", ingress(from("web"), "http"))),
-  },
-  L31: {
-    bad: one(select("api", { ingress: [{ fromEndpoints: from("web") }, { toPorts: on("8080") }] })),
-    says: /ingress\[0\] allows its peers every port, and ingress\[1\] allows everybody its ports/,
-    good: one(good),
-  },
-  L32: {
-    bad: one(select("api", { ingressDeny: [{ fromEndpoints: from("prometheus") }] })),
-    says: /denies everything else too.*no rule allows shop\/api any ingress/,
-    good: one(select("api", { ingress: [{ fromEntities: ["all"] }], ingressDeny: [{ fromEndpoints: from("prometheus") }] })),
-  },
-  L33: {
-    bad: { ...one(onNodes, "hosts", "CiliumClusterwideNetworkPolicy"), more: [settings({ "enable-host-firewall": "false" })] },
-    says: /the host firewall is off/,
-    good: { ...one(onNodes, "hosts", "CiliumClusterwideNetworkPolicy"), more: [settings({ "enable-host-firewall": "true" })] },
-  },
+/** What is said of `examples/lint/ID-wrong.yaml`; nothing of that kind is said of `ID-right.yaml`, which is near. */
+const says: Readonly<Record<LintId, RegExp>> = {
+  L00: /is not an address block/,
+  L01: /an empty list .*default deny/,
+  L02: /no name will ever be known/,
+  L03: /port of service shop\/api.*listen on 8080/,
+  L04: /is in the pod CIDR of node n1: blocks never match pods/,
+  L05: /selects no pod/,
+  L06: /pods in monitoring have these labels/,
+  L07: /needs protocol: TCP/,
+  L08: /application rules are moot: shop\/wide/,
+  L09: /never has an effect: shop\/p \(ingressDeny\) rule 0/,
+  L10: /says the same as CiliumNetworkPolicy\/shop\/a/,
+  L11: /takes another's "badexample.com", and not "www.example.com"/,
+  L12: /named like a deny/,
+  L13: /cuts shop\/api off from DNS/,
+  L14: /cuts off clients such as/,
+  L15: /kube-apiserver on 443/,
+  L16: /no pod has app=wbe; did you mean "web"/,
+  L17: /the star repeats the character before it/,
+  L18: /need \d+ policy map entries, but there is room for 1/,
+  L19: /lets shop\/web in to shop\/api, but the egress of shop\/web is under default deny \(out\)/,
+  L20: /locks SSH out of node n1 once the host firewall is on: nothing allows 22\/TCP/,
+  L21: /Cilia's own/,
+  L22: /which carries TLS \(the pods call it https\)/,
+  L23: /applies to some pods of shop\/many only: 1 of 3 differ in app=apii instead of app=api/,
+  L24: /an empty list selects nobody/,
+  L25: /300 is not an ICMP type/,
+  L26: /select nobody: groups of cloud providers/,
+  L27: /is ignored in a deny list, as in Cilium: everything on these ports is denied/,
+  L28: /selects pods of its own namespace only, so this selects nobody/,
+  L29: /nothing is left of 203\.0\.113\.0\/24/,
+  L30: /none of the pods has a port that is called "htp", so this matches nothing; did you mean "http"/,
+  L31: /ingress\[0\] allows its peers every port, and ingress\[1\] allows everybody its ports/,
+  L32: /denies everything else too.*no rule allows shop\/api any ingress/,
+  L33: /the host firewall is off/,
 };
 
-function replica(number: number, app: string): object {
-  const owner = { kind: "ReplicaSet", name: "many-abc", controller: true };
-  return {
-    kind: "Pod",
-    metadata: { name: `many-abc-${number}`, namespace: "shop", labels: { app, "pod-template-hash": "abc" }, ownerReferences: [owner] },
-    spec: {},
-  };
-}
+const folder = new URL("../../../examples/lint/", import.meta.url);
+const objectsOf = (file: string) => objectsIn(file, readFileSync(new URL(file, folder), "utf8"));
 
 function lint({ policies, more = [], flows = [] }: Sample) {
   const objects = [...cluster, ...more, ...policies];
@@ -243,16 +107,48 @@ describe("lintWorld", () => {
 
   for (const id of Object.keys(catalogue) as LintId[]) {
     it(`${id}: ${catalogue[id]}`, () => {
-      const { bad, says, good: right } = samples[id];
-      const found = lint(bad).filter((finding) => finding.id === id);
-      assert.match(found.map(({ message }) => message).join("\n"), says);
-      for (const { fix } of found) assert.ok(fix.length > 0);
-      assert.deepEqual(
-        lint(right).filter((finding) => finding.id === id),
-        [],
+      const [wrong, right] = ["wrong", "right"].map((kind) =>
+        lintWorld(createWorld([...objectsOf("cluster.yaml"), ...objectsOf(`${id}-${kind}.yaml`)])).filter((one) => one.id === id),
       );
+      assert.match(wrong?.map(({ message }) => message).join("\n") ?? "", says[id]);
+      for (const { fix } of wrong ?? []) assert.ok(fix.length > 0);
+      assert.deepEqual(right, []);
     });
   }
+
+  it("finds in files alone, without any pods, what cuts them off from DNS", () => {
+    const cut = (...policies: object[]) => {
+      const findings = lintWorld(createWorld(policies.map((object) => ({ object, source: memorySource("test") }))));
+      return findings.filter(({ id }) => id === "L13").map(({ policy }) => policy.name);
+    };
+    const wall = policyOf({ endpointSelector: {}, egress: [{}] }, "wall");
+    const out = policyOf(select("api", { egress: [{ toEndpoints: from("web") }] }), "out");
+    assert.deepEqual(cut(wall, out), ["out", "wall"]);
+    for (const opening of [
+      policyOf({ endpointSelector: {}, egress: [dns] }, "names"),
+      policyOf({ endpointSelector: {}, egress: [{ toEntities: ["dns"] }] }, "names", "CiliumClusterwideNetworkPolicy"),
+      policyOf({ endpointSelector: {}, egress: [{ toEntities: ["cluster"] }] }, "cluster"),
+      policyOf({ endpointSelector: {}, egress: [{ toCIDR: ["10.96.0.10/32"], toPorts: [{ ports: [{ port: "53" }] }] }] }, "address"),
+    ])
+      assert.deepEqual(cut(wall, out, opening), [], opening.metadata.name);
+    assert.deepEqual(cut(wall, policyOf(select("web", { egress: [dns] }), "web")), ["wall"], "the rule is for other pods");
+    const open = { endpointSelector: {}, enableDefaultDeny: { egress: false }, egress: [{ toEndpoints: from("web") }] };
+    assert.deepEqual(cut(policyOf(open, "open"), policyOf(good, "in")), []);
+    const server = {
+      ...policyOf({ endpointSelector: { matchLabels: { "k8s-app": "kube-dns" } }, egress: [{ toEntities: ["world"] }] }, "dns"),
+    };
+    assert.deepEqual(cut({ ...server, metadata: { name: "dns", namespace: "kube-system" } }), []);
+    const kubernetes = (egress: object[]) => ({
+      apiVersion: "networking.k8s.io/v1",
+      kind: "NetworkPolicy",
+      metadata: { name: "k", namespace: "shop" },
+      spec: { podSelector: {}, policyTypes: ["Egress"], egress },
+    });
+    assert.deepEqual(cut(kubernetes([])), ["k"]);
+    assert.deepEqual(cut(kubernetes([{ ports: [{ protocol: "UDP", port: 53 }] }])), []);
+    const selected = { namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": "kube-system" } } };
+    assert.deepEqual(cut(kubernetes([{ to: [selected] }])), []);
+  });
 
   it("escapes the dots of a host that stand for themselves only", () => {
     const fixOf = (host: string) =>

@@ -79,7 +79,8 @@ function mootnessBy({ rule, entry }: Narrow, { rule: by, ports }: Plain): Mootne
   return { by, whole, what: `${whom}${where}` };
 }
 
-function subjectCovers(outer: Rule, inner: Rule): boolean {
+/** Whether all that one rule is for the other is for too, as far as their words show. */
+export function subjectCovers(outer: Rule, inner: Rule): boolean {
   return outer.subject.requirements.every((wanted) => inner.subject.requirements.some((given) => implies(given, wanted)));
 }
 
