@@ -165,8 +165,8 @@ const cases: readonly Case[] = [
     ],
   },
   {
-    what: "an exception that is wider than its block leaves nothing of it",
-    policies: [cnp({ egress: [{ toCIDRSet: [{ cidr: "192.0.0.0/16", except: ["192.0.0.0/8"] }] }] })],
+    what: "an exception that is all of its block leaves nothing of it",
+    policies: [cnp({ egress: [{ toCIDRSet: [{ cidr: "192.0.0.0/16", except: ["192.0.7.0/16"] }] }] })],
     allowed: [],
     denied: [{ to: "site" }],
   },
@@ -306,6 +306,7 @@ describe("what Cilium's sources say and no recorded verdict does", () => {
     ["00 as ICMP type", icmp("00")],
     ["an ICMP type of more than 32 bits", icmp(3e9)],
     ["an exception whose address is elsewhere", cnp({ egress: [{ toCIDRSet: [{ cidr: "10.1.0.0/16", except: ["10.0.0.0/8"] }] }] })],
+    ["an exception that is wider than its block", cnp({ egress: [{ toCIDRSet: [{ cidr: "10.0.0.0/24", except: ["10.0.0.0/8"] }] }] })],
     ["a label that is null", cnp({ egress: [{}], labels: [null] })],
     ["a label whose value is a number", cnp({ egress: [{}], labels: [{ key: "a", value: 1 }] })],
     ["names that are denied", admin({ egress: [{ action: "Deny", to: [{ domainNames: ["a.b"] }] }] })],
@@ -331,7 +332,7 @@ describe("what Cilium's sources say and no recorded verdict does", () => {
     ],
     [
       "an exception as wide as its block by its address",
-      cnp({ egress: [{ toCIDRSet: [{ cidr: "10.0.0.0/24", except: ["10.0.0.9/8"] }] }] }),
+      cnp({ egress: [{ toCIDRSet: [{ cidr: "10.0.0.0/24", except: ["10.0.0.9/24"] }] }] }),
     ],
     ["an ICMP type with a sign", icmp("+8")],
     ["a label without a key that is text", cnp({ egress: [{}], labels: ["=b"] })],

@@ -45,7 +45,7 @@ export function readPrefix(reading: Reading, text: string, path: string): Prefix
   return undefined;
 }
 
-/** Reads the exceptions from a block. As in Cilium it is their address as written that must be inside: a wider one is legal and leaves nothing. */
+/** Reads the exceptions from a block: each must be inside, by its address as written. One that is all of it is legal, and leaves nothing. */
 export function readExcept(reading: Reading, value: unknown, path: string, within: Prefix | undefined): Prefix[] {
   const except: Prefix[] = [];
   readStrings(reading, value, path)?.forEach((text, i) => {
@@ -53,9 +53,9 @@ export function readExcept(reading: Reading, value: unknown, path: string, withi
     if (prefix === undefined) return;
     except.push(prefix);
     const address = parseAddress(text.slice(0, text.indexOf("/"))) ?? prefixParts(prefix).address;
-    if (within !== undefined && !prefixHas(within, address)) {
+    if (within === undefined) return;
+    if (prefixParts(prefix).bits < prefixParts(within).bits || !prefixHas(within, address))
       refuse(reading, `${path}[${i}]`, `${prefix} is not inside ${within}, so it can not be an exception from it`);
-    }
   });
   return except;
 }
