@@ -194,7 +194,10 @@ describe("the metrics", { skip: existsSync(`${root}${PROMETHEUS}`) ? false : "De
     directory = mkdtempSync(`${root}build/prometheus-`);
     const targets = (port: number) => [2, 3, 4].map((host) => `172.18.0.${host}:${port}`);
     const job = (name: string, port: number) => ({ job_name: name, static_configs: [{ targets: targets(port) }] });
-    const config = { global: { scrape_interval: "1s" }, scrape_configs: [job("cilium-agent", 9962), job("hubble", 9965)] };
+    const config = {
+      global: { scrape_interval: "5s", scrape_timeout: "5s" },
+      scrape_configs: [job("cilium-agent", 9962), job("hubble", 9965)],
+    };
     writeFileSync(join(directory, "prometheus.yaml"), JSON.stringify({ ...config, rule_files: [`${root}${RULES}`] }));
     const command = `${root}${PROMETHEUS} --config.file=${directory}/prometheus.yaml --storage.tsdb.path=/tmp/prometheus --web.listen-address=127.0.0.1:9090`;
     const script = `eval "$(bin/cilium lab env)"; exec kubectl -n kube-system exec ds/cilium -- ${command}`;
