@@ -112,6 +112,19 @@ describe("a port where rules are only audited", () => {
     assert.equal(await heard.ended, "");
   });
 
+  it("serves a client whose first word was on its way when the proxy began to stop, and ends", async () => {
+    const seen: string[] = [];
+    await using proxy = await startLoopback({ policy: auditedOnly(GET), serve: echoServer(seen) });
+    const client = await proxy.open();
+    while (proxy.connections === 0) await new Promise(setImmediate);
+    const drained = proxy.drain(60_000);
+    const heard = collect(client);
+    client.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    assert.match(await heard.ended, /^HTTP\/1\.1 200 OK/);
+    client.end();
+    await drained;
+  });
+
   it("ends where rules come into force: what is read is finished, what is not is cut", async () => {
     const waiting: Socket[] = [];
     await using proxy = await startLoopback({ policy: auditedOnly(GET), serve: (socket) => void waiting.push(socket) });

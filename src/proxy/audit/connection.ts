@@ -32,6 +32,7 @@ export class AuditedConnection implements ProxiedConnection {
   #tunnel: Tunnel | undefined;
   #witness: Witness | undefined;
   #inner: ProxiedConnection | undefined;
+  #stopping = false;
   #finishing = false;
 
   constructor(client: Socket, session: Session, options: AuditedOptions) {
@@ -51,10 +52,10 @@ export class AuditedConnection implements ProxiedConnection {
     resetSocket(this.#client);
   }
 
-  /** What nobody can read has no end that we could see, so it gets the time that draining takes. */
+  /** What nobody can read has no end that we could see, so it gets the time that draining takes. The client's first word may be in the socket already. */
   stop(): void {
+    this.#stopping = true;
     if (this.#inner !== undefined) this.#inner.stop();
-    else if (this.#tunnel === undefined) this.cut();
     else this.#finish();
   }
 
@@ -77,6 +78,7 @@ export class AuditedConnection implements ProxiedConnection {
       this.#release();
       this.#client.unshift(this.#held);
       this.#inner = this.#options.http2();
+      if (this.#stopping) this.#inner.stop();
     }
   };
 
@@ -113,7 +115,10 @@ export class AuditedConnection implements ProxiedConnection {
 
   #fromClient(chunk: Buffer): Buffer {
     this.#witness ??= this.#options.witness(chunk);
-    if (this.#witness.fromClient(chunk)) return chunk;
+    if (this.#witness.fromClient(chunk)) {
+      if (this.#stopping && !this.#finishing) this.#finish();
+      return chunk;
+    }
     this.cut();
     return Buffer.alloc(0);
   }
