@@ -55,12 +55,10 @@ static __always_inline int is_netns_of_node(__u64 netns_cookie)
 /*
  * A port of a node, called by any address of it: node ports are the same on every node of the cluster, so a pod of this one need not go
  * there; a host port is this node's alone, and so is a node port that only has backends where they are (externalTrafficPolicy: Local).
- * Loopback addresses are the node's for its own programs; a pod has its own.
  */
-static __always_inline const struct lb_service *node_service_find(struct lb_target *target, __u64 netns_cookie)
+static __always_inline const struct lb_service *node_service_find(struct lb_target *target, int own)
 {
 	__u16 port = bpf_ntohs(target->port);
-	int own = is_loopback(&target->address) && is_netns_of_node(netns_cookie);
 	const struct lb_service *service;
 
 	if (!own) {
@@ -100,13 +98,17 @@ static __always_inline int service_translate(struct bpf_sock_addr *ctx, struct l
 	struct lb_target asked = *target;
 	const struct lb_service *service;
 	const struct lb_backend *backend;
+	int is_own = is_loopback(&target->address);
 
 	/* With socketLB.hostNamespaceOnly pods' packets are translated one by one instead. */
 	if (sock_host_only && !is_netns_of_node(caller.netns_cookie))
 		return NO_SERVICE;
+	/* Loopback addresses are the node's for its own programs; a pod has its own. */
+	if (is_own && !is_netns_of_node(caller.netns_cookie))
+		return NO_SERVICE;
 	service = service_find(target, 1);
 	if (!service)
-		service = node_service_find(target, caller.netns_cookie);
+		service = node_service_find(target, is_own);
 	if (service && service_is_skipped(service, &caller, target))
 		service = service_unredirected(target);
 	if (!service)

@@ -1,6 +1,6 @@
 import { parseAddress } from "#types/addr.ts";
 import { isPort, parseL4Protocol } from "./service.ts";
-import { type Backend, type BackendState, type L4Protocol, l4Address } from "./types.ts";
+import { type Backend, type BackendState, isSpecial, type L4Protocol, l4Address } from "./types.ts";
 
 interface Conditions {
   readonly ready?: boolean | null;
@@ -100,11 +100,9 @@ function addEndpoint(
   }
 }
 
-/** A slice may be anybody's: loopback and the like must never become a way into nodes. */
 function usableAddress(text: string, family: string | undefined): string | undefined {
   const ip = typeof text === "string" ? parseAddress(text) : undefined;
-  if (ip === undefined || ip.includes(":") !== (family === "IPv6")) return undefined;
-  return /^(0\.|127\.|169\.254\.|22[4-9]\.|23\d\.|255\.255\.255\.255$|::1?$|fe[89ab][0-9a-f]:|ff[0-9a-f]{2}:)/.test(ip) ? undefined : ip;
+  return ip === undefined || ip.includes(":") !== (family === "IPv6") || isSpecial(ip) ? undefined : ip;
 }
 
 const RANK: Readonly<Record<BackendState, number>> = { active: 0, terminating: 1, quarantined: 2 };

@@ -1,7 +1,7 @@
 import { parseAddress } from "#types/addr.ts";
 import { type Prefix, parsePrefix } from "#types/prefix.ts";
 import { parseAnnotations, type ServiceAnnotations } from "./annotations.ts";
-import { type Frontend, type FrontendType, type L4Protocol, l4Address, type ServiceName } from "./types.ts";
+import { type Frontend, type FrontendType, isSpecial, type L4Protocol, l4Address, type ServiceName } from "./types.ts";
 
 /** What we read of a Kubernetes Service. */
 export interface ServiceInput {
@@ -140,7 +140,7 @@ function addressesOf({ spec = {}, status }: ServiceInput, problems: string[]): {
   const read = (type: FrontendType, field: string, texts: readonly string[]) =>
     texts.flatMap((text) => {
       const ip = parseAddress(text);
-      if (ip === undefined || ip === "0.0.0.0" || ip === "::") {
+      if (ip === undefined || isSpecial(ip)) {
         problems.push(`${field}: "${text}" is no IP address that a service can have`);
         return [];
       }

@@ -84,6 +84,12 @@ export function l4Address(ip: string, port: number, protocol: L4Protocol): L4Add
   return { ip, port, protocol, text: [ip.includes(":") ? `[${ip}]` : ip, ":", port, "/", protocol].join("") };
 }
 
+/** Unspecified, loopback, link-local and multicast addresses: whoever may write objects must not get into nodes by them. */
+export function isSpecial(ip: string): boolean {
+  const plain = ip.replace(/^::ffff:(?=\d+\.)/, "");
+  return /^(0\.|127\.|169\.254\.|22[4-9]\.|23\d\.|255\.255\.255\.255$|::1?$|fe[89ab][0-9a-f]:|ff[0-9a-f]{2}:)/.test(plain);
+}
+
 /** Reads the `text` of an address; throws RangeError for anything else. */
 export function parseL4Address(text: string): L4Address {
   const found = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d+)\/(TCP|UDP|SCTP)$/.exec(text);

@@ -164,7 +164,8 @@ describe("services at the socket", () => {
         assert.deepEqual(await client("tcp", own, port), [`tcp8001 from ${own} ${port}`]);
         assert.match((await client("tcp", other, port))[0] ?? "", /^error: (Network is unreachable|No route)/);
       }
-      for (const port of ["30080", "30081", "8880"]) {
+      define(backend, 8881, TCP, backend, [8001], { flags: ["ROUTABLE", "HOST_PORT"] });
+      for (const port of ["30080", "30081", "8880", "8881"]) {
         assert.deepEqual(await client("tcp", backend, port), ["error: Connection refused"], "a pod's loopback is its own");
         services.setNode({ ...NODE, netnsCookie: netnsCookie(netns) });
         assert.deepEqual(await client("tcp", backend, port), [`tcp8001 from ${backend} ${port}`]);

@@ -92,6 +92,10 @@ describe("service admission", () => {
       const refused = (field: object, message: RegExp) => refuses(() => client.create("services", service("x", field)), 422, message);
       refused({ internalTrafficPolicy: "Sometimes" }, /spec.internalTrafficPolicy: Unsupported value/);
       refused({ externalIPs: ["somewhere"] }, /spec.externalIPs\[0\]: Invalid value/);
+      refused(
+        { externalIPs: ["198.51.100.1", "127.0.0.1"] },
+        /spec.externalIPs\[1\]: Invalid value: "127.0.0.1": may not be in the loopback/,
+      );
       refused({ type: "LoadBalancer", loadBalancerSourceRanges: ["all"] }, /spec.loadBalancerSourceRanges\[0\]: Invalid value/);
       const affinity = { sessionAffinity: "ClientIP", sessionAffinityConfig: { clientIP: { timeoutSeconds: 90_000 } } };
       refused(affinity, /must be greater than 0 and less than 86400/);

@@ -46,9 +46,12 @@ function nameProblem(name: string): string | undefined {
   return NAME.test(name) ? undefined : "should be a domain with at least two segments separated by dots";
 }
 
-/** Whoever may write slices must not reach what listens on nodes for themselves alone. */
 function addressProblem(address: string, type: string): string | undefined {
-  if (isIP(address) !== (type === "IPv6" ? 6 : 4)) return `must be a valid ${type} address`;
+  return isIP(address) === (type === "IPv6" ? 6 : 4) ? specialProblem(address) : `must be a valid ${type} address`;
+}
+
+/** Why nobody may write this address into an object: they would reach what listens on nodes for themselves alone. */
+export function specialProblem(address: string): string | undefined {
   const ip = address.toLowerCase().replace(/^::ffff:(?=\d+\.)/, "");
   if (/^(0\.0\.0\.0|::)$/.test(ip)) return `may not be unspecified (${address})`;
   if (/^127\.|^::1$/.test(ip)) return "may not be in the loopback range (127.0.0.0/8, ::1/128)";

@@ -2,6 +2,7 @@ import { isIP } from "node:net";
 import { type Cause, cause } from "../errors.ts";
 import { asArray, asObject, at, child, type JsonObject, type KubeObject } from "../object.ts";
 import type { Core } from "../operations/core.ts";
+import { specialProblem } from "./endpoint-slices.ts";
 import { fill, items } from "./fields.ts";
 import { isPort } from "./podcheck.ts";
 import { parseRange, type Range, toAddress, toNumber } from "./ranges.ts";
@@ -86,8 +87,11 @@ function checkTraffic(spec: JsonObject): Cause[] {
     value === undefined || allowed.includes(String(value)) ? [] : [cause.unsupported(`spec.${path}`, value, allowed)];
   const timeout = at(spec, "sessionAffinityConfig", "clientIP", "timeoutSeconds");
   const isTimeout = timeout === undefined || (Number(timeout) >= 1 && Number(timeout) <= LONGEST_AFFINITY_SECONDS);
-  const wrong = (path: string, test: (text: string) => boolean, words: string) =>
-    asArray(spec[path]).flatMap((value, index) => (test(String(value)) ? [] : [cause.invalid(`spec.${path}[${index}]`, value, words)]));
+  const wrong = (path: string, problem: (text: string) => string | undefined) =>
+    asArray(spec[path]).flatMap((value, index) => {
+      const words = problem(String(value));
+      return words === undefined ? [] : [cause.invalid(`spec.${path}[${index}]`, value, words)];
+    });
   return [
     ...oneOf("sessionAffinity", spec.sessionAffinity, ["ClientIP", "None"]),
     ...oneOf("externalTrafficPolicy", spec.externalTrafficPolicy, POLICIES),
@@ -101,8 +105,12 @@ function checkTraffic(spec: JsonObject): Cause[] {
             `must be greater than 0 and less than ${LONGEST_AFFINITY_SECONDS}`,
           ),
         ]),
-    ...wrong("externalIPs", (text) => isIP(text) > 0, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"),
-    ...wrong("loadBalancerSourceRanges", isRange, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"),
+    ...wrong("externalIPs", (text) =>
+      isIP(text) ? specialProblem(text) : "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+    ),
+    ...wrong("loadBalancerSourceRanges", (text) =>
+      isRange(text) ? undefined : "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
+    ),
   ];
 }
 
