@@ -36,6 +36,29 @@ const OBSERVE = [
   /Connected .*Enabled/,
   /Connected Nodes: 3\/3/,
 ];
+/** What people write in articles about Hubble, with the demo's pods: arguments of `hubble observe`, and what must come. */
+const ARTICLES: readonly (readonly [string, RegExp])[] = [
+  [
+    "--namespace demo --verdict DROPPED",
+    /<> demo\/backend-\S+ \(ID:\d+\) policy-verdict:none INGRESS DENIED \(TCP Flags: SYN\)\n.*Policy denied DROPPED/,
+  ],
+  ["--verdict DROPPED --pod demo/backend --explain", / DROPPED .*\n {2}Policy: demo\/[a-z-]+ \(ingress\)/],
+  ["--verdict DROPPED --from-pod attacker/attacker --to-pod demo/backend", /attacker\/attacker-\S+ \(ID:\d+\) <> demo\/backend-\S+:80/],
+  ["--verdict DROPPED --from-pod demo/backend --print-policy-names", /denied by denylist DROPPED BY deny-backend-to-world/],
+  ["--protocol http --verdict DROPPED", /http-request DROPPED \(HTTP\/1.1 POST http:\/\/backend\/post\)/],
+  ["--http-status 403 -o jsonpb", /"http":\{.*"method":"POST"/],
+  ["", /^(\w+ +\d+ [\d:.]+: \S+.* (->|<-|<>) .*\n){20,}$/],
+  ["--namespace demo", /demo\/frontend-\S+:\d+ \(ID:\d+\) -> demo\/backend-\S+:80 \(ID:\d+\)/],
+  ["--to-label app=backend --protocol tcp", /-> demo\/backend-\S+:80 .* FORWARDED/],
+  ["--protocol http", /http-request FORWARDED \(HTTP\/1.1 GET http:\/\/backend\/get\)/],
+  ["--protocol dns --namespace demo", /dns-request .*FORWARDED \(DNS Query backend.demo.svc.cluster.local. A\)/],
+  ["--type l3/l4 --namespace demo", / FORWARDED \(TCP Flags: /],
+  ["--namespace demo -o compact", /^\w+ +\d+ [\d:.]+: /],
+  ["--namespace demo -o dict", /^ {2}TIMESTAMP: .*\n {5}SOURCE: .*\nDESTINATION: .*\n {7}TYPE: .*\n {4}VERDICT: .*\n {4}SUMMARY: /],
+  ["--namespace demo -o json", /^\{"flow":\{"time":"/],
+  ["--namespace demo -o table", /^TIMESTAMP +SOURCE +DESTINATION +TYPE +VERDICT +SUMMARY\n/],
+  ["--from-pod attacker/attacker --to-fqdn api.stripe.com", /attacker\/attacker-\S+ \(ID:\d+\) -> api.stripe.com:80/],
+];
 const POLICY_FILE = "build/allow-this.yaml";
 
 before(async () => {
@@ -45,6 +68,30 @@ before(async () => {
 after(() => cilium("lab", "down"));
 
 const inLab = (command: string, timeoutMs = 300_000) => run("bash", ["-c", `eval "$(bin/cilium lab env)"; ${command}`], { timeoutMs });
+
+// First: rings in memory go back for some minutes only.
+describe("hubble observe, as it is written about", () => {
+  before(async () => {
+    const { stdout } = await inLab(
+      "kubectl -n attacker exec deploy/attacker -- curl -s -m 20 -o /dev/null -w '%{http_code}' http://api.stripe.com",
+    );
+    assert.equal(stdout, "200");
+  });
+
+  for (const [args, wanted] of ARTICLES) {
+    it(args || "without arguments", async () => {
+      const { code, stdout, stderr } = await inLab(`hubble observe ${args}`);
+      assert.equal(code, 0, stderr);
+      assert.match(stdout, wanted);
+    });
+  }
+
+  it("in the agent's pod", async () => {
+    const { code, stdout, stderr } = await inLab("kubectl -n kube-system exec ds/cilium -- hubble observe --last 1");
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /FORWARDED/);
+  });
+});
 
 describe("the Hubble page", { skip: existsSync(CHROMIUM) ? false : "chromium is not installed" }, () => {
   let forward: ChildProcess | undefined;

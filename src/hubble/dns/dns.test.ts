@@ -2,11 +2,12 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { encode } from "dns-packet";
 import { type Flow, Verdict } from "#api/gen/flow/flow_pb.ts";
-import type { PacketEvent } from "#monitor/events.ts";
+import { l7Event } from "#monitor/access.ts";
+import type { L7Event, PacketEvent } from "#monitor/events.ts";
 import { buildPacket } from "#packet/build.ts";
 import { silentLogger } from "#runtime/logger.ts";
 import { IpAddress } from "#types/addr.ts";
-import { DEATHSTAR, DEATHSTAR_IP, demoNames, packetEvent } from "../fixtures.ts";
+import { DEATHSTAR, DEATHSTAR_IP, DEMO_TIME, demoNames, packetEvent } from "../fixtures.ts";
 import { type Observer, startObserver } from "../observer/observer.ts";
 import { typeCell } from "../printer/cells.ts";
 
@@ -42,6 +43,27 @@ function flowsOf({ ring }: Observer): Flow[] {
   return flows;
 }
 
+/** The pod calls an address of the world. */
+function callEvent(ip: string): PacketEvent {
+  const ends = { source: IpAddress(DEATHSTAR_IP), destination: IpAddress(ip) };
+  const packet = buildPacket({ ethernet: {}, ip: ends, tcp: { sourcePort: 1, destinationPort: 443 } });
+  const identities = { sourceIdentity: DEATHSTAR.identity, destinationIdentity: 2, destinationEndpointId: 0 };
+  return packetEvent({ packet, direction: "egress", ...identities });
+}
+
+function proxyAnswer(ips: readonly string[], time: bigint): L7Event {
+  const dns = { query: "api.stripe.com.", qtypes: ["A"], rcode: 0, ips, ttl: 30, cnames: [], rrtypes: ["A"], source: "proxy" as const };
+  const end = { port: 53, identity: 2 };
+  return l7Event({
+    ...{ type: "dns-access", kind: "response", verdict: "FORWARDED", direction: "egress", protocol: "UDP", dns },
+    ...{ time: Number(time / 1_000_000n), endpointId: DEATHSTAR.id, latencyNs: 1, policyRevision: 1 },
+    source: { ...end, ip: DEATHSTAR_IP },
+    destination: { ...end, ip: SERVER },
+  });
+}
+
+const namesOf = (observer: Observer) =>
+  flowsOf(observer).flatMap(({ l7, destinationNames }) => (l7 === undefined ? [destinationNames] : []));
 const watching = () => startObserver({ names: demoNames(), log: silentLogger, version: "v" }, { capacity: 63 });
 const dnsFlows = (observer: Observer) => flowsOf(observer).filter(({ l7 }) => l7 !== undefined);
 
@@ -68,21 +90,20 @@ describe("DNS in passing", () => {
   it("names the address in later flows of the pod that asked", () => {
     const observer = watching();
     observer.push(dnsEvent(answer, {}, true));
-    const to = buildPacket({
-      ethernet: {},
-      ip: { source: IpAddress(DEATHSTAR_IP), destination: IpAddress("198.51.100.20") },
-      tcp: { sourcePort: 1, destinationPort: 443 },
-    });
-    observer.push(
-      packetEvent({
-        packet: to,
-        direction: "egress",
-        sourceIdentity: DEATHSTAR.identity,
-        destinationIdentity: 2,
-        destinationEndpointId: 0,
-      }),
-    );
+    observer.push(callEvent("198.51.100.20"));
     assert.deepEqual(flowsOf(observer).at(-1)?.destinationNames, ["api.stripe.com"]);
+  });
+
+  it("names a flow that was here before the proxy's word of the answer, and nobody else's", () => {
+    const learned = new Set<string>();
+    const names = demoNames({ dnsNames: (id, ip) => (learned.has(`${id} ${ip}`) ? ["api.stripe.com"] : []) });
+    const observer = startObserver({ names, log: silentLogger, version: "v" }, { capacity: 63 });
+    for (const ip of ["198.51.100.20", "198.51.100.21"]) observer.push(callEvent(ip));
+    learned.add(`${DEATHSTAR.id} 198.51.100.20`);
+    observer.push(proxyAnswer(["198.51.100.20"], DEMO_TIME + 5_000_000_000n));
+    assert.deepEqual(namesOf(observer), [[], []], "seconds before the answer");
+    observer.push(proxyAnswer(["198.51.100.20"], DEMO_TIME - 5_000_000n));
+    assert.deepEqual(namesOf(observer), [["api.stripe.com"], []]);
   });
 
   it("leaves to the proxy what goes to the proxy, and to other nodes what their pods ask", () => {

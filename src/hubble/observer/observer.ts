@@ -3,6 +3,7 @@ import type { Emitter, Flow } from "#api/gen/flow/flow_pb.ts";
 import type { L7Event, MonitorEvent } from "#monitor/events.ts";
 import { errorMessage } from "#runtime/errors.ts";
 import type { Logger } from "#runtime/logger.ts";
+import { nameLateFlows } from "../dns/late-names.ts";
 import { createDnsWatcher } from "../dns/watcher.ts";
 import { isImportant } from "../important.ts";
 import type { Names } from "../names.ts";
@@ -102,6 +103,7 @@ export function startObserver(deps: ObserverDeps, config: ObserverConfig = {}): 
         const entry = take(event);
         const seen = event.type === "trace" && entry.kind === "flow" ? dns.watch(event, entry.flow) : undefined;
         if (seen !== undefined) take(seen);
+        if (event.type === "l7") nameLateFlows(ring, names, event);
       } catch (thrown) {
         complain(event, thrown);
       }
