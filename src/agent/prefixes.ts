@@ -3,7 +3,8 @@ import type { Ipcache } from "#ipcache/ipcache.ts";
 import type { CiliumCIDRGroup } from "#k8s/types.ts";
 import type { LabelSet } from "#labels/label-set.ts";
 import type { IpAddress } from "#types/addr.ts";
-import { hostPrefix, type Prefix, parsePrefix } from "#types/prefix.ts";
+import { reservedIdentity } from "#types/identity.ts";
+import { hostPrefix, Prefix, parsePrefix } from "#types/prefix.ts";
 import type { Identities } from "./identities.ts";
 
 /** Address blocks outside that policies speak of: each gets an identity of this node, and the ipcache learns of it. */
@@ -17,12 +18,19 @@ export interface Prefixes {
 
 const OWNER = "prefixes";
 
+/** With both families, whatever nobody knows is the world of its family; with one it is the world, which the datapath assumes by itself. */
+const WORLDS = [
+  { prefix: Prefix("0.0.0.0/0"), identity: reservedIdentity.worldIpv4 },
+  { prefix: Prefix("::/0"), identity: reservedIdentity.worldIpv6 },
+] as const;
+
 export function createPrefixes(deps: { readonly identities: Identities; readonly ipcache: Ipcache }, families: Families): Prefixes {
   const { identities, ipcache } = deps;
   const current = new Map<Prefix, LabelSet>();
   let rules: readonly Prefix[] = [];
   let groups: readonly CiliumCIDRGroup[] = [];
   let apiServers: readonly IpAddress[] = [];
+  if (families.ipv4 && families.ipv6) for (const one of WORLDS) ipcache.claim({ ...one, source: "policy", owner: "worlds" });
 
   const desired = () => {
     const labelled = groups.map(({ metadata, spec }) => ({
