@@ -15,16 +15,24 @@ import { UsageError } from "./args.ts";
 /** A verdict by its exact name. Throws UsageError. */
 export function parseVerdict(text: string): Verdict {
   const value = Object.hasOwn(Verdict, text) ? Verdict[text as keyof typeof Verdict] : undefined;
-  if (typeof value !== "number") throw new UsageError(`invalid --verdict value: ${text}`);
+  if (typeof value !== "number") throw new UsageError(`invalid --verdict value: ${text}: expected ${namesOf(Verdict)}`);
   return value;
 }
 
 /** A drop reason by the name of its enum. Throws UsageError. */
 export function parseDropReason(text: string): DropReason {
   const value = Object.hasOwn(DropReason, text) ? DropReason[text as keyof typeof DropReason] : undefined;
-  if (typeof value !== "number") throw new UsageError(`invalid --drop-reason-desc value: ${text}`);
+  if (typeof value !== "number") throw new UsageError(`invalid --drop-reason-desc value: ${text}: expected ${namesOf(DropReason)}`);
   return value;
 }
+
+/** The names of an enum, but for the one that says that nothing is known. */
+function namesOf(values: Readonly<Record<string, string | number>>): string {
+  const names = Object.keys(values).filter((name) => typeof values[name] === "number" && !name.endsWith("_UNKNOWN"));
+  return names.join(", ");
+}
+
+const EVENT_TYPES = `l3/l4, ${Object.keys(EVENT_TYPE).join(", ")} or a number, and for some :SUBTYPE`;
 
 /** The packet types, for `--type l3/l4`. */
 const LAYER34 = [EVENT_TYPE.drop, EVENT_TYPE.capture, EVENT_TYPE.trace, EVENT_TYPE["policy-verdict"]] as const;
@@ -37,7 +45,9 @@ export function parseEventType(text: string): EventTypeFilter[] {
   const name = colon < 0 ? text : text.slice(0, colon);
   const type = Object.hasOwn(EVENT_TYPE, name) ? EVENT_TYPE[name as keyof typeof EVENT_TYPE] : parseNumber(name);
   if (type === undefined)
-    throw new UsageError(`unable to parse type '${name}', not a known type name and unable to parse as numeric value`);
+    throw new UsageError(
+      `unable to parse type '${name}', not a known type name and unable to parse as numeric value: expected ${EVENT_TYPES}`,
+    );
   if (colon < 0) return [typeFilter(type)];
   const subText = text.slice(colon + 1);
   const sub = subTypeNumber(name, subText) ?? parseNumber(subText);
@@ -74,7 +84,7 @@ export function parseIdentity(text: string): number {
 /** A port number as text. Throws UsageError. */
 export function parsePort(text: string): string {
   const port = parseNumber(text);
-  if (port === undefined || port > 65535) throw new UsageError(`invalid port: ${text}`);
+  if (port === undefined || port > 65535) throw new UsageError(`invalid port: ${text}: expected a number from 0 to 65535`);
   return String(port);
 }
 
@@ -90,7 +100,7 @@ const FLAGS = ["FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR", "NS"] as 
 export function parseTcpFlags(text: string): TCPFlags {
   const names = text.split(",").map((name) => name.trim().toUpperCase());
   const unknown = names.find((name) => !(FLAGS as readonly string[]).includes(name));
-  if (unknown !== undefined) throw new UsageError(`unknown tcp flag: ${unknown}`);
+  if (unknown !== undefined) throw new UsageError(`unknown tcp flag: ${unknown}: expected ${FLAGS.join(", ")}`);
   const set = Object.fromEntries(FLAGS.map((flag) => [flag, names.includes(flag)])) as Record<(typeof FLAGS)[number], boolean>;
   return { $typeName: "flow.TCPFlags", ...set };
 }
