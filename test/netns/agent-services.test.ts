@@ -160,7 +160,7 @@ describe("an agent in place of kube-proxy", { skip: missing }, () => {
     await until("the last works", () => canTalk(client.netns, addressOf(MANY - 1), PORT), 60_000);
     await until("all are known", async () => (await services(node)).length >= MANY, 60_000);
     assert.equal(rules(), one);
-    assert.equal(await canTalk(client.netns, addressOf(0), PORT), true);
+    assert.equal(await canTalk(client.netns, addressOf(0), PORT, 10_000), true);
   });
 
   it("puts right what somebody else does to the maps: an entry gone, one changed, one too many, the node forgotten", async () => {
