@@ -250,7 +250,7 @@ int main(void)
 	size_t length = 0, reply_length = 0;
 
 	if (!strcmp(command, "VERSION")) {
-		printf("{\"cniVersion\":\"1.1.0\",\"supportedVersions\":[\"0.1.0\",\"0.2.0\",\"0.3.0\",\"0.3.1\",\"0.4.0\",\"1.0.0\",\"1.1.0\"]}\n");
+		printf("{\"cniVersion\":\"1.1.0\",\"supportedVersions\":[\"0.3.0\",\"0.3.1\",\"0.4.0\",\"1.0.0\",\"1.1.0\"]}\n");
 		return 0;
 	}
 	if (!is_command(command))

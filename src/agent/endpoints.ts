@@ -1,4 +1,4 @@
-import { createPodLink, hostInterfaceName, openPodLink, type PodAddress, type PodLink } from "#cni/interface.ts";
+import { createPodLink, hostInterfaceName, openPodLink, type PodAddress, type PodLink, podLinkFault } from "#cni/interface.ts";
 import type { Attachments as CniAttachments } from "#cni/plugin.ts";
 import { CNI_ERROR, CniError, type CniRequest } from "#cni/request.ts";
 import type { Attachment } from "#cni/result.ts";
@@ -110,13 +110,17 @@ export function createEndpoints(deps: EndpointsDeps, config: EndpointsConfig): E
         return birth(request);
       }),
     remove: (request) => turns.take(attachmentKey(request.containerId, request.ifname), () => remove(request)),
-    async check({ containerId, ifname }) {
+    async check({ containerId, ifname, netns: path }) {
       const [row] = table.by("attachment", attachmentKey(containerId, ifname));
       if (!row) throw new CniError(CNI_ERROR.unknownContainer, `container ${containerId} has no endpoint`);
       if (netlink.link(row.interface.name)?.index !== row.interface.index) {
         throw new CniError(CNI_ERROR.checkFailed, `endpoint ${row.id}: interface ${row.interface.name} is gone`);
       }
       if (row.state !== "ready") throw new CniError(CNI_ERROR.checkFailed, `endpoint ${row.id} is ${row.state}`);
+      using netns = openPodNetns(path);
+      using pod = deps.openNetlink({ netns });
+      const fault = podLinkFault(pod, ifname, row.interface.mac, addressesOf(row));
+      if (fault) throw new CniError(CNI_ERROR.checkFailed, `endpoint ${row.id}: ${fault}`);
     },
     async collect(valid) {
       const keep = new Set(valid.map(({ containerID, ifname }) => attachmentKey(containerID, ifname)));

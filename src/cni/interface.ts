@@ -60,10 +60,26 @@ export function openPodLink(
       { set: "address", index: peerIndex, address: hostPrefix(address) },
       { set: "neighbour", index: peerIndex, address: gateway, mac: hostMac },
       { set: "route", to: hostPrefix(gateway), index: peerIndex, scope: "link" },
-      { set: "route", to: addressFamily(gateway) === 4 ? "0.0.0.0/0" : "::/0", via: gateway, index: peerIndex },
+      { set: "route", to: defaultRouteOf(gateway), via: gateway, index: peerIndex },
     ]),
   ]);
 }
+
+/** What of `openPodLink` is no longer so in the pod, whose namespace `pod` is in; undefined when all is as it was made. */
+export function podLinkFault(pod: Netlink, ifname: string, mac: MacAddress, addresses: readonly IpAddress[]): string | undefined {
+  const link = pod.link(ifname);
+  if (!link) return `the pod has no ${ifname}`;
+  if (!link.up) return `${ifname} of the pod is down`;
+  if (link.mac !== mac) return `${ifname} of the pod has the MAC address ${link.mac}, ADD gave it ${mac}`;
+  const own = pod.addresses().filter(({ index }) => index === link.index);
+  const lost = addresses.map(hostPrefix).find((prefix) => !own.some(({ address }) => address === prefix));
+  if (lost) return `${ifname} of the pod lacks the address ${lost}`;
+  const routes = pod.routes().filter(({ index }) => index === link.index);
+  const unrouted = addresses.map(defaultRouteOf).find((all) => !routes.some(({ to }) => to === all));
+  return unrouted && `the pod has no route to ${unrouted} through ${ifname}`;
+}
+
+const defaultRouteOf = (address: IpAddress): string => (addressFamily(address) === 4 ? "0.0.0.0/0" : "::/0");
 
 /** Without IPv6 the kernel would still announce the device's link-local address to the pod, and each such packet would be a drop to explain. */
 function silenceIpv6(device: string): void {

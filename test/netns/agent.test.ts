@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { request } from "node:http";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { openNetlink } from "#netlink/socket.ts";
 import { startNode, type TestNode, type TestPod, until } from "./node.ts";
 import { canTalk, connectFrom, echoServer, udpSocket } from "./traffic.ts";
 
@@ -162,6 +163,23 @@ describe("cilium-agent on one node", { skip: missing }, () => {
     assert.equal((await endpointOf("web")).status.state, "ready");
     node.api.delete(CNP, "web", "default");
     node.api.delete(CNP, "web-egress", "default");
+  });
+
+  it("says at CHECK what of a pod is no longer as ADD left it", async () => {
+    const { pod, ip } = await addPod(node, "checked", { app: "checked" });
+    const check = async () => ((await node.cni("CHECK", pod)).output as { msg?: string } | undefined)?.msg;
+    using inside = openNetlink({ netns: pod.netns });
+    const { index } = inside.link("eth0") ?? assert.fail("no eth0");
+    assert.equal(await check(), undefined);
+    inside.apply([{ set: "no-route", to: "0.0.0.0/0", index }]);
+    assert.match((await check()) ?? "", /^endpoint \d+: the pod has no route to 0\.0\.0\.0\/0 through eth0$/);
+    inside.apply([{ set: "no-address", index, address: `${ip}/32` }]);
+    assert.match((await check()) ?? "", new RegExp(`eth0 of the pod lacks the address ${ip}/32$`));
+    inside.apply([{ set: "link", index, up: false }]);
+    assert.match((await check()) ?? "", /eth0 of the pod is down$/);
+    inside.apply([{ set: "link", index, rename: "eth1" }]);
+    assert.match((await check()) ?? "", /the pod has no eth0$/);
+    assert.equal((await node.cni("DEL", pod)).code, 0);
   });
 
   it("removes everything at DEL, once and again, also when it was away", async () => {

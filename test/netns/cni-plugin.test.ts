@@ -5,6 +5,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { SUPPORTED_VERSIONS } from "#cni/result.ts";
 
 const plugin = new URL("../../build/cilium-cni", import.meta.url).pathname;
 
@@ -96,7 +97,11 @@ describe("cilium-cni", () => {
   });
 
   it("tells its versions by itself, and what it does not understand", async () => {
-    assert.ok(JSON.parse((await run("VERSION", "")).stdout).supportedVersions.includes("1.1.0"));
+    assert.deepEqual(
+      JSON.parse((await run("VERSION", "")).stdout).supportedVersions,
+      SUPPORTED_VERSIONS,
+      "those that the agent answers in",
+    );
     assert.equal(JSON.parse((await run("ADD", "not json")).stdout).code, 6);
     assert.equal(JSON.parse((await run("ADD", '{"a":')).stdout).code, 6);
     assert.equal(JSON.parse((await run("DANCE")).stdout).code, 4);
