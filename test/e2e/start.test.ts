@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
+import { cpSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, it } from "node:test";
-import { cilium, run } from "./lab.ts";
+import { cilium, root, run } from "./lab.ts";
 
 describe("npm start", () => {
   it("walks the policy progression with every cell as expected, and ends the lab with --once", async () => {
@@ -21,5 +24,19 @@ describe("npm start", () => {
     assert.notEqual(code, 0);
     assert.equal(stderr.trim().split("\n").length, 1);
     assert.match(stderr, /sudo/);
+  });
+
+  it("says what is out of reach when a new checkout has no network", async () => {
+    const checkout = mkdtempSync(join(tmpdir(), "checkout-"));
+    try {
+      for (const part of ["scripts", "package.json", "package-lock.json"])
+        cpSync(`${root}${part}`, join(checkout, part), { recursive: true });
+      const env = { ...process.env, npm_config_registry: "http://127.0.0.1:1/", npm_config_https_proxy: "null" };
+      const { code, stderr } = await run(join(checkout, "scripts/setup"), [], { env });
+      assert.deepEqual([code, stderr.trim().split("\n").length], [1, 1], stderr);
+      assert.match(stderr, /^setup: the npm registry does not answer: curl: .*127\.0\.0\.1.*; is this machine online\?$/m);
+    } finally {
+      rmSync(checkout, { recursive: true });
+    }
   });
 });
