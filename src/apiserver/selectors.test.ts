@@ -41,6 +41,11 @@ describe("field selectors", () => {
       true,
     ]);
   });
+  it("refuse a field that there is not", () =>
+    assert.throws(
+      () => parseFieldSelector("metadata.name=a,status.pahse=b", ([first]) => first === "metadata"),
+      /field label not supported: status\.pahse$/,
+    ));
   it("refuse what they cannot read", () => assert.throws(() => parseFieldSelector("a"), /cannot read/));
 });
 

@@ -17,17 +17,21 @@ export function parseLabelSelector(text: string | undefined | null): LabelMatche
   return matcher;
 }
 
+/** Whether objects may have a field of this path. */
+export type FieldCheck = (path: readonly string[]) => boolean;
+
 /**
- * Reads a field selector: `metadata.name=x,status.phase!=Running`. Any scalar field may be named; an absent one counts
- * as the empty string, as in kube-apiserver.
+ * Reads a field selector: `metadata.name=x,status.phase!=Running`. Any scalar field of the schema may be named, where kube-apiserver
+ * has a short list for each kind; an absent one counts as the empty string. Throws 400 for a field that there is not.
  */
-export function parseFieldSelector(text: string | undefined | null): ObjectMatcher | undefined {
+export function parseFieldSelector(text: string | undefined | null, hasField: FieldCheck = () => true): ObjectMatcher | undefined {
   if (!text?.trim()) return undefined;
   const parts = text.split(",").map((part) => {
     const match = /^\s*([A-Za-z0-9_.[\]-]+)\s*(==|=|!=)\s*(.*?)\s*$/.exec(part);
     if (!match) throw badRequest(`invalid field selector ${JSON.stringify(text)}: cannot read ${JSON.stringify(part)}`);
     const [, field = "", operator, value = ""] = match;
     const path = field.split(".");
+    if (!hasField(path)) throw badRequest(`field label not supported: ${field}`);
     return { path, value, negated: operator === "!=" };
   });
   return (object) => parts.every(({ path, value, negated }) => (scalarAt(object, path) === value) !== negated);
@@ -39,9 +43,13 @@ function scalarAt(object: KubeObject, path: readonly string[]): string {
 }
 
 /** One matcher of both selectors; undefined when everything matches. */
-export function parseSelectors(labels: string | undefined | null, fields: string | undefined | null): ObjectMatcher | undefined {
+export function parseSelectors(
+  labels: string | undefined | null,
+  fields: string | undefined | null,
+  hasField?: FieldCheck,
+): ObjectMatcher | undefined {
   const byLabel = parseLabelSelector(labels);
-  const byField = parseFieldSelector(fields);
+  const byField = parseFieldSelector(fields, hasField);
   if (!byLabel) return byField;
   return (object) => byLabel(object.metadata.labels ?? NONE) && (byField?.(object) ?? true);
 }

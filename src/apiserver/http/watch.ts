@@ -3,7 +3,7 @@ import { type ApiError, gone } from "../errors.ts";
 import { asObject, type KubeObject } from "../object.ts";
 import { parseRevision } from "../operations/list.ts";
 import { toTable } from "../printer/table.ts";
-import { fromStorage, type Resource } from "../resources/resource.ts";
+import { fromStorage, hasField, type Resource } from "../resources/resource.ts";
 import { type ObjectMatcher, parseSelectors } from "../selectors.ts";
 import type { Change } from "../store/history.ts";
 import { type Exchange, isTrue, numberFrom } from "./exchange.ts";
@@ -94,7 +94,7 @@ const expiredAt = (revision: number) => gone(`too old resource version: ${revisi
 
 function watchMatcher(exchange: Exchange, resource: Resource, route: Route): ObjectMatcher {
   const { query } = exchange;
-  const selected = parseSelectors(query.get("labelSelector"), query.get("fieldSelector"));
+  const selected = parseSelectors(query.get("labelSelector"), query.get("fieldSelector"), (path) => hasField(resource, path));
   const { name } = route;
   return (object) => (name === undefined || object.metadata.name === name) && (selected?.(fromStorage(resource, object)) ?? true);
 }

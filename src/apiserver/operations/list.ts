@@ -1,6 +1,6 @@
 import { ApiError, badRequest, gone } from "../errors.ts";
 import type { KubeObject } from "../object.ts";
-import { fromStorage, type Resource } from "../resources/resource.ts";
+import { fromStorage, hasField, type Resource } from "../resources/resource.ts";
 import { parseSelectors } from "../selectors.ts";
 import type { Core } from "./core.ts";
 
@@ -25,7 +25,7 @@ export interface Listed {
 
 /** Lists objects; pages after the first show the state of the first, or fail with 410 when that is forgotten. */
 export function listObjects(core: Core, resource: Resource, options: ListOptions): Listed {
-  const matches = parseSelectors(options.labelSelector, options.fieldSelector);
+  const matches = parseSelectors(options.labelSelector, options.fieldSelector, (path) => hasField(resource, path));
   const page = options.continue ? readToken(options.continue) : undefined;
   const revision = page?.revision ?? exactRevision(core, options) ?? core.store.revision;
   const all = core.store.listAt(resource.storage, revision, options.namespace);

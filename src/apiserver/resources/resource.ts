@@ -44,6 +44,19 @@ export const apiVersionOf = (resource: Pick<Resource, "group" | "version">): str
 
 export const hasStatus = (resource: Resource): boolean => resource.subresources.includes("status");
 
+/** Whether a field selector can find this path: the schema has it, outside of lists. Where a schema leaves the fields open, any. */
+export function hasField({ schema, resolve }: Resource, path: readonly string[]): boolean {
+  if (path[0] === "metadata") return true; // custom resources do not describe it
+  let at = resolve(schema);
+  for (const field of path) {
+    if (!at.properties) return at.type === "object" || at.type === undefined;
+    const next = at.properties[field];
+    if (!next) return at.additionalProperties !== undefined || at["x-kubernetes-preserve-unknown-fields"] === true;
+    at = resolve(next);
+  }
+  return true;
+}
+
 /** The object as this version of the resource shows it; the same object when nothing differs. */
 export function fromStorage(resource: Resource, object: KubeObject): KubeObject {
   const apiVersion = apiVersionOf(resource);
