@@ -77,27 +77,4 @@ describe("lane", () => {
     const [error] = (await failed) as [NodeJS.ErrnoException];
     assert.equal(error.code, "ECONNRESET");
   });
-
-  it("gives the socket back with bytes that were read together with another's", async () => {
-    let late: string | undefined;
-    const pairs: Awaited<ReturnType<typeof open>>[] = [];
-    const letGo = ({ lane, socket }: (typeof pairs)[number]) => {
-      if (late !== undefined) return;
-      late = "";
-      lane.release();
-      socket.on("data", (bytes: Buffer) => {
-        late += String(bytes);
-      });
-      socket.resume();
-    };
-    // Whichever is told first lets go of the other.
-    using first = await open(() => letGo(second));
-    using second = await open(() => letGo(first));
-    pairs.push(first, second);
-    for (const { client } of pairs) client.write("both at once");
-    await Promise.race(pairs.map(({ told }) => told));
-    for (const { client } of pairs) client.end(", and more");
-    await Promise.race(pairs.map(({ socket }) => once(socket, "end")));
-    assert.equal(late, "both at once, and more");
-  });
 });

@@ -20,8 +20,6 @@ export interface Lane {
   write(bytes: Buffer): boolean;
   pause(): void;
   resume(): void;
-  /** Gives the bytes back to the socket, which has a new reader. */
-  release(): void;
 }
 
 /** Begins to read `socket`, which must be connected. */
@@ -34,28 +32,23 @@ export function openLane(socket: Socket, events: LaneEvents): Lane {
 interface Handle {
   readonly fd: number;
   reading: boolean;
-  readStart(): number;
   readStop(): number;
 }
 
 function plainHandle(socket: Socket): Handle | undefined {
   const { _handle: handle } = socket as Socket & { readonly _handle?: Partial<Handle> | null };
-  const isUsable = typeof handle?.fd === "number" && handle.fd >= 0 && typeof handle.readStart === "function";
-  return isUsable && typeof handle.readStop === "function" ? (handle as Handle) : undefined;
+  const isUsable = typeof handle?.fd === "number" && handle.fd >= 0 && typeof handle.readStop === "function";
+  return isUsable ? (handle as Handle) : undefined;
 }
 
 /** Through the streams of Node: TLS, and connections of which something was read already. */
 class SocketLane implements Lane {
   readonly #socket: Socket;
-  readonly #data: (bytes: Buffer) => void;
-  readonly #end: () => void;
 
   constructor(socket: Socket, events: LaneEvents) {
     this.#socket = socket;
-    this.#data = (bytes) => events.data(bytes);
-    this.#end = () => events.end();
-    socket.on("data", this.#data);
-    socket.on("end", this.#end);
+    socket.on("data", (bytes: Buffer) => events.data(bytes));
+    socket.on("end", () => events.end());
   }
 
   write(bytes: Buffer): boolean {
@@ -68,12 +61,6 @@ class SocketLane implements Lane {
 
   resume(): void {
     this.#socket.resume();
-  }
-
-  release(): void {
-    this.#socket.off("data", this.#data);
-    this.#socket.off("end", this.#end);
-    this.#socket.pause();
   }
 }
 
@@ -97,7 +84,6 @@ function streamSet(): StreamSet {
 /** Past the streams of Node: its handle stops reading, and writes only what the kernel does not take at once. */
 class FastLane implements Lane {
   readonly #socket: Socket;
-  readonly #handle: Handle;
   /** Good until the socket is destroyed. */
   readonly #fd: number;
   readonly #events: LaneEvents;
@@ -107,7 +93,6 @@ class FastLane implements Lane {
 
   constructor(socket: Socket, handle: Handle, events: LaneEvents) {
     this.#socket = socket;
-    this.#handle = handle;
     this.#fd = handle.fd;
     this.#events = events;
     // A socket that has just connected begins to read unless it is paused.
@@ -116,17 +101,17 @@ class FastLane implements Lane {
     handle.reading = false;
     if (lanes.size === 0) streamSet().hold(true);
     lanes.set(this.#tag, this);
-    socket.on("close", this.#forget);
+    socket.on("close", () => this.#forget());
     this.resume();
   }
 
   /** Closing has taken the descriptor out of the set; its number may be another's by now. */
-  readonly #forget = (): void => {
+  #forget(): void {
     this.#reading = false;
     this.#ended = true;
     lanes.delete(this.#tag);
     if (lanes.size === 0) streamSet().hold(false);
-  };
+  }
 
   /** Bytes come even after `pause` when they had been read before; an end will be told again. */
   receive(bytes: Buffer, errno: number): void {
@@ -160,16 +145,5 @@ class FastLane implements Lane {
     if (this.#reading || this.#ended || this.#socket.destroyed) return;
     this.#reading = true;
     streamSet().add(this.#fd, this.#tag);
-  }
-
-  release(): void {
-    this.pause();
-    this.#socket.off("close", this.#forget);
-    const late = streamSet().take(this.#tag);
-    this.#forget();
-    if (this.#socket.destroyed) return;
-    if (late !== undefined && late.length > 0) this.#socket.unshift(Buffer.from(late));
-    this.#handle.reading = true;
-    this.#handle.readStart();
   }
 }

@@ -3,8 +3,6 @@ import { kernel } from "./native.ts";
 
 /** `struct arrival` of native/streams.c, as indexes of 32-bit words. */
 const ARRIVAL = { tag: 0, length: 1, start: 2, words: 3 } as const;
-/** The tag that no socket has. */
-const NOBODY = 0;
 /** Sockets read at one wake-up. */
 const ARRIVALS = 256;
 /** Bytes read at one wake-up; at least the 64 KiB that one socket may give. */
@@ -22,8 +20,6 @@ export interface StreamSet extends Disposable {
    * told. Needed after an end or an error, which else are told again.
    */
   remove(fd: number): void;
-  /** Takes the bytes that were read at this wake-up and not yet told. */
-  take(tag: number): Buffer | undefined;
   /** Whether it keeps the event loop alive; it does at first. */
   hold(isHeld: boolean): void;
 }
@@ -32,19 +28,11 @@ export interface StreamSet extends Disposable {
 export function openStreamSet(onArrival: OnArrival): StreamSet {
   const bytes = Buffer.allocUnsafeSlow(BYTES);
   const arrivals = new Uint32Array(ARRIVALS * ARRIVAL.words);
-  /** Where the arrivals that are not yet told begin and end. */
-  let [at, end] = [0, 0];
-  const bytesAt = (arrival: number, length: number) => {
-    const start = arrivals[arrival + ARRIVAL.start] ?? 0;
-    return bytes.subarray(start, start + length);
-  };
   const onBatch = (count: number) => {
-    [at, end] = [0, count * ARRIVAL.words];
-    while (at < end) {
-      const arrival = at;
-      at += ARRIVAL.words;
-      const length = (arrivals[arrival + ARRIVAL.length] ?? 0) | 0;
-      onArrival(arrivals[arrival] ?? NOBODY, bytesAt(arrival, Math.max(0, length)), Math.max(0, -length));
+    for (let at = 0; at < count * ARRIVAL.words; at += ARRIVAL.words) {
+      const length = (arrivals[at + ARRIVAL.length] ?? 0) | 0;
+      const start = arrivals[at + ARRIVAL.start] ?? 0;
+      onArrival(arrivals[at + ARRIVAL.tag] ?? 0, bytes.subarray(start, start + Math.max(0, length)), Math.max(0, -length));
     }
   };
   const set = kernel().streamsOpen(bytes, new Uint8Array(arrivals.buffer), onBatch);
@@ -52,14 +40,6 @@ export function openStreamSet(onArrival: OnArrival): StreamSet {
   return {
     add: (fd, tag) => void check("epoll_ctl", kernel().socketSetAdd(set, fd, tag)),
     remove: (fd) => void check("epoll_ctl", kernel().socketSetRemove(set, fd)),
-    take(tag) {
-      for (let arrival = at; arrival < end; arrival += ARRIVAL.words) {
-        if (arrivals[arrival] !== tag) continue;
-        arrivals[arrival] = NOBODY;
-        return bytesAt(arrival, Math.max(0, (arrivals[arrival + ARRIVAL.length] ?? 0) | 0));
-      }
-      return undefined;
-    },
     hold: (isHeld) => kernel().socketSetHold(set, isHeld ? 1 : 0),
     [Symbol.dispose]: () => kernel().socketSetClose(set),
   };

@@ -55,6 +55,11 @@ const FORBIDDEN_TRAILERS = new Set([
   ...["authorization", "proxy-authorization", "content-encoding", "content-type", "content-range", "max-forwards", "range"],
 ]);
 
+/** Also by the names that rules go by: a server that merges trailers into the headers would see another value than the one that was judged. */
+export function isForbiddenTrailer(name: string, decided: ReadonlySet<string>): boolean {
+  return FORBIDDEN_TRAILERS.has(name) || [...decided].some((one) => cgiName(one) === cgiName(name));
+}
+
 /** The longest size line read as a number stays exact: 13 hexadecimal digits are 52 bits. */
 const SIZE_LINE = /^0*([0-9A-Fa-f]{1,13})$/;
 
@@ -126,9 +131,6 @@ class ChunkedReader implements BodyReader {
     this.done = true;
     const trailers = parseHeaderFields(this.#line, 0, this.#limits.headerCount);
     if (!Array.isArray(trailers)) return trailers;
-    // A server that merges trailers into the headers would see another value than the one that was judged.
-    const isDecided = (name: string) => [...this.#decided].some((decided) => cgiName(decided) === cgiName(name));
-    const isForbidden = trailers.some(({ name }) => FORBIDDEN_TRAILERS.has(name) || isDecided(name));
-    return isForbidden ? httpError(400, "forbidden trailer") : undefined;
+    return trailers.some(({ name }) => isForbiddenTrailer(name, this.#decided)) ? httpError(400, "forbidden trailer") : undefined;
   }
 }

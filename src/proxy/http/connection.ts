@@ -1,6 +1,5 @@
 import type { Socket } from "node:net";
-import { Http2Connection, type Upgraded } from "../http2/connection.ts";
-import { firstStream, withFirstStream, withoutFirstStream } from "../http2/h2c.ts";
+import { type ClientConnection, Http2Connection, type Upgraded } from "../http2/connection.ts";
 import { type Lane, openLane } from "../lane.ts";
 import { resetSocket } from "../reset.ts";
 import { type Asked, RequestParser } from "./asked.ts";
@@ -16,9 +15,9 @@ import { Upstream } from "./upstream.ts";
 
 /**
  * head: waiting for a request. body: passing on its body. wait: for the rest of its response. drain: throwing away the body of a request
- * that the proxy answered. tunnel: bytes both ways. upgrade: agreed on HTTP/2, waiting for its first frame. http2: see `#http2`. closing: the last answer is on its way. closed.
+ * that the proxy answered. tunnel: bytes both ways. http2: see `#http2`. closing: the last answer is on its way. closed.
  */
-type State = "head" | "body" | "wait" | "drain" | "tunnel" | "upgrade" | "http2" | "closing" | "closed";
+type State = "head" | "body" | "wait" | "drain" | "tunnel" | "http2" | "closing" | "closed";
 
 /**
  * One redirected client connection and its one connection to the server. Requests are judged and answered one at a time: the next one of a
@@ -34,14 +33,12 @@ export class HttpConnection {
   #exchange: Exchange | undefined;
   #state: State = "head";
   #clientEnded = false;
-  /** What a server that agreed on HTTP/2 sent behind its agreement. */
-  #serverRead: Buffer = Buffer.alloc(0);
   /** `#readRequests` is on the stack and goes on by itself. */
   #reading = false;
   #deadline: number;
   /** A request was read: what comes now is HTTP/1. */
   #used = false;
-  /** Set when the client turned out to speak HTTP/2: from then on it does everything. */
+  /** Set when the client turned out to speak HTTP/2: from then on it reads what comes. */
   #http2: Http2Connection | undefined;
   /** Drain: the next answer is the last. */
   #stopping = false;
@@ -54,7 +51,7 @@ export class HttpConnection {
     this.#deadline = session.now() + session.timeouts.idle;
     client.on("error", () => this.#abort(true));
     client.on("close", () => this.#abort(false));
-    client.on("drain", () => this.#upstream?.resume());
+    client.on("drain", () => (this.#http2 === undefined ? this.#upstream?.resume() : this.#http2.writable()));
     this.#lane = openLane(client, { data: (bytes) => this.#onData(bytes), end: () => this.#onEnd() });
   }
 
@@ -84,12 +81,8 @@ export class HttpConnection {
 
   /** Ends the connection when it has been in its state for too long. */
   checkDeadline(now: number): void {
-    if (this.#http2 !== undefined) {
-      if (this.#stopping && now >= this.#deadline) this.#http2.stop();
-      this.#http2.checkDeadline(now);
-      return;
-    }
-    if (now < this.#deadline || this.#state === "closed") return;
+    if (this.#state === "http2") this.#http2?.checkDeadline(now);
+    if (this.#state === "http2" || this.#state === "closed" || now < this.#deadline) return;
     const reading = this.#state === "body" || (this.#state === "head" && this.#heads.partial);
     if (reading) this.#refuse({ status: 408, reason: "request not complete in time" });
     else if (this.#state === "wait" && this.#exchange?.response === undefined) this.#answerForServer(...timeoutAnswer(this.#upstream));
@@ -118,9 +111,8 @@ export class HttpConnection {
         this.#extend(this.#session.timeouts.stall);
         this.#sendUpstream(chunk);
         return;
-      case "upgrade":
-        this.#heads.hold(chunk);
-        this.#beginHttp2();
+      case "http2":
+        this.#http2?.read(chunk);
     }
   }
 
@@ -150,29 +142,28 @@ export class HttpConnection {
     return true;
   }
 
-  #switchToHttp2(read: Buffer, upgraded?: Upgraded): void {
+  /** `read`: what the client has said in HTTP/2 so far. */
+  #switchToHttp2(read: Buffer, upgraded?: Upgraded): Http2Connection {
     this.#state = "http2";
-    this.#lane.release();
-    this.#client.unshift(Buffer.from(read));
-    this.#http2 = new Http2Connection(this.#client, this.#session, upgraded);
+    const client: ClientConnection = {
+      write: (bytes) => !this.#client.writable || this.#lane.write(bytes),
+      ...{ pause: () => this.#lane.pause(), resume: () => this.#lane.resume() },
+      ...{ close: () => this.#closeGently(), abort: () => this.#abort(true) },
+    };
+    const made = new Http2Connection(client, this.#session, upgraded);
+    this.#http2 = made;
+    made.read(read);
+    if (this.#stopping) made.stop();
+    return made;
   }
 
+  /** `read`: what a server that agreed on HTTP/2 sent behind its agreement. */
   #agreeOnHttp2(head: Buffer, read: Buffer): void {
-    this.#state = "upgrade";
-    this.#extend(this.#session.timeouts.head);
+    const [exchange, upstream] = [this.#exchange, this.#upstream];
+    if (exchange === undefined || upstream === undefined) return;
+    this.#upstream = undefined;
     this.#sendClient(head);
-    this.#upstream?.pause();
-    this.#serverRead = Buffer.from(read);
-    this.#lane.resume();
-    this.#beginHttp2();
-  }
-
-  #beginHttp2(): void {
-    const [exchange, upstream, held] = [this.#exchange, this.#upstream, this.#heads.release()];
-    const bytes = exchange && withFirstStream(held, exchange.request);
-    if (bytes === undefined) this.#heads.hold(held);
-    else if (bytes === null || exchange === undefined || upstream === undefined) this.#abort(true);
-    else this.#switchToHttp2(bytes, { exchange, server: withoutFirstStream(upstream.release(), this.#serverRead) });
+    this.#switchToHttp2(this.#heads.release(), { exchange, server: upstream.release() }).readServer(read);
   }
 
   #onRequest(head: CompleteHead, asked: Asked): void {
@@ -188,9 +179,7 @@ export class HttpConnection {
       this.#deny(exchange, head);
       return;
     }
-    // A request that would not fit into a first stream is one that offers nothing.
-    const offers = request.h2c && firstStream(request) === undefined ? { ...request, h2c: false, otherUpgrade: true } : request;
-    const text = rewriteHead(head.text, offers, actions);
+    const text = rewriteHead(head.text, request, actions);
     if (!this.#ensureUpstream()) return;
     exchange.isLast = hasStrayBody(request);
     this.#upstream?.expect(exchange);
@@ -313,6 +302,9 @@ export class HttpConnection {
       case "closing":
         this.#client.destroySoon();
         break;
+      case "http2":
+        this.#http2?.end();
+        break;
       default:
         this.#closeGently();
     }
@@ -395,12 +387,9 @@ export class HttpConnection {
     this.#state = "closed";
     this.#heads.release();
     this.#upstream?.destroy(reset);
-    if (this.#http2 !== undefined) {
-      // It owns the socket.
-      this.#http2.destroy();
-      return;
-    }
-    if (reset) resetSocket(this.#client);
+    this.#http2?.destroy(reset);
+    // In HTTP/2 the end is announced.
+    if (reset && this.#http2 === undefined) resetSocket(this.#client);
     else this.#client.destroy();
   }
 

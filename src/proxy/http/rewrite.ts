@@ -1,3 +1,4 @@
+import { passSettings } from "../http2/h2c.ts";
 import type { HeaderAction } from "../policy/http-rule.ts";
 import { cgiName, type HeaderField, headerItems } from "./header-fields.ts";
 import { CONNECTION_OPTIONS, type RequestHead } from "./request-head.ts";
@@ -14,13 +15,19 @@ export function hasStrayBody({ method, framing }: RequestHead): boolean {
 }
 
 /**
- * The head with header actions applied, foreign upgrade offers taken out and the connection's end announced where it has to be; the same text when there is
- * nothing to do. Everything else stays byte for byte.
+ * The head with header actions applied, foreign upgrade offers taken out, settings for HTTP/2 as we pass them on and the connection's end announced where it has to
+ * be; the same text when there is nothing to do. Everything else stays byte for byte.
  */
 export function rewriteHead(text: string, head: RequestHead, actions: readonly HeaderAction[]): string {
+  if (!head.h2c) return rewrite(text, head, actions, head.otherUpgrade);
+  const settings = passSettings(head);
+  return settings === undefined ? rewrite(text, head, actions, true) : rewrite(text, head, [...actions, settings], false);
+}
+
+function rewrite(text: string, head: RequestHead, actions: readonly HeaderAction[], withoutOffers: boolean): string {
   const isLast = head.keepAlive && hasStrayBody(head);
-  if (actions.length === 0 && !head.otherUpgrade && !isLast) return text;
-  const removed = new Set<string>(head.otherUpgrade ? ["upgrade", "http2-settings"] : []);
+  if (actions.length === 0 && !withoutOffers && !isLast) return text;
+  const removed = new Set<string>(withoutOffers ? ["upgrade", "http2-settings"] : []);
   const added: string[] = [];
   for (const { name, value, mismatch } of actions) {
     if (mismatch === "DELETE" || mismatch === "REPLACE") removed.add(cgiName(name));

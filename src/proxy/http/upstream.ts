@@ -1,7 +1,4 @@
-import type { Socket } from "node:net";
-import { TLSSocket } from "node:tls";
-import { type Lane, openLane } from "../lane.ts";
-import { resetSocket } from "../reset.ts";
+import { ServerConnection } from "../server-connection.ts";
 import { readBody } from "./body.ts";
 import type { Exchange } from "./exchange.ts";
 import { type CompleteHead, HeadReader } from "./head-reader.ts";
@@ -32,23 +29,17 @@ export interface UpstreamEvents {
   isLast(): boolean;
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: as Node types its events
-type Listener = (...values: any[]) => void;
-
 /** The connection to the server: reads responses, passes them on, and says when each is through. */
 export class Upstream {
   /** Requests sent so far. */
   exchanges = 0;
-  readonly #socket: Socket;
-  /** From when it is connected. */
-  #lane: Lane | undefined;
+  readonly #server: ServerConnection;
   readonly #session: HttpSession;
   readonly #events: UpstreamEvents;
   readonly #heads: HeadReader;
   #exchange: Exchange | undefined;
   /** The last answer: the next is often the same. */
   #before: { readonly text: string; readonly request: RequestHead; readonly response: ResponseHead } | undefined;
-  readonly #listeners: readonly (readonly [string, Listener])[];
   #tunnel = false;
   #over = false;
 
@@ -56,26 +47,16 @@ export class Upstream {
     this.#session = session;
     this.#events = events;
     this.#heads = new HeadReader(session.limits.headBytes);
-    this.#socket = session.connect(host);
-    this.#socket.setTimeout(session.timeouts.connect, () => {
-      if (!this.connected) this.#finish(Object.assign(new Error("connect timed out"), { code: "ETIMEDOUT" }));
+    this.#server = new ServerConnection(session.connect(host), session.timeouts.connect, {
+      data: (chunk) => this.#onData(chunk),
+      end: () => this.#onEnd(),
+      writable: () => events.writable(),
+      gone: (error) => this.#finish(error),
     });
-    this.#listeners = [
-      [this.#socket instanceof TLSSocket ? "secureConnect" : "connect", () => this.#onConnect()],
-      ["drain", () => events.writable()],
-      ["error", (error: NodeJS.ErrnoException) => this.#finish(error)],
-      ["close", () => this.#finish(undefined)],
-    ];
-    for (const [name, listener] of this.#listeners) this.#socket.on(name, listener);
-  }
-
-  #onConnect(): void {
-    this.#socket.setTimeout(0);
-    this.#lane = openLane(this.#socket, { data: (chunk) => this.#onData(chunk), end: () => this.#onEnd() });
   }
 
   get connected(): boolean {
-    return this.#lane !== undefined;
+    return this.#server.connected;
   }
 
   /** The next response belongs to this exchange. */
@@ -85,41 +66,37 @@ export class Upstream {
   }
 
   write(bytes: Buffer): boolean {
-    if (!this.#socket.writable) return true;
-    return this.#lane?.write(bytes) ?? this.#socket.write(Buffer.from(bytes));
+    return this.#server.write(bytes);
   }
 
   pause(): void {
-    this.#lane?.pause();
+    this.#server.pause();
   }
 
   resume(): void {
-    this.#lane?.resume();
+    this.#server.resume();
   }
 
   /** Half-closes: the client has nothing more to say. */
   end(): void {
-    this.#socket.end();
+    this.#server.end();
   }
 
-  /** Lets go of the socket: it is somebody else's. */
-  release(): Socket {
+  /** Lets go of the connection: it is somebody else's. */
+  release(): ServerConnection {
     this.#over = true;
-    this.#lane?.release();
-    for (const [name, listener] of this.#listeners) this.#socket.off(name, listener);
-    return this.#socket;
+    return this.#server;
   }
 
   /** Closes for good once everything queued is sent. */
   close(): void {
     this.#over = true;
-    this.#socket.destroySoon();
+    this.#server.close();
   }
 
   destroy(reset: boolean): void {
     this.#over = true;
-    if (reset && this.connected) resetSocket(this.#socket);
-    else this.#socket.destroy();
+    this.#server.destroy(reset);
   }
 
   #onData(chunk: Buffer): void {
@@ -227,6 +204,6 @@ export class Upstream {
     if (this.#over) return;
     this.#over = true;
     this.#events.ended(error);
-    this.#socket.destroySoon();
+    this.#server.close();
   }
 }

@@ -1,165 +1,238 @@
-import type {
-  ClientHttp2Session,
-  ClientHttp2Stream,
-  ClientSessionOptions,
-  IncomingHttpHeaders,
-  ServerHttp2Session,
-  ServerHttp2Stream,
-} from "node:http2";
-import type { Socket } from "node:net";
-import type { Duplex } from "node:stream";
-import { Asked } from "../http/asked.ts";
 import type { Exchange } from "../http/exchange.ts";
-import { judge } from "../http/judge.ts";
-import { type DeniedReply, upstreamFailure } from "../http/local-reply.ts";
+import { timeoutAnswer, upstreamFailure } from "../http/local-reply.ts";
 import type { HttpSession } from "../http/session.ts";
-import { fieldsOf, forwardedHeaders, isGrpc, localHeaders, requestOfStream } from "./request.ts";
-import { passOn } from "./streams.ts";
+import { ServerConnection, type ServerEvents } from "../server-connection.ts";
+import { ClientSide } from "./client-side.ts";
+import { CODE, type Fault, MAX_WINDOW } from "./frame.ts";
+import { Relay } from "./relay.ts";
+import { ServerReader } from "./server-reader.ts";
+import { ServerSide } from "./server-side.ts";
+import { Stream } from "./stream.ts";
 
-/** Loaded when a client first speaks HTTP/2: most never do. */
-const http2 = () => process.getBuiltinModule("node:http2");
-
-const MAX_STREAMS = 100;
+/** The connection of a client, as far as HTTP/2 needs it. */
+export interface ClientConnection {
+  /** False: it takes no more until `writable` is told. */
+  write(bytes: Buffer): boolean;
+  pause(): void;
+  resume(): void;
+  /** Sends what is queued, then closes. */
+  close(): void;
+  /** Resets it, and this with it. */
+  abort(): void;
+}
 
 /** A change from HTTP/1.1 that both sides have agreed to. */
 export interface Upgraded {
+  /** What the client asked in HTTP/1.1, which is its stream 1. */
   readonly exchange: Exchange;
-  /** The connection to the server, which knows of stream 1 already. */
-  readonly server: Duplex;
+  /** The connection to the server, which knows of stream 1, too. */
+  readonly server: ServerConnection;
 }
 
 /**
- * A client that speaks HTTP/2 with prior knowledge (gRPC without TLS). Node's nghttp2 frames both sides; every stream is judged by itself and
- * forwarded to one HTTP/2 connection to the server.
+ * A client that speaks HTTP/2, and its one connection to the server. Frames go from one to the other as they are, with the same numbers of streams and the
+ * windows that the two ends open to each other; requests are read, judged and said again. The server is called for the first that is allowed.
  */
 export class Http2Connection {
+  readonly #client: ClientConnection;
   readonly #session: HttpSession;
-  readonly #client: ServerHttp2Session;
-  #server: ClientHttp2Session | undefined;
-  #streams = 0;
-  #upgraded: Upgraded | undefined;
+  readonly #relay: Relay;
+  readonly #fromClient: ClientSide;
+  #server: ServerSide | undefined;
+  #fromServer: ServerReader | undefined;
+  #clientFull = false;
+  #isOver = false;
   #idleSince: number;
+  /** When nothing more is taken, once that was asked for. */
+  #stopAt: number | undefined;
+  /** Since when something has begun that must be finished before anything else is read. */
+  #partialSince: number | undefined;
 
-  /** `upgraded`: what the client asked in HTTP/1.1, which is its stream 1, and the server's connection that agreed to it. */
-  constructor(socket: Socket, session: HttpSession, upgraded?: Upgraded) {
+  constructor(client: ClientConnection, session: HttpSession, upgraded?: Upgraded) {
+    this.#client = client;
     this.#session = session;
-    this.#upgraded = upgraded;
     this.#idleSince = session.now();
-    this.#client = http2().performServerHandshake(socket, {
-      settings: { maxConcurrentStreams: MAX_STREAMS, maxHeaderListSize: session.limits.headBytes, enablePush: false },
-      ...{ maxHeaderListPairs: session.limits.headerCount, maxSessionInvalidFrames: 100, maxSessionRejectedStreams: 100 },
+    this.#relay = new Relay(session, (bytes) => {
+      if (!client.write(bytes)) this.#clientFull = true;
     });
-    this.#client.on("stream", (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => this.#onStream(stream, headers));
-    this.#client.on("error", () => this.destroy());
-    this.#client.on("close", () => this.#server?.destroy());
+    const server = () => this.#server;
+    this.#fromClient = new ClientSide(this.#relay, {
+      get server() {
+        return server();
+      },
+      open: (host) => this.#open(host),
+      abort: () => client.abort(),
+    });
+    if (upgraded !== undefined) this.#adopt(upgraded);
+    this.#settle();
+  }
+
+  read(bytes: Buffer): void {
+    if (this.#isOver) return;
+    const wrong = this.#fromClient.read(bytes);
+    if (wrong !== undefined) this.#fail(wrong);
+    else this.#settle();
+    // Who does not take our answers is not listened to: its questions would pile them up.
+    if (this.#clientFull) this.#client.pause();
+    this.#partialSince = this.#fromClient.partial ? (this.#partialSince ?? this.#session.now()) : undefined;
+  }
+
+  /** What was written to the client has been sent. */
+  writable(): void {
+    this.#clientFull = false;
+    this.#settle();
+  }
+
+  /** The client has closed. */
+  end(): void {
+    if (!this.#isOver) this.#close();
+  }
+
+  /** Asks the client to begin nothing more; what is on its way already is served for a while. */
+  stop(): void {
+    if (this.#isOver || this.#stopAt !== undefined) return;
+    this.#stopAt = this.#session.now() + this.#session.timeouts.last;
+    this.#relay.toClient.goaway(MAX_WINDOW, CODE.noError, "");
+    this.#settle();
   }
 
   /** Finishes the streams that are open and takes no new ones. */
-  stop(): void {
-    this.#client.close();
+  #finish(): void {
+    this.#stopAt = Number.POSITIVE_INFINITY;
+    this.#relay.limit = Math.min(this.#relay.limit, this.#relay.last);
+    this.#sayGoodbye({ code: CODE.noError, reason: "" });
+    this.#settle();
   }
 
-  destroy(): void {
-    this.#client.destroy();
-    this.#server?.destroy();
+  /** Ends the server's side, and says goodbye to the client, whose connection its owner ends now. */
+  destroy(reset: boolean): void {
+    if (!this.#isOver) this.#sayGoodbye({ code: CODE.noError, reason: "" });
+    this.#isOver = true;
+    this.#server?.destroy(reset);
   }
 
   checkDeadline(now: number): void {
-    if (this.#streams === 0 && now - this.#idleSince > this.#session.timeouts.idle) this.stop();
+    if (this.#isOver) return;
+    const { timeouts } = this.#session;
+    const { streams } = this.#relay;
+    if (streams.size > 0) this.#idleSince = now;
+    if (this.#partialSince !== undefined && now - this.#partialSince > timeouts.head) {
+      this.#fail({ code: CODE.enhanceYourCalm, reason: "not complete in time" });
+    } else if (now - this.#idleSince > timeouts.idle || now >= (this.#stopAt ?? Number.POSITIVE_INFINITY)) this.#finish();
+    else {
+      const late = [...streams.values()].filter(({ answered, movedAt }) => !answered && now - movedAt > timeouts.response);
+      for (const stream of late) this.#giveUp(stream);
+      if (late.length > 0) this.#settle();
+    }
   }
 
-  #onStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
-    this.#streams++;
-    stream.on("error", () => undefined);
-    stream.on("close", () => {
-      this.#streams--;
-      this.#idleSince = this.#session.now();
-    });
-    const grpc = isGrpc(headers);
-    const upgraded = this.#upgraded;
-    if (upgraded !== undefined) {
-      // Stream 1 comes first: it was judged when it asked for the change.
-      this.#upgraded = undefined;
-      const first = { endStream: true, waitForTrailers: true };
-      const begin = () =>
-        this.#openServer(() => upgraded.server, { maxDeflateDynamicTableSize: 0 }).request(forwardedHeaders(headers, []), first);
-      this.#forward(stream, upgraded.exchange, grpc, begin);
-      return;
-    }
-    const request = requestOfStream(headers);
-    if ("status" in request) {
-      answer(stream, request.status, `${request.reason}\r\n`, grpc);
-      return;
-    }
-    const judged = judge(this.#session, new Asked(request));
-    if (judged === null) {
-      this.destroy();
-      return;
-    }
-    const { exchange, actions } = judged;
-    if (actions === undefined) {
-      const { body, headers: more } = this.#session.denied;
-      answer(stream, 403, body, grpc, more);
-      return;
-    }
-    this.#forward(stream, exchange, grpc, () =>
-      this.#serverSession(request.host).request(forwardedHeaders(headers, actions), {
-        endStream: stream.endAfterHeaders,
-        waitForTrailers: true,
-      }),
-    );
+  #giveUp(stream: Stream): void {
+    this.#server?.reset(stream.id, CODE.cancel);
+    this.#relay.fail(stream, ...timeoutAnswer(this.#server));
   }
 
-  #forward(stream: ServerHttp2Stream, exchange: Exchange, grpc: boolean, begin: () => ClientHttp2Stream): void {
-    const fail = (code: number, text: string) => {
-      this.#session.record(exchange.errorRecord(this.#session.scope(), code, text));
-      if (!stream.headersSent) answer(stream, code, text, grpc);
+  #open(host: string): ServerSide {
+    if (this.#server !== undefined) return this.#server;
+    const connection = new ServerConnection(this.#session.connect(host), this.#session.timeouts.connect, this.#serverEvents());
+    const server = this.#begin(connection);
+    server.greet();
+    return server;
+  }
+
+  #adopt({ exchange, server }: Upgraded): void {
+    const stream = new Stream(1, exchange, { method: exchange.request.method, grpc: false }, undefined, this.#session.now());
+    stream.requestDone = true;
+    this.#relay.streams.set(1, stream);
+    this.#relay.last = 1;
+    server.tell(this.#serverEvents());
+    this.#begin(server);
+  }
+
+  #begin(connection: ServerConnection): ServerSide {
+    const server = new ServerSide(this.#relay, connection);
+    this.#server = server;
+    this.#fromServer = new ServerReader(this.#relay, server);
+    return server;
+  }
+
+  #serverEvents(): ServerEvents {
+    return {
+      data: (bytes) => this.readServer(bytes),
+      end: () => this.#onServerGone(undefined),
+      writable: () => {
+        if (this.#server !== undefined) this.#server.full = false;
+        this.#settle();
+      },
+      gone: (error) => this.#onServerGone(error),
     };
-    let upstream: ClientHttp2Stream;
-    try {
-      upstream = begin();
-    } catch (thrown) {
-      fail(503, upstreamFailure((thrown as NodeJS.ErrnoException).code));
-      return;
+  }
+
+  /** What has come from the server. */
+  readServer(bytes: Buffer): void {
+    const wrong = this.#fromServer?.read(bytes);
+    if (wrong !== undefined) this.#onBadServer(wrong);
+    this.#settle();
+  }
+
+  #onBadServer({ code, reason }: Fault): void {
+    this.#server?.close(code, reason);
+    this.#onServerGone(undefined);
+  }
+
+  /** Requests without an answer get ours. A client that has spoken with the server cannot go on with another: it is let go. */
+  #onServerGone(error: NodeJS.ErrnoException | undefined): void {
+    const server = this.#server;
+    if (server === undefined || this.#isOver) return;
+    this.#server = undefined;
+    this.#fromServer = undefined;
+    for (const stream of this.#relay.streams.values()) {
+      if (!stream.answered) this.#relay.fail(stream, 503, upstreamFailure(error?.code));
+      else this.#relay.toClient.reset(stream.id, CODE.internalError);
     }
-    upstream.setTimeout(this.#session.timeouts.response, () => {
-      if (!stream.headersSent) fail(504, "upstream request timeout");
-      upstream.close(http2().constants.NGHTTP2_CANCEL);
-    });
-    upstream.on("response", (headers) => {
-      upstream.setTimeout(0);
-      this.#session.record(exchange.responseRecord(this.#session.scope(), { code: headers[":status"] ?? 0, headers: fieldsOf(headers) }));
-    });
-    passOn(stream, upstream, (error) => fail(503, upstreamFailure(error?.code)));
+    this.#relay.streams.clear();
+    if (server.connected) this.#finish();
+    else server.replace();
+    server.close(CODE.noError, "");
+    this.#settle();
   }
 
-  /** The connection to the server; a new one when the last is closed or about to. */
-  #serverSession(host: string): ClientHttp2Session {
-    const present = this.#server;
-    if (present !== undefined && !present.closed && !present.destroyed) return present;
-    const socket = this.#session.connect(host);
-    return this.#openServer(() => socket, {});
+  /** The client has done what it must not. */
+  #fail(why: Fault): void {
+    if (this.#isOver) return;
+    this.#sayGoodbye(why);
+    this.#close();
+    // Whatever else it has to say.
+    this.#client.pause();
   }
 
-  #openServer(createConnection: () => Duplex, options: ClientSessionOptions): ClientHttp2Session {
-    const made = http2().connect("http://upstream", { ...options, createConnection, settings: { enablePush: false } });
-    // The streams tell of it, too.
-    made.on("error", () => undefined);
-    made.setTimeout(this.#session.timeouts.connect, () => {
-      if (made.connecting) made.destroy(Object.assign(new Error("connect timed out"), { code: "ETIMEDOUT" }));
-    });
-    made.on("connect", () => made.setTimeout(0));
-    made.on("goaway", () => made.close());
-    this.#server = made;
-    return made;
+  #sayGoodbye({ code, reason }: Fault): void {
+    this.#relay.toClient.goaway(this.#relay.last, code, reason);
+    this.#relay.toClient.flush();
   }
-}
 
-/** Answers instead of the server and lets the client stop sending. */
-function answer(stream: ServerHttp2Stream, code: number, body: string, grpc: boolean, more: DeniedReply["headers"] = []): void {
-  if (stream.destroyed || stream.headersSent) return;
-  stream.respond({ ...localHeaders(code, body, grpc), ...Object.fromEntries(more) }, { endStream: grpc });
-  if (!grpc) stream.end(body);
-  // Whatever the client still sends of its body is thrown away; NO_ERROR tells it to stop (RFC 9113 §8.1).
-  stream.resume();
+  #close(): void {
+    this.#isOver = true;
+    this.#relay.toClient.flush();
+    this.#server?.close(CODE.noError, "");
+    this.#client.close();
+  }
+
+  /** Sends what was gathered; each side is read as long as the other takes what it says. */
+  #settle(): void {
+    if (this.#isOver) return;
+    const wrong = this.#fromServer?.readLate();
+    if (wrong !== undefined) this.#onBadServer(wrong);
+    this.#server?.flush();
+    this.#relay.toClient.flush();
+    if (this.#relay.isOver) this.#close();
+    else this.#pace();
+  }
+
+  #pace(): void {
+    const server = this.#server;
+    if (server?.full === true) this.#client.pause();
+    else if (!this.#clientFull) this.#client.resume();
+    if (this.#clientFull || this.#fromServer?.waiting === true) server?.pause();
+    else server?.resume();
+  }
 }

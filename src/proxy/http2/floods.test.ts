@@ -2,33 +2,13 @@ import assert from "node:assert/strict";
 import type { Socket } from "node:net";
 import { describe, it } from "node:test";
 import { echoServer } from "../testing/echo-server.ts";
+import { blockOf, frame, number, requestBlock, START } from "../testing/frames.ts";
 import { anyPeer, collect, type Loopback, policyOf, startLoopback } from "../testing/loopback.ts";
+import { FLAG, FRAME } from "./frame.ts";
 
 const POLICY = policyOf([anyPeer({ method: "GET", path: "/public.*" })]);
-const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-const [DATA, HEADERS, RST_STREAM, SETTINGS, PING, CONTINUATION] = [0, 1, 3, 4, 6, 9];
-const [END_STREAM, END_HEADERS] = [1, 4];
-
-/** One frame of RFC 9113 §4.1. */
-function frame(type: number, flags: number, stream: number, payload: Buffer = Buffer.alloc(0)): Buffer {
-  const head = Buffer.alloc(9);
-  head.writeUIntBE(payload.length, 0, 3);
-  head[3] = type;
-  head[4] = flags;
-  head.writeUInt32BE(stream, 5);
-  return Buffer.concat([head, payload]);
-}
-
-/** A field as HPACK's literal without indexing, new name (RFC 7541 §6.2.2); texts up to 126 bytes. */
-function field(name: string, value: string): Buffer {
-  const text = (one: string) => Buffer.concat([Buffer.from([one.length]), Buffer.from(one, "latin1")]);
-  return Buffer.concat([Buffer.from([0]), text(name), text(value)]);
-}
-
-function fields(path: string, ...more: readonly (readonly [string, string])[]): Buffer {
-  const all = [[":method", "GET"], [":scheme", "http"], [":path", path], [":authority", "web"], ...more] as const;
-  return Buffer.concat(all.map(([name, value]) => field(name, value)));
-}
+const { data: DATA, headers: HEADERS, rstStream: RST_STREAM, settings: SETTINGS, ping: PING, continuation: CONTINUATION } = FRAME;
+const { endStream: END_STREAM, endHeaders: END_HEADERS } = FLAG;
 
 /** Sends what `flood` makes until the other side has enough; gives how much it took. */
 async function send(socket: Socket, flood: Iterable<Buffer>): Promise<number> {
@@ -57,7 +37,6 @@ function* repeat(times: number, make: (i: number) => Buffer): Generator<Buffer> 
   for (let i = 0; i < times; i++) yield make(i);
 }
 
-const start = Buffer.concat([PREFACE, frame(SETTINGS, 0, 0)]);
 const odd = (i: number) => 2 * i + 1;
 
 /** Each would go on for ever if nobody stopped it. */
@@ -65,19 +44,29 @@ const FLOODS: Readonly<Record<string, () => Iterable<Buffer>>> = {
   "rapid reset (CVE-2023-44487)": () =>
     repeat(200_000, (i) =>
       Buffer.concat([
-        frame(HEADERS, END_HEADERS | END_STREAM, odd(i), fields("/public")),
+        frame(HEADERS, END_HEADERS | END_STREAM, odd(i), requestBlock("/public")),
         frame(RST_STREAM, 0, odd(i), Buffer.from([0, 0, 0, 8])),
       ]),
     ),
   "CONTINUATION without end (CVE-2024-27919)": function* () {
-    yield frame(HEADERS, END_STREAM, 1, fields("/public"));
-    yield* repeat(100_000, (i) => frame(CONTINUATION, 0, 1, field(`x-${i}`, "v".repeat(100))));
+    yield frame(HEADERS, END_STREAM, 1, requestBlock("/public"));
+    yield* repeat(100_000, (i) => frame(CONTINUATION, 0, 1, blockOf([`x-${i}`, "v".repeat(100)])));
   },
   "empty CONTINUATION frames": function* () {
-    yield frame(HEADERS, END_STREAM, 1, fields("/public"));
+    yield frame(HEADERS, END_STREAM, 1, requestBlock("/public"));
     yield* repeat(500_000, () => frame(CONTINUATION, 0, 1));
   },
   "frames on streams that never were": () => repeat(500_000, (i) => frame(DATA, 0, odd(i), Buffer.from("x"))),
+  "settings without end (CVE-2019-9515)": () => repeat(200_000, () => frame(SETTINGS, 0, 0)),
+  "empty frames of a body (CVE-2019-9518)": function* () {
+    yield frame(HEADERS, END_HEADERS, 1, requestBlock("/private"));
+    yield* repeat(500_000, () => frame(DATA, 0, 1));
+  },
+  "denied requests that are taken back": () =>
+    repeat(200_000, (i) =>
+      Buffer.concat([frame(HEADERS, END_HEADERS | END_STREAM, odd(i), requestBlock("/private")), frame(RST_STREAM, 0, odd(i), number(8))]),
+    ),
+  "requests beyond the limit at once": () => repeat(200_000, (i) => frame(HEADERS, END_HEADERS, odd(i), requestBlock("/private"))),
   "frames of a forbidden size": () => repeat(1000, () => frame(SETTINGS, 0, 0, Buffer.alloc(20_000 * 6))),
 };
 
@@ -94,7 +83,7 @@ describe("http2 floods", () => {
       await using proxy = await startLoopback({ policy: POLICY, serve: echoServer([]) });
       const attacker = await proxy.open();
       attacker.resume();
-      attacker.write(start);
+      attacker.write(START);
       const before = process.memoryUsage();
       const total = await send(attacker, flood());
       if (!attacker.destroyed && !attacker.readableEnded) await either(attacker, "end");
@@ -110,11 +99,11 @@ describe("http2 floods", () => {
     await using proxy = await startLoopback({ policy: POLICY, serve: echoServer([]) });
     const attacker = await proxy.open();
     attacker.resume();
-    attacker.write(start);
+    attacker.write(START);
     const long = Array.from({ length: 110 }, (_, n) => [`x-${n}`, "v".repeat(100)] as const);
     await send(
       attacker,
-      repeat(500, (i) => frame(HEADERS, END_HEADERS | END_STREAM, odd(i), fields("/public", ...long))),
+      repeat(500, (i) => frame(HEADERS, END_HEADERS | END_STREAM, odd(i), requestBlock("/public", ...long))),
     );
     await neighbourIsServed(proxy);
     assert.deepEqual(
@@ -128,7 +117,7 @@ describe("http2 floods", () => {
     await using proxy = await startLoopback({ policy: POLICY, serve: echoServer([]) });
     const attacker = await proxy.open();
     attacker.resume();
-    attacker.write(start);
+    attacker.write(START);
     await send(
       attacker,
       repeat(20_000, () => frame(PING, 0, 0, Buffer.alloc(8))),

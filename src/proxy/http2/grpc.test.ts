@@ -1,11 +1,27 @@
 import assert from "node:assert/strict";
+import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { after, before, describe, it } from "node:test";
-import { Client, credentials, Metadata, Server, ServerCredentials, type ServiceError, status } from "@grpc/grpc-js";
+import {
+  Client,
+  credentials,
+  Metadata,
+  Server,
+  ServerCredentials,
+  type ServerDuplexStream,
+  type ServerReadableStream,
+  type ServerWritableStream,
+  type ServiceError,
+  status,
+} from "@grpc/grpc-js";
 import { openDoor } from "../testing/door.ts";
 import { anyPeer, type Loopback, policyOf, startLoopback } from "../testing/loopback.ts";
 
 const POLICY = policyOf([
-  anyPeer({ method: "POST", path: "/shop.Cart/Add" }, { method: "POST", path: "/shop.Cart/Watch", headers: ["x-role: admin"] }),
+  anyPeer(
+    { method: "POST", path: "/shop.Cart/(?:Add|Upload|Chat|Hang)" },
+    { method: "POST", path: "/shop.Cart/Watch", headers: ["x-role: admin"] },
+  ),
 ]);
 const bytes = (value: Buffer) => value;
 const route = (path: string) => ({
@@ -16,6 +32,7 @@ const route = (path: string) => ({
 /** The real client and server of gRPC, with the proxy between them. */
 describe("gRPC", () => {
   const server = new Server();
+  const cancelled = Promise.withResolvers<void>();
   let proxy: Loopback;
   let door: Awaited<ReturnType<typeof openDoor>>;
   let client: Client;
@@ -26,6 +43,9 @@ describe("gRPC", () => {
         Add: { ...route("/shop.Cart/Add"), responseStream: false },
         Clear: { ...route("/shop.Cart/Clear"), responseStream: false },
         Watch: { ...route("/shop.Cart/Watch"), responseStream: true },
+        Upload: { ...route("/shop.Cart/Upload"), requestStream: true, responseStream: false },
+        Chat: { ...route("/shop.Cart/Chat"), requestStream: true, responseStream: true },
+        Hang: { ...route("/shop.Cart/Hang"), responseStream: true },
       },
       {
         Add: (call: { request: Buffer }, reply: (error: null, value: Buffer) => void) => reply(null, Buffer.from(`added ${call.request}`)),
@@ -33,6 +53,19 @@ describe("gRPC", () => {
         Watch: (call: { write(value: Buffer): void; end(): void }) => {
           for (const item of ["one", "two", "three"]) call.write(Buffer.from(item));
           call.end();
+        },
+        Upload: (call: ServerReadableStream<Buffer, Buffer>, reply: (error: null, value: Buffer) => void) => {
+          const sum = createHash("sha1");
+          call.on("data", (part: Buffer) => sum.update(part));
+          call.on("end", () => reply(null, sum.digest()));
+        },
+        Chat: (call: ServerDuplexStream<Buffer, Buffer>) => {
+          call.on("data", (line: Buffer) => call.write(Buffer.from(`re: ${line}`)));
+          call.on("end", () => call.end());
+        },
+        Hang: (call: ServerWritableStream<Buffer, Buffer>) => {
+          call.write(Buffer.from("begun"));
+          call.on("cancelled", () => cancelled.resolve());
         },
       },
     );
@@ -81,6 +114,39 @@ describe("gRPC", () => {
   it("streams answers, and judges by the call's metadata", async () => {
     assert.deepEqual(await watch("admin"), { code: status.OK, items: ["one", "two", "three"] });
     assert.deepEqual(await watch("guest"), { code: status.PERMISSION_DENIED, items: [] });
+  });
+
+  it("streams a request as long as it is, at the server's pace", async () => {
+    const parts = Array.from({ length: 200 }, () => randomBytes(30_000));
+    const sum = createHash("sha1");
+    const { promise, resolve } = Promise.withResolvers<Buffer | undefined>();
+    const upload = client.makeClientStreamRequest("/shop.Cart/Upload", bytes, bytes, (_, value) => resolve(value));
+    for (const part of parts) {
+      sum.update(part);
+      if (!upload.write(part)) await once(upload, "drain");
+    }
+    upload.end();
+    assert.deepEqual(await promise, sum.digest());
+  });
+
+  it("streams both ways at once, each line when it is said", async () => {
+    const chat = client.makeBidiStreamRequest("/shop.Cart/Chat", bytes, bytes);
+    const done = once(chat, "status");
+    for (const line of ["one", "two", "three"]) {
+      chat.write(Buffer.from(line));
+      assert.equal(String(await once(chat, "data")), `re: ${line}`);
+    }
+    chat.end();
+    const [{ code }] = (await done) as [{ code: number }];
+    assert.equal(code, status.OK);
+  });
+
+  it("tells the server of a call that its client gave up", async () => {
+    const call = client.makeServerStreamRequest("/shop.Cart/Hang", bytes, bytes, Buffer.from(""));
+    call.on("error", () => undefined);
+    assert.equal(String(await once(call, "data")), "begun");
+    call.cancel();
+    await cancelled.promise;
   });
 
   it("serves many calls at once on one connection", async () => {

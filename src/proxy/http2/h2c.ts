@@ -1,124 +1,20 @@
-import type { Socket } from "node:net";
-import { Duplex } from "node:stream";
 import type { RequestHead } from "../http/request-head.ts";
+import type { HeaderAction } from "../policy/http-rule.ts";
+import { isFault, NO_PUSH, readSettings, settingsForServer, writeSettings } from "./settings.ts";
+
+/** A header of `HTTP2-Settings`: the payload of a SETTINGS frame in base64url (RFC 7540 §3.2.1). */
+const NAME = "http2-settings";
 
 /**
- * The change from HTTP/1.1 to HTTP/2 on one connection (RFC 7540 §3.2): the request that asked for it becomes stream 1 on both sides. nghttp2 knows
- * no such stream, so on the client's side we say it in the client's name, and on the server's side we let it not be said again. Frames: RFC 9113 §4.1.
+ * What becomes of the settings that a request brings along which offers to go on in HTTP/2: as those of a frame, they are told to the server as far as
+ * they may. Undefined when they are none: such a request is one that offers nothing.
  */
-
-const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-const FRAME_HEAD = 9;
-const [HEADERS, SETTINGS, CONTINUATION] = [1, 4, 9];
-const [END_STREAM, END_HEADERS] = [1, 4];
-const MAX_FRAME = 16_384;
-/** A field that is not remembered, with a name of its own (RFC 7541 §6.2.2). */
-const LITERAL = Buffer.from([0]);
-/** Headers of HTTP/1.1 alone (RFC 9113 §8.2.2), and those that become pseudo-headers. */
-const DROPPED = new Set(["connection", "upgrade", "http2-settings", "host", "keep-alive", "proxy-connection", "transfer-encoding", "te"]);
-
-/**
- * The bytes of a client that has changed to HTTP/2, with its first request put where stream 1 begins; undefined until its preface and first
- * SETTINGS are there, null when they are something else.
- */
-export function withFirstStream(input: Buffer, request: RequestHead): Buffer | undefined | null {
-  if (!PREFACE.subarray(0, input.length).equals(input.subarray(0, PREFACE.length))) return null;
-  const at = PREFACE.length;
-  if (input.length < at + FRAME_HEAD) return undefined;
-  const end = at + FRAME_HEAD + input.readUIntBE(at, 3);
-  if (input[at + 3] !== SETTINGS || end > at + FRAME_HEAD + MAX_FRAME) return null;
-  if (input.length < end) return undefined;
-  return Buffer.concat([input.subarray(0, end), firstStream(request) ?? Buffer.alloc(0), input.subarray(end)]);
-}
-
-/** The request as the HEADERS of stream 1; undefined when it is too long for one frame: such a request is not upgraded. */
-export function firstStream(request: RequestHead): Buffer | undefined {
-  const pseudo = { ":method": request.method, ":scheme": "http", ":path": request.path, ":authority": request.host };
-  const kept = request.headers.filter(({ name }) => !DROPPED.has(name));
-  const fields = [...Object.entries(pseudo).map(([name, value]) => ({ name, value })), ...kept];
-  const block = Buffer.concat(fields.flatMap(({ name, value }) => [LITERAL, hpackText(name), hpackText(value)]));
-  if (block.length > MAX_FRAME) return undefined;
-  const head = Buffer.alloc(FRAME_HEAD);
-  head.writeUIntBE(block.length, 0, 3);
-  head[3] = HEADERS;
-  head[4] = END_STREAM | END_HEADERS;
-  head[8] = 1;
-  return Buffer.concat([head, block]);
-}
-
-/** RFC 7541 §5.2, without Huffman coding. */
-function hpackText(text: string): Buffer {
-  const bytes = Buffer.from(text, "latin1");
-  const length: number[] = [];
-  let rest = bytes.length;
-  if (rest < 127) length.push(rest);
-  else {
-    length.push(127);
-    for (rest -= 127; rest >= 128; rest = Math.floor(rest / 128)) length.push(128 | (rest & 127));
-    length.push(rest);
-  }
-  return Buffer.concat([Buffer.from(length), bytes]);
-}
-
-/** The connection to a server that has changed to HTTP/2: `read` comes before what it sends, and what we would say of stream 1 stays away. */
-export function withoutFirstStream(socket: Socket, read: Buffer): Duplex {
-  const filter = new FirstStreamFilter();
-  const made = new Duplex({
-    allowHalfOpen: true,
-    read: () => void socket.resume(),
-    write(chunk: Buffer, _encoding, done) {
-      const bytes = filter.pass(chunk);
-      if (bytes.length === 0 || socket.write(bytes)) done();
-      else socket.once("drain", done);
-    },
-    final(done) {
-      socket.end(done);
-    },
-    destroy(error, done) {
-      socket.destroy();
-      done(error);
-    },
-  });
-  if (read.length > 0) made.push(read);
-  socket.on("data", (chunk: Buffer) => {
-    if (!made.push(chunk)) socket.pause();
-  });
-  socket.on("end", () => made.push(null));
-  socket.on("error", (error) => made.destroy(error));
-  socket.on("close", () => made.destroy());
-  return made;
-}
-
-/** Takes the header block of stream 1 out of what a client of HTTP/2 sends. Its compression must not depend on that block. */
-export class FirstStreamFilter {
-  #held: Buffer = Buffer.alloc(0);
-  #begun = false;
-  #done = false;
-
-  pass(chunk: Buffer): Buffer {
-    if (this.#done) return chunk;
-    this.#held = Buffer.concat([this.#held, chunk]);
-    const out: Buffer[] = [];
-    if (!this.#begun) {
-      if (this.#held.length < PREFACE.length) return Buffer.alloc(0);
-      this.#begun = true;
-      out.push(this.#take(PREFACE.length));
-    }
-    while (!this.#done && this.#held.length >= FRAME_HEAD) {
-      const size = FRAME_HEAD + this.#held.readUIntBE(0, 3);
-      if (this.#held.length < size) break;
-      const frame = this.#take(size);
-      const isFirst = (frame[3] === HEADERS || frame[3] === CONTINUATION) && frame.readUInt32BE(5) === 1;
-      if (!isFirst) out.push(frame);
-      else this.#done = ((frame[4] ?? 0) & END_HEADERS) !== 0;
-    }
-    if (this.#done) out.push(this.#take(this.#held.length));
-    return Buffer.concat(out);
-  }
-
-  #take(count: number): Buffer {
-    const taken = this.#held.subarray(0, count);
-    this.#held = this.#held.subarray(count);
-    return taken;
-  }
+export function passSettings({ headers }: RequestHead): HeaderAction | undefined {
+  const value = headers.find(({ name }) => name === NAME)?.value ?? "";
+  const payload = Buffer.from(value, "base64url");
+  if (!/^[A-Za-z0-9_-]*$/.test(value) || payload.length % 6 !== 0) return undefined;
+  const settings = readSettings({ input: payload, body: 0, end: payload.length });
+  if (isFault(settings)) return undefined;
+  const passed = writeSettings([...settingsForServer(settings), NO_PUSH]);
+  return { name: NAME, value: passed.toString("base64url"), mismatch: "REPLACE" };
 }

@@ -1,24 +1,133 @@
-import type { IncomingHttpHeaders, OutgoingHttpHeaders } from "node:http2";
-import { type HeaderField, isToken } from "../http/header-fields.ts";
+import { Asked } from "../http/asked.ts";
+import { isForbiddenTrailer } from "../http/body.ts";
+import { cgiName, type HeaderField, isFieldValue, isToken } from "../http/header-fields.ts";
 import { type HttpError, httpError } from "../http/http-error.ts";
-import { HOST, type RequestHead, TARGET } from "../http/request-head.ts";
+import { HOST, parseLength, type RequestHead, TARGET } from "../http/request-head.ts";
 import type { HeaderAction } from "../policy/http-rule.ts";
+import type { FieldList } from "./hpack-decoder.ts";
+import { encodeFields } from "./hpack-encoder.ts";
+import { type HpackField, hpackField } from "./hpack-table.ts";
+import type { Asker } from "./local-answer.ts";
 
-/**
- * The request of a stream in the words of HTTP/1, so that policy and records need not know the difference. nghttp2 has checked the form of
- * the headers (RFC 9113 §8.2); what is left is what servers could read in different ways.
- */
-export function requestOfStream(headers: IncomingHttpHeaders): RequestHead | HttpError {
-  const method = headers[":method"] ?? "";
-  const target = headers[":path"] ?? "";
-  const host = headers[":authority"] ?? headers.host ?? "";
+/** What is no request (RFC 9113 §8.1.1): its stream is reset, nobody answers it. */
+export interface Malformed {
+  readonly malformed: string;
+}
+
+/** A request as policy knows it, and what streams need to know of it. */
+export interface StreamRequest {
+  readonly asked: Asked;
+  /** Bytes that its body must have; undefined when it does not say. */
+  readonly length: number | undefined;
+}
+
+/** A header block of a client, and what follows from it: worked out when it is asked for, once. */
+export class ClientBlock {
+  readonly #list: FieldList;
+  #request: StreamRequest | HttpError | Malformed | undefined;
+  #encoded: { readonly actions: readonly HeaderAction[]; readonly block: Buffer } | undefined;
+
+  constructor(list: FieldList) {
+    this.#list = list;
+  }
+
+  /** As the head of a request. */
+  get request(): StreamRequest | HttpError | Malformed {
+    this.#request ??= this.#list.tooLong ? httpError(431, "header list too long") : readRequest(this.#list.fields);
+    return this.#request;
+  }
+
+  get asker(): Asker {
+    const value = (wanted: string) => this.#list.fields.find(({ name }) => name === wanted)?.value ?? "";
+    return { method: value(":method"), grpc: GRPC.test(value("content-type")) };
+  }
+
+  /** What is wrong with it as what comes behind a body; `decided` are the headers that rules go by. */
+  trailersFault(decided: ReadonlySet<string>): Malformed | undefined {
+    if (this.#list.tooLong) return { malformed: "trailers too long" };
+    const head = readHead(this.#list.fields);
+    if ("malformed" in head) return head;
+    const isForbidden = head.pseudo.size > 0 || head.headers.some(({ name }) => isForbiddenTrailer(name, decided));
+    return isForbidden ? { malformed: "forbidden trailer" } : undefined;
+  }
+
+  /** For the server, with the rules' actions applied. */
+  encoded(actions: readonly HeaderAction[]): Buffer {
+    if (this.#encoded?.actions !== actions) this.#encoded = { actions, block: encodeFields(forwardedFields(this.#list.fields, actions)) };
+    return this.#encoded.block;
+  }
+}
+
+const GRPC = /^application\/grpc(?:$|[+;])/;
+
+interface Head {
+  readonly pseudo: ReadonlyMap<string, string>;
+  readonly headers: readonly HpackField[];
+}
+
+const PSEUDO = new Set([":method", ":scheme", ":path", ":authority"]);
+/** Of HTTP/1 alone (RFC 9113 §8.2.2). */
+const CONNECTION_FIELDS = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"]);
+/** Headers of which servers take the first or the last. */
+const SINGLE = new Set(["host", "content-length"]);
+
+/** The form of the fields (RFC 9113 §8.2, §8.3). */
+function readHead(fields: readonly HpackField[]): Head | Malformed {
+  const pseudo = new Map<string, string>();
+  const headers: HpackField[] = [];
+  for (const field of fields) {
+    const { name, value } = field;
+    if (!isFieldValue(value) || isBlank(value.charCodeAt(0)) || isBlank(value.charCodeAt(value.length - 1)))
+      return { malformed: "bad value" };
+    if (name.startsWith(":")) {
+      if (!PSEUDO.has(name) || pseudo.has(name) || headers.length > 0) return { malformed: "bad pseudo-header" };
+      pseudo.set(name, value);
+      continue;
+    }
+    const wrong = headerFault(field, headers);
+    if (wrong !== undefined) return { malformed: wrong };
+    headers.push(field);
+  }
+  return { pseudo, headers };
+}
+
+function headerFault({ name, value }: HpackField, before: readonly HpackField[]): string | undefined {
+  if (!isToken(name) || /[A-Z]/.test(name)) return "bad header name";
+  if (CONNECTION_FIELDS.has(name) || (name === "te" && value.toLowerCase() !== "trailers")) return "header of a connection";
+  return SINGLE.has(name) && before.some((field) => field.name === name) ? "header more than once" : undefined;
+}
+
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09;
+}
+
+function readRequest(fields: readonly HpackField[]): StreamRequest | HttpError | Malformed {
+  const head = readHead(fields);
+  if ("malformed" in head) return head;
+  const { pseudo } = head;
+  const needed = pseudo.get(":method") === "CONNECT" ? [":authority"] : [":method", ":scheme", ":path"];
+  if (needed.some((name) => !pseudo.has(name))) return { malformed: "pseudo-header missing" };
+  if (!/^(?:[A-Za-z][A-Za-z0-9+.-]*)?$/.test(pseudo.get(":scheme") ?? "")) return { malformed: "bad scheme" };
+  const text = head.headers.find(({ name }) => name === "content-length")?.value;
+  const length = text === undefined ? undefined : parseLength(text);
+  if (text !== undefined && length === undefined) return { malformed: "bad content-length" };
+  const request = requestOfStream(head);
+  return "status" in request ? request : { asked: new Asked(request), length };
+}
+
+/** The request of a stream in the words of HTTP/1, so that policy and records need not know the difference. What servers could read in different ways is refused. */
+function requestOfStream({ pseudo, headers }: Head): RequestHead | HttpError {
+  const method = pseudo.get(":method") ?? "";
+  const target = pseudo.get(":path") ?? "";
+  const named = headers.find(({ name }) => name === "host")?.value;
+  const host = pseudo.get(":authority") ?? named ?? "";
   if (!isToken(method)) return httpError(400, "bad method");
   if (!HOST.test(host)) return httpError(400, "bad authority");
-  if (headers.host !== undefined && headers.host !== host) return httpError(400, "authority and Host header differ");
-  if (method === "CONNECT") return connectRequest(headers, host);
+  if (named !== undefined && named !== host) return httpError(400, "authority and Host header differ");
+  if (method === "CONNECT") return connectRequest(pseudo, headers, host);
   if (!TARGET.test(target) || /%00/.test(target)) return httpError(400, "bad request target");
   if (target === "*" ? method !== "OPTIONS" : !target.startsWith("/")) return httpError(400, "bad request target");
-  return { ...COMMON, method, target, path: target, host, headers: fieldsOf(headers) };
+  return { ...COMMON, method, target, path: target, host, headers: joinCookies(headers) };
 }
 
 /** What HTTP/2 leaves to its frames. */
@@ -28,43 +137,26 @@ const COMMON = {
 } satisfies Partial<RequestHead>;
 
 /** RFC 9113 §8.5: a tunnel through one stream, which names a host and port and nothing else. Rules see it as in HTTP/1, without a path. */
-function connectRequest(headers: IncomingHttpHeaders, host: string): RequestHead | HttpError {
-  if (headers[":path"] !== undefined || headers[":scheme"] !== undefined) return httpError(400, "CONNECT with a path or a scheme");
+function connectRequest(pseudo: Head["pseudo"], headers: Head["headers"], host: string): RequestHead | HttpError {
+  if (pseudo.has(":path") || pseudo.has(":scheme")) return httpError(400, "CONNECT with a path or a scheme");
   if (!/:[0-9]{1,5}$/.test(host)) return httpError(400, "CONNECT without a port");
-  return { ...COMMON, method: "CONNECT", target: host, path: "", host, headers: fieldsOf(headers) };
+  return { ...COMMON, method: "CONNECT", target: host, path: "", host, headers: joinCookies(headers) };
 }
 
-/** Ordinary headers as fields; they have no place in a head. */
-export function fieldsOf(headers: IncomingHttpHeaders): HeaderField[] {
-  return Object.entries(headers).flatMap(([name, value]) => {
-    if (name.startsWith(":") || value === undefined) return [];
-    return [value].flat().map((one) => ({ name, value: String(one), start: 0, end: 0 }));
-  });
+/** A cookie may come in pieces, which mean the same as the whole (RFC 9113 §8.2.3). */
+function joinCookies(headers: readonly HpackField[]): readonly HeaderField[] {
+  const cookies = headers.filter(({ name }) => name === "cookie");
+  if (cookies.length < 2) return headers;
+  const whole = hpackField("cookie", cookies.map(({ value }) => value).join("; "));
+  return [...headers.filter(({ name }) => name !== "cookie"), whole];
 }
 
-/** The headers for the other side, with the rules' actions applied. */
-export function forwardedHeaders(headers: IncomingHttpHeaders, actions: readonly HeaderAction[]): OutgoingHttpHeaders {
-  const forwarded: OutgoingHttpHeaders = Object.assign(Object.create(null) as OutgoingHttpHeaders, headers);
+/** What the server gets. What removes a header removes also those that may be taken for it. */
+function forwardedFields(fields: readonly HpackField[], actions: readonly HeaderAction[]): readonly HpackField[] {
+  let forwarded = fields;
   for (const { name, value, mismatch } of actions) {
-    const equal = Object.keys(forwarded).filter((found) => found.replaceAll("_", "-") === name.replaceAll("_", "-"));
-    if (mismatch === "DELETE" || mismatch === "REPLACE") for (const found of equal) delete forwarded[found];
-    if (mismatch === "REPLACE") forwarded[name] = value;
-    if (mismatch === "ADD") forwarded[name] = [forwarded[name] ?? [], value].flat().map(String);
+    if (mismatch === "DELETE" || mismatch === "REPLACE") forwarded = forwarded.filter((field) => cgiName(field.name) !== cgiName(name));
+    if (mismatch === "ADD" || mismatch === "REPLACE") forwarded = [...forwarded, hpackField(name, value)];
   }
   return forwarded;
-}
-
-/** gRPC clients understand `grpc-status`, not the codes of HTTP. */
-export function isGrpc(headers: IncomingHttpHeaders): boolean {
-  return /^application\/grpc(?:$|[+;])/.test(String(headers["content-type"] ?? ""));
-}
-
-/** What Envoy makes of the codes of its own answers (grpc.github.io/grpc/core/md_doc_statuscodes.html). */
-const GRPC_STATUS: Readonly<Record<number, number>> = { 400: 13, 403: 7, 501: 12, 502: 14, 503: 14, 504: 14 };
-
-/** The headers of an answer by the proxy itself. A gRPC answer is headers alone. */
-export function localHeaders(code: number, body: string, grpc: boolean): OutgoingHttpHeaders {
-  if (!grpc) return { ":status": code, "content-type": "text/plain", "content-length": body.length };
-  const message = encodeURIComponent(body.trimEnd()).replaceAll("%20", " ");
-  return { ":status": 200, "content-type": "application/grpc", "grpc-status": GRPC_STATUS[code] ?? 2, "grpc-message": message };
 }
