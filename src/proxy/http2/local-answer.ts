@@ -21,22 +21,24 @@ const NO_BODY = Buffer.alloc(0);
 /** Code and text with `more` headers. A gRPC answer is headers alone; so is one whose body the client has no `room` for. */
 export function localAnswer(code: number, text: string, asker: Asker, room: number, more: DeniedReply["headers"] = []): LocalAnswer {
   if (asker.grpc) {
-    const message = encodeURIComponent(text.trimEnd()).replaceAll("%20", " ");
+    // All but what can be printed is escaped, and the escape itself (gRPC over HTTP/2, "Percent-Encoded").
+    const message = text.trimEnd().replaceAll(/[^ -$&-~]/gu, encodeURIComponent);
     const status = {
       ":status": "200",
       "content-type": "application/grpc",
       "grpc-status": String(GRPC_STATUS[code] ?? 2),
       "grpc-message": message,
     };
-    return { fields: fieldsOf({ ...status, ...Object.fromEntries(more) }), body: NO_BODY };
+    return { fields: fieldsOf(status, more), body: NO_BODY };
   }
   const body = Buffer.from(text, "latin1");
   const fits = body.length <= room || asker.method === "HEAD";
   const length = fits ? { "content-length": String(body.length) } : {};
-  const fields = fieldsOf({ ":status": String(code), "content-type": "text/plain", ...length, ...Object.fromEntries(more) });
+  const fields = fieldsOf({ ":status": String(code), "content-type": "text/plain", ...length }, more);
   return { fields, body: fits && asker.method !== "HEAD" ? body : NO_BODY };
 }
 
-function fieldsOf(headers: Readonly<Record<string, string>>): HpackField[] {
-  return Object.entries(headers).map(([name, value]) => hpackField(name, value));
+/** Names are in small letters here, whatever the author wrote (RFC 9113 §8.2.1). */
+function fieldsOf(own: Readonly<Record<string, string>>, more: DeniedReply["headers"]): HpackField[] {
+  return [...Object.entries(own), ...more].map(([name, value]) => hpackField(name.toLowerCase(), value));
 }
