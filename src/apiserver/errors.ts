@@ -81,9 +81,11 @@ export const forbidden = (of: ResourceName, name: string, why: string): ApiError
 
 export const gone = (message: string): ApiError => new ApiError(410, "Expired", message);
 
-/** 422 with every cause, worded as kube-apiserver does: `Pod "x" is invalid: spec.y: Required value`. */
-export function invalid(of: ResourceName & { readonly kind: string }, name: string, causes: readonly Cause[]): ApiError {
-  const lines = causes.map((cause) => (cause.field ? `${cause.field}: ${cause.message}` : cause.message));
+/** 422 with every cause, once each, worded as kube-apiserver does: `Pod "x" is invalid: spec.y: Required value`. */
+export function invalid(of: ResourceName & { readonly kind: string }, name: string, found: readonly Cause[]): ApiError {
+  // Schema and admission may both miss a field.
+  const causes = [...new Map(found.map((cause) => [lineOf(cause), cause])).values()];
+  const lines = causes.map(lineOf);
   const text = lines.length === 1 ? lines[0] : `[${lines.join(", ")}]`;
   const subject = of.group ? `${of.kind}.${of.group}` : of.kind;
   return new ApiError(422, "Invalid", `${subject} "${name}" is invalid: ${text}`, {
@@ -91,6 +93,8 @@ export function invalid(of: ResourceName & { readonly kind: string }, name: stri
     kind: of.kind,
   });
 }
+
+const lineOf = ({ field, message }: Cause): string => (field ? `${field}: ${message}` : message);
 
 const quote = (value: unknown): string => (typeof value === "string" ? JSON.stringify(value) : JSON.stringify(value ?? null));
 

@@ -229,6 +229,7 @@ describe("pod admission", () => {
 
   const wrong: readonly [title: string, spec: object, message: RegExp][] = [
     ["without containers", { containers: [] }, /spec.containers: Required value/],
+    ["without the field, said once", { restartPolicy: "Never" }, /is invalid: spec.containers: Required value$/],
     ["with a bad name", { containers: [{ name: "A_b", image: "x" }] }, /RFC 1123 label/],
     ["without image", { containers: [{ name: "a" }] }, /spec.containers\[0\].image: Required value/],
     [

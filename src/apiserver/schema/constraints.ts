@@ -112,17 +112,19 @@ function checkCombinations(schema: Schema, value: unknown, path: string, causes:
   const problems = (part: Schema): Cause[] => checkShape(part, value, path);
   for (const part of schema.allOf ?? []) causes.push(...problems(part));
   if (schema.anyOf && !schema.anyOf.some((part) => problems(part).length === 0)) {
-    add(`must validate at least one schema (anyOf)${hint(schema.anyOf)}`);
+    const [first] = choices(schema.anyOf);
+    // Of the object as a whole: it has no field to name, and to show all of it would help nobody.
+    if (path === "" && first !== undefined) causes.push(cause.required(first, `give ${choices(schema.anyOf).join(" or ")}`));
+    else add(`must validate at least one schema (anyOf)${hint(schema.anyOf)}`);
   }
   const fitting = schema.oneOf?.filter((part) => problems(part).length === 0).length;
   if (fitting !== undefined && fitting !== 1) add(`must validate one and only one schema (oneOf)${hint(schema.oneOf ?? [])}`);
   if (schema.not && problems(schema.not).length === 0) add("must not validate the schema (not)");
 }
 
-const hint = (parts: readonly Schema[]): string => {
-  const fields = parts.flatMap((part) => part.required ?? []);
-  return fields.length > 0 ? `: give ${fields.join(" or ")}` : "";
-};
+const choices = (parts: readonly Schema[]): readonly string[] => parts.flatMap((part) => part.required ?? []);
+
+const hint = (parts: readonly Schema[]): string => (choices(parts).length > 0 ? `: give ${choices(parts).join(" or ")}` : "");
 
 /** Value rules of a logical part (`oneOf` …): its own rules and those of its named properties. */
 function checkShape(schema: Schema, value: unknown, path: string): Cause[] {
