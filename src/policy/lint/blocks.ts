@@ -2,20 +2,29 @@ import { hostPrefix, type Prefix, parsePrefix, prefixContains } from "#types/pre
 import type { Rule } from "../rule.ts";
 import type { World } from "../world/world.ts";
 import type { Finding } from "./finding.ts";
+import { kept } from "./once.ts";
 
 type Range = { readonly prefix: Prefix; readonly what: string; readonly kind: "pods" | "nodes" | "services" };
 
 /** Address blocks that reach into the cluster's own ranges, where blocks match nothing. */
 export function* lintBlocks(world: World): Generator<Finding> {
   const ranges = rangesOf(world).filter(({ kind }) => !world.settings.policyCidrMatchMode.some((mode) => mode === kind));
+  const near = new Map<Prefix, Near>();
+  const nearOf = (within: Prefix) => kept(near, within, () => nearest(within, ranges));
   for (const rule of world.policies.flatMap(({ parsed }) => parsed.rules)) {
-    for (const within of new Set(rule.peers.flatMap((peer) => peer.within ?? []))) yield* overlapping(rule, within, ranges);
+    for (const within of new Set(rule.peers.flatMap((peer) => peer.within ?? []))) yield* overlapping(rule, within, nearOf(within));
   }
 }
 
-function* overlapping(rule: Rule, within: Prefix, ranges: readonly Range[]): Generator<Finding> {
+/** The range that a block is in, or else one that is in the block. */
+type Near = { readonly inside: Range | undefined; readonly range: Range | undefined };
+
+function nearest(within: Prefix, ranges: readonly Range[]): Near {
   const inside = ranges.find(({ prefix }) => prefixContains(prefix, within));
-  const range = inside ?? ranges.find(({ prefix }) => prefixContains(within, prefix));
+  return { inside, range: inside ?? ranges.find(({ prefix }) => prefixContains(within, prefix)) };
+}
+
+function* overlapping(rule: Rule, within: Prefix, { inside, range }: Near): Generator<Finding> {
   if (range === undefined) return;
   const ofNodes = "name nodes by `host` and `remote-node`, or set policy-cidr-match-mode: nodes";
   const fix = range.kind === "nodes" ? ofNodes : "select pods by their labels";

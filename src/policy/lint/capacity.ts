@@ -1,3 +1,4 @@
+import { entryCount } from "../resolve/direction-state.ts";
 import { configOf } from "../world/settings.ts";
 import type { World } from "../world/world.ts";
 import type { Finding } from "./finding.ts";
@@ -13,7 +14,7 @@ const FULL = 0.8;
 export function* lintCapacity(world: World, pods: readonly Pods[]): Generator<Finding> {
   const room = Number(configOf(world.objects).data["bpf-policy-map-max"] ?? DEFAULT_ENTRIES) || DEFAULT_ENTRIES;
   for (const pod of pods) {
-    const entries = pod.policy.entries().length;
+    const entries = entryCount(pod.policy.state.ingress) + entryCount(pod.policy.state.egress);
     const widest = pod.rules[0]?.policy;
     if (entries <= room * FULL || widest === undefined) continue;
     const over = entries > room;

@@ -1,14 +1,20 @@
 import type { ParsedPolicy, Rule } from "../rule.ts";
 import type { World } from "../world/world.ts";
 import type { Finding } from "./finding.ts";
-import type { Pods } from "./subjects.ts";
+import { once } from "./once.ts";
+import { type Pods, podsByRule } from "./subjects.ts";
+
+/** The directions in which rules allow something. */
+const allowed = once(
+  (rules: readonly Rule[]) => new Set(rules.filter(({ action }) => action === "allow").map(({ direction }) => direction)),
+);
 
 /** Policies that deny something, switch default deny on by that, and so cut off what nobody allows. */
 export function* lintDenials({ policies }: World, pods: readonly Pods[]): Generator<Finding> {
   for (const { parsed } of policies) {
     for (const rule of firstDenials(parsed)) {
-      const selected = pods.filter((pod) => pod.rules.includes(rule));
-      const open = (rules: readonly Rule[]) => rules.some(({ direction, action }) => direction === rule.direction && action === "allow");
+      const selected = podsByRule(pods).get(rule) ?? [];
+      const open = (rules: readonly Rule[]) => allowed(rules).has(rule.direction);
       const cut = selected.find((pod) => !open(pod.rules));
       if (selected.length > 0 ? cut === undefined : open(parsed.rules)) continue;
       const whom = cut === undefined ? "the pods" : cut.name;

@@ -3,10 +3,11 @@ import { objectOf, textOf } from "../parse/fields.ts";
 import type { Fields } from "../parse/reading.ts";
 import type { World } from "../world/world.ts";
 import type { Finding } from "./finding.ts";
-import type { Pods } from "./subjects.ts";
+import { type Pods, podsByEntry } from "./subjects.ts";
 
 /** What recorded flows (as `hubble observe -o json` prints them) show to be probably not meant. Anything else among them is passed over. */
 export function* lintHistory(world: World, pods: readonly Pods[], flows: readonly unknown[]): Generator<Finding> {
+  if (flows.length === 0) return;
   const seen = flows.map((one) => objectOf(objectOf(one).flow ?? one));
   yield* missedNames(world, pods, seen);
   yield* encrypted(world, pods, seen);
@@ -14,20 +15,19 @@ export function* lintHistory(world: World, pods: readonly Pods[], flows: readonl
 
 const podOf = (end: unknown) => `${textOf(objectOf(end).namespace)}/${textOf(objectOf(end).pod_name)}`;
 
+/** The pods by the names that flows have of them. */
+const namesOf = (pods: readonly Pods[] = []) =>
+  new Set(pods.flatMap(({ endpoints }) => endpoints.map(({ namespace, name }) => `${namespace}/${name}`)));
+
 /** Names that a pod asked for and that its patterns just miss. */
 function* missedNames(world: World, pods: readonly Pods[], flows: readonly Fields[]): Generator<Finding> {
+  const named = flows.map(({ source, l7 }) => ({ pod: podOf(source), name: normalizeName(textOf(objectOf(objectOf(l7).dns).query)) }));
   for (const { parsed } of world.policies) {
     for (const rule of parsed.rules) {
       const selectors = rule.peers.flatMap(({ fqdn }) => (fqdn === undefined ? [] : [fqdn]));
       if (selectors.length === 0) continue;
-      const own = new Set(
-        pods
-          .filter((pod) => pod.rules.some((one) => one.origin === rule.origin))
-          .flatMap((pod) => pod.endpoints.map((one) => `${one.namespace}/${one.name}`)),
-      );
-      const asked = new Set(
-        flows.filter(({ source }) => own.has(podOf(source))).map(({ l7 }) => normalizeName(textOf(objectOf(objectOf(l7).dns).query))),
-      );
+      const own = namesOf(podsByEntry(pods).get(rule.origin));
+      const asked = new Set(named.filter(({ pod }) => own.has(pod)).map(({ name }) => name));
       const domains = selectors.map(({ matchName, matchPattern }) =>
         normalizeName((matchName || (matchPattern ?? "")).replace(/^\**\.?/, "")),
       );
@@ -61,11 +61,8 @@ function* encrypted(world: World, pods: readonly Pods[], flows: readonly Fields[
       const specs = (rule.ports ?? [])
         .filter(({ l7, terminatingTls }) => (l7?.http.length ?? 0) > 0 && terminatingTls === undefined)
         .flatMap(({ ports }) => ports);
-      const own = new Set(
-        pods
-          .filter((pod) => pod.rules.some((one) => one.origin === rule.origin))
-          .flatMap((pod) => pod.endpoints.map((one) => `${one.namespace}/${one.name}`)),
-      );
+      if (specs.length === 0) continue;
+      const own = namesOf(podsByEntry(pods).get(rule.origin));
       const flow = overTls.find(
         (one) =>
           own.has(podOf(rule.direction === "ingress" ? one.destination : one.source)) && specs.some(({ port }) => port === portOf(one)),

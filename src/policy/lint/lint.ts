@@ -11,6 +11,7 @@ import { lintHosts } from "./hosts.ts";
 import { lintKinds } from "./kinds.ts";
 import { lintMoot } from "./moot.ts";
 import { lintNodes } from "./nodes.ts";
+import { once } from "./once.ts";
 import { lintOverlaps } from "./overlaps.ts";
 import { lintPorts } from "./ports.ts";
 import { lintPrefixes } from "./prefixes.ts";
@@ -50,9 +51,9 @@ export function lintWorld(world: World, flows: readonly unknown[] = []): Finding
     ...lintHosts(world),
     ...lintCapacity(world, pods),
     ...lintSides(pods),
-    ...lintReplicas(world),
+    ...lintReplicas(pods),
     ...lintHistory(world, pods, flows),
   ];
-  const order = (one: Finding) => `${severityOrder[one.severity]} ${policyKey(one.policy)} ${one.id}`;
+  const order = once((one: Finding) => `${severityOrder[one.severity]} ${policyKey(one.policy)} ${one.id}`);
   return findings.sort((a, b) => (order(a) < order(b) ? -1 : order(a) > order(b) ? 1 : 0));
 }

@@ -5,6 +5,7 @@ import { didYouMean } from "../parse/reading.ts";
 import { clusterSource, identityOf } from "../world/objects.ts";
 import type { World } from "../world/world.ts";
 import type { Finding } from "./finding.ts";
+import { once } from "./once.ts";
 
 /** Why a selector matches nobody, as far as that can be told. */
 export type Reason = Pick<Finding, "id" | "severity" | "message" | "fix">;
@@ -12,16 +13,34 @@ export type Reason = Pick<Finding, "id" | "severity" | "message" | "fix">;
 const nameLabel = "kubernetes.io/metadata.name";
 const labelPrefix = `${labelKey.namespaceLabels}.`;
 
+const kindsOf = once(({ objects }: World) => ({
+  live: objects.some(({ source }) => source === clusterSource),
+  kinds: new Set(objects.map(({ object }) => identityOf(object).kind)),
+}));
+
 /** Whether all objects of a kind are known: those of a cluster are, and of files that have some it is assumed. */
-export function knowsAll({ objects }: World, kind: string): boolean {
-  return objects.some(({ object, source }) => source === clusterSource || identityOf(object).kind === kind);
+export function knowsAll(world: World, kind: string): boolean {
+  const { live, kinds } = kindsOf(world);
+  return live || kinds.has(kind);
+}
+
+/** Whether a world is a cluster's, or has at least some objects of one. */
+export function isLive(world: World): boolean {
+  return kindsOf(world).live;
 }
 
 /** The namespaces of a world with their labels: those that are there as objects, and those with pods. */
-export function namespacesOf({ namespaces, endpoints }: World): ReadonlyMap<string, Readonly<Record<string, string>>> {
-  const named = [...namespaces.keys(), ...endpoints.map(({ namespace }) => namespace)];
-  return new Map(named.map((name) => [name, { [nameLabel]: name, ...namespaces.get(name) }]));
-}
+export const namespacesOf = once(({ namespaces, endpoints }: World): ReadonlyMap<string, Readonly<Record<string, string>>> => {
+  const named = new Set([...namespaces.keys(), ...endpoints.map(({ namespace }) => namespace)]);
+  return new Map(Array.from(named, (name) => [name, { [nameLabel]: name, ...namespaces.get(name) }]));
+});
+
+/** The labels of namespaces as pods have them. */
+const namespaceSets = once((world: World) =>
+  Array.from(namespacesOf(world).values(), (labels) =>
+    labelSetOf(Object.entries(labels).map(([name, value]) => label(`${labelPrefix}${name}`, value))),
+  ),
+);
 
 /** Whether a requirement is about which namespace it is, rather than about the pod. */
 export function isOfNamespace({ key }: Requirement): boolean {
@@ -53,11 +72,8 @@ export function namespaceReason(requirements: readonly Requirement[], world: Wor
     if (reason !== undefined) return reason;
   }
   const asked = requirements.filter((one) => one.key.startsWith(labelPrefix));
-  const meets = (labels: Readonly<Record<string, string>>) => {
-    const set = labelSetOf(Object.entries(labels).map(([name, value]) => label(`${labelPrefix}${name}`, value)));
-    return asked.every((one) => holds(one, set));
-  };
-  if (asked.length === 0 || [...known.values()].some(meets) || !knowsAll(world, "Namespace")) return undefined;
+  if (asked.length === 0 || namespaceSets(world).some((set) => asked.every((one) => holds(one, set))) || !knowsAll(world, "Namespace"))
+    return undefined;
   return missingLabels(asked, known);
 }
 

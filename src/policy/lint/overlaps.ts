@@ -1,18 +1,17 @@
 import { prefixContains } from "#types/prefix.ts";
 import { objectOf } from "../parse/fields.ts";
 import { beats, formatRuleRef, levelOf, type PeerSelector, policyKey, type Rule, ruleKey, tier } from "../rule.ts";
-import { selects } from "../selectors/selector-cache.ts";
 import type { World } from "../world/world.ts";
 import type { Finding } from "./finding.ts";
 import { specCovers } from "./moot.ts";
 import { type Entry, isWorld, RuleIndex } from "./rule-index.ts";
 import { isPlain, narrows } from "./static.ts";
-import { identitiesOf, type Pods } from "./subjects.ts";
+import { differentlyRuled, identitiesOf, type Pods } from "./subjects.ts";
 
 /** Rules of which one makes the other moot, and policies that say the same. */
 export function* lintOverlaps(world: World, pods: readonly Pods[]): Generator<Finding> {
   yield* twins(world);
-  const found = pods.flatMap((pod) => {
+  const found = differentlyRuled(pods).flatMap((pod) => {
     const findings = overlapsOf(world, pod);
     return pod.rules.map((rule) => ({ pod, rule, finding: findings.get(rule) }));
   });
@@ -70,11 +69,7 @@ function containsAll(outer: PeerSelector, inner: PeerSelector, world: World): bo
     return inside || (isWorld(outer) && world.settings.policyCidrMatchMode.length === 0);
   }
   const ids = identitiesOf(inner, world);
-  if (ids.length === 0) return false;
-  return ids.every((id) => {
-    const labels = world.cache.labels(id);
-    return labels !== undefined && selects(outer, labels, world.cache.prefix(id));
-  });
+  return ids.size > 0 && new Set(ids).isSubsetOf(identitiesOf(outer, world));
 }
 
 /** What other rules of the same pod make moot in each of its rules. */
@@ -102,10 +97,10 @@ function overlapOf(world: World, index: RuleIndex, inner: Entry): Finding | unde
 const at = ({ policy, origin }: Rule) => ({ policy, rule: origin });
 
 /** A rule all of whose traffic is decided before its turn. */
-function beaten(outer: Rule, inner: Rule, { entries }: RuleIndex): Finding | undefined {
+function beaten(outer: Rule, inner: Rule, { ranks }: RuleIndex): Finding | undefined {
   // Somebody may have been passed by the stronger rule to the tier of the weaker one.
-  const passesBy = ({ rule }: Entry) => rule.action === "pass" && rule.tier === outer.tier && !beats(outer, rule);
-  if (outer.tier !== inner.tier && entries.some(passesBy)) return undefined;
+  const passesBy = (rule: Rule) => rule.action === "pass" && rule.tier === outer.tier && !beats(outer, rule);
+  if (outer.tier !== inner.tier && ranks.some(passesBy)) return undefined;
   if (outer.action === inner.action && inner.ports?.some(narrows) !== true) return tooMany(outer, inner);
   const does = { deny: "denies", allow: "allows", pass: "passes on" }[outer.action];
   const isFirst = levelOf(outer) < levelOf(inner);
@@ -117,10 +112,10 @@ function beaten(outer: Rule, inner: Rule, { entries }: RuleIndex): Finding | und
 }
 
 /** An allow beside another one that covers it and is as strong, or weaker with nothing between them. */
-function besideAllow(wide: Entry, narrow: Entry, { entries }: RuleIndex): Finding | undefined {
+function besideAllow(wide: Entry, narrow: Entry, { ranks }: RuleIndex): Finding | undefined {
   const [outer, inner] = [wide.rule, narrow.rule];
   if (outer.action !== "allow" || inner.action !== "allow" || outer.ports?.every(isPlain) === false) return undefined;
-  if (entries.some(({ rule }) => rule.action !== "allow" && beats(rule, outer) && !beats(rule, inner))) return undefined;
+  if (ranks.some((rule) => rule.action !== "allow" && beats(rule, outer) && !beats(rule, inner))) return undefined;
   if (inner.ports?.some(narrows) === true) {
     if (inner.l7Merge === "restrict" || beats(inner, outer)) return undefined;
     const message = `its application rules are moot: ${formatRuleRef(outer.origin)} allows the same peers the same ports without any`;

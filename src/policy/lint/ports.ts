@@ -2,23 +2,42 @@ import { formatProtocol, hasPorts } from "#types/proto.ts";
 import { didYouMean } from "../parse/reading.ts";
 import type { PeerSelector, PortSpec, Rule } from "../rule.ts";
 import type { NamedPort } from "../selectors/selector-cache.ts";
-import type { World, WorldEndpoint } from "../world/world.ts";
+import type { World } from "../world/world.ts";
 import type { Finding } from "./finding.ts";
+import { once } from "./once.ts";
 import { type Pods, receiversOf } from "./subjects.ts";
 
 type Said = Pick<Finding, "severity" | "message" | "fix">;
+
+/** The ports that the containers of pods declare: each once. */
+type Ports = {
+  readonly nobody: boolean;
+  /** Some of the pods declare none at all. */
+  readonly unsaid: boolean;
+  readonly had: readonly NamedPort[];
+  readonly shown: string;
+};
+
+const portsOf = once((pods: readonly Pods[]): Ports => {
+  const all = pods.flatMap(({ endpoints }) => endpoints).map(({ containerPorts }) => containerPorts);
+  const had = [...new Map(all.flat().map((one) => [`${one.name} ${one.protocol} ${one.port}`, one])).values()];
+  const shown = [...new Set(had.map(({ port, protocol }) => `${port}/${formatProtocol(protocol)}`))].join(", ");
+  return { nobody: all.length === 0, unsaid: all.some((ports) => ports.length === 0), had, shown };
+});
+
+const servicePorts = once(({ services }: World) => new Set(services.flatMap(({ ports }) => ports).map(({ port }) => port)));
 
 /** Ports, by name or by number, that none of the pods has that a rule is about. */
 export function* lintPorts(world: World, pods: readonly Pods[]): Generator<Finding> {
   for (const rule of world.policies.flatMap(({ parsed }) => parsed.rules)) {
     if (rule.onNode) continue;
     const at = { id: "L30", policy: rule.policy, rule: rule.origin } as const;
-    const receivers = receiversOf(world, rule, pods).flatMap((one) => one.endpoints);
+    const receivers = portsOf(receiversOf(world, rule, pods));
     for (const said of [...namedPorts(world, rule, receivers), ...undeclared(world, rule, receivers)]) yield { ...at, ...said };
   }
 }
 
-function* namedPorts({ repo }: World, rule: Rule, receivers: readonly WorldEndpoint[]): Generator<Said> {
+function* namedPorts({ repo }: World, rule: Rule, receivers: Ports): Generator<Said> {
   const specs = (rule.ports ?? []).flatMap(({ ports }) => ports).filter(({ name }) => name !== "");
   const outside = rule.direction === "egress" && isOutside(repo.peersOf(rule));
   for (const [name, same] of Map.groupBy(specs, (one) => one.name)) {
@@ -39,9 +58,9 @@ function nobodyOutside(name: string): Said {
   return { severity: "error", message, fix: "write the port's number" };
 }
 
-function missingName(name: string, specs: readonly PortSpec[], receivers: readonly WorldEndpoint[]): Said | undefined {
-  if (receivers.length === 0) return undefined;
-  const had = receivers.flatMap((one) => one.containerPorts);
+function missingName(name: string, specs: readonly PortSpec[], receivers: Ports): Said | undefined {
+  const { had } = receivers;
+  if (receivers.nobody) return undefined;
   const same = had.filter((one) => one.name === name);
   if (same.some(({ protocol }) => specs.some((spec) => spec.protocol === protocol))) return undefined;
   const [other] = same;
@@ -59,9 +78,9 @@ const overlaps = (spec: PortSpec, { protocol, port }: NamedPort) =>
   (spec.protocol === 0 || spec.protocol === protocol) && spec.port <= port && port <= Math.max(spec.port, spec.endPort);
 
 /** A port that no container declares; they need not, so it may well be there. What is the port of a service is another finding. */
-function* undeclared({ services }: World, rule: Rule, receivers: readonly WorldEndpoint[]): Generator<Said> {
-  if (rule.action !== "allow" || receivers.length === 0 || receivers.some(({ containerPorts }) => containerPorts.length === 0)) return;
-  const had = receivers.flatMap((one) => one.containerPorts);
+function* undeclared(world: World, rule: Rule, receivers: Ports): Generator<Said> {
+  const { had, shown } = receivers;
+  if (rule.action !== "allow" || receivers.nobody || receivers.unsaid) return;
   const numbers = (rule.ports ?? [])
     .flatMap(({ ports }) => ports)
     .filter(({ name, port, protocol }) => name === "" && port !== 0 && hasPorts(protocol));
@@ -69,10 +88,9 @@ function* undeclared({ services }: World, rule: Rule, receivers: readonly WorldE
   for (const same of Map.groupBy(numbers, ({ port, endPort }) => `${port}-${endPort}`).values()) {
     const [spec] = same;
     if (spec === undefined || same.some((one) => had.some((each) => overlaps(one, each)))) continue;
-    if (services.some(({ ports }) => ports.some(({ port }) => port === spec.port))) continue;
-    const shown = [...new Set(had.map(({ port, protocol }) => `${port}/${formatProtocol(protocol)}`))];
+    if (servicePorts(world).has(spec.port)) continue;
     const port = same.length > 1 ? `${spec.port}` : `${spec.port}/${formatProtocol(spec.protocol)}`;
-    const message = `none of the pods declares ${port}; they declare ${shown.join(", ")}`;
+    const message = `none of the pods declares ${port}; they declare ${shown}`;
     yield { severity: "info", message, fix: "none, if they listen there all the same; else correct the port" };
   }
 }

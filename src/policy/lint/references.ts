@@ -52,7 +52,7 @@ function missingService(world: World, reference: ServiceReference): Reason | und
 function missingGroup(world: World, peer: PeerSelector): Reason | undefined {
   const ofGroup = peer.requirements.filter(({ source }) => source === labelSource.cidrGroup);
   const [first] = ofGroup;
-  if (first === undefined || identitiesOf(peer, world).length > 0) return undefined;
+  if (first === undefined || identitiesOf(peer, world).size > 0) return undefined;
   const groups = world.objects.map(({ object }) => identityOf(object)).filter(({ kind }) => kind === "CiliumCIDRGroup");
   const severity = knowsAll(world, "CiliumCIDRGroup") ? "warning" : "info";
   const fix = "create the CiliumCIDRGroup, or correct the reference";

@@ -1,21 +1,16 @@
-import type { World } from "../world/world.ts";
+import type { Rule } from "../rule.ts";
 import type { Finding } from "./finding.ts";
-import { type Pods, podsOf } from "./subjects.ts";
+import { once } from "./once.ts";
+import type { Pods } from "./subjects.ts";
 
 /** Replicas of one workload that have different identities, where policies tell them apart: most often a label typo in some of them. */
-export function* lintReplicas(world: World): Generator<Finding> {
+export function* lintReplicas(pods: readonly Pods[]): Generator<Finding> {
   const keyOf = ({ endpoints: [first] }: Pods) => `${first?.namespace}/${first?.workload.kind}/${first?.workload.name}`;
-  for (const alike of Map.groupBy(podsOf(world), keyOf).values()) {
+  for (const alike of Map.groupBy(pods, keyOf).values()) {
     const [first, ...others] = alike;
     if (first === undefined || others.length === 0) continue;
-    const rulesOf = (pod: Pods) =>
-      pod.rules
-        .map(({ origin, policy }) => `${policy.name} ${origin.section} ${origin.index}`)
-        .sort()
-        .join();
-    const odd = others.find((pod) => rulesOf(pod) !== rulesOf(first));
-    const rule =
-      odd && ([...first.rules, ...odd.rules].find((one) => first.rules.includes(one) !== odd.rules.includes(one)) ?? first.rules[0]);
+    const odd = others.find(({ rules }) => textOf(rules) !== textOf(first.rules));
+    const rule = odd && (differenceOf(first.rules, odd.rules) ?? first.rules[0]);
     if (odd === undefined || rule === undefined) continue;
     const both = first.endpoints.length >= odd.endpoints.length ? [first, odd] : [odd, first];
     const [most, few] = both as [Pods, Pods];
@@ -26,6 +21,19 @@ export function* lintReplicas(world: World): Generator<Finding> {
       .join(", ")})`;
     yield { id: "L23", severity: "warning", policy: rule.policy, message, fix };
   }
+}
+
+const textOf = once((rules: readonly Rule[]) =>
+  rules
+    .map(({ origin, policy }) => `${policy.name} ${origin.section} ${origin.index}`)
+    .sort()
+    .join(),
+);
+
+/** The first rule that is in one of the lists only. */
+function differenceOf(rules: readonly Rule[], others: readonly Rule[]): Rule | undefined {
+  const both = new Set(rules).intersection(new Set(others));
+  return [...rules, ...others].find((one) => !both.has(one));
 }
 
 const count = (pods: readonly Pods[]) => pods.reduce((sum, { endpoints }) => sum + endpoints.length, 0);

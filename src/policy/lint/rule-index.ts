@@ -1,7 +1,8 @@
+import type { NumericIdentity } from "#types/identity.ts";
 import { type Prefix, prefixOf, prefixParts } from "#types/prefix.ts";
-import type { PeerSelector, PortSpec, Rule } from "../rule.ts";
-import { selects } from "../selectors/selector-cache.ts";
+import { levelOf, type PeerSelector, type PortSpec, type Rule } from "../rule.ts";
 import type { World } from "../world/world.ts";
+import { kept } from "./once.ts";
 import { everyPort, keysAroundPort, keysOfPort } from "./port-keys.ts";
 import { identitiesOf } from "./subjects.ts";
 
@@ -17,19 +18,22 @@ export function isWorld({ requirements, except }: PeerSelector): boolean {
 /** The rules of one direction of a pod by their peers and ports, so that only few have to be compared with each. */
 export class RuleIndex {
   readonly entries: readonly Entry[];
+  /** One of the rules of each level and action, which are what decides whether a rule beats another. */
+  readonly ranks: readonly Rule[];
   readonly #world: World;
   /** By the peer's text, then by port. */
   readonly #places = new Map<string, Map<string, Set<number>>>();
   /** The selectors that take much: everybody, and the world. */
   readonly #wide = new Map<string, PeerSelector>();
-  readonly #byLabels = new Map<string, PeerSelector>();
+  readonly #byLabels = new Map<string, ReadonlySet<NumericIdentity>>();
   readonly #byBlock = new Map<Prefix, Set<string>>();
   readonly #widths = new Set<number>();
-  readonly #takers = new Map<number, readonly string[]>();
+  readonly #takers = new Map<NumericIdentity, readonly string[]>();
 
   constructor(rules: readonly Rule[], world: World) {
     this.#world = world;
     this.entries = rules.map((rule) => ({ rule, peers: world.repo.peersOf(rule), specs: rule.ports?.flatMap((one) => one.ports) ?? null }));
+    this.ranks = [...new Map(rules.map((rule) => [`${levelOf(rule)} ${rule.action}`, rule])).values()];
     for (const [position, { peers, specs }] of this.entries.entries()) {
       const keys = new Set(specs === null ? [everyPort] : specs.flatMap(keysOfPort));
       for (const peer of peers) {
@@ -44,7 +48,7 @@ export class RuleIndex {
   #addPeer(peer: PeerSelector): void {
     if (peer.any || isWorld(peer)) this.#wide.set(peer.text, peer);
     if (peer.within === undefined) {
-      this.#byLabels.set(peer.text, peer);
+      this.#byLabels.set(peer.text, identitiesOf(peer, this.#world));
       return;
     }
     this.#byBlock.set(peer.within, (this.#byBlock.get(peer.within) ?? new Set()).add(peer.text));
@@ -75,13 +79,7 @@ export class RuleIndex {
   /** The selectors that take some identity that this one takes: only they may take all of them. */
   #takersOf(peer: PeerSelector): readonly string[] {
     const [id] = identitiesOf(peer, this.#world);
-    const labels = id === undefined ? undefined : this.#world.cache.labels(id);
-    if (id === undefined || labels === undefined) return [];
-    const known = this.#takers.get(id);
-    if (known !== undefined) return known;
-    const prefix = this.#world.cache.prefix(id);
-    const texts = [...this.#byLabels.values()].filter((one) => selects(one, labels, prefix)).map(({ text }) => text);
-    this.#takers.set(id, texts);
-    return texts;
+    if (id === undefined) return [];
+    return kept(this.#takers, id, () => [...this.#byLabels].filter(([, ids]) => ids.has(id)).map(([text]) => text));
   }
 }

@@ -2,13 +2,13 @@ import { reservedIdentities } from "#identity/reserved.ts";
 import { labelKey, labelSource } from "#labels/label.ts";
 import type { Requirement } from "#labels/selector.ts";
 import { didYouMean } from "../parse/reading.ts";
+import { labelPeer } from "../resolve/peer.ts";
 import type { ParsedPolicy, PeerSelector, Rule } from "../rule.ts";
-import { clusterSource } from "../world/objects.ts";
 import type { World } from "../world/world.ts";
 import type { Finding } from "./finding.ts";
-import { isOfNamespace, namespaceReason, namespacesIn, type Reason } from "./namespaces.ts";
+import { isLive, isOfNamespace, namespaceReason, namespacesIn, type Reason } from "./namespaces.ts";
 import { contradiction, leftOut, misspelt, mistakenKey, written } from "./nobody.ts";
-import { identitiesOf, namespaceOf, type Pods } from "./subjects.ts";
+import { identitiesOf, namespaceOf, type Pods, podsByRule, taken } from "./subjects.ts";
 
 const sources: readonly string[] = Object.values(labelSource);
 const reservedNames = [...new Set(reservedIdentities().flatMap(({ labels }) => labels.labels.map(({ key }) => key)))];
@@ -31,7 +31,7 @@ export function* lintSelectors(world: World, pods: readonly Pods[]): Generator<F
 function* emptySubjects(world: World, { ref, rules }: ParsedPolicy, pods: readonly Pods[]): Generator<Finding> {
   for (const [spec, same] of Map.groupBy(rules, ({ origin }) => origin.spec)) {
     const [first] = same;
-    if (first === undefined || first.onNode || pods.some((pod) => pod.rules.some((rule) => same.includes(rule)))) continue;
+    if (first === undefined || first.onNode || same.some((rule) => podsByRule(pods).has(rule))) continue;
     const reason = emptySubject(world, first, pods);
     if (reason !== undefined) yield { ...reason, policy: ref, path: spec > 0 ? `specs[${spec}]` : "spec" };
   }
@@ -86,15 +86,15 @@ function emptySubject(world: World, { subject: { requirements }, policy }: Rule,
 }
 
 /** Files may well leave a namespace out, such as kube-system; then nothing is known about who is there. */
-function isInView({ objects }: World, requirements: readonly Requirement[], pods: readonly Pods[]): boolean {
+function isInView(world: World, requirements: readonly Requirement[], pods: readonly Pods[]): boolean {
   const place = requirements.find(({ key, operator }) => key === labelKey.namespace && operator === "In");
   const known = place === undefined || pods.some((pod) => place.values.includes(pod.namespace));
-  return known || objects.some(({ source }) => source === clusterSource);
+  return known || isLive(world);
 }
 
 function emptyPeer(world: World, rule: Rule, peer: PeerSelector, pods: readonly Pods[]): Reason | undefined {
   const { requirements } = peer;
-  const isEmpty = identitiesOf(peer, world).length === 0;
+  const isEmpty = identitiesOf(peer, world).size === 0;
   // That the policy's own namespace does not exist, its subject says.
   const isOwn = ({ key, values }: Requirement) => key === labelKey.namespace && values.length === 1 && values[0] === rule.policy.namespace;
   const elsewhere = namespaceReason(
@@ -117,7 +117,7 @@ function emptyPeer(world: World, rule: Rule, peer: PeerSelector, pods: readonly 
     elsewhere ??
     mistakenKey(requirements, world) ??
     leftOut(requirements, world) ??
-    inOtherNamespace(world, rule, requirements) ??
+    inOtherNamespace(rule, requirements, pods) ??
     (isInView(world, requirements, pods) ? misspelt(requirements, world) : undefined);
   if (reason !== undefined) return reason.id === "L06" ? reason : { ...reason, message: `the peers are nobody: ${reason.message}` };
   if (!isInView(world, requirements, pods)) return undefined;
@@ -125,10 +125,10 @@ function emptyPeer(world: World, rule: Rule, peer: PeerSelector, pods: readonly 
   return { id: "L05", severity: "info", message, fix: "none, if they are still to come; else correct the selector" };
 }
 
-function inOtherNamespace(world: World, { policy }: Rule, requirements: readonly Requirement[]): Reason | undefined {
+function inOtherNamespace({ policy }: Rule, requirements: readonly Requirement[], pods: readonly Pods[]): Reason | undefined {
   const own = written(requirements);
-  const anywhere = { text: "", any: false, none: false, requirements: requirements.filter((one) => !isOfNamespace(one)), except: [] };
-  const places = own === "" ? [] : [...new Set(identitiesOf(anywhere, world).map((id) => namespaceOf(world.cache.labels(id))))];
+  const anywhere = labelPeer(requirements.filter((one) => !isOfNamespace(one)));
+  const places = own === "" ? [] : [...new Set(taken(anywhere, pods).map(({ labels }) => namespaceOf(labels)))];
   const [first] = places.filter((one) => one !== "");
   if (first === undefined) return undefined;
   const message = `the peers [${own}] are nobody in ${namespacesIn(requirements)}, but pods in ${places.join(", ")} have these labels`;

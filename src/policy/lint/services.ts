@@ -1,53 +1,62 @@
-import { label } from "#labels/label.ts";
-import { labelSetOf } from "#labels/label-set.ts";
 import { matches, requirement, selectorOf } from "#labels/selector.ts";
 import { protocolNumber } from "#types/proto.ts";
 import { listOf, objectOf, textOf } from "../parse/fields.ts";
 import type { PortSpec, Rule } from "../rule.ts";
+import type { NamedPort } from "../selectors/selector-cache.ts";
 import type { ServicePort, WorldService } from "../world/services.ts";
 import type { World, WorldEndpoint } from "../world/world.ts";
 import type { Finding } from "./finding.ts";
+import { labelsOf } from "./nobody.ts";
+import { once } from "./once.ts";
 import { type Pods, receiversOf } from "./subjects.ts";
 
 /** Ports that a service has but its pods do not, and HTTP rules where the pods speak TLS. */
 export function* lintServices(world: World, pods: readonly Pods[]): Generator<Finding> {
-  const backends = world.services.map((service) => ({
-    service,
-    pods: pods.filter((pod) => pod.endpoints.some((one) => isBehind(service, one))),
-  }));
   for (const { parsed } of world.policies) {
     for (const rule of parsed.rules) {
       if (rule.action !== "allow" || rule.ports === null) continue;
-      const receivers = new Set(receiversOf(world, rule, pods));
-      const near = backends.filter((one) => one.pods.some((pod) => receivers.has(pod)));
-      yield* servicePorts(
-        rule,
-        near.map(({ service }) => service),
-        [...receivers],
-      );
-      yield* tlsPorts(
-        rule,
-        near.map(({ service }) => service),
-        [...receivers],
-      );
+      const receivers = receiversOf(world, rule, pods);
+      const near = servicesOf(world)(receivers);
+      yield* servicePorts(rule, near, receivers);
+      yield* tlsPorts(rule, near, receivers);
     }
   }
 }
 
+const selectorOfService = once(({ view }: WorldService) =>
+  selectorOf(Object.entries(view.selector ?? {}).map(([key, value]) => requirement(`k8s:${key}`, "In", [value]))),
+);
+
 /** Whether a pod is one that a service leads to. */
-export function isBehind({ view, namespace }: WorldService, pod: WorldEndpoint): boolean {
-  const selector = Object.entries(view.selector ?? {});
-  if (selector.length === 0 || pod.namespace !== namespace) return false;
-  const wanted = selectorOf(selector.map(([key, value]) => requirement(`k8s:${key}`, "In", [value])));
-  return matches(wanted, labelSetOf(Object.entries(pod.labels).map(([key, value]) => label(key, value))));
+function isBehind(service: WorldService, pod: WorldEndpoint): boolean {
+  if (pod.namespace !== service.namespace) return false;
+  const wanted = selectorOfService(service);
+  return wanted.requirements.length > 0 && matches(wanted, labelsOf(pod));
 }
+
+/** Gives the services that lead to some of these pods, in the world's order. */
+export const servicesOf = once(({ services }: World) => {
+  const positionsOf = once(({ endpoints }: Pods) =>
+    services.flatMap((service, i) => (endpoints.some((one) => isBehind(service, one)) ? [i] : [])),
+  );
+  return once((pods: readonly Pods[]): readonly WorldService[] => {
+    const positions = new Set(pods.flatMap(positionsOf));
+    return services.filter((_, i) => positions.has(i));
+  });
+});
 
 const covers = ({ port, endPort }: PortSpec, wanted: number) => port === 0 || (port <= wanted && wanted <= Math.max(port, endPort));
 
+/** The named ports of pods, each once. */
+const namedPorts = once((pods: readonly Pods[]): readonly NamedPort[] => {
+  const all = pods.flatMap(({ endpoints }) => endpoints.flatMap((one) => one.namedPorts));
+  return [...new Map(all.map((one) => [`${one.name} ${one.protocol} ${one.port}`, one])).values()];
+});
+
 function targetsOf({ target, protocol }: ServicePort, pods: readonly Pods[]): number[] {
   if (typeof target === "number") return [target];
-  return pods
-    .flatMap((pod) => pod.endpoints.flatMap((one) => one.namedPorts.filter((each) => each.name === target && each.protocol === protocol)))
+  return namedPorts(pods)
+    .filter((each) => each.name === target && each.protocol === protocol)
     .map(({ port }) => port);
 }
 
@@ -59,9 +68,10 @@ function* servicePorts(rule: Rule, services: readonly WorldService[], receivers:
     for (const service of services) {
       const port = service.ports.find((one) => one.port === spec.port && one.protocol === spec.protocol);
       const targets = port === undefined ? [] : targetsOf(port, receivers);
-      const isTarget = services.some((one) => one.ports.some((each) => targetsOf(each, receivers).includes(spec.port)));
       const [target] = targets;
-      if (target === undefined || isTarget || specs.some((one) => targets.some((each) => covers(one, each)))) continue;
+      if (target === undefined || specs.some((one) => targets.some((each) => covers(one, each)))) continue;
+      // Where it is a target too, it may well be meant.
+      if (services.some((one) => one.ports.some((each) => targetsOf(each, receivers).includes(spec.port)))) continue;
       const name = `${service.namespace}/${service.name}`;
       const message = `${spec.port} is the port of service ${name}, but policies apply after translation: the pods listen on ${target}`;
       yield { id: "L03", severity: "warning", policy: rule.policy, rule: rule.origin, message, fix: `write port: "${target}"` };
@@ -92,10 +102,7 @@ function* tlsPorts(rule: Rule, services: readonly WorldService[], receivers: rea
 function tlsSign(spec: PortSpec, services: readonly WorldService[], receivers: readonly Pods[]): string | undefined {
   if ([443, 6443, 8443].includes(spec.port)) return `port ${spec.port}`;
   if (/^https|tls/.test(spec.name)) return `the port's name is ${spec.name}`;
-  const named = receivers
-    .flatMap((pod) => pod.endpoints)
-    .flatMap((one) => one.namedPorts)
-    .find((one) => one.port === spec.port && /^https|tls/.test(one.name));
+  const named = namedPorts(receivers).find((one) => one.port === spec.port && /^https|tls/.test(one.name));
   if (named !== undefined) return `the pods call it ${named.name}`;
   for (const { ports, from, namespace, name } of services) {
     const index = ports.findIndex((one) => targetsOf(one, receivers).includes(spec.port));

@@ -1,9 +1,10 @@
 import type { Direction } from "#types/direction.ts";
-import { type NumericIdentity, reservedIdentity } from "#types/identity.ts";
 import { everyPort } from "../resolve/compile.ts";
-import type { EndpointPolicy, PolicyMapEntry } from "../resolve/resolve.ts";
+import type { Row } from "../resolve/distill.ts";
+import type { EndpointPolicy } from "../resolve/resolve.ts";
 import type { PortSpec, Rule } from "../rule.ts";
 import type { Finding } from "./finding.ts";
+import { kept, once } from "./once.ts";
 import { type Pods, taken } from "./subjects.ts";
 
 /** What one end allows and the other denies: both have to allow. */
@@ -20,34 +21,58 @@ export function* lintSides(pods: readonly Pods[]): Generator<Finding> {
   }
 }
 
-/** Whether a policy lets any of a rule's traffic pass: one end may well be narrower than the other. */
-function passesSome(policy: EndpointPolicy, direction: Direction, identity: NumericIdentity, rule: Rule): boolean {
-  const entries = [...policy.entriesFor(identity), ...policy.entriesFor(reservedIdentity.unknown)].filter(
-    (one) => one.direction === direction && !one.deny,
-  );
-  const specs = rule.ports?.flatMap((one) => one.ports) ?? [everyPort];
+/** Whether rows let any traffic of ports pass; asked once of the same rows, which many identities may share. */
+const passing = once((_: readonly Row[]) => new Map<string, { readonly some: boolean }>());
+
+function passesSome(rows: readonly Row[], specs: readonly PortSpec[]): boolean {
+  const ports = specs.map(({ protocol, name, port, endPort }) => `${protocol}/${name}/${port}-${endPort}`).join();
   // Which number a named port has is up to the receiver.
-  return entries.some((entry) => specs.some((spec) => spec.name !== "" || overlaps(entry, spec)));
+  const fits = (row: Row) => !row.deny && specs.some((spec) => spec.name !== "" || overlaps(row, spec));
+  return kept(passing(rows), ports, () => ({ some: rows.some(fits) })).some;
 }
 
-function overlaps(entry: PolicyMapEntry, spec: PortSpec): boolean {
+function overlaps(entry: Row, spec: PortSpec): boolean {
   if (entry.protocol !== 0 && spec.protocol !== 0 && entry.protocol !== spec.protocol) return false;
   if (entry.portPrefix === 0 || spec.port === 0) return true;
   const last = entry.port + 2 ** (16 - entry.portPrefix) - 1;
   return entry.port <= Math.max(spec.port, spec.endPort) && spec.port <= last;
 }
 
+const noRows: readonly Row[] = [];
+
 const otherEnd = (direction: Direction): Direction => (direction === "ingress" ? "egress" : "ingress");
 
-/** A pod that the rule speaks of and whose own policy, of the other direction, denies what the rule allows. */
+/** Pods under default deny by one policy, by their places among the peers of a rule. */
+type Closed = { readonly policy: EndpointPolicy; readonly members: readonly { readonly place: number; readonly pod: Pods }[] };
+
+const closed = once((_: readonly Pods[]) => new Map<string, readonly Closed[]>());
+
+/** The peers of a rule that are under default deny at their end. */
+function closedPeers({ peers, direction }: Rule, pods: readonly Pods[]): readonly Closed[] {
+  const own = peers.filter((peer) => !peer.requirements.some(({ source }) => source === "reserved"));
+  return kept(closed(pods), `${direction} ${JSON.stringify(own.map(({ text }) => text))}`, () => {
+    const all = [...new Set(own.flatMap((peer) => taken(peer, pods)))].map((pod, place) => ({ place, pod }));
+    const under = all.filter(({ pod }) => pod.policy[otherEnd(direction)].defaultDeny);
+    return Array.from(
+      Map.groupBy(under, ({ pod }) => pod.policy),
+      ([policy, members]) => ({ policy, members }),
+    );
+  });
+}
+
+/** The first pod that the rule speaks of and whose own policy, of the other direction, denies what the rule allows. */
 function deniedEnd(rule: Rule, pod: Pods, pods: readonly Pods[]): Pods | undefined {
   const direction = otherEnd(rule.direction);
-  const peers = new Set(
-    rule.peers.flatMap((peer) => (peer.requirements.some(({ source }) => source === "reserved") ? [] : taken(peer, pods))),
-  );
-  const denies = (other: Pods) =>
-    other !== pod && other.policy[direction].defaultDeny && !passesSome(other.policy, direction, pod.id, rule);
-  return [...peers].find(denies);
+  const specs = rule.ports?.flatMap((one) => one.ports) ?? [everyPort];
+  let first: Closed["members"][number] | undefined;
+  for (const { policy, members } of closedPeers(rule, pods)) {
+    const other = members.find((one) => one.pod !== pod);
+    if (other === undefined || (first !== undefined && first.place < other.place)) continue;
+    const { rows, outerRows } = policy.state[direction];
+    // One end may well be narrower than the other.
+    if (!passesSome(rows.get(pod.id) ?? noRows, specs) && !passesSome(outerRows, specs)) first = other;
+  }
+  return first?.pod;
 }
 
 function oneSided(rule: Rule, pod: Pods, other: Pods): Finding {

@@ -117,10 +117,18 @@ function distance(a: string, b: string): number {
 export function didYouMean(found: string, allowed: readonly string[]): string {
   if (found.length > 60) return "";
   const lower = found.toLowerCase();
-  const scored = allowed.map((word) => ({ word, score: distance(lower, word.toLowerCase()) })).sort((a, b) => a.score - b.score);
-  const best = scored[0];
-  if (best === undefined || best.score > Math.max(2, Math.floor(found.length / 3))) return "";
-  return `; did you mean "${best.word}"?`;
+  let best: string | undefined;
+  let most = Math.max(2, Math.floor(found.length / 3));
+  for (const word of allowed) {
+    // What is longer or shorter by more is further away, too.
+    const other = word.toLowerCase();
+    if (Math.abs(other.length - lower.length) > most) continue;
+    const score = distance(lower, other);
+    if (score > most) continue;
+    best = word;
+    most = score - 1;
+  }
+  return best === undefined ? "" : `; did you mean "${best}"?`;
 }
 
 /** What other kinds of policies, or other places, call a field. */

@@ -153,6 +153,13 @@ export function allEntries(state: DirectionState): PolicyMapEntry[] {
   return entries;
 }
 
+/** How many entries `allEntries` would give. */
+export function entryCount({ outerRows, rows }: DirectionState): number {
+  let count = outerRows.length;
+  for (const list of rows.values()) count += list.length;
+  return count;
+}
+
 /** The selectors of a direction that take an identity now. */
 function selectionOf(state: DirectionState, { id, selectors }: IdentityChange): Selection {
   const found: number[] = [];
