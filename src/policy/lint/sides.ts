@@ -1,4 +1,5 @@
 import type { Direction } from "#types/direction.ts";
+import type { NumericIdentity } from "#types/identity.ts";
 import { everyPort } from "../resolve/compile.ts";
 import type { Row } from "../resolve/distill.ts";
 import type { EndpointPolicy } from "../resolve/resolve.ts";
@@ -42,35 +43,65 @@ const noRows: readonly Row[] = [];
 
 const otherEnd = (direction: Direction): Direction => (direction === "ingress" ? "egress" : "ingress");
 
-/** Pods under default deny by one policy, by their places among the peers of a rule. */
-type Closed = { readonly policy: EndpointPolicy; readonly members: readonly { readonly place: number; readonly pod: Pods }[] };
+type Placed = { readonly place: number; readonly pod: Pods };
 
-const closed = once((_: readonly Pods[]) => new Map<string, readonly Closed[]>());
+/** The peers of a rule that are under default deny at their end, by policy, with their places among all of its peers. */
+type Closed = { readonly direction: Direction; readonly policies: ReadonlyMap<EndpointPolicy, readonly Placed[]> };
 
-/** The peers of a rule that are under default deny at their end. */
-function closedPeers({ peers, direction }: Rule, pods: readonly Pods[]): readonly Closed[] {
+const closed = once((_: readonly Pods[]) => new Map<string, Closed>());
+
+function closedPeers({ peers, direction }: Rule, pods: readonly Pods[]): Closed {
   const own = peers.filter((peer) => !peer.requirements.some(({ source }) => source === "reserved"));
   return kept(closed(pods), `${direction} ${JSON.stringify(own.map(({ text }) => text))}`, () => {
     const all = [...new Set(own.flatMap((peer) => taken(peer, pods)))].map((pod, place) => ({ place, pod }));
     const under = all.filter(({ pod }) => pod.policy[otherEnd(direction)].defaultDeny);
-    return Array.from(
-      Map.groupBy(under, ({ pod }) => pod.policy),
-      ([policy, members]) => ({ policy, members }),
-    );
+    return { direction: otherEnd(direction), policies: Map.groupBy(under, ({ pod }) => pod.policy) };
   });
 }
 
+/** What ends open to one identity: the rows, and the first two of the pods whose policies have such rows. */
+type End = { readonly own: readonly Row[]; readonly outer: readonly Row[]; readonly members: readonly Placed[] };
+
+const endsOf = once((_: Closed) => new Map<NumericIdentity, readonly End[]>());
+
+/** The ends of closed peers towards one identity, those together that open the same. */
+function endsTowards(id: NumericIdentity, peers: Closed, textOf: (rows: readonly Row[]) => string): readonly End[] {
+  return kept(endsOf(peers), id, () => {
+    const found = new Map<string, End>();
+    for (const [policy, members] of peers.policies) {
+      const { rows, outerRows: outer } = policy.state[peers.direction];
+      const own = rows.get(id) ?? noRows;
+      const key = `${textOf(own)} ${textOf(outer)}`;
+      const both = [...(found.get(key)?.members ?? []), ...members.slice(0, 2)].sort((a, b) => a.place - b.place);
+      found.set(key, { own, outer, members: both.slice(0, 2) });
+    }
+    return [...found.values()];
+  });
+}
+
+/** Gives a short text that is the same for rows that let the same pass. */
+function shortTexts(): (rows: readonly Row[]) => string {
+  const numbers = new Map<string, number>();
+  return once((rows: readonly Row[]) => {
+    const open = rows.filter(({ deny }) => !deny).map(({ protocol, port, portPrefix }) => `${protocol}/${port}/${portPrefix}`);
+    const text = open.join();
+    const number = numbers.get(text) ?? numbers.size;
+    numbers.set(text, number);
+    return `${number}`;
+  });
+}
+
+const textsOf = once((_: readonly Pods[]) => shortTexts());
+
 /** The first pod that the rule speaks of and whose own policy, of the other direction, denies what the rule allows. */
 function deniedEnd(rule: Rule, pod: Pods, pods: readonly Pods[]): Pods | undefined {
-  const direction = otherEnd(rule.direction);
   const specs = rule.ports?.flatMap((one) => one.ports) ?? [everyPort];
-  let first: Closed["members"][number] | undefined;
-  for (const { policy, members } of closedPeers(rule, pods)) {
+  let first: Placed | undefined;
+  for (const { own, outer, members } of endsTowards(pod.id, closedPeers(rule, pods), textsOf(pods))) {
     const other = members.find((one) => one.pod !== pod);
     if (other === undefined || (first !== undefined && first.place < other.place)) continue;
-    const { rows, outerRows } = policy.state[direction];
     // One end may well be narrower than the other.
-    if (!passesSome(rows.get(pod.id) ?? noRows, specs) && !passesSome(outerRows, specs)) first = other;
+    if (!passesSome(own, specs) && !passesSome(outer, specs)) first = other;
   }
   return first?.pod;
 }
