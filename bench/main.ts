@@ -44,7 +44,7 @@ for (const benchmark of benchmarks.filter(wanted)) {
   }
 }
 
-const figure = (value: number | undefined) => (value === undefined ? "" : value.toPrecision(4).replace(/\.?0+$/, ""));
+const figure = (value: number | undefined) => (value === undefined ? "" : String(Number(value.toPrecision(4))));
 const cells = rows.map((row) => {
   const kept = holds(row);
   const peer = row.peer === undefined ? "" : `${figure(row.peer)}${row.peerName ? ` ${row.peerName}` : ""}`;
