@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { runH2load } from "./probe/h2load.ts";
+import { HAPROXY_DEFAULTS } from "./probe/haproxy.ts";
 import { cpuOf, runWrk } from "./probe/wrk.ts";
 import { type Benchmark, quantile, type Row } from "./row.ts";
 import { installTools } from "./tools.ts";
@@ -31,18 +32,6 @@ const [WARM_SECONDS, SECONDS] = [4, 2];
 const [LOAD_CORE, PROXY_CORE] = ["0", "1"];
 
 type Name = keyof typeof PORTS;
-
-const HAPROXY_DEFAULTS = `
-global
-  nbthread 1
-  maxconn 4000
-defaults
-  mode http
-  http-reuse always
-  timeout client 30s
-  timeout server 30s
-  timeout connect 5s
-`;
 
 const HAPROXY_SERVER = `${HAPROXY_DEFAULTS}
 frontend server

@@ -6,6 +6,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import type { HttpRule } from "#proxy/protocol.ts";
 import { KernelHttp } from "../test/netns/kernel-http.ts";
 import { dial, RealNode, type RealPod } from "../test/netns/nodes.ts";
+import { HAPROXY_DEFAULTS } from "./probe/haproxy.ts";
 import { cpuOf, runWrk } from "./probe/wrk.ts";
 import { type Benchmark, quantile, type Row } from "./row.ts";
 
@@ -40,17 +41,7 @@ ${paths.join("\n")}
   http-request deny deny_status 403 unless METH_GET allowed
   default_backend server`;
   });
-  return `
-global
-  nbthread 1
-  maxconn 4000
-defaults
-  mode http
-  http-reuse always
-  timeout client 30s
-  timeout server 30s
-  timeout connect 5s
-${frontends.join("\n")}
+  return `${HAPROXY_DEFAULTS}${frontends.join("\n")}
 backend server
   server s ${server}:${OPEN}
 `;
