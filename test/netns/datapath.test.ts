@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { execFile, execFileSync } from "node:child_process";
 import { after, before, describe, it } from "node:test";
 import { promisify } from "node:util";
-import { ask, datagramProxy, dial, echo, type Family, RealNode, type RealPod, serve, TinyProxy } from "./nodes.ts";
+import { ask, dial, echo, type Family, RealNode, type RealPod, serve } from "./nodes.ts";
+import { datagramProxy, TinyProxy } from "./tiny-proxy.ts";
 
 const BULK = 16 * 1024 * 1024;
 const [TCP, UDP] = [6, 17];

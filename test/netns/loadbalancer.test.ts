@@ -6,9 +6,10 @@ import { Direction, DropReason } from "#datapath/gen/enums.ts";
 import type { Netns } from "#sys/netns.ts";
 import type { ServiceSpec } from "../../bpf/tests/service-maps.ts";
 import { Lan } from "./lan.ts";
-import { ask, dial, type Family, TinyProxy } from "./nodes.ts";
+import { ask, dial, type Family } from "./nodes.ts";
 import { callTcp, callUdp } from "./service-traffic.ts";
 import { CLUSTER_IP, makeServiceWorld, type Place, type ServiceWorld, TARGET } from "./service-world.ts";
+import { TinyProxy } from "./tiny-proxy.ts";
 
 const [TCP, UDP] = [6, 17];
 const WORLD = 2;
