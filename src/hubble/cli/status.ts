@@ -4,6 +4,7 @@ import { Health, HealthCheckResponse_ServingStatus as Serving } from "#api/gen/g
 import { Observer, type ServerStatusResponse, ServerStatusResponseSchema } from "#api/gen/observer/observer_pb.ts";
 import { type Losses, lossesOf } from "../observer/losses-header.ts";
 import { alignRows } from "../printer/tabular.ts";
+import { OBSERVER_HEALTH } from "../server/health.ts";
 import { UsageError } from "./args.ts";
 import { callFailure, connectServer } from "./connect.ts";
 import type { CommandContext } from "./context.ts";
@@ -37,7 +38,7 @@ export async function status(context: CommandContext): Promise<number> {
 
 async function checkHealth(transport: Transport, options: { readonly timeoutMs: number }): Promise<string> {
   try {
-    const { status } = await createClient(Health, transport).check({ service: Observer.typeName }, options);
+    const { status } = await createClient(Health, transport).check({ service: OBSERVER_HEALTH }, options);
     return status === Serving.SERVING ? "Ok" : status === Serving.NOT_SERVING ? "Unavailable: NOT_SERVING" : "Unavailable: UNKNOWN";
   } catch (thrown) {
     const error = ConnectError.from(thrown);

@@ -5,7 +5,7 @@ import type { Logger } from "#runtime/logger.ts";
 import type { TlsOptions } from "../client/transport.ts";
 import { formatSocketAddress, type SocketAddress } from "../server/address.ts";
 import { startGrpcServer } from "../server/grpc.ts";
-import { healthService } from "../server/health.ts";
+import { healthService, OBSERVER_HEALTH } from "../server/health.ts";
 import type { PeerSource } from "../server/peers.ts";
 import type { ServerTls } from "../server/tls.ts";
 import { startPeerPool } from "./pool.ts";
@@ -51,7 +51,7 @@ export async function startRelay(deps: RelayDeps, config: RelayConfig): Promise<
     sortBufferLength: config.sortBufferLength ?? 100,
     errorWindowMs: config.errorWindowMs ?? 10_000,
   };
-  const health = healthService([Observer.typeName], () => pool.nodes().some(({ connected }) => connected));
+  const health = healthService([OBSERVER_HEALTH, Observer.typeName], () => pool.nodes().some(({ connected }) => connected));
   const routes = (router: ConnectRouter) => {
     router.service(Observer, relayService(pool, version, flows));
     router.service(Health, health);

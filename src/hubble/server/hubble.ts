@@ -9,7 +9,7 @@ import { observerService } from "../observer/service.ts";
 import { formatSocketAddress } from "./address.ts";
 import { GET_FLOWS, getFlowsMethod } from "./flow-stream.ts";
 import { type GrpcServer, startGrpcServer } from "./grpc.ts";
-import { healthService } from "./health.ts";
+import { healthService, OBSERVER_HEALTH } from "./health.ts";
 import { type PeerSource, peerService } from "./peers.ts";
 import type { ServerTls } from "./tls.ts";
 
@@ -33,7 +33,7 @@ export async function startHubbleServer(deps: HubbleServerDeps, config: HubbleSe
   const routes = (router: ConnectRouter) => {
     router.service(ObserverService, observerService(deps.observer, deps.history));
     router.service(PeerServiceType, peerService(deps.peers));
-    router.service(Health, healthService([ObserverService.typeName, PeerServiceType.typeName]));
+    router.service(Health, healthService([OBSERVER_HEALTH, ObserverService.typeName, PeerServiceType.typeName]));
   };
   const tls = config.tls && { files: config.tls, log: deps.log };
   const streams = { [GET_FLOWS]: getFlowsMethod(deps.observer, deps.history) };

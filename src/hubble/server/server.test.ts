@@ -258,7 +258,8 @@ describe("the other methods", () => {
   it("tell health", async () => {
     await using server = await world();
     const client = createClient(Health, server.connection.transport);
-    assert.equal((await client.check({ service: "observer.Observer" })).status, HealthCheckResponse_ServingStatus.SERVING);
+    for (const service of ["", "hubble.server.Observer", "observer.Observer"])
+      assert.equal((await client.check({ service })).status, HealthCheckResponse_ServingStatus.SERVING);
     await assert.rejects(client.check({ service: "x" }), (thrown: unknown) => ConnectError.from(thrown).code === Code.NotFound);
   });
 
