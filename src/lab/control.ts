@@ -103,7 +103,7 @@ function reportNode(cluster: Cluster, kubelet: Kubelet): NodeReport {
   const ready = node?.status?.conditions?.some((one) => one.type === "Ready" && one.status === "True") ?? false;
   const workers = kubelet.workers();
   const daemons = Object.entries(DAEMONS).flatMap(([key, container]) => {
-    const pid = workers.map((worker) => worker.record(container)?.run?.pid).find((one) => one !== undefined);
+    const pid = workers.map((worker) => worker.container(container)?.record.run?.pid).find((one) => one !== undefined);
     return pid === undefined ? [] : [[key, { pid }] as const];
   });
   return {
@@ -126,7 +126,7 @@ function reportPod(cluster: Cluster, worker: PodWorker): PodReport {
     phase: pod.status?.phase ?? "Pending",
     ready: isReady(pod),
     ip: pod.status?.podIP ?? "",
-    containers: worker.records().map(({ container, run, restarts, state }) => ({
+    containers: worker.containers.map(({ record: { container, run, restarts, state } }) => ({
       name: container.name,
       pid: state.running ? (run?.pid ?? 0) : 0,
       restarts,

@@ -28,7 +28,7 @@ export async function startHubbleSocket(kubelets: readonly Kubelet[]): Promise<A
 }
 
 function relayNetns(kubelets: readonly Kubelet[]): string | undefined {
-  const relay = kubelets.flatMap((kubelet) => kubelet.workers()).find((worker) => worker.record("hubble-relay")?.ready);
+  const relay = kubelets.flatMap((kubelet) => kubelet.workers()).find((worker) => worker.container("hubble-relay")?.record.ready);
   return relay?.sandbox && `/proc/${relay.sandbox.sandbox.pid}/ns/net`;
 }
 

@@ -31,14 +31,14 @@ export function createPodStreams(kubelets: readonly Kubelet[]): PodStreams {
 }
 
 function exec(worker: PodWorker, request: ExecRequest): StreamSession {
-  const record = worker.record(request.container ?? "");
+  const container = worker.container(request.container ?? "");
   const { sandbox } = worker;
-  if (!sandbox || !record?.state.running) throw notRunning(worker, request.container);
-  const command = worker.command(record.container.name);
+  if (!sandbox || !container?.record.state.running) throw notRunning(worker, request.container);
+  const { command } = container;
   const { child, stdout, stderr, closed } = runPiped(
     {
       sandbox: sandbox.sandbox,
-      cgroup: containerCgroup(sandbox.cgroup, record.container.name),
+      cgroup: containerCgroup(sandbox.cgroup, container.record.container.name),
       directory: command?.directory ?? "/",
       env: { ...command?.env, ...(request.tty ? { TERM: "xterm" } : {}) },
       ...(request.tty ? { terminal: { rows: 24, columns: 80 } } : {}),
@@ -62,7 +62,7 @@ function exec(worker: PodWorker, request: ExecRequest): StreamSession {
 }
 
 function attach(worker: PodWorker, request: AttachRequest): StreamSession {
-  const record = worker.record(request.container ?? "");
+  const record = worker.container(request.container ?? "")?.record;
   const run = record?.run;
   const early = run?.early?.take();
   // kubectl shows the log instead; with early output it gets all that there was.
@@ -98,14 +98,15 @@ function inputOf(run: Run, once: boolean): PassThrough {
 }
 
 function logs(worker: PodWorker, request: LogRequest): Readable {
-  const record = worker.record(request.container ?? "");
-  if (!record) throw notRunning(worker, request.container);
+  const container = worker.container(request.container ?? "");
+  if (!container) throw notRunning(worker, request.container);
+  const { record } = container;
   const where = `container "${record.container.name}" in pod "${worker.pod.metadata.name}"`;
   if (!request.previous) {
     if (!record.run) throw badRequest(`${where} is waiting to start: ${record.state.waiting?.reason ?? ""}`);
     return record.run.log.read(request);
   }
-  const path = worker.previousLogPath(record);
+  const path = container.previousLogPath;
   if (!existsSync(path)) throw badRequest(`previous terminated ${where} not found`);
   const log = openContainerLog(path);
   log.end();
