@@ -1,7 +1,6 @@
 import { type FlowLogConfig, startFlowLog } from "#hubble/export/exporter.ts";
-import { parseFilterList, startFlowLogs } from "#hubble/export/flow-logs.ts";
+import { type FlowLogs, parseFilterList, startFlowLogs } from "#hubble/export/flow-logs.ts";
 import { type History, startHistory } from "#hubble/history/history.ts";
-import { addHistoryMetrics, startHubbleMetrics } from "#hubble/metrics/metrics.ts";
 import type { Names } from "#hubble/names.ts";
 import { type Observer, startObserver } from "#hubble/observer/observer.ts";
 import { createRedact, type Redact } from "#hubble/parser/redact.ts";
@@ -13,11 +12,11 @@ import { startMonitorStream } from "#monitor/stream.ts";
 import { internalIp } from "#node/node.ts";
 import { errorMessage } from "#runtime/errors.ts";
 import { FlagError } from "#runtime/flags.ts";
-import { createMetrics, serveMetrics } from "#runtime/metrics.ts";
 import { boottimeNs } from "#sys/clock.ts";
 import { createCgroupIndex } from "./cgroups.ts";
 import { type AgentConfig, parseListenAddress } from "./config.ts";
 import type { EdgeDeps } from "./edge-deps.ts";
+import { serveHubbleMetrics } from "./hubble-metrics.ts";
 import { cgroupRoot } from "./kernel.ts";
 import { lbSettings } from "./lb-settings.ts";
 import { createNames } from "./names.ts";
@@ -70,8 +69,8 @@ export async function startHubble(deps: EdgeDeps, config: AgentConfig): Promise<
   const tls = serverTls(config);
   const peers = followPeers(deps, config, scope);
   scope.use(await startHubbleServer({ observer, history, peers, log: log.child("hubble") }, { listen, tls }));
-  await exportFlows(observer, deps, config, scope);
-  await startFlowMetrics({ observer, history }, deps, config, scope);
+  const flowLogs = await exportFlows(observer, deps, config, scope);
+  await serveHubbleMetrics({ observer, history, flowLogs }, deps, config, scope);
   hub.agent({ kind: "agent-started", time: BigInt(Date.now()) * 1_000_000n });
   return { observer, history, [Symbol.asyncDispose]: () => scope.disposeAsync() };
 }
@@ -101,8 +100,13 @@ async function keepHistory(
   }
 }
 
-/** Flow logs: the one of the flags, and those of a file. Settings that cannot be read cost the log, not the node. */
-async function exportFlows(observer: Observer, { log }: EdgeDeps, config: AgentConfig, scope: AsyncDisposableStack): Promise<void> {
+/** Flow logs: the one of the flags, and those of a file, which are returned. Settings that cannot be read cost the log, not the node. */
+async function exportFlows(
+  observer: Observer,
+  { log }: EdgeDeps,
+  config: AgentConfig,
+  scope: AsyncDisposableStack,
+): Promise<FlowLogs | undefined> {
   try {
     const flowLog = staticFlowLog(config);
     if (flowLog) scope.use(startFlowLog(observer, log.child("hubble"), flowLog));
@@ -110,7 +114,7 @@ async function exportFlows(observer: Observer, { log }: EdgeDeps, config: AgentC
     log.error("--hubble-export-* cannot be read, no flow log", { error: errorMessage(thrown) });
   }
   const path = config["hubble-flowlogs-config-path"];
-  if (path !== "") scope.use(await startFlowLogs(observer, log.child("hubble"), path));
+  return path === "" ? undefined : scope.use(await startFlowLogs(observer, log.child("hubble"), path));
 }
 
 function staticFlowLog(config: AgentConfig): FlowLogConfig | undefined {
@@ -141,26 +145,6 @@ function redactOf(config: AgentConfig): Redact {
   } catch (thrown) {
     throw new FlagError("bad-flag", errorMessage(thrown));
   }
-}
-
-/** `hubble_*` metrics. A setting that cannot be read costs the metrics, not the node. */
-async function startFlowMetrics(
-  { observer, history }: Pick<RunningHubble, "observer" | "history">,
-  { log }: EdgeDeps,
-  config: AgentConfig,
-  scope: AsyncDisposableStack,
-): Promise<void> {
-  const address = parseListenAddress(config["hubble-metrics-server"]);
-  if (!address || config["hubble-metrics"] === "") return;
-  const registry = await createMetrics();
-  try {
-    scope.use(startHubbleMetrics(observer, registry, config["hubble-metrics"]));
-    if (history) addHistoryMetrics(registry, history);
-  } catch (thrown) {
-    log.error("--hubble-metrics cannot be read, no flow metrics", { error: errorMessage(thrown) });
-    return;
-  }
-  scope.use(await serveMetrics(registry, address));
 }
 
 /** The pod whose process asked for a service: socket events know its cgroup alone. */

@@ -8,7 +8,7 @@ import { silentLogger } from "#runtime/logger.ts";
 import { DEMO_TIME, demoNames, packetEvent } from "../fixtures.ts";
 import { type Observer, startObserver } from "../observer/observer.ts";
 import { FLOW_LOG_DEFAULTS, type FlowLogConfig, startFlowLog } from "./exporter.ts";
-import { parseFilterList, parseFlowLogs, startFlowLogs } from "./flow-logs.ts";
+import { type FlowLogs, parseFilterList, parseFlowLogs, startFlowLogs } from "./flow-logs.ts";
 import { createRotatingFile } from "./rotating-file.ts";
 
 const scratch = () => mkdtempSync(join(tmpdir(), "export-"));
@@ -104,6 +104,7 @@ describe("flow log", () => {
 });
 
 describe("flow logs of a file", () => {
+  const names = (logs: FlowLogs) => logs.status().logs.map(({ name }) => name);
   const text = (...logs: string[]) => `flowLogs:\n${logs.map((log) => `- ${log}\n`).join("")}`;
 
   it("start, go on and end as the file says", async () => {
@@ -118,17 +119,47 @@ describe("flow logs of a file", () => {
       ),
     );
     await using logs = await startFlowLogs(observer, silentLogger, path);
-    assert.deepEqual(logs.running(), ["all", "drops"]);
+    assert.deepEqual(names(logs), ["all", "drops"]);
     pushBoth(observer);
     writeFileSync(path, text(`{name: all, filePath: ${directory}/all.log}`));
     await logs.reload();
-    assert.deepEqual(logs.running(), ["all"]);
+    assert.deepEqual(names(logs), ["all"]);
     assert.equal(linesOf(join(directory, "drops.log")).length, 1, "ending writes what waits");
     writeFileSync(path, text("{name: all, filePath: x, fieldMask: [nonsense]}"));
     await logs.reload();
     pushBoth(observer);
     await logs[Symbol.asyncDispose]();
     assert.equal(linesOf(join(directory, "all.log")).length, 4, "a bad file changes nothing");
+  });
+
+  it("tell how they do, and complain once about a file that is gone", async () => {
+    const directory = scratch();
+    const path = join(directory, "flowlogs.yaml");
+    const problems: string[] = [];
+    const log = { ...silentLogger, error: (message: string) => problems.push(message) };
+    await using logs = await startFlowLogs(observe(), log, path);
+    await logs.reload();
+    assert.equal(problems.length, 1);
+    writeFileSync(path, text("{name: old, filePath: x, end: 2020-01-01T00:00:00Z}", "{name: a, filePath: y}"));
+    await logs.reload();
+    writeFileSync(path, text("{name: a, filePath: z, fileMaxSizeMb: 0}"));
+    await logs.reload();
+    const { logs: running, reconfigurations, configHash, appliedAt } = logs.status();
+    assert.deepEqual(running, [{ name: "a", active: true }]);
+    assert.deepEqual(reconfigurations, { add: 2, update: 1, remove: 1 });
+    assert(configHash > 0 && appliedAt > 1e9);
+    assert.equal(
+      parseFlowLogs(readFileSync(path, "utf8"))[0]?.fileMaxSizeMb,
+      FLOW_LOG_DEFAULTS.fileMaxSizeMb,
+      "0 is upstream's word for it",
+    );
+  });
+
+  it("say at once which of them is past its end", async () => {
+    const path = join(scratch(), "flowlogs.yaml");
+    writeFileSync(path, text("{name: old, filePath: x, end: 2020-01-01T00:00:00Z}"));
+    await using logs = await startFlowLogs(observe(), silentLogger, path);
+    assert.deepEqual(logs.status().logs, [{ name: "old", active: false }]);
   });
 
   for (const [bad, message] of [

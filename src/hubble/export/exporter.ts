@@ -14,6 +14,7 @@ import { createRotatingFile, type RotatingFile } from "./rotating-file.ts";
 /** One flow log: which flows go where, in upstream's words. */
 export interface FlowLogConfig {
   readonly name: string;
+  /** `stdout`: to the log of the agent. */
   readonly filePath: string;
   readonly fileMaxSizeMb: number;
   readonly fileMaxBackups: number;
@@ -55,12 +56,7 @@ export function startFlowLog(observer: Observer, log: Logger, config: FlowLogCon
   const matches = compileFilters(config.includeFilters, config.excludeFilters);
   // Other programs' protobuf-JSON fails on our extension: it is written only when it is named.
   const mask = config.fieldMask.length === 0 ? (flow: Flow) => ({ ...flow, extensions: undefined }) : compileMask(config.fieldMask);
-  const file = createRotatingFile({
-    path: config.filePath,
-    maxBytes: config.fileMaxSizeMb * 1024 * 1024,
-    maxBackups: config.fileMaxBackups,
-    compress: config.fileCompress,
-  });
+  const file = openOutput(config);
   const { nodeName } = observer.names;
   const queue = startQueue(file, log, config);
   const sinks = new DisposableStack();
@@ -82,6 +78,22 @@ export function startFlowLog(observer: Observer, log: Logger, config: FlowLogCon
       await queue[Symbol.asyncDispose]();
       await file[Symbol.asyncDispose]();
     },
+  };
+}
+
+function openOutput({ filePath, fileMaxSizeMb, fileMaxBackups, fileCompress }: FlowLogConfig): RotatingFile {
+  if (filePath === "stdout") return standardOutput();
+  return createRotatingFile({ path: filePath, maxBytes: fileMaxSizeMb * 1024 * 1024, maxBackups: fileMaxBackups, compress: fileCompress });
+}
+
+/** Never rotated, never closed: others write there too. */
+function standardOutput(): RotatingFile {
+  return {
+    append: (text) =>
+      new Promise((resolve, reject) => {
+        process.stdout.write(text, (error) => (error ? reject(error) : resolve()));
+      }),
+    [Symbol.asyncDispose]: () => Promise.resolve(),
   };
 }
 

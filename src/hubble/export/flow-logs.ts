@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { createHash } from "node:crypto";
 import { parse } from "yaml";
 import type { FlowFilter } from "#api/gen/flow/flow_pb.ts";
 import { errorMessage } from "#runtime/errors.ts";
@@ -8,6 +8,7 @@ import { FilterError } from "../filters/text.ts";
 import { compileMask } from "../observer/mask.ts";
 import type { Observer } from "../observer/observer.ts";
 import { FLOW_LOG_DEFAULTS, type FlowLog, type FlowLogConfig, parseFlowFilter, startFlowLog } from "./exporter.ts";
+import { type FollowedFile, followFile } from "./follow-file.ts";
 
 /** Upstream looks at the mounted ConfigMap that often. */
 const RELOAD_MS = 5_000;
@@ -46,7 +47,7 @@ function parseFlowLog(given: unknown, index: number): FlowLogConfig {
   const number = (field: "fileMaxSizeMb" | "fileMaxBackups"): number => {
     const value = given[field] ?? FLOW_LOG_DEFAULTS[field];
     if (typeof value !== "number" || value < 0) throw new FilterError(at(field), `must be a number, found ${JSON.stringify(value)}`);
-    return value;
+    return value === 0 ? FLOW_LOG_DEFAULTS[field] : value;
   };
   const list = (field: string): unknown[] => {
     const value = given[field] ?? [];
@@ -89,52 +90,70 @@ export function parseFilterList(flag: string, text: string): FlowFilter[] {
   }
 }
 
+export interface FlowLogsStatus {
+  /** Those that run, by name; inactive: past its `end`. */
+  readonly logs: readonly { readonly name: string; readonly active: boolean }[];
+  /** Flow logs started, restarted with other settings, and ended because of the file. */
+  readonly reconfigurations: { readonly add: number; readonly update: number; readonly remove: number };
+  /** Of the text that was applied last, and when: seconds since 1970. Both 0 before the first. */
+  readonly configHash: number;
+  readonly appliedAt: number;
+}
+
 export interface FlowLogs extends AsyncDisposable {
   /** Reads the file anew and starts, restarts and ends flow logs accordingly; one whose settings are the same goes on untouched. */
   reload(): Promise<void>;
-  /** Names of those that run. */
-  running(): string[];
+  status(): FlowLogsStatus;
+}
+
+interface Running {
+  readonly settings: string;
+  readonly end: number | undefined;
+  readonly flowLog: FlowLog;
 }
 
 /** Flow logs by a file that may change at any time. A file that cannot be read or understood is logged and changes nothing. */
 export async function startFlowLogs(observer: Observer, log: Logger, path: string): Promise<FlowLogs> {
-  const running = new Map<string, { readonly settings: string; readonly flowLog: FlowLog }>();
-  let last: string | undefined;
+  const running = new Map<string, Running>();
+  const reconfigurations = { add: 0, update: 0, remove: 0 };
+  const applied = { configHash: 0, appliedAt: 0 };
   const stop = async (name: string) => {
     const found = running.get(name);
     running.delete(name);
     await found?.flowLog[Symbol.asyncDispose]();
   };
-  const apply = async (configs: readonly FlowLogConfig[]) => {
+  const follow = async (text: string) => {
+    const configs = parseFlowLogs(text);
     const wanted = new Map(configs.map((config) => [config.name, settingsOf(config)]));
-    for (const [name, { settings }] of running) if (wanted.get(name) !== settings) await stop(name);
+    const changed = new Set([...running].filter(([name, { settings }]) => wanted.get(name) !== settings).map(([name]) => name));
+    for (const name of changed) {
+      if (!wanted.has(name)) reconfigurations.remove++;
+      await stop(name);
+    }
     for (const config of configs) {
       if (running.has(config.name)) continue;
-      running.set(config.name, { settings: settingsOf(config), flowLog: startFlowLog(observer, log, config) });
+      reconfigurations[changed.has(config.name) ? "update" : "add"]++;
+      running.set(config.name, { settings: settingsOf(config), end: config.end, flowLog: startFlowLog(observer, log, config) });
     }
+    Object.assign(applied, { configHash: hashOf(text), appliedAt: Date.now() / 1000 });
   };
-  const reload = async () => {
-    try {
-      const text = await readFile(path, "utf8");
-      if (text === last) return;
-      last = text;
-      await apply(parseFlowLogs(text));
-    } catch (thrown) {
-      log.error("flow logs cannot be configured, the running ones go on", { file: path, error: errorMessage(thrown) });
-    }
-  };
-  await reload();
-  let busy = Promise.resolve();
-  const timer = setInterval(() => {
-    busy = busy.then(reload);
-  }, RELOAD_MS).unref();
+  const onError = (error: string) => log.error("flow logs cannot be configured, the running ones go on", { file: path, error });
+  const file: FollowedFile = await followFile(path, RELOAD_MS, { follow, onError });
   return {
-    reload,
-    running: () => [...running.keys()].sort(),
+    reload: file.reload,
+    status: () => ({ logs: [...running].sort().map(activity), reconfigurations, ...applied }),
     async [Symbol.asyncDispose]() {
-      clearInterval(timer);
-      await busy;
+      await file[Symbol.asyncDispose]();
       for (const name of [...running.keys()]) await stop(name);
     },
   };
+}
+
+function activity([name, { end }]: readonly [string, Running]): FlowLogsStatus["logs"][number] {
+  return { name, active: end === undefined || Date.now() < end };
+}
+
+// 48 bits: what a number holds exactly.
+function hashOf(text: string): number {
+  return createHash("sha256").update(text).digest().readUIntBE(0, 6);
 }

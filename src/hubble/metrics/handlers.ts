@@ -1,14 +1,14 @@
-import { DropReason, type Flow, L7FlowType, Verdict } from "#api/gen/flow/flow_pb.ts";
+import { DropReason, type Flow, L7FlowType, SCTPChunkType, Verdict } from "#api/gen/flow/flow_pb.ts";
 import { matchTypeText, observationPointText } from "#monitor/names.ts";
 import { icmpText } from "#monitor/packet-text.ts";
-import { reasonName, verdictName } from "../enum-names.ts";
+import { enumName, reasonName, verdictName } from "../enum-names.ts";
 import { EVENT_TYPE } from "../event-types.ts";
 import { directionText } from "./context.ts";
 import { counter, type FlowHandler, type MetricDeps, passed, protocolOf } from "./kit.ts";
-import { dns, http, httpV2 } from "./layer7.ts";
+import { dns, http, httpV2, kafka } from "./layer7.ts";
 
 function drop(deps: MetricDeps): FlowHandler {
-  const count = counter(deps, "drop_total", "Number of drops", ["reason", "protocol"]);
+  const count = counter(deps, "drop_total", "Number of drops", { labels: ["reason", "protocol"] });
   return (flow) => {
     if (flow.verdict !== Verdict.DROPPED) return;
     count(flow, { reason: reasonName(flow.dropReasonDesc || flow.dropReason), protocol: protocolOf(flow) });
@@ -25,19 +25,21 @@ const TYPE_NAMES: Readonly<Record<number, string>> = {
 };
 
 function flowMetric(deps: MetricDeps): FlowHandler {
-  const count = counter(deps, "flows_processed_total", "Total number of flows processed", ["protocol", "type", "subtype", "verdict"]);
+  const count = counter(deps, "flows_processed_total", "Total number of flows processed", {
+    labels: ["protocol", "type", "subtype", "verdict"],
+  });
   return (flow) => {
     const type = flow.eventType?.type ?? 0;
-    const record = flow.l7?.record.case;
-    const subtype =
-      type === EVENT_TYPE.trace ? observationPointText(flow.eventType?.subType ?? 0) : record === undefined ? "" : L7_NAMES[record];
-    count(flow, {
-      protocol: protocolOf(flow),
-      type: TYPE_NAMES[type] ?? "Unknown",
-      subtype,
-      verdict: verdictName(flow.verdict),
-    });
+    const verdict = verdictName(flow.verdict);
+    count(flow, { protocol: protocolOf(flow), type: TYPE_NAMES[type] ?? "Unknown", subtype: subtypeOf(type, flow), verdict });
   };
+}
+
+function subtypeOf(type: number, { eventType, l7 }: Flow): string {
+  if (type === EVENT_TYPE.trace) return observationPointText(eventType?.subType ?? 0);
+  if (TYPE_NAMES[type] === undefined) return String(type);
+  const record = l7?.record.case;
+  return record === undefined ? "" : L7_NAMES[record];
 }
 
 function familyOf(flow: Flow): string {
@@ -45,7 +47,7 @@ function familyOf(flow: Flow): string {
 }
 
 function tcp(deps: MetricDeps): FlowHandler {
-  const count = counter(deps, "tcp_flags_total", "TCP flag occurrences", ["flag", "family"]);
+  const count = counter(deps, "tcp_flags_total", "TCP flag occurrences", { labels: ["flag", "family"] });
   return (flow) => {
     const flags = flow.l4?.protocol.case === "TCP" ? flow.l4.protocol.value.flags : undefined;
     if (flags === undefined || !passed(flow)) return;
@@ -56,18 +58,29 @@ function tcp(deps: MetricDeps): FlowHandler {
   };
 }
 
+function sctp(deps: MetricDeps): FlowHandler {
+  const count = counter(deps, "sctp_chunk_types_total", "SCTP chunk type occurrences", { labels: ["chunk_type", "family"] });
+  return (flow) => {
+    const chunk = flow.l4?.protocol.case === "SCTP" ? flow.l4.protocol.value.chunkType : SCTPChunkType.UNSUPPORTED;
+    if (chunk === SCTPChunkType.UNSUPPORTED || !passed(flow)) return;
+    count(flow, { chunk_type: enumName(SCTPChunkType, chunk), family: familyOf(flow) });
+  };
+}
+
 function icmp(deps: MetricDeps): FlowHandler {
-  const count = counter(deps, "icmp_total", "Number of ICMP messages", ["family", "type"]);
+  const count = counter(deps, "icmp_total", "Number of ICMP messages", { labels: ["family", "type"] });
   return (flow) => {
     const protocol = flow.l4?.protocol;
-    if ((protocol?.case !== "ICMPv4" && protocol?.case !== "ICMPv6") || !passed(flow)) return;
+    if (protocol?.case !== "ICMPv4" && protocol?.case !== "ICMPv6") return;
     const version = protocol.case === "ICMPv4" ? 4 : 6;
     count(flow, { family: `IPv${version}`, type: icmpText(version, protocol.value.type, protocol.value.code) });
   };
 }
 
 function portDistribution(deps: MetricDeps): FlowHandler {
-  const count = counter(deps, "port_distribution_total", "Numbers of packets distributed by destination port", ["protocol", "port"]);
+  const count = counter(deps, "port_distribution_total", "Numbers of packets distributed by destination port", {
+    labels: ["protocol", "port"],
+  });
   return (flow) => {
     const protocol = flow.l4?.protocol;
     // What may be an answer has the client's port as its destination.
@@ -86,7 +99,9 @@ const ACTIONS: ReadonlyMap<Verdict, string> = new Map([
 const IGNORED_SOURCES: ReadonlySet<string> = new Set(["reserved:host", "reserved:health"]);
 
 function policy(deps: MetricDeps): FlowHandler {
-  const count = counter(deps, "policy_verdicts_total", "Total number of Cilium network policy verdicts", ["direction", "match", "action"]);
+  const count = counter(deps, "policy_verdicts_total", "Total number of Cilium network policy verdicts", {
+    labels: ["direction", "match", "action"],
+  });
   return (flow) => {
     if (flow.source?.labels.some((label) => IGNORED_SOURCES.has(label))) return;
     const action = ACTIONS.get(flow.verdict) ?? "unknown";
@@ -101,7 +116,7 @@ function policy(deps: MetricDeps): FlowHandler {
 function flowsToWorld(deps: MetricDeps): FlowHandler {
   const { options } = deps.config;
   const labels = ["protocol", "verdict", ...(options.has("port") ? ["port"] : [])];
-  const count = counter(deps, "flows_to_world_total", "Total number of flows to reserved:world", labels);
+  const count = counter(deps, "flows_to_world_total", "Total number of flows to reserved:world", { labels });
   return (flow) => {
     if (!isToWorld(flow) || !isWanted(flow, options.has("any-drop")) || (options.has("syn-only") && !opensConnection(flow))) return;
     const protocol = flow.l4?.protocol;
@@ -114,10 +129,10 @@ function isToWorld({ destination }: Flow): boolean {
   return destination?.labels.some((label) => label.startsWith("reserved:world")) ?? false;
 }
 
-/** Drops by policy, any drop if asked for, and what is surely no answer. */
+/** Drops by policy, any drop if asked for, and what is not known to be an answer. */
 function isWanted({ verdict, dropReasonDesc, isReply }: Flow, anyDrop: boolean): boolean {
   if (verdict === Verdict.DROPPED) return anyDrop || dropReasonDesc === DropReason.POLICY_DENIED;
-  return isReply === false;
+  return isReply !== true;
 }
 
 function opensConnection({ l4 }: Flow): boolean {
@@ -135,7 +150,9 @@ export const METRICS: Readonly<Record<string, (deps: MetricDeps) => FlowHandler>
   http,
   httpV2,
   icmp,
+  kafka,
   policy,
   "port-distribution": portDistribution,
+  sctp,
   tcp,
 };

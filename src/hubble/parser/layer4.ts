@@ -1,5 +1,15 @@
-import type { Layer4, TCPFlags } from "#api/gen/flow/flow_pb.ts";
+import { type Layer4, SCTPChunkType, type TCPFlags } from "#api/gen/flow/flow_pb.ts";
 import { type Packet, TcpFlag } from "#packet/headers.ts";
+
+/** The chunk types that Hubble has words for, by their numbers in the packet (RFC 9260). */
+const SCTP_CHUNKS: Readonly<Record<number, SCTPChunkType>> = {
+  1: SCTPChunkType.INIT,
+  2: SCTPChunkType.INIT_ACK,
+  6: SCTPChunkType.ABORT,
+  7: SCTPChunkType.SHUTDOWN,
+  8: SCTPChunkType.SHUTDOWN_ACK,
+  14: SCTPChunkType.SHUTDOWN_COMPLETE,
+};
 
 /** The transport header of a packet; undefined when there is none or it could not be read. */
 export function layer4Of(packet: Packet): Layer4 | undefined {
@@ -8,7 +18,8 @@ export function layer4Of(packet: Packet): Layer4 | undefined {
   if (udp !== undefined) return udpLayer(udp.sourcePort, udp.destinationPort);
   if (sctp !== undefined) {
     const { sourcePort, destinationPort } = sctp;
-    return layer({ case: "SCTP", value: { $typeName: "flow.SCTP", sourcePort, destinationPort, chunkType: 0 } });
+    const chunkType = SCTP_CHUNKS[packet.payload[0] ?? 0] ?? SCTPChunkType.UNSUPPORTED;
+    return layer({ case: "SCTP", value: { $typeName: "flow.SCTP", sourcePort, destinationPort, chunkType } });
   }
   if (icmp === undefined) return undefined;
   const { type, code } = icmp;
