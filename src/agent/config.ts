@@ -46,6 +46,16 @@ export const agentFlags = defineFlags({
     help: "Programs at the driver: disabled, native, best-effort or testing-only.",
   },
   "bpf-lb-external-clusterip": { type: "boolean", default: false, help: "Let clients outside use cluster addresses." },
+  "bpf-lb-source-range-all-types": {
+    type: "boolean",
+    default: false,
+    help: "loadBalancerSourceRanges are for all addresses of a service.",
+  },
+  "lrp-address-matcher-cidrs": {
+    type: "list",
+    default: [],
+    help: "Blocks of the addresses that local redirects may name; all when empty.",
+  },
   "node-port-range": { type: "list", default: ["30000", "32767"], help: "First and last port of node ports." },
   "nodeport-addresses": { type: "list", default: [], help: "Address blocks of the node's addresses that have node ports; all when empty." },
   "enable-service-topology": {

@@ -15,6 +15,10 @@ export interface LbSettings {
   readonly maglevSize: number;
   readonly acceleration: "disabled" | "native" | "best-effort" | "testing-only";
   readonly externalClusterIp: boolean;
+  /** loadBalancerSourceRanges are for all addresses of a service. */
+  readonly sourceRangesForAll: boolean;
+  /** Blocks of the addresses that CiliumLocalRedirectPolicies may name; all when empty. */
+  readonly redirectable: readonly Prefix[];
   readonly nodePorts: { readonly first: number; readonly last: number };
   /** Blocks of the node's addresses that have node ports; all when empty. */
   readonly nodePortAddresses: readonly Prefix[];
@@ -37,10 +41,10 @@ export function lbSettings(config: AgentConfig): LbSettings {
     maglevSize: size,
     acceleration: oneOf(config, "bpf-lb-acceleration", ["disabled", "native", "best-effort", "testing-only"]),
     externalClusterIp: config["bpf-lb-external-clusterip"],
+    sourceRangesForAll: config["bpf-lb-source-range-all-types"],
     nodePorts: portRange(config["node-port-range"]),
-    nodePortAddresses: config["nodeport-addresses"].map(
-      (text) => parsePrefix(text) ?? refuse("nodeport-addresses", text, "blocks such as 10.0.0.0/8"),
-    ),
+    redirectable: prefixes(config, "lrp-address-matcher-cidrs"),
+    nodePortAddresses: prefixes(config, "nodeport-addresses"),
     loopback: { ipv4: address(config, "ipv4-service-loopback-address"), ipv6: address(config, "ipv6-service-loopback-address") },
   };
 }
@@ -49,6 +53,10 @@ type TextFlag = { [Name in keyof AgentConfig]: AgentConfig[Name] extends string 
 
 function oneOf<Value extends string>(config: AgentConfig, name: TextFlag, allowed: readonly Value[]): Value {
   return allowed.find((value) => value === config[name]) ?? refuse(name, config[name], allowed.join(", "));
+}
+
+function prefixes(config: AgentConfig, name: "nodeport-addresses" | "lrp-address-matcher-cidrs"): Prefix[] {
+  return config[name].map((text) => parsePrefix(text) ?? refuse(name, text, "blocks such as 10.0.0.0/8"));
 }
 
 function address(config: AgentConfig, name: TextFlag): IpAddress {

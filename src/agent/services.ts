@@ -9,6 +9,7 @@ import type { ServiceView } from "#policy/resolve/repository.ts";
 import type { Step } from "#reconciler/pipeline.ts";
 import type { Logger } from "#runtime/logger.ts";
 import type { Database } from "#statedb/database.ts";
+import type { Prefix } from "#types/prefix.ts";
 import { parseProtocol } from "#types/proto.ts";
 import type { ClusterNodes } from "./cluster-nodes.ts";
 
@@ -52,6 +53,8 @@ export function createServices({ db, log, nodes, onChange }: ServicesDeps, confi
     nodeLabels,
     nodeAddresses: () => addresses,
     clusterIpOnly: config.clusterIpOnly,
+    sourceRangesForAll: config.sourceRangesForAll,
+    redirectable: config.redirectable,
   });
   const { tables } = balancer;
   let wake = () => {};
@@ -112,6 +115,10 @@ export interface ServicesConfig {
   readonly topology: boolean;
   /** kube-proxy has the rest. */
   readonly clusterIpOnly: boolean;
+  /** loadBalancerSourceRanges are for all addresses of a service. */
+  readonly sourceRangesForAll: boolean;
+  /** Blocks of the addresses that local redirects may name; all when empty. */
+  readonly redirectable: readonly Prefix[];
 }
 
 /** Without what only the API server needs: it is most of an object's size. */

@@ -55,9 +55,10 @@ export function createState({ cluster, log }: { readonly cluster: Cluster; reado
     },
     settings,
   );
+  const balancing = lbSettings(config);
   const services = createServices(
     { db, log: log.child("services"), nodes, onChange: () => controller.setServices(services.views) },
-    { nodeName, topology: config["enable-service-topology"], clusterIpOnly: !lbSettings(config).enabled },
+    { nodeName, topology: config["enable-service-topology"], clusterIpOnly: !balancing.enabled, ...balancing },
   );
   /** CiliumEndpoints that say they are of this node, ours or left over. */
   const ownObjects = new Map<string, CiliumEndpoint>();

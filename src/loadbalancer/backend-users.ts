@@ -9,7 +9,7 @@ export interface BackendUsers {
 }
 
 /** The best state comes first. */
-const STATES: readonly BackendState[] = ["active", "terminating", "quarantined"];
+const STATES: readonly BackendState[] = ["active", "terminating", "terminating-not-serving", "quarantined"];
 
 /** Thousands may have one address: who they are is not kept, only how many see it in which state. */
 type Counts = Record<BackendState, number>;
@@ -19,7 +19,7 @@ export function createBackendUsers(table: WritableTable<BackendRow>): BackendUse
   const byAddress = new Map<string, Counts>();
 
   const count = ({ address, state }: Backend, change: 1 | -1) => {
-    const counts = byAddress.get(address.text) ?? { active: 0, terminating: 0, quarantined: 0 };
+    const counts = byAddress.get(address.text) ?? { active: 0, terminating: 0, "terminating-not-serving": 0, quarantined: 0 };
     counts[state] += change;
     byAddress.set(address.text, counts);
   };
@@ -31,7 +31,7 @@ export function createBackendUsers(table: WritableTable<BackendRow>): BackendUse
       table.delete(address.text);
       return;
     }
-    const row = { address, state, nodeName, zone, users: counts.active + counts.terminating + counts.quarantined };
+    const row = { address, state, nodeName, zone, users: STATES.reduce((sum, one) => sum + counts[one], 0) };
     const old = table.get(address.text);
     if (old?.state !== state || old.nodeName !== nodeName || old.zone !== zone || old.users !== row.users) table.set(row);
   };

@@ -84,7 +84,6 @@ function addEndpoint(
   problems: string[],
 ): void {
   const state = stateOf(conditions ?? {});
-  if (state === undefined) return;
   const [zones, nodes] = [(hints?.forZones ?? []).map(({ name }) => name), (hints?.forNodes ?? []).map(({ name }) => name)];
   const wanted = zones.length + nodes.length > 0 ? { zones, nodes } : undefined;
   for (const text of addresses ?? []) {
@@ -105,12 +104,12 @@ function usableAddress(text: string, family: string | undefined): string | undef
   return ip === undefined || ip.includes(":") !== (family === "IPv6") || isSpecial(ip) ? undefined : ip;
 }
 
-const RANK: Readonly<Record<BackendState, number>> = { active: 0, terminating: 1, quarantined: 2 };
+const RANK: Readonly<Record<BackendState, number>> = { active: 0, terminating: 1, "terminating-not-serving": 2, quarantined: 3 };
 
-/** `ready` absent means ready; a terminating endpoint that still serves finishes its connections (KEP-1669), others are gone. */
-function stateOf({ ready, serving, terminating }: Conditions): BackendState | undefined {
+/** `ready` absent means ready; a terminating endpoint finishes its connections until its slice forgets it (KEP-1669). */
+function stateOf({ ready, serving, terminating }: Conditions): BackendState {
   // Said of ending pods only where the service publishes what is not ready.
   if (terminating && ready === true) return "active";
-  if (terminating) return (serving ?? ready ?? true) ? "terminating" : undefined;
+  if (terminating) return (serving ?? ready ?? true) ? "terminating" : "terminating-not-serving";
   return (ready ?? true) ? "active" : "quarantined";
 }

@@ -23,13 +23,16 @@ export interface Claims {
   owners(address: string): readonly Owner[];
 }
 
-/** An address that several have is given to the kind that cannot do without it, so that nobody takes over another's cluster address. */
+/**
+ * An address that several have is given to the kind that cannot do without it, so that nobody takes over another's cluster address or, with
+ * a node's address for a load balancer's, its node ports.
+ */
 const RANK: Readonly<Record<FrontendType, number>> = {
   LocalRedirect: 0,
   ClusterIP: 1,
-  LoadBalancer: 2,
-  ExternalIPs: 3,
-  NodePort: 4,
+  NodePort: 2,
+  LoadBalancer: 3,
+  ExternalIPs: 4,
   HostPort: 5,
 };
 

@@ -2,6 +2,16 @@ import { parseAddress } from "#types/addr.ts";
 import { isPort, parseL4Protocol } from "./service.ts";
 import { type Frontend, l4Address } from "./types.ts";
 
+interface ContainerInput {
+  readonly ports?: readonly {
+    readonly name?: string;
+    readonly containerPort: number;
+    readonly protocol?: string;
+    readonly hostPort?: number;
+    readonly hostIP?: string;
+  }[];
+}
+
 /** What we read of a Pod of this node. */
 export interface PodInput {
   readonly metadata: {
@@ -14,15 +24,9 @@ export interface PodInput {
   readonly spec?: {
     readonly nodeName?: string;
     readonly hostNetwork?: boolean;
-    readonly containers?: readonly {
-      readonly ports?: readonly {
-        readonly name?: string;
-        readonly containerPort: number;
-        readonly protocol?: string;
-        readonly hostPort?: number;
-        readonly hostIP?: string;
-      }[];
-    }[];
+    readonly containers?: readonly ContainerInput[];
+    /** Sidecars are among them. */
+    readonly initContainers?: readonly ContainerInput[];
   };
   readonly status?: {
     readonly phase?: string;
@@ -43,7 +47,8 @@ export function podAddresses({ spec, status }: PodInput): string[] {
 export function hostPortsOf(pod: PodInput): Frontend[] {
   const addresses = podAddresses(pod);
   const service = { namespace: pod.metadata.namespace ?? "default", name: pod.metadata.name };
-  const ports = (pod.spec?.containers ?? []).flatMap((container) => container.ports ?? []);
+  const containers = [...(pod.spec?.initContainers ?? []), ...(pod.spec?.containers ?? [])];
+  const ports = containers.flatMap((container) => container.ports ?? []);
   return ports.flatMap(({ hostPort, hostIP, containerPort, protocol: text, name }) => {
     const protocol = parseL4Protocol(text);
     if (protocol === undefined || !isPort(hostPort) || !isPort(containerPort)) return [];

@@ -1,6 +1,7 @@
 import { labelSetFromRecord } from "#labels/label-set.ts";
 import { type LabelSelectorObject, matches, requirementsOf, selectorOf } from "#labels/selector.ts";
 import { parseAddress } from "#types/addr.ts";
+import { type Prefix, prefixHas } from "#types/prefix.ts";
 import { type PodInput, podAddresses } from "./host-port.ts";
 import { isPort, parseL4Protocol } from "./service.ts";
 import { objectKey } from "./source.ts";
@@ -43,8 +44,8 @@ export interface Redirect {
   readonly skipsBackends: boolean;
 }
 
-/** Reads a policy; what is wrong with it otherwise. */
-export function parseRedirect(object: RedirectInput): Redirect | { readonly problem: string } {
+/** Reads a policy; what is wrong with it otherwise. `allowed`: blocks of the addresses that policies may name, all when empty. */
+export function parseRedirect(object: RedirectInput, allowed: readonly Prefix[] = []): Redirect | { readonly problem: string } {
   const name = { namespace: object.metadata.namespace ?? "default", name: object.metadata.name };
   const { redirectFrontend = {}, redirectBackend, skipRedirectFromBackend = false } = object.spec ?? {};
   const { addressMatcher, serviceMatcher } = redirectFrontend;
@@ -55,7 +56,7 @@ export function parseRedirect(object: RedirectInput): Redirect | { readonly prob
   if ("problem" in toPorts) return toPorts;
   if ("problem" in fromPorts) return fromPorts;
   const selector = selectorOf(requirementsOf(redirectBackend?.localEndpointSelector ?? {}));
-  const from = addressMatcher ? fromAddress(addressMatcher.ip, fromPorts) : fromService(name, serviceMatcher, fromPorts);
+  const from = addressMatcher ? fromAddress(addressMatcher.ip, fromPorts, allowed) : fromService(name, serviceMatcher, fromPorts);
   if ("problem" in from) return from;
   return {
     name,
@@ -68,9 +69,11 @@ export function parseRedirect(object: RedirectInput): Redirect | { readonly prob
   };
 }
 
-function fromAddress(text: string, ports: readonly Port[]): Redirect["from"] | { readonly problem: string } {
+function fromAddress(text: string, ports: readonly Port[], allowed: readonly Prefix[]): Redirect["from"] | { readonly problem: string } {
   const ip = parseAddress(text);
   if (ip === undefined) return { problem: `spec.redirectFrontend.addressMatcher.ip: "${text}" is no IP address` };
+  if (allowed.length > 0 && !allowed.some((block) => prefixHas(block, ip)))
+    return { problem: `spec.redirectFrontend.addressMatcher.ip: ${text} is not in ${allowed.join(", ")} (lrp-address-matcher-cidrs)` };
   if (ports.length === 0) return { problem: "spec.redirectFrontend.addressMatcher.toPorts: name at least one port" };
   return { kind: "address", ip, ports };
 }
@@ -92,7 +95,7 @@ function readPorts(ports: readonly PortInput[], field: string): Port[] | { reado
   for (const { port: text, protocol: name, name: portName } of ports) {
     const [port, protocol] = [Number(text), parseL4Protocol(name?.toUpperCase())];
     if (!isPort(port) || protocol === undefined) return { problem: `${field}: "${text}/${name ?? "TCP"}" is no port` };
-    read.push({ port, protocol, name: portName ?? "" });
+    read.push({ port, protocol, name: (portName ?? "").toLowerCase() });
   }
   return read;
 }
@@ -137,13 +140,15 @@ const PLAIN = {
   denySourceRanges: false,
 } as const;
 
-/** The one port there is; of several the one of the same name, else the one at the same place. */
+/** The one port there is; of several the one of the same name, or without names the one of the protocol, or at the same place. */
 function targetOf(toPorts: readonly Port[], fromPorts: readonly Port[], { address, portName }: Pick<Frontend, "address" | "portName">) {
   const fitting = toPorts.filter(({ protocol }) => protocol === address.protocol);
-  if (fitting.length <= 1) return fitting[0];
+  if (toPorts.length === 1) return fitting[0];
   const named = fitting.find(({ name }) => name !== "" && name === portName);
+  const unnamed = fitting.filter(({ name }) => name === "");
+  if (named !== undefined || unnamed.length <= 1) return named ?? unnamed[0];
   const place = fromPorts.findIndex(({ port, protocol }) => port === address.port && protocol === address.protocol);
-  return named ?? toPorts[place];
+  return toPorts[place];
 }
 
 function backendsOf(pods: readonly PodInput[], { port, protocol }: Port, frontendIp: string): Backend[] {

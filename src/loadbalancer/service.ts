@@ -8,6 +8,7 @@ export interface ServiceInput {
   readonly metadata: {
     readonly name: string;
     readonly namespace?: string;
+    readonly labels?: Readonly<Record<string, string>>;
     readonly annotations?: Readonly<Record<string, string>>;
     readonly creationTimestamp?: string;
   };
@@ -49,8 +50,11 @@ const DEFAULT_AFFINITY_SECONDS = 10_800;
 
 type PortInput = NonNullable<NonNullable<ServiceInput["spec"]>["ports"]>[number];
 
-/** Reads a Service. Never throws: what cannot be used is left out and named in `problems`. */
-export function parseService(service: ServiceInput): ParsedService {
+/**
+ * Reads a Service. Never throws: what cannot be used is left out and named in `problems`. With `allTypes` loadBalancerSourceRanges are for every
+ * address of the service, not only for those of load balancers and external ones.
+ */
+export function parseService(service: ServiceInput, allTypes = false): ParsedService {
   const spec = service.spec ?? {};
   const name = { namespace: service.metadata.namespace ?? "default", name: service.metadata.name };
   const annotations = parseAnnotations(service.metadata.annotations);
@@ -86,7 +90,7 @@ export function parseService(service: ServiceInput): ParsedService {
           type,
           address: l4Address(ip, port, protocol),
           externalPolicy: type === "ClusterIP" ? common.internalPolicy : external,
-          sourceRanges: type === "LoadBalancer" ? sourceRanges : [],
+          sourceRanges: allTypes || type === "LoadBalancer" || type === "ExternalIPs" ? sourceRanges : [],
         },
       ];
     }),
@@ -133,10 +137,12 @@ function rangesOf(ranges: readonly string[], problems: string[]): Prefix[] {
   });
 }
 
-function addressesOf({ spec = {}, status }: ServiceInput, problems: string[]): { type: FrontendType; ip: string }[] {
+/** Kubernetes' label: the name leads to the pods themselves, whatever addresses the service has. */
+const HEADLESS_LABEL = "service.kubernetes.io/headless";
+
+function addressesOf({ metadata, spec = {}, status }: ServiceInput, problems: string[]): { type: FrontendType; ip: string }[] {
   const clusterIps = (spec.clusterIPs?.length ? spec.clusterIPs : [spec.clusterIP ?? ""]).filter((ip) => ip !== "");
-  // Headless: its name leads to the pods themselves.
-  if (clusterIps.includes("None")) return [];
+  if (clusterIps.includes("None") || metadata.labels?.[HEADLESS_LABEL] !== undefined) return [];
   const read = (type: FrontendType, field: string, texts: readonly string[]) =>
     texts.flatMap((text) => {
       const ip = parseAddress(text);

@@ -21,10 +21,10 @@ export interface L4Address {
 export type FrontendType = "ClusterIP" | "NodePort" | "LoadBalancer" | "ExternalIPs" | "HostPort" | "LocalRedirect";
 
 /**
- * `active` takes connections. `terminating` finishes those it has and takes new ones only when nobody else does. `quarantined`
- * (not ready) finishes those it has and takes none.
+ * `active` takes connections. The others finish those they have: `terminating` takes new ones only when nobody else does,
+ * `terminating-not-serving` and `quarantined` (not ready) none.
  */
-export type BackendState = "active" | "terminating" | "quarantined";
+export type BackendState = "active" | "terminating" | "terminating-not-serving" | "quarantined";
 
 export interface Backend {
   readonly address: L4Address;
@@ -88,6 +88,11 @@ export function l4Address(ip: string, port: number, protocol: L4Protocol): L4Add
 export function isSpecial(ip: string): boolean {
   const plain = ip.replace(/^::ffff:(?=\d+\.)/, "");
   return /^(0\.|127\.|169\.254\.|22[4-9]\.|23\d\.|255\.255\.255\.255$|::1?$|fe[89ab][0-9a-f]:|ff[0-9a-f]{2}:)/.test(plain);
+}
+
+/** Such an address is a node's for its own processes alone; in canonical text. */
+export function isLoopback(ip: string): boolean {
+  return ip.startsWith("127.") || ip === "::1";
 }
 
 /** Reads the `text` of an address; throws RangeError for anything else. */

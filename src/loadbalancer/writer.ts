@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Database } from "#statedb/database.ts";
+import type { Prefix } from "#types/prefix.ts";
 import { type BackendUsers, createBackendUsers } from "./backend-users.ts";
 import { type BackendSet, readSlices, SERVICE_NAME_LABEL, type SliceInput } from "./backends.ts";
 import { type Claims, createClaims, type Owner } from "./claims.ts";
@@ -34,6 +35,10 @@ export interface LoadBalancerConfig {
   readonly nodeAddresses: () => readonly string[];
   /** Without kube-proxy replacement: node ports, load balancers, external IPs and host ports are others' business. */
   readonly clusterIpOnly?: boolean;
+  /** loadBalancerSourceRanges are for all addresses of a service. */
+  readonly sourceRangesForAll?: boolean;
+  /** Blocks of the addresses that local redirects may name; all when empty. */
+  readonly redirectable?: readonly Prefix[];
 }
 
 /** Services, EndpointSlices, Pods and redirect policies → services, frontends and backends. The one writer of these tables. */
@@ -134,7 +139,7 @@ class Writer implements LoadBalancer {
       this.#known.delete(key);
       this.#claim(owner, []);
     } else {
-      const service = exposedHere(parseService(input), this.#config);
+      const service = exposedHere(parseService(input, this.#config.sourceRangesForAll), this.#config);
       const set = readSlices(service.frontends.length > 0 ? this.slicesOf(key) : []);
       const bare = service.frontends.map((frontend) => ({ ...frontend, backends: backendsOf(set, frontend) }));
       const all = withNodeAddresses(bare, this.#config.nodeAddresses());
@@ -176,7 +181,7 @@ class Writer implements LoadBalancer {
   #refreshRedirect(key: string): void {
     const object = this.redirects.objects.get(key);
     const owner = ownerOf("CiliumLocalRedirectPolicy", key, object);
-    const redirect = object && parseRedirect(object);
+    const redirect = object && parseRedirect(object, this.#config.redirectable);
     if (redirect === undefined || "problem" in redirect) {
       this.#claim(owner, []);
       if (redirect) this.tables.redirects.set({ name: owner, frontends: [], problem: redirect.problem });
@@ -245,16 +250,15 @@ function backendsOf(set: BackendSet, { portName, address }: Frontend): readonly 
 }
 
 /**
- * A port of the node is a frontend on each of its addresses. A node port is one on the other nodes' too, which the frontend without
- * an address stands for; a host port is the business of this node alone.
+ * A port of the node is a frontend on each of its addresses, and one without an address: sockets go by that where they call a loopback
+ * address of the node, or a node port of another node.
  */
 function withNodeAddresses(frontends: readonly Frontend[], addresses: readonly string[]): Frontend[] {
   return frontends.flatMap((frontend) => {
     if (!isWildcard(frontend)) return [frontend];
     const own = addresses.filter((ip) => ip.includes(":") === frontend.address.ip.includes(":"));
     const { port, protocol } = frontend.address;
-    const exact = own.map((ip) => ({ ...frontend, address: l4Address(ip, port, protocol) }));
-    return frontend.type === "HostPort" ? exact : [frontend, ...exact];
+    return [frontend, ...own.map((ip) => ({ ...frontend, address: l4Address(ip, port, protocol) }))];
   });
 }
 

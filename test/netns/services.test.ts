@@ -173,16 +173,17 @@ describe("services at the socket", () => {
       }
     });
 
-    it(`a process of the node cannot take a node port, a pod can: ${family}`, async () => {
+    it(`a process of the node cannot take a node port, a pod can; a host port it can: ${family}`, async () => {
       const any = (family === "ipv4" ? "0.0.0.0" : "::") as IpAddress;
       define(any, 30090, TCP, backend, [8001], { flags: ["ROUTABLE", "NODE_PORT"] });
+      define(any, 8890, TCP, backend, [8001], { flags: ["HOST_PORT"] });
       const bind = (port: number) => client("bind", backend, String(port));
       const bindAny = (port: number) => client("bind", any, String(port));
       assert.deepEqual(await bindAny(30090), ["bound"]);
       services.setNode({ ...NODE, netnsCookie: netnsCookie(netns) });
       assert.deepEqual(await bindAny(30090), ["error: Address already in use"]);
-      assert.deepEqual(await bindAny(30091), ["bound"]);
-      assert.deepEqual(await bind(30090), ["bound"]);
+      assert.deepEqual(await bind(30090), ["error: Address already in use"], "loopback");
+      for (const port of [30091, 8890]) assert.deepEqual(await bindAny(port), ["bound"]);
       services.setNode(NODE);
     });
 

@@ -15,6 +15,7 @@ import { type Reconciler, startReconciler } from "#reconciler/reconciler.ts";
 import { silentLogger } from "#runtime/logger.ts";
 import type { Observer } from "#statedb/changes.ts";
 import { createDatabase, type Database } from "#statedb/database.ts";
+import { Prefix } from "#types/prefix.ts";
 
 /** The load balancer of one node without a kernel: objects in, tables and maps out. */
 export interface ScriptWorld extends AsyncDisposable {
@@ -48,6 +49,8 @@ export function createScriptWorld(files: ReadonlyMap<string, string>, fail: Fail
       nodeLabels: () => (node.label === "" ? {} : { "service.cilium.io/node": node.label }),
       nodeAddresses: () => node.addresses,
       clusterIpOnly: settings["kube-proxy-replacement"] === "false",
+      sourceRangesForAll: settings["bpf-lb-source-range-all-types"] === "true",
+      redirectable: settings["lrp-address-matcher-cidrs"] === undefined ? [] : [Prefix(String(settings["lrp-address-matcher-cidrs"]))],
     });
     const listed = balancer.tables.frontends.expect("kubernetes");
     const place = () => ({ nodeName: "n1", zone: node.zone || undefined });

@@ -7,6 +7,8 @@ import {
   type BackendState,
   type Frontend,
   type FrontendType,
+  isLoopback,
+  isWildcard,
   type L4Address,
   l4Address,
   type Scope,
@@ -120,7 +122,8 @@ const TYPE_FLAGS: Readonly<Record<FrontendType, number>> = {
 function flagsOf(frontend: Frontend, settings: ServiceSettings, two: boolean, maglev: boolean): number {
   const { type, sourceRanges, denySourceRanges, internalPolicy, externalPolicy, affinitySeconds } = frontend;
   const isOutside = type !== "ClusterIP" && type !== "LocalRedirect";
-  const isRoutable = isOutside || (type === "ClusterIP" && settings.externalClusterIp);
+  const isOfNode = isWildcard(frontend) || isLoopback(frontend.address.ip);
+  const isRoutable = (isOutside && !isOfNode) || (type === "ClusterIP" && settings.externalClusterIp);
   return (
     TYPE_FLAGS[type] |
     (affinitySeconds === undefined ? 0 : FLAG.AFFINITY) |
@@ -142,6 +145,7 @@ function isDsr({ forwarding, address }: Frontend, { mode }: ServiceSettings): bo
 const STATES: Readonly<Record<BackendState, number>> = {
   active: LbBackendState.ACTIVE,
   terminating: LbBackendState.TERMINATING,
+  "terminating-not-serving": LbBackendState.TERMINATING,
   quarantined: LbBackendState.QUARANTINED,
 };
 

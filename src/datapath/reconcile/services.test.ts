@@ -60,7 +60,7 @@ function createKernel() {
   return { maps, start, onWrite };
 }
 
-const states = fc.constantFrom<BackendState>("active", "active", "terminating", "quarantined");
+const states = fc.constantFrom<BackendState>("active", "active", "terminating", "terminating-not-serving", "quarantined");
 const backendLists = fc
   .uniqueArray(fc.tuple(fc.integer({ min: 1, max: 6 }), states), { selector: ([host]) => host, maxLength: 4 })
   .map((list) => list.map(([host, state]) => backend(host, state)));
@@ -103,7 +103,9 @@ describe("createServiceTarget", () => {
         const ready = new Map<string, readonly string[]>();
         onWrite(() => assertWhole(dumpServices(maps), ready));
         for (const step of steps) {
-          const next = (step.backends ?? []).filter(({ state }) => state !== "quarantined").map(({ address }) => address.text);
+          const next = (step.backends ?? [])
+            .filter(({ state }) => state === "active" || state === "terminating")
+            .map(({ address }) => address.text);
           ready.set(step.ip, [...(ready.get(step.ip) ?? []), ...next]);
           take(target, present, step);
           ready.set(step.ip, next);
