@@ -34,7 +34,8 @@ export function chooseHeaders(names: readonly string[]): HeaderChoice {
   return (name) => named.has(name) || (named.has("*") && !CREDENTIALS.has(name));
 }
 
-const START = performance.timeOrigin;
+/** Add it to `performance.now()` for the time of a record. */
+export const RECORD_EPOCH = performance.timeOrigin;
 const MAX_TEXT = 512;
 const SECRET_PARAMETER = /([?&][^=&]*(?:token|secret|passw|api[-_]?key|signature|credential|session|auth)[^=&]*=)[^&]*/gi;
 
@@ -44,7 +45,7 @@ type Fixed = Pick<AccessMessage, "kind" | "verdict" | "policyRevision">;
 /** What a record of now tells, whatever was spoken. */
 export function accessBase(scope: RecordScope, fixed: Fixed & Omit<Outcome, "missingHeaders">): AccessBase {
   return {
-    time: START + performance.now(),
+    time: RECORD_EPOCH + performance.now(),
     kind: fixed.kind,
     verdict: fixed.verdict,
     direction: scope.direction,
@@ -59,11 +60,17 @@ export function accessBase(scope: RecordScope, fixed: Fixed & Omit<Outcome, "mis
   };
 }
 
-/** A record of an HTTP request or response. */
-export function accessRecord(scope: RecordScope, fixed: Fixed, http: AccessHttp, outcome: Outcome): AccessMessage {
+/** A record of an HTTP request or response. `now` is of `performance.now()`. */
+export function accessRecord(
+  scope: RecordScope,
+  fixed: Fixed,
+  http: AccessHttp,
+  outcome: Outcome,
+  now: number = performance.now(),
+): AccessMessage {
   return {
     type: "access",
-    time: START + performance.now(),
+    time: RECORD_EPOCH + now,
     kind: fixed.kind,
     verdict: fixed.verdict,
     direction: scope.direction,

@@ -1,9 +1,9 @@
 import type { DnsAccessMessage } from "../dns/protocol.ts";
 import type { AccessRecord } from "../protocol.ts";
-import { accessLine } from "./access-line.ts";
+import { accessLine, type RepeatedRecord } from "./access-line.ts";
 
 /** What the proxies of the node saw. */
-export type ProxyRecord = AccessRecord | DnsAccessMessage;
+export type ProxyRecord = AccessRecord | RepeatedRecord | DnsAccessMessage;
 
 /** Where records go: an agent's connection. `false` from write: no more until `drain`. */
 export interface RecordSink {

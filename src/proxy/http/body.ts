@@ -129,7 +129,7 @@ class ChunkedReader implements BodyReader {
   #finishTrailerLine(): HttpError | undefined {
     if (this.#line !== "\r\n" && !this.#line.endsWith("\r\n\r\n")) return undefined;
     this.done = true;
-    const trailers = parseHeaderFields(this.#line, 0, this.#limits.headerCount);
+    const trailers = parseHeaderFields(this.#line, this.#limits.headerCount);
     if (!Array.isArray(trailers)) return trailers;
     return trailers.some(({ name }) => isForbiddenTrailer(name, this.#decided)) ? httpError(400, "forbidden trailer") : undefined;
   }

@@ -185,7 +185,7 @@ export class HttpConnection {
     this.#upstream?.expect(exchange);
     this.#state = "body";
     if (text === head.text) {
-      this.#onBody(head.input.subarray(head.start), head.end - head.start);
+      this.#onBody(head.start === 0 ? head.input : head.input.subarray(head.start), head.end - head.start);
       return;
     }
     this.#onBody(Buffer.concat([Buffer.from(text, "latin1"), head.input.subarray(head.end)]), text.length);

@@ -1,6 +1,7 @@
 import { accessHttp, accessRecord, type RecordScope, redactDenial } from "../access-record.ts";
-import type { HeaderAction } from "../policy/http-rule.ts";
-import type { AccessDenial, AccessMessage, RuleOrigin } from "../protocol.ts";
+import type { HttpRecord } from "../control/access-line.ts";
+import type { Allowance } from "../policy/decide.ts";
+import type { AccessDenial, AccessMessage } from "../protocol.ts";
 import type { Asked } from "./asked.ts";
 import { type BodyReader, readBody } from "./body.ts";
 import type { HttpLimits } from "./limits.ts";
@@ -70,10 +71,8 @@ export class Exchange {
     return this.responseDone || (this.response?.framing.kind === "until-close" && inOrder);
   }
 
-  forwardedRecord(scope: RecordScope, origins: readonly RuleOrigin[], actions: readonly HeaderAction[]): AccessMessage {
-    const outcome = actions.length === 0 ? { origins } : { origins, missingHeaders: actions.map(({ name }) => name) };
-    const fixed = { kind: "request", verdict: "FORWARDED", policyRevision: this.#revision } as const;
-    return accessRecord(scope, fixed, this.#asked.shown(scope), outcome);
+  forwardedRecord(scope: RecordScope, allowance: Allowance): HttpRecord {
+    return this.#asked.forwarded(scope, this.#revision, allowance, this.#started);
   }
 
   deniedRecord(scope: RecordScope, denied: AccessDenial): AccessMessage {
@@ -84,10 +83,9 @@ export class Exchange {
     return this.#record(scope, { kind: "request", verdict: "AUDIT" }, 0, { denied: redactDenial(denied) });
   }
 
-  responseRecord(scope: RecordScope, response: Pick<ResponseHead, "code" | "headers">): AccessMessage {
-    const latencyNs = this.#latency();
-    const fixed = { kind: "response", verdict: "FORWARDED", policyRevision: this.#revision } as const;
-    return accessRecord(scope, fixed, this.#asked.answered(scope, response), { latencyNs });
+  responseRecord(scope: RecordScope, response: Pick<ResponseHead, "code" | "headers">): HttpRecord {
+    const now = performance.now();
+    return this.#asked.answered(scope, this.#revision, response, now, this.#latency(now));
   }
 
   /** The proxy answered for the server, or broke the connection off. */
@@ -104,7 +102,7 @@ export class Exchange {
     return accessRecord(scope, { ...fixed, policyRevision: this.#revision }, accessHttp(scope, this.request, code), outcome);
   }
 
-  #latency(): number {
-    return Math.round((performance.now() - this.#started) * 1e6);
+  #latency(now = performance.now()): number {
+    return Math.round((now - this.#started) * 1e6);
   }
 }

@@ -1,6 +1,6 @@
 import { type HttpError, httpError } from "./http-error.ts";
 
-/** One header line. `start` and `end` (behind CR LF) are its place in the head. */
+/** One header line. `start` and `end` (behind CR LF) are its place behind the first line of the head. */
 export interface HeaderField {
   /** Lower case. */
   readonly name: string;
@@ -31,12 +31,12 @@ export function isFieldValue(text: string, start = 0, end = text.length): boolea
 }
 
 /**
- * The header lines of `head` (latin1) from `start` to the blank line. Refuses folded lines, blanks before the colon, empty names, control
+ * The header lines of a head (latin1), up to the blank line. Refuses folded lines, blanks before the colon, empty names, control
  * characters and bare CR.
  */
-export function parseHeaderFields(head: string, start: number, maxCount: number): HeaderField[] | HttpError {
+export function parseHeaderFields(head: string, maxCount: number): HeaderField[] | HttpError {
   const fields: HeaderField[] = [];
-  let at = start;
+  let at = 0;
   while (head.charCodeAt(at) !== 0x0d) {
     if (fields.length === maxCount) return httpError(431, `more than ${maxCount} headers`);
     const lineEnd = head.indexOf("\n", at) - 1;

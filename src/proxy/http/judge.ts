@@ -24,11 +24,7 @@ export function judge(session: HttpSession, asked: Asked): Judged | null {
     session.record(exchange.deniedRecord(scope, decision.denied));
     return { exchange, actions: undefined };
   }
-  session.record(
-    audited?.allowed === false
-      ? exchange.auditedRecord(scope, audited.denied)
-      : exchange.forwardedRecord(scope, decision.origins, decision.actions),
-  );
+  session.record(audited?.allowed === false ? exchange.auditedRecord(scope, audited.denied) : exchange.forwardedRecord(scope, decision));
   return { exchange, actions: decision.actions };
 }
 

@@ -37,27 +37,25 @@ export const HTTP2_PREFACE = "PRI * HTTP/2.0\r\n\r\n";
 
 /** Reads a whole request head (latin1, with its blank line). */
 export function parseRequestHead(head: string, limits: HttpLimits): RequestHead | HttpError {
-  const lineEnd = head.indexOf("\r\n");
-  const line = parseRequestLine(head.slice(0, lineEnd));
+  const line = parseRequestLine(head);
   if ("status" in line) return line;
-  const headers = parseHeaderFields(head, lineEnd + 2, limits.headerCount);
-  if (!Array.isArray(headers)) return headers;
-  const host = requestHost(line.minor, headers);
-  if (typeof host !== "string") return host;
-  const path = targetPath(line.method, line.target, host);
-  if (typeof path !== "string") return path;
-  const framing = requestFraming(line.minor, headers);
-  if ("status" in framing) return framing;
-  return finish(line, headers, host, path, framing);
+  const section = parseHeaderSection(head.slice(line.end), line.minor, limits);
+  return "status" in section ? section : requestOf(line, section);
 }
 
-interface RequestLine {
+export interface RequestLine {
   readonly method: string;
   readonly target: string;
   readonly minor: 0 | 1;
+  /** Where the headers begin. */
+  readonly end: number;
 }
 
-function parseRequestLine(line: string): RequestLine | HttpError {
+/** Reads the first line of a head. */
+export function parseRequestLine(head: string): RequestLine | HttpError {
+  const lineEnd = head.indexOf("\r\n");
+  const end = lineEnd + 2;
+  const line = head.slice(0, lineEnd);
   const first = line.indexOf(" ");
   const second = line.indexOf(" ", first + 1);
   const version = line.slice(second + 1);
@@ -65,10 +63,41 @@ function parseRequestLine(line: string): RequestLine | HttpError {
   if (second < 0) return httpError(400, "bad request line");
   const [method, target] = [line.slice(0, first), line.slice(first + 1, second)];
   if (!TARGET.test(target) || version.includes(" ")) return httpError(400, "bad request target");
-  if (version === "HTTP/1.1") return { method, target, minor: 1 };
-  if (version === "HTTP/1.0") return { method, target, minor: 0 };
+  if (version === "HTTP/1.1") return { method, target, minor: 1, end };
+  if (version === "HTTP/1.0") return { method, target, minor: 0, end };
   if (version === "HTTP/2.0" && method === "PRI") return httpError(505, "HTTP/2 begins at the start of a connection");
   return /^HTTP\/[0-9]\.[0-9]$/.test(version) ? httpError(505, "unsupported HTTP version") : httpError(400, "bad request line");
+}
+
+/** The headers of a request and what follows from them alone. */
+export interface HeaderSection {
+  readonly text: string;
+  readonly minor: 0 | 1;
+  readonly headers: readonly HeaderField[];
+  readonly host: string;
+  readonly framing: Framing;
+  /** Items of `Connection` and `Upgrade`. */
+  readonly connection: readonly string[];
+  readonly protocols: readonly string[];
+  readonly expectContinue: boolean;
+}
+
+/** Reads everything behind the first line of a head. */
+export function parseHeaderSection(text: string, minor: 0 | 1, limits: HttpLimits): HeaderSection | HttpError {
+  const headers = parseHeaderFields(text, limits.headerCount);
+  if (!Array.isArray(headers)) return headers;
+  const host = requestHost(minor, headers);
+  if (typeof host !== "string") return host;
+  const framing = requestFraming(minor, headers);
+  if ("status" in framing) return framing;
+  const connection = headerItems(headers, "connection");
+  // A listed header is removed by the next hop: the server would not see what the policy judged.
+  const hidden = connection.find((option) => !CONNECTION_OPTIONS.has(option) && headers.some(({ name }) => name === option));
+  if (hidden !== undefined) return httpError(400, "Connection lists a header of this request");
+  const expect = headerValue(headers, "expect");
+  if (expect !== undefined && expect.toLowerCase() !== "100-continue") return httpError(400, "bad Expect header");
+  const protocols = headerItems(headers, "upgrade");
+  return { text, minor, headers, host, framing, connection, protocols, expectContinue: expect !== undefined && minor === 1 };
 }
 
 function requestHost(minor: 0 | 1, headers: readonly HeaderField[]): string | HttpError {
@@ -84,12 +113,12 @@ function targetPath(method: string, target: string, host: string): string | Http
   if (method === "CONNECT") {
     return target === host && /:[0-9]{1,5}$/.test(target) ? "" : httpError(400, "CONNECT target and Host header differ");
   }
-  if (target.startsWith("/")) return /%00/.test(target) ? httpError(400, "escaped NUL in the path") : target;
+  if (target.startsWith("/")) return target.includes("%00") ? httpError(400, "escaped NUL in the path") : target;
   if (target === "*") return method === "OPTIONS" ? "*" : httpError(400, "asterisk target without OPTIONS");
   const [, authority, path = ""] = /^http:\/\/([^/?]+)(.*)$/i.exec(target) ?? [];
   if (authority === undefined) return httpError(400, "bad request target");
   if (authority.toLowerCase() !== host.toLowerCase()) return httpError(400, "target and Host header name different hosts");
-  return path.startsWith("/") && !/%00/.test(path) ? path : httpError(400, "bad request target");
+  return path.startsWith("/") && !path.includes("%00") ? path : httpError(400, "bad request target");
 }
 
 /** What some servers take for the names of the headers that frame a body (as CGI does). */
@@ -129,15 +158,11 @@ export const CONNECTION_OPTIONS: ReadonlySet<string> = new Set([
   "proxy-connection",
 ]);
 
-function finish(line: RequestLine, headers: readonly HeaderField[], host: string, path: string, framing: Framing): RequestHead | HttpError {
-  const { method, target, minor } = line;
-  const connection = headerItems(headers, "connection");
-  // A listed header is removed by the next hop: the server would not see what the policy judged.
-  const hidden = connection.find((option) => !CONNECTION_OPTIONS.has(option) && headers.some(({ name }) => name === option));
-  if (hidden !== undefined) return httpError(400, "Connection lists a header of this request");
-  const expect = headerValue(headers, "expect");
-  if (expect !== undefined && expect.toLowerCase() !== "100-continue") return httpError(400, "bad Expect header");
-  const protocols = headerItems(headers, "upgrade");
+/** The request that the two parts of a head make. */
+export function requestOf({ method, target, minor }: RequestLine, section: HeaderSection): RequestHead | HttpError {
+  const { headers, host, framing, connection, protocols, expectContinue } = section;
+  const path = targetPath(method, target, host);
+  if (typeof path !== "string") return path;
   const wanted = protocols.length > 0 && connection.includes("upgrade") && minor === 1;
   const upgrade = wanted && protocols.length === 1 && protocols[0] === "websocket" && framing.kind === "none";
   const plain = wanted && protocols.length === 1 && framing.kind === "none" && method !== "CONNECT" && path !== "*";
@@ -155,7 +180,7 @@ function finish(line: RequestLine, headers: readonly HeaderField[], host: string
     upgrade,
     h2c,
     otherUpgrade: protocols.length > 0 && !upgrade && !h2c,
-    expectContinue: expect !== undefined && minor === 1,
+    expectContinue,
   };
 }
 

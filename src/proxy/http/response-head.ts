@@ -26,7 +26,7 @@ export function parseResponseHead(head: string, request: RequestHead, limits: Ht
   const lineEnd = head.indexOf("\r\n");
   if (!STATUS_LINE.test(head) || !isFieldValue(head, REASON_AT, lineEnd)) return httpError(502, "bad status line");
   const minor = head.charCodeAt(MINOR_AT) === 0x31 ? 1 : 0;
-  const headers = parseHeaderFields(head, lineEnd + 2, limits.headerCount);
+  const headers = parseHeaderFields(head.slice(lineEnd + 2), limits.headerCount);
   if (!Array.isArray(headers)) return httpError(502, headers.reason);
   const code = Number(head.slice(CODE_AT, REASON_AT));
   const tunnel = code === 101 || (request.method === "CONNECT" && code >= 200 && code < 300);
@@ -38,6 +38,11 @@ export function parseResponseHead(head: string, request: RequestHead, limits: Ht
   const connection = headerItems(headers, "connection");
   const persistent = !connection.includes("close") && (minor === 1 || connection.includes("keep-alive"));
   return { code, headers, framing, interim, tunnel, keepAlive: persistent && framing.kind !== "until-close" };
+}
+
+/** The same head means the same as an answer to either. */
+export function isAnsweredAlike(one: RequestHead, other: RequestHead): boolean {
+  return one === other || (one.method === other.method && one.upgrade === other.upgrade && one.h2c === other.h2c);
 }
 
 function responseFraming(code: number, method: string, minor: 0 | 1, headers: readonly HeaderField[]): ResponseFraming | HttpError {

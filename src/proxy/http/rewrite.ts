@@ -61,12 +61,13 @@ function lastOptions(options: readonly string[]): readonly string[] {
 }
 
 function exchangeHeaders(text: string, headers: readonly HeaderField[], isRemoved: (name: string) => boolean, added: string): string {
+  const start = text.indexOf("\r\n") + 2;
   let kept = "";
   let at = 0;
   for (const field of headers) {
     if (!isRemoved(field.name)) continue;
-    kept += text.slice(at, field.start);
-    at = field.end;
+    kept += text.slice(at, start + field.start);
+    at = start + field.end;
   }
   return `${kept}${text.slice(at, -2)}${added}\r\n`;
 }

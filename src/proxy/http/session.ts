@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import type { RecordScope } from "../access-record.ts";
+import type { HttpRecord } from "../control/access-line.ts";
 import type { PeerPolicy } from "../policy/decide.ts";
-import type { AccessMessage } from "../protocol.ts";
 import type { HttpLimits } from "./limits.ts";
 import type { DeniedReply } from "./local-reply.ts";
 
@@ -45,7 +45,7 @@ export interface HttpSession {
   scope(): RecordScope;
   /** Opens the connection to where the client wanted to go, as the client; `host` is whom the request names. Throws when no socket can be made. */
   connect(host: string): Socket;
-  record(record: AccessMessage): void;
+  record(record: HttpRecord): void;
   readonly limits: HttpLimits;
   readonly timeouts: HttpTimeouts;
   readonly denied: DeniedReply;

@@ -5,7 +5,7 @@ import { type CompleteHead, HeadReader } from "./head-reader.ts";
 import { type HttpError, httpError } from "./http-error.ts";
 import { MAX_REPEATED } from "./limits.ts";
 import type { RequestHead } from "./request-head.ts";
-import { parseResponseHead, type ResponseHead } from "./response-head.ts";
+import { isAnsweredAlike, parseResponseHead, type ResponseHead } from "./response-head.ts";
 import { announceEnd } from "./rewrite.ts";
 import type { HttpSession } from "./session.ts";
 
@@ -39,7 +39,7 @@ export class Upstream {
   readonly #heads: HeadReader;
   #exchange: Exchange | undefined;
   /** The last answer: the next is often the same. */
-  #before: { readonly text: string; readonly request: RequestHead; readonly response: ResponseHead } | undefined;
+  #before: { readonly text: string; readonly to: RequestHead; readonly response: ResponseHead } | undefined;
   #tunnel = false;
   #over = false;
 
@@ -155,7 +155,7 @@ export class Upstream {
   #answer(exchange: Exchange, response: ResponseHead, { text, input, start, end }: CompleteHead): void {
     exchange.isLast ||= this.#events.isLast();
     if (!exchange.isLast || !response.keepAlive) {
-      this.#onBody(exchange, input.subarray(start), end - start);
+      this.#onBody(exchange, start === 0 ? input : input.subarray(start), end - start);
       return;
     }
     const last = announceEnd(text, response.headers);
@@ -164,10 +164,10 @@ export class Upstream {
 
   #parse(text: string, request: RequestHead): ResponseHead | HttpError {
     const last = this.#before;
-    if (last?.text === text && last.request === request) return last.response;
+    if (last?.text === text && isAnsweredAlike(last.to, request)) return last.response;
     const response = parseResponseHead(text, request, this.#session.limits);
     if ("status" in response) return response;
-    this.#before = text.length > MAX_REPEATED ? undefined : { text, request, response };
+    this.#before = text.length > MAX_REPEATED ? undefined : { text, to: request, response };
     return response;
   }
 

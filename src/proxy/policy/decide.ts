@@ -36,14 +36,14 @@ export interface PeerPolicy {
   readonly originating?: TlsContext;
 }
 
-export type Decision =
-  | {
-      readonly allowed: true;
-      readonly origins: readonly RuleOrigin[];
-      /** Header expectations that the request does not meet. */
-      readonly actions: readonly HeaderAction[];
-    }
-  | { readonly allowed: false; readonly denied: AccessDenial };
+export interface Allowance {
+  readonly allowed: true;
+  readonly origins: readonly RuleOrigin[];
+  /** Header expectations that the request does not meet. */
+  readonly actions: readonly HeaderAction[];
+}
+
+export type Decision = Allowance | { readonly allowed: false; readonly denied: AccessDenial };
 
 const MAX_NEAREST = 3;
 const MAX_ORIGINS = 16;
@@ -72,17 +72,20 @@ export function selectPeer(mine: readonly PeerRule[], others: readonly PeerRule[
 export function decide(policy: PeerPolicy, request: RequestView): Decision {
   const wildcard = policy.wildcards[0];
   if (wildcard !== undefined && !policy.hasActions) return { allowed: true, origins: wildcard.origins, actions: NO_ACTIONS };
-  const first = policy.byPath.candidates(request.path).find((rule) => ruleMatches(rule.compiled, request, request.path));
+  const first = firstMatching(policy, request, request.path);
   if (first === undefined && wildcard === undefined) return deny(policy, request, request.path, "policy");
   const readings = readingsOf(request.path);
   if (wildcard === undefined) {
     if (readings === null) return deny(policy, request, request.path, "ambiguous-path");
-    const isAllowed = (path: string) => policy.byPath.candidates(path).some((rule) => ruleMatches(rule.compiled, request, path));
-    const refused = readings.find((path) => !isAllowed(path));
+    const refused = readings.find((path) => firstMatching(policy, request, path) === undefined);
     if (refused !== undefined) return deny(policy, request, refused, "ambiguous-path");
   }
   const actions = policy.hasActions ? actionsOn(policy, request, [request.path, ...(readings ?? [])]) : NO_ACTIONS;
   return { allowed: true, origins: first?.origins ?? wildcard?.origins ?? [], actions };
+}
+
+function firstMatching({ byPath }: PeerPolicy, request: RequestView, path: string): SelectedRule | undefined {
+  return byPath.first(path, ({ compiled }) => ruleMatches(compiled, request, path));
 }
 
 /** What the rules for any of the paths that the server may read have to change. */

@@ -81,6 +81,10 @@ describe("HTTP rules (properties)", () => {
         for (const one of paths) {
           const matching = (among: readonly (typeof rules)[number][]) => among.filter((rule) => rule.path?.test(one));
           assert.deepEqual(matching(index.candidates(one)), matching(rules));
+          assert.equal(
+            index.first(one, (rule) => rule.path?.test(one) === true),
+            matching(rules)[0],
+          );
         }
       }),
       { numRuns: 1000 },

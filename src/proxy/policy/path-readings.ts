@@ -4,6 +4,9 @@
  * §5.2.4 and §6.2.2, CVE-2021-29492, CVE-2026-73551.
  */
 
+/** Without any of these there is nothing to read in two ways, which is quick to see. */
+const MARKED = /[%;\\]|\/[/.]/;
+
 const SUSPICIOUS = /\/\/|\/\.|\\|;|%(?:2[def57e]|5[cf]|3[0-9b]|[46][1-9a-f]|[57][0-9a]|7e)/i;
 
 /** Escapes that stand for an unreserved character or for one that gives a path its structure (`/ \ ; . %`). */
@@ -19,6 +22,7 @@ const MAX_DECODINGS = 3;
  * is escaped in a way, or so many times over, that it can only be an attack.
  */
 export function readingsOf(target: string): readonly string[] | null {
+  if (!MARKED.test(target)) return [];
   const cut = target.indexOf("?");
   const path = cut < 0 ? target : target.slice(0, cut);
   if (UNREADABLE.test(path)) return null;

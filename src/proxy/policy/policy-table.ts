@@ -19,6 +19,8 @@ export interface EndpointRules {
 /** The policy in force. Before the first one everything is denied. */
 export interface PolicyTable {
   readonly revision: number | null;
+  /** Another number after each `replace`. */
+  readonly generation: number;
   readonly endpoints: number;
   /** Ports of endpoints that are redirected. */
   readonly redirects: number;
@@ -32,11 +34,15 @@ export function createPolicyTable(): PolicyTable {
   let byIp = new Map<string, EndpointRules>();
   let shared = new Map<string, PortLookup>();
   let revision: number | null = null;
+  let generation = 0;
   let endpoints = 0;
   let redirects = 0;
   return {
     get revision() {
       return revision;
+    },
+    get generation() {
+      return generation;
     },
     get endpoints() {
       return endpoints;
@@ -59,6 +65,7 @@ export function createPolicyTable(): PolicyTable {
         for (const ip of ips) nextByIp.set(ip, rules);
       }
       [byIp, shared, revision] = [nextByIp, nextShared, policy.revision];
+      generation++;
       endpoints = policy.endpoints.length;
       redirects = policy.endpoints.reduce((sum, { ingress, egress }) => sum + ingress.length + egress.length, 0);
     },

@@ -1,4 +1,5 @@
 import { RE2JS } from "re2js";
+import { plainRegExp } from "./plain-pattern.ts";
 
 /** A compiled expression of a rule: `test` is true when it matches the whole text. */
 export interface TextTest {
@@ -31,7 +32,10 @@ function compileNew(pattern: string): TextTest {
   if (!META.test(pattern)) return { pattern, prefix: pattern, test: (text) => text === pattern };
   const start = pattern.endsWith(".*") ? pattern.slice(0, -2) : undefined;
   if (start !== undefined && !META.test(start)) return { pattern, prefix: start, test: (text) => text.startsWith(start) };
+  // First of all, since it knows what is an expression at all.
   const regex = RE2JS.compile(pattern);
+  const plain = plainRegExp(pattern);
+  if (plain !== undefined) return { pattern, prefix: literalPrefix(pattern), test: (text) => plain.test(text) };
   return { pattern, prefix: literalPrefix(pattern), test: (text) => regex.testExact(text) };
 }
 

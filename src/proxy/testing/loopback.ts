@@ -4,7 +4,9 @@ import { silentLogger } from "#runtime/logger.ts";
 import { chooseHeaders, RECORDED_HEADERS } from "../access-record.ts";
 import { ByteBudget } from "../byte-budget.ts";
 import { createConnections } from "../connections.ts";
-import { createAccessStream } from "../control/access-stream.ts";
+import { accessLine } from "../control/access-line.ts";
+import { createAccessStream, type ProxyRecord } from "../control/access-stream.ts";
+import type { DnsAccessMessage } from "../dns/protocol.ts";
 import { DEFAULT_HTTP_LIMITS, type HttpLimits } from "../http/limits.ts";
 import { DENIED, type DeniedReply } from "../http/local-reply.ts";
 import { DEFAULT_HTTP_TIMEOUTS, type HttpTimeouts } from "../http/session.ts";
@@ -76,7 +78,12 @@ export async function startLoopback(options: LoopbackOptions): Promise<Loopback>
   if (options.policy !== undefined) policy.replace(options.policy);
   const counters = createCounters();
   const [records, others]: [AccessMessage[], Exclude<AccessRecord, AccessMessage>[]] = [[], []];
-  const push = (record: AccessRecord) => void (record.type === "access" ? records.push(record) : others.push(record));
+  const push = (record: ProxyRecord) => {
+    // As the agent reads it.
+    const read = JSON.parse(accessLine(record)) as AccessRecord | DnsAccessMessage;
+    if (read.type === "access") records.push(read);
+    else if (read.type !== "dns-access") others.push(read);
+  };
   const stream = createAccessStream(1000, () => undefined);
   const dial = () => {
     const socket = connect({ host: "127.0.0.1", port: serverPort, allowHalfOpen: true });
@@ -86,7 +93,7 @@ export async function startLoopback(options: LoopbackOptions): Promise<Loopback>
   const connections = createConnections(
     {
       ...{ log: silentLogger, policy, counters },
-      records: { ...stream, push: (record) => void (record.type !== "dns-access" && push(record)) },
+      records: { ...stream, push },
       identities: { identityOf: () => CLIENT_IDENTITY, refresh: () => undefined },
       transport: { connect: dial },
     },
