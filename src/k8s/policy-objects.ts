@@ -2,6 +2,8 @@ import { type Cluster, isNotFound } from "./client.ts";
 import { CONFIG_MAPS } from "./resources.ts";
 import type { KubeObject } from "./types.ts";
 
+const GROUPS = ["CiliumCIDRGroup", "/apis/cilium.io/v2/ciliumcidrgroups"] as const;
+
 const POLICY_PATHS: readonly (readonly [kind: string, path: string])[] = [
   ["CiliumNetworkPolicy", "/apis/cilium.io/v2/ciliumnetworkpolicies"],
   ["CiliumClusterwideNetworkPolicy", "/apis/cilium.io/v2/ciliumclusterwidenetworkpolicies"],
@@ -16,12 +18,17 @@ const SUBJECT_PATHS: readonly (readonly [kind: string, path: string])[] = [
   ["EndpointSlice", "/apis/discovery.k8s.io/v1/endpointslices"],
   ["Node", "/api/v1/nodes"],
   ["CiliumIdentity", "/apis/cilium.io/v2/ciliumidentities"],
-  ["CiliumCIDRGroup", "/apis/cilium.io/v2/ciliumcidrgroups"],
+  GROUPS,
 ];
 
 /** All network policies of a cluster, each with its kind. Rejects with `KubeError`. */
 export async function policyObjects(cluster: Cluster): Promise<KubeObject[]> {
   return (await Promise.all(POLICY_PATHS.map(([kind, path]) => listAll(cluster, kind, path)))).flat();
+}
+
+/** The groups of address blocks that policies name. Rejects with `KubeError`. */
+export function groupObjects(cluster: Cluster): Promise<KubeObject[]> {
+  return listAll(cluster, ...GROUPS);
 }
 
 /** What policies are about: pods, namespaces, services, nodes, identities, and Cilium's settings in `namespace`. Rejects with `KubeError`. */

@@ -39,10 +39,14 @@ async function loadSides(options: DiffOptions): Promise<{ before: World; after: 
     load(options.after),
     pods?.length === 0 ? [] : loadObjects({ ...options, policies: [], pods }),
   ]);
-  const isPolicy = ({ object }: SourcedObject) => POLICY_SIDE.includes(identityOf(object).kind);
-  // Workloads beside the policies belong to both sides: only the policies differ.
-  const shared = [...common.flatMap(flattened), ...left, ...right].filter((one) => !isPolicy(one));
-  return { before: createWorld([...shared, ...left.filter(isPolicy)]), after: createWorld([...shared, ...right.filter(isPolicy)]) };
+  const isOf = (kinds: readonly string[], { object }: SourcedObject) => kinds.includes(identityOf(object).kind);
+  const isOwn = (one: SourcedObject) => isOf(POLICY_SIDE, one);
+  // Workloads beside the policies belong to both sides, and so do the groups of blocks beside the pods, which a side may have others in place of.
+  const shared = [
+    ...common.flatMap(flattened).filter((one) => !isOf(policyKinds, one)),
+    ...[...left, ...right].filter((one) => !isOwn(one)),
+  ];
+  return { before: createWorld([...shared, ...left.filter(isOwn)]), after: createWorld([...shared, ...right.filter(isOwn)]) };
 }
 
 function refusedOf({ policies }: World): string[] {

@@ -56,6 +56,15 @@ describe("policy diff", () => {
     assert.equal(text, "Newly allowed\n  world-ipv6 → shop/api: 80/TCP\n");
   });
 
+  it("takes groups of blocks beside the pods for those of a side that has no others", async () => {
+    const group = (block: string) => `kind: CiliumCIDRGroup\nmetadata: { name: g }\nspec: { externalCIDRs: [${block}] }\n`;
+    const policy = allow(80).replace(/fromEndpoints: .*/, "fromCIDRSet: [{ cidrGroupRef: g }]");
+    const [alone, same, other] = [policy, `${policy}---\n${group("192.0.2.0/24")}`, `${policy}---\n${group("192.0.2.0/25")}`];
+    const groups = { ...where, pods: [pods, file("groups.yaml", group("192.0.2.0/24"))], before: file("alone.yaml", alone) };
+    assert.equal((await policyDiff({ ...groups, after: file("same.yaml", same) })).ok, true);
+    assert.match((await policyDiff({ ...groups, after: file("other.yaml", other) })).text, /^Newly denied\n {2}192.0.2.0\/24 → shop\/api/);
+  });
+
   it("asks for pods when there are none", async () => {
     await assert.rejects(policyDiff({ namespace: "", before, after: later }), /--pods FILE/);
   });

@@ -48,8 +48,12 @@ export async function loadObjects(options: WorldOptions): Promise<SourcedObject[
 async function clusterObjects(options: WorldOptions, wanted: "policies" | "subjects"): Promise<SourcedObject[]> {
   const { openCluster } = await import("#k8s/client.ts");
   const { loadClusterConfig } = await import("#k8s/config.ts");
-  const { policyObjects, subjectObjects } = await import("#k8s/policy-objects.ts");
+  const { groupObjects, policyObjects, subjectObjects } = await import("#k8s/policy-objects.ts");
   using cluster = openCluster(await loadClusterConfig({ kubeconfig: options.kubeconfig }));
-  const objects = await (wanted === "policies" ? policyObjects(cluster) : subjectObjects(cluster, options.namespace));
+  // Groups of blocks go with the policies that name them, and with the pods: policies in files may name those of the cluster.
+  const objects =
+    wanted === "policies"
+      ? (await Promise.all([policyObjects(cluster), groupObjects(cluster)])).flat()
+      : await subjectObjects(cluster, options.namespace);
   return objects.map((object) => ({ object, source: clusterSource }));
 }

@@ -63,7 +63,14 @@ function subjectFields(around: Surroundings, own: Party): { readonly namespace: 
   return { namespace, selector: { endpointSelector: { matchLabels: ownLabels(around, own) } } };
 }
 
-function peerFields(around: Surroundings, own: Party, peer: Party, direction: Direction, verb: "allow" | "deny"): object | undefined {
+/** The peer as a rule's fields name it; undefined where none can. */
+export function peerFields(
+  around: Surroundings,
+  own: Party,
+  peer: Party,
+  direction: Direction,
+  verb: "allow" | "deny",
+): object | undefined {
   const way = direction === "ingress" ? "from" : "to";
   if (peer.kind === "pod") {
     const namespace = peer.subject.labels.get("k8s", labelKey.namespace)?.value ?? "";

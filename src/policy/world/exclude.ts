@@ -5,7 +5,7 @@ import { listOf, objectOf, textOf } from "../parse/fields.ts";
 import type { Fields } from "../parse/reading.ts";
 import { formatRuleRef, policyKey, type RuleRef } from "../rule.ts";
 import type { Connection } from "./connection.ts";
-import { type Edit, entryOf, withEntry, withoutServerFields } from "./narrow.ts";
+import { type Edit, entryOf, withEntries, withoutServerFields } from "./narrow.ts";
 import type { World } from "./world.ts";
 
 /** The rule as it would have to be so that this one request is no longer among those that it allows; else why it cannot be written so. */
@@ -41,7 +41,7 @@ export function excluding(
   // So would an entry without ports; one without anything allows nobody, and keeps the default deny.
   const next = toPorts.length === 0 ? {} : { ...entry, toPorts };
   const summary = `${text} leaves out ${http.method} ${http.path}`;
-  return { object: withEntry(object, rule, next), summary, isChanged: JSON.stringify(next) !== JSON.stringify(entry) };
+  return { object: withEntries(object, rule, [next]), summary, isChanged: JSON.stringify(next) !== JSON.stringify(entry) };
 }
 
 /** What of the item is for the port, and what for others; a text when it cannot be parted. */

@@ -226,7 +226,9 @@ describe("remedyFor", () => {
   }
 
   it("empties a list of denials rather than leave it out, which kubectl apply would pass over", () => {
-    const world = worldOf(cnp("p", { ...api, egressDeny: [{ toEntities: ["world"] }], egress: [{ toEntities: ["all"] }] }));
+    const world = worldOf(
+      cnp("p", { ...api, egressDeny: [{ toCIDR: ["1.1.1.1/32"], toPorts: on("9") }], egress: [{ toEntities: ["all"] }] }),
+    );
     const remedy = remedyFor(world, connection(world, "api", "1.1.1.1", "9"));
     assert.match(JSON.stringify(remedy?.objects), /"egressDeny":\[\]/);
   });

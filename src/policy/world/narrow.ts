@@ -1,36 +1,61 @@
 import { labelKey } from "#labels/label.ts";
-import { type Prefix, parsePrefix, prefixContains } from "#types/prefix.ts";
+import { reservedIdentity } from "#types/identity.ts";
 import { protocolNumber } from "#types/proto.ts";
-import { listOf, objectOf, textOf } from "../parse/fields.ts";
+import { formatFlowPort } from "../explain/near-miss.ts";
+import { listOf, objectOf } from "../parse/fields.ts";
 import type { Fields } from "../parse/reading.ts";
-import { formatRuleRef, policyKey, type RuleRef } from "../rule.ts";
+import { formatRuleRef, policyKey, type Rule, type RuleRef, ruleKey } from "../rule.ts";
 import { ownLabels, surroundingsOf } from "./additive.ts";
 import { type Connection, endsOf } from "./connection.ts";
+import { partings, withoutPeers } from "./deny-peers.ts";
+import { isAboutAll, portsWithout } from "./deny-ports.ts";
 import { rulePath } from "./objects.ts";
 import { blocksOf } from "./outside.ts";
-import { identitySeenBy, type Party } from "./party.ts";
+import type { Party } from "./party.ts";
 import type { World } from "./world.ts";
 
 /** A policy with a rule of it changed. */
 export type Edit = { readonly object: object; readonly summary: string };
 
+/** What a rule that denies is changed into: so many entries from its place on. */
+export type Narrowed = Edit & { readonly entries: number };
+
 /** Ways to make a rule that denies leave a connection alone, the narrowest first. What each does still has to be tried. */
-export function* narrowed(world: World, connection: Connection, rule: RuleRef): Generator<Edit> {
+export function* narrowed(world: World, connection: Connection, rule: RuleRef): Generator<Narrowed> {
   const policy = world.policy(policyKey(rule));
   if (policy === undefined) return;
-  const { own, peer } = endsOf(connection, rule.section.startsWith("ingress") ? "ingress" : "egress");
+  const { peer } = endsOf(connection, rule.section.startsWith("ingress") ? "ingress" : "egress");
   // Of a name somewhere in a block nobody knows the address: an exception would be for all of the block.
   if (peer.kind === "outside" && peer.name !== undefined && peer.prefix !== undefined) return;
   const object = withoutServerFields(policy.from.object);
   const text = formatRuleRef(rule);
-  const entry = entryOf(object, rule);
-  const pass = rule.kind === "ClusterNetworkPolicy" ? passBefore(world, object, connection, rule) : undefined;
-  if (pass !== undefined)
-    yield { object: pass, summary: `${text} is passed by, for this connection: a rule before it leaves that to the other policies` };
-  for (const { fields, what } of exceptions(world, entry, own, peer, rule)) {
-    yield { object: withEntry(object, rule, fields), summary: `${text} leaves out ${what}` };
+  if (rule.kind === "ClusterNetworkPolicy") {
+    const pass = passBefore(world, object, connection, rule);
+    const summary = `${text} is passed by, for this connection: a rule before it leaves that to the other policies`;
+    if (pass !== undefined) yield { object: pass, summary, entries: 2 };
+  } else {
+    const parsed = policy.parsed.rules.find(({ origin }) => ruleKey(origin) === ruleKey(rule));
+    if (parsed !== undefined) yield* parted(world, connection, parsed, object);
   }
-  yield { object: withEntry(object, rule, undefined), summary: `${text} is taken out` };
+  yield { object: withEntries(object, rule, []), summary: `${text} is taken out`, entries: 0 };
+}
+
+/** The rule as entries that deny the other peers as before, and this one on the other ports. */
+function* parted(world: World, connection: Connection, rule: Rule, object: Fields): Generator<Narrowed> {
+  const { origin, direction } = rule;
+  const { own, peer } = endsOf(connection, direction);
+  const entry = entryOf(object, origin);
+  const { toPorts: _ports, icmps: _types, ...same } = withoutPeers(entry);
+  const port = formatFlowPort({ ...connection, direction, identity: reservedIdentity.unknown });
+  for (const { own: one, others, what } of partings(world, entry, origin, own, peer)) {
+    const entries = [
+      ...others.map((peers) => ({ ...peers, ...withoutPeers(entry) })),
+      ...portsWithout(rule, connection, world.settings).map((ports) => ({ ...one, ...ports, ...same })),
+    ];
+    const lost = isAboutAll(rule) ? `; on other ports ${what} stays denied, of ICMP just for echo requests` : "";
+    const summary = `${formatRuleRef(origin)} leaves out ${what} on ${port}${lost}`;
+    yield { object: withEntries(object, origin, entries), summary, entries: entries.length };
+  }
 }
 
 /** The entry of the object that the rule was read from. */
@@ -55,7 +80,7 @@ function passBefore(world: World, object: Fields, connection: Connection, rule: 
   const field = protocolFields[connection.protocol];
   const { peer } = endsOf(connection, rule.section === "ingress" ? "ingress" : "egress");
   const blocks = peer.kind === "outside" && rule.section === "egress" ? blocksOf(peer) : [];
-  if (field === undefined || (peer.kind !== "pod" && blocks.length === 0)) return undefined;
+  if (peer.kind !== "pod" && blocks.length === 0) return undefined;
   const spec = objectOf(object.spec);
   const pods = () => ({
     namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": namespaceOf(peer) } },
@@ -65,7 +90,8 @@ function passBefore(world: World, object: Fields, connection: Connection, rule: 
     name: "pass-on",
     action: "Pass",
     [rule.section === "ingress" ? "from" : "to"]: [blocks.length === 0 ? { pods: pods() } : { networks: blocks }],
-    protocols: [{ [field]: { destinationPort: { number: connection.port } } }],
+    // It knows no other protocols than these: for ICMP all is passed on.
+    ...(field === undefined ? {} : { protocols: [{ [field]: { destinationPort: { number: connection.port } } }] }),
   };
   return { ...object, spec: { ...spec, [rule.section]: listOf(spec[rule.section]).toSpliced(rule.index, 0, entry) } };
 }
@@ -73,36 +99,10 @@ function passBefore(world: World, object: Fields, connection: Connection, rule: 
 const namespaceOf = (peer: Party) =>
   (peer.kind === "pod" ? peer.subject.labels.get("k8s", labelKey.namespace)?.value : undefined) ?? "default";
 
-/** The entry with an exception for the peer, where its kind of peers can have one. */
-function* exceptions(world: World, entry: Fields, own: Party, peer: Party, rule: RuleRef) {
-  const way = rule.section.startsWith("ingress") ? "from" : "to";
-  const endpoints = listOf(entry[`${way}Endpoints`]).map(objectOf);
-  if (endpoints.length > 0 && peer.kind === "pod") {
-    const [first] = Object.entries(ownLabels(surroundingsOf(world), peer));
-    if (first === undefined) return;
-    const [key, value] = first;
-    const except = { key, operator: "NotIn", values: [value] };
-    const fields = endpoints.map((one) => ({ ...one, matchExpressions: [...listOf(one.matchExpressions), except] }));
-    yield { fields: { ...entry, [`${way}Endpoints`]: fields }, what: `pods with ${key}=${value}` };
-  }
-  const blocks = peer.kind === "outside" ? blocksOf(peer) : [];
-  if (blocks.length === 0 || world.cache.prefix(identitySeenBy(peer, own)) === undefined) return;
-  const sets = [...listOf(entry[`${way}CIDR`]).map((cidr) => ({ cidr })), ...listOf(entry[`${way}CIDRSet`]).map(objectOf)];
-  if (sets.length === 0) return;
-  const { [`${way}CIDR`]: _, ...rest } = entry;
-  yield { fields: { ...rest, [`${way}CIDRSet`]: sets.map((one) => blocks.reduce(withException, one)) }, what: blocks.join(" and ") };
-}
-
-function withException(set: Fields, block: Prefix): Fields {
-  const cidr = parsePrefix(textOf(set.cidr));
-  if (cidr === undefined || !prefixContains(cidr, block)) return set;
-  return { ...set, except: [...listOf(set.except), block] };
-}
-
-/** The object with the rule's entry replaced, or without it. A direction that was under default deny stays so. */
-export function withEntry(object: Fields, rule: RuleRef, entry: Fields | undefined): Fields {
+/** The object with others, or none, in the place of the rule's entry. A direction that was under default deny stays so. */
+export function withEntries(object: Fields, rule: RuleRef, entries: readonly Fields[]): Fields {
   const spec = specOf(object, rule);
-  const list = listOf(spec[rule.section]).flatMap((one, i) => (i !== rule.index ? [one] : entry === undefined ? [] : [entry]));
+  const list = listOf(spec[rule.section]).toSpliced(rule.index, 1, ...entries);
   const direction = rule.section.startsWith("ingress") ? "ingress" : "egress";
   const opened = list.length === 0 && rule.section.endsWith("Deny") && listOf(spec[direction]).length === 0;
   // In place, so that the author finds the sections in their order. Where nothing is left the list stays, empty: a missing field would not be

@@ -53,11 +53,12 @@ function nextStep(world: World, connection: Connection, side: Side | undefined):
     const after = withObject(world, connection, object);
     return after && sideAfter(after, direction)?.allowed === true ? { ...after, object, summary: `new: ${titleOf(object)}` } : undefined;
   }
-  for (const { object, summary } of narrowed(world, connection, deny)) {
+  for (const { object, summary, entries } of narrowed(world, connection, deny)) {
     const after = withObject(world, connection, object);
     if (after === undefined) continue;
+    const own = Array.from({ length: entries }, (_, i) => ruleKey({ ...deny, index: deny.index + i }));
     const decided = sideAfter(after, direction)?.explanation.decidedBy ?? [];
-    if (!decided.some((one) => ruleKey(one) === ruleKey(deny))) return { ...after, object, summary: `changed: ${summary}` };
+    if (!decided.some((one) => own.includes(ruleKey(one)))) return { ...after, object, summary: `changed: ${summary}` };
   }
   return undefined;
 }
