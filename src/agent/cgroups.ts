@@ -21,21 +21,27 @@ export function createCgroupIndex(root: string, now: () => number = () => perfor
     podUid(cgroupId) {
       const found = known.get(cgroupId);
       if (found !== undefined || now() < scanAgainAt) return found;
-      known = scan(root);
+      known = new Map(podCgroups(root).map(({ id, podUid }) => [id, podUid]));
       scanAgainAt = now() + SCAN_AGAIN_MS;
       return known.get(cgroupId);
     },
   };
 }
 
-function scan(root: string): Map<bigint, string> {
-  const found = new Map<bigint, string>();
-  for (const path of directoriesBelow(root)) {
-    const uid = path.match(POD_UID)?.at(-1)?.replaceAll("_", "-");
-    const inode = uid === undefined ? undefined : statSync(join(root, path), { bigint: true, throwIfNoEntry: false })?.ino;
-    if (uid !== undefined && inode !== undefined) found.set(inode, uid);
-  }
-  return found;
+/** A cgroup of a pod: the pod's own, or one of its containers'. */
+export interface PodCgroup {
+  readonly podUid: string;
+  readonly id: bigint;
+  readonly path: string;
+}
+
+/** The cgroups of all pods below `root`, as they are now. */
+export function podCgroups(root: string): PodCgroup[] {
+  return directoriesBelow(root).flatMap((path) => {
+    const podUid = path.match(POD_UID)?.at(-1)?.replaceAll("_", "-");
+    const id = podUid === undefined ? undefined : statSync(join(root, path), { bigint: true, throwIfNoEntry: false })?.ino;
+    return podUid === undefined || id === undefined ? [] : [{ podUid, id, path: join(root, path) }];
+  });
 }
 
 /** Paths relative to `root`; what goes away meanwhile is left out. */

@@ -2,8 +2,6 @@
 export interface Counters {
   /** One attempt of a reconciler at a row or a prune. */
   readonly attempt: (reconciler: string, operation: string, ok: boolean) => void;
-  /** Runs of a reconciler. */
-  of(reconciler: string): { readonly succeeded: number; readonly failed: number };
   /** All attempts: reconciler, operation, outcome, count. */
   attempts(): Iterable<readonly [reconciler: string, operation: string, ok: boolean, count: number]>;
   /** Seconds from hearing of a rule's change to its being in the kernel. */
@@ -23,15 +21,6 @@ export function createCounters(): Counters {
       const item = counts.get(key) ?? { name, operation, ok, count: 0 };
       item.count += 1;
       counts.set(key, item);
-    },
-    of(name) {
-      let [succeeded, failed] = [0, 0];
-      for (const item of counts.values()) {
-        if (item.name !== name) continue;
-        if (item.ok) succeeded += item.count;
-        else failed += item.count;
-      }
-      return { succeeded, failed };
     },
     *attempts() {
       for (const { name, operation, ok, count } of counts.values()) yield [name, operation, ok, count];

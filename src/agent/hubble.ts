@@ -20,14 +20,13 @@ import { serveHubbleMetrics } from "./hubble-metrics.ts";
 import { cgroupRoot } from "./kernel.ts";
 import { lbSettings } from "./lb-settings.ts";
 import { createNames } from "./names.ts";
+import { VERSION } from "./version.ts";
 
 export interface RunningHubble extends AsyncDisposable {
   readonly observer: Observer;
   /** Undefined when nothing is kept on disk. */
   readonly history: History | undefined;
 }
-
-const VERSION = "0.1.0";
 
 /** Ring buffer → monitor events → flows → gRPC and metrics. */
 export async function startHubble(deps: EdgeDeps, config: AgentConfig): Promise<RunningHubble> {

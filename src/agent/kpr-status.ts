@@ -15,6 +15,7 @@ export function kprStatus(settings: LbSettings, self: SelfNode, addresses: reado
     directRoutingDevice: self.device.name,
     features: {
       socketLB: { enabled: settings.sockets !== "none" },
+      socketLBTracing: { enabled: settings.sockets !== "none" },
       bpfSocketLBHostnsOnly: settings.sockets === "host",
       nodePort: {
         enabled,

@@ -3,7 +3,8 @@ import type { Registry } from "#runtime/metrics.ts";
 import type { EdgeDeps } from "./edge-deps.ts";
 import { enforcement } from "./endpoint-view.ts";
 import { httpPorts, readHttpCounts } from "./kernel-http-counts.ts";
-import { redirectsOf } from "./proxy-step.ts";
+import { redirectsOf } from "./redirects.ts";
+import { VERSION } from "./version.ts";
 
 type Sample = readonly [labels: Readonly<Record<string, string>>, value: number];
 
@@ -40,7 +41,7 @@ export async function registerAgentMetrics(registry: Registry, deps: EdgeDeps): 
   const { state, kernel, loops, proxy, health } = deps;
   const counts = <T>(items: Iterable<T>, label: string, of: (item: T) => string): Sample[] =>
     [...Map.groupBy(items, of)].map(([value, group]) => [{ [label]: value }, group.length]);
-  gauge("cilium_version", "Version of the agent.", ["version"], () => [[{ version: "0.1.0" }, 1]]);
+  gauge("cilium_version", "Version of the agent.", ["version"], () => [[{ version: VERSION }, 1]]);
   gauge("cilium_endpoint", "Number of endpoints.", [], () => [[{}, state.endpoints.size]]);
   gauge("cilium_endpoint_state", "Endpoints by state.", ["endpoint_state"], () =>
     counts(state.endpoints.list(), "endpoint_state", (row) => row.state),
@@ -54,9 +55,9 @@ export async function registerAgentMetrics(registry: Registry, deps: EdgeDeps): 
     counts(state.endpoints.list(), "enforcement", (row) => enforcement(state.controller.policyOf(row), state.audit.of(row))),
   );
   gauge("cilium_policy_maps", "Policy maps in use: one for each distinct policy.", [], () => [[{}, loops.policyMaps.maps]]);
-  gauge("cilium_proxy_redirects", "Ports that are redirected to the L7 proxy.", ["protocol"], () => [
-    [{ protocol: "http" }, redirectsOf(state.subjects)],
-  ]);
+  gauge("cilium_proxy_redirects", "Ports that are redirected to the L7 proxy.", ["protocol"], () =>
+    counts(redirectsOf(state), "protocol", ({ proxy }) => proxy),
+  );
   gauge("cilium_proxy_connected", "Whether the L7 proxy is there.", [], () => [[{}, proxy.connected ? 1 : 0]]);
   gauge("cilium_ip_addresses", "Addresses given to pods.", ["family"], () =>
     kernel.pools.map((pool): Sample => [{ family: pool.prefixes[0]?.includes(":") ? "ipv6" : "ipv4" }, pool.owners().size]),

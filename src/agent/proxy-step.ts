@@ -1,5 +1,5 @@
 import { addressesOf, type Endpoint, subjectKey } from "#endpoint/endpoint.ts";
-import { auditedKey, type SubjectPolicy, subjectOfKey } from "#endpoint/subject-policy.ts";
+import { auditedKey, type SubjectPolicy } from "#endpoint/subject-policy.ts";
 import type { L7Policy } from "#policy/resolve/l7-policy.ts";
 import type { EndpointPolicy } from "#policy/resolve/resolve.ts";
 import type { DirectionPolicies, PolicyMessage, PortPolicy } from "#proxy/protocol.ts";
@@ -165,12 +165,4 @@ function withoutUnserved(would: readonly L7Policy[], judged: readonly L7Policy[]
   const last = ({ port, endPort }: L7Policy) => (port === 0 ? 0xffff : Math.max(port, endPort));
   const meets = (a: L7Policy, b: L7Policy) => a.port <= last(b) && b.port <= last(a);
   return would.filter((policy) => !unserved.some((other) => meets(policy, other)));
-}
-
-/** Whether the pod's policy sends anything to the proxy: for the status. */
-export function redirectsOf(subjects: Table<SubjectPolicy>): number {
-  let count = 0;
-  for (const { key, policy } of subjects.list())
-    if (key === subjectOfKey(key)) count += (policy?.l7("ingress").length ?? 0) + (policy?.l7("egress").length ?? 0);
-  return count;
 }

@@ -1,4 +1,7 @@
+import { availableParallelism } from "node:os";
+import { maps as specs } from "#datapath/gen/maps.ts";
 import type { HealthReport } from "#runtime/health.ts";
+import { formatDuration, Milliseconds } from "#types/duration.ts";
 import { clusterIdentityRange } from "#types/identity.ts";
 import type { AgentConfig } from "./config.ts";
 import type { EdgeDeps } from "./edge-deps.ts";
@@ -7,9 +10,11 @@ import { formatIpam } from "./ipam-view.ts";
 import { kernelHttpStatus } from "./kernel-http-counts.ts";
 import { kprStatus } from "./kpr-status.ts";
 import { lbSettings } from "./lb-settings.ts";
-import { redirectsOf } from "./proxy-step.ts";
+import { redirectsOf } from "./redirects.ts";
+import { VERSION } from "./version.ts";
 
-const VERSION = "0.1.0";
+/** The ports that `src/proxy/protocol.ts` takes its listeners from. */
+const PROXY_PORT_RANGE = "10000-20000";
 
 /** The agent's state as upstream's `StatusResponse`. */
 export function agentStatus(deps: EdgeDeps & { readonly hubble: RunningHubble | undefined }, config: AgentConfig): unknown {
@@ -17,6 +22,7 @@ export function agentStatus(deps: EdgeDeps & { readonly hubble: RunningHubble | 
   const reports = deps.health.list();
   const failing = reports.filter(({ level }) => level === "degraded");
   const isReady = phase.is === "ready";
+  const redirects = redirectsOf(state);
   return {
     cilium: isReady ? { state: "Ok", msg: `${VERSION} (v${VERSION})` } : { state: "Warning", msg: phase.unavailable() ?? "" },
     version: VERSION,
@@ -34,24 +40,28 @@ export function agentStatus(deps: EdgeDeps & { readonly hubble: RunningHubble | 
     },
     ipam: formatIpam(kernel.pools),
     cluster: { name: config["cluster-name"], self: self.name, nodes: [...state.nodes.table.list()].map(({ name }) => ({ name })) },
-    controllers: reports.map((report) => controllerStatus(report, deps)),
-    stale: Object.fromEntries(failing.map(({ name, since }) => [name, since.toISOString()])),
+    controllers: reports.map(controllerStatus),
+    ...(failing.length > 0 ? { stale: Object.fromEntries(failing.map(({ name, since }) => [name, since.toISOString()])) } : {}),
     proxy: {
       ip: kernel.routers[0] ?? "",
-      "port-range": "10000-20000",
-      "total-redirects": redirectsOf(state.subjects),
+      "port-range": PROXY_PORT_RANGE,
+      "total-redirects": redirects.length,
       "envoy-deployment-mode": "external",
       connected: proxy.connected,
+      redirects,
     },
     "kernel-http": kernelHttpStatus(kernel.datapath),
     "identity-range": { "min-identity": clusterIdentityRange.first, "max-identity": clusterIdentityRange.last },
     hubble: hubbleStatus(hubble),
+    "hubble-metrics": { state: hubble && config["hubble-metrics"] !== "" ? "Ok" : "Disabled" },
     routing: { mode: config["routing-mode"], "intra-host-routing-mode": "BPF", "inter-host-routing-mode": config["routing-mode"] },
     masquerading: { enabled: false },
     encryption: { mode: "Disabled" },
     policy: { revision: state.controller.repository.revision, "realized-revision": realizedRevision(deps) },
     "bpf-maps": { "dynamic-size-ratio": 0, maps: [{ name: "policy", size: config["bpf-policy-map-max"], used: loops.policyMaps.maps }] },
-    monitor: { state: config["enable-hubble"] ? "Ok" : "Disabled" },
+    ...(hubble ? { nodeMonitor: monitorStatus(kernel) } : {}),
+    "attach-mode": "tcx",
+    "datapath-mode": "veth",
   };
 }
 
@@ -67,18 +77,28 @@ const apiVersions = [
   "policy.networking.k8s.io/v1alpha2::ClusterNetworkPolicy",
 ];
 
-function controllerStatus({ name, level, message, since }: HealthReport, { counters }: EdgeDeps): unknown {
-  const { succeeded, failed } = counters.of(name.replace(/^reconciler-/, ""));
+function controllerStatus(report: HealthReport): unknown {
+  const { name, message, successes, failures, consecutiveFailures, lastSuccess, lastFailure } = report;
   return {
     name,
     status: {
-      "success-count": succeeded,
-      "failure-count": failed,
-      "consecutive-failure-count": level === "degraded" ? 1 : 0,
+      "success-count": successes,
+      "failure-count": failures,
+      "consecutive-failure-count": consecutiveFailures,
       "last-failure-msg": message,
-      since: since.toISOString(),
+      ...(lastSuccess ? { "last-success-timestamp": lastSuccess.toISOString() } : {}),
+      ...(lastFailure ? { "last-failure-timestamp": lastFailure.toISOString() } : {}),
     },
   };
+}
+
+const PAGE_BYTES = 4096;
+
+/** The ring that the programs report into; all processors share it. */
+export function monitorStatus({ datapath }: EdgeDeps["kernel"]): unknown {
+  const { eventsLost } = datapath.maps;
+  const lost = (eventsLost.get(0) ?? []).reduce((sum, one) => sum + one, 0n);
+  return { cpus: availableParallelism(), npages: specs.ciliumEvents.maxEntries / PAGE_BYTES, pagesize: PAGE_BYTES, lost: Number(lost) };
 }
 
 function hubbleStatus(hubble: RunningHubble | undefined): unknown {
@@ -92,10 +112,9 @@ function hubbleStatus(hubble: RunningHubble | undefined): unknown {
       "current-flows": flows,
       "max-flows": maxFlows,
       "seen-flows": Number(seenFlows),
-      uptime: Number(uptimeNs),
+      uptime: formatDuration(Milliseconds(Math.round(Number(uptimeNs) / 1e6))),
       "flows-per-second": flowsPerSecond,
     },
-    metrics: { state: "Disabled" },
   };
 }
 

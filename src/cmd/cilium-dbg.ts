@@ -1,4 +1,5 @@
 import { runCommand } from "#runtime/program.ts";
+import type { StatusDetails } from "./cilium/status-agent.ts";
 
 /** `cilium-dbg api METHOD PATH [BODY]`: one request to the local agent, the answer as it is. Kept free of other imports: it is quick. */
 async function api(args: readonly string[]): Promise<number> {
@@ -27,12 +28,17 @@ runCommand("cilium-dbg", async (signal) => {
   program
     .command("status")
     .description("how this node's agent is")
-    .option("--verbose", "every controller")
+    .option("--brief", "one line: OK, or what is wrong")
+    .option("--verbose", "everything: all of the flags below, and how services are translated")
+    .option("--all-addresses", "the addresses that are taken, not just how many")
+    .option("--all-controllers", "every controller, not just those that fail")
+    .option("--all-redirects", "every redirect to the proxy")
     .option("-o, --output <format>", "json | yaml | jsonpath='{…}'")
-    .action(async (flags: { readonly output?: string; readonly verbose?: boolean }) => {
+    .action(async (flags: StatusDetails & { readonly output?: string; readonly brief?: boolean }) => {
       const { agentStatusText } = await import("./cilium/status-agent.ts");
-      const output = flags.output === undefined ? {} : { output: flags.output };
-      process.stdout.write(await agentStatusText({ ...output, verbose: flags.verbose === true }));
+      const { text, healthy } = await agentStatusText(flags);
+      process.stdout.write(text);
+      if (!healthy) process.exitCode = 1;
     });
   await program.parseAsync(withPlainBooleans(process.argv.slice(2), program), { from: "user" });
   return Number(process.exitCode ?? 0);

@@ -78,7 +78,9 @@ async function showStatus(options: ClusterOptions, flags: Flags): Promise<void> 
   const output = typeof flags.output === "string" ? { output: flags.output } : {};
   if (isLocal()) {
     const { agentStatusText } = await import("./status-agent.ts");
-    process.stdout.write(await agentStatusText({ ...output, verbose }));
+    const { text, healthy } = await agentStatusText({ ...output, verbose });
+    process.stdout.write(text);
+    if (!healthy) process.exitCode = 1;
     return;
   }
   const { clusterStatus } = await import("./status.ts");

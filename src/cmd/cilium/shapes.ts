@@ -80,6 +80,8 @@ export interface ControllerShape {
     readonly "failure-count"?: number;
     readonly "consecutive-failure-count"?: number;
     readonly "last-failure-msg"?: string;
+    readonly "last-success-timestamp"?: string;
+    readonly "last-failure-timestamp"?: string;
   };
 }
 
@@ -98,7 +100,12 @@ export interface AgentStatusShape {
   };
   readonly "cni-chaining"?: { readonly mode?: string };
   readonly "cni-file"?: StateShape;
-  readonly ipam?: { readonly status?: string };
+  readonly ipam?: { readonly status?: string; readonly allocations?: Readonly<Record<string, string>> };
+  /** Controllers that fail, and since when. */
+  readonly stale?: Readonly<Record<string, string>>;
+  readonly nodeMonitor?: { readonly cpus: number; readonly npages: number; readonly pagesize: number; readonly lost: number };
+  readonly "attach-mode"?: string;
+  readonly "datapath-mode"?: string;
   readonly controllers?: readonly ControllerShape[];
   readonly proxy?: {
     readonly ip?: string;
@@ -106,6 +113,7 @@ export interface AgentStatusShape {
     readonly "total-redirects"?: number;
     readonly "envoy-deployment-mode"?: string;
     readonly connected?: boolean;
+    readonly redirects?: readonly { readonly name: string; readonly proxy: string; readonly "proxy-port": number }[];
   };
   /** HTTP decided without the proxy; connections and requests are counted only where that is on. */
   readonly "kernel-http"?: StateShape & {
@@ -122,6 +130,7 @@ export interface AgentStatusShape {
       readonly uptime?: string;
     };
   };
+  readonly "hubble-metrics"?: StateShape;
   readonly routing?: { readonly mode?: string; readonly "intra-host-routing-mode"?: string };
   readonly masquerading?: { readonly enabled?: boolean };
   readonly encryption?: { readonly mode?: string; readonly msg?: string };
