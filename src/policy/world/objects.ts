@@ -42,6 +42,16 @@ export function flattened({ object, source }: SourcedObject): SourcedObject[] {
   });
 }
 
+/** Of objects with the same kind and name the last one, as after `kubectl apply`; what has no name stays. */
+export function latestOf(objects: readonly SourcedObject[]): SourcedObject[] {
+  const found = new Map<unknown, SourcedObject>();
+  for (const one of objects) {
+    const { kind, namespace, name } = identityOf(one.object);
+    found.set(name === "" ? one : `${kind}/${namespace}/${name}`, one);
+  }
+  return [...found.values()];
+}
+
 /** What every object says of itself; empty where it says nothing. */
 export function identityOf(object: unknown): {
   readonly kind: string;

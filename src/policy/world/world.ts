@@ -13,7 +13,7 @@ import { applyIdentityChanges, type EndpointPolicy, resolveEndpoint, type Subjec
 import { type ParsedPolicy, policyKey, type RuleRef } from "../rule.ts";
 import { createSelectorCache, type NamedPort, type SelectorCache } from "../selectors/selector-cache.ts";
 import type { PolicySettings } from "../settings.ts";
-import { flattened, formatPlace, identityOf, rulePath, type SourcedObject } from "./objects.ts";
+import { flattened, formatPlace, identityOf, latestOf, rulePath, type SourcedObject } from "./objects.ts";
 import { servicesOf, type WorldService } from "./services.ts";
 import { configOf } from "./settings.ts";
 import { labelsOfPod, type PodView, podsOf } from "./workload.ts";
@@ -63,9 +63,9 @@ export interface World {
   policy(key: string): WorldPolicy | undefined;
 }
 
-/** Puts a world together. Never throws: what is no object it knows is left out, and policies in error say so in `parsed.issues`. */
+/** Puts a world together; of two objects with the same kind and name the later one stands. Never throws: what is no object it knows is left out, and policies in error say so in `parsed.issues`. */
 export function createWorld(sources: readonly SourcedObject[], changes: Partial<PolicySettings> = {}): World {
-  const objects = sources.flatMap(flattened);
+  const objects = latestOf(sources.flatMap(flattened));
   const config = configOf(objects);
   const settings = { ...config.settings, ...changes };
   const policies = policiesOf(objects, settings);
@@ -122,7 +122,7 @@ function ofKind(objects: readonly SourcedObject[], kind: string): SourcedObject[
   return objects.filter(({ object }) => identityOf(object).kind === kind);
 }
 
-/** By key; of two objects with the same name the later one stands, as after `kubectl apply`. */
+/** By key. A namespace may be left out where it is the default one, so that here, too, the later one stands. */
 function policiesOf(objects: readonly SourcedObject[], settings: PolicySettings): Map<string, WorldPolicy> {
   const found = new Map<string, WorldPolicy>();
   for (const from of objects) {
