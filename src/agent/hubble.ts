@@ -12,6 +12,7 @@ import { startMonitorStream } from "#monitor/stream.ts";
 import { internalIp } from "#node/node.ts";
 import { errorMessage } from "#runtime/errors.ts";
 import { FlagError } from "#runtime/flags.ts";
+import { VERSION } from "#runtime/version.ts";
 import { boottimeNs } from "#sys/clock.ts";
 import { createCgroupIndex } from "./cgroups.ts";
 import { type AgentConfig, parseListenAddress } from "./config.ts";
@@ -20,7 +21,6 @@ import { serveHubbleMetrics } from "./hubble-metrics.ts";
 import { cgroupRoot } from "./kernel.ts";
 import { lbSettings } from "./lb-settings.ts";
 import { createNames } from "./names.ts";
-import { VERSION } from "./version.ts";
 
 export interface RunningHubble extends AsyncDisposable {
   readonly observer: Observer;

@@ -1,10 +1,10 @@
 import { dropReasonText } from "#monitor/names.ts";
 import type { Registry } from "#runtime/metrics.ts";
+import { VERSION } from "#runtime/version.ts";
 import type { EdgeDeps } from "./edge-deps.ts";
 import { enforcement } from "./endpoint-view.ts";
 import { httpPorts, readHttpCounts } from "./kernel-http-counts.ts";
 import { redirectsOf } from "./redirects.ts";
-import { VERSION } from "./version.ts";
 
 type Sample = readonly [labels: Readonly<Record<string, string>>, value: number];
 

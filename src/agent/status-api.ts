@@ -1,5 +1,6 @@
 import { release } from "node:os";
 import type { Registry } from "#runtime/metrics.ts";
+import { VERSION } from "#runtime/version.ts";
 import { optionsOf } from "./api-parameters.ts";
 import type { AgentConfig } from "./config.ts";
 import type { EdgeDeps } from "./edge-deps.ts";
@@ -10,7 +11,6 @@ import { createRuntimeOptions } from "./options.ts";
 import { policyList } from "./policy-api.ts";
 import { serviceList } from "./service-api.ts";
 import { agentStatus, monitorStatus } from "./status.ts";
-import { VERSION } from "./version.ts";
 
 export interface ApiDeps extends EdgeDeps {
   readonly hubble: RunningHubble | undefined;

@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import { maps as specs } from "#datapath/gen/maps.ts";
 import type { HealthReport } from "#runtime/health.ts";
+import { VERSION } from "#runtime/version.ts";
 import { formatDuration, Milliseconds } from "#types/duration.ts";
 import { clusterIdentityRange } from "#types/identity.ts";
 import type { AgentConfig } from "./config.ts";
@@ -11,7 +12,6 @@ import { kernelHttpStatus } from "./kernel-http-counts.ts";
 import { kprStatus } from "./kpr-status.ts";
 import { lbSettings } from "./lb-settings.ts";
 import { redirectsOf } from "./redirects.ts";
-import { VERSION } from "./version.ts";
 
 /** The ports that `src/proxy/protocol.ts` takes its listeners from. */
 const PROXY_PORT_RANGE = "10000-20000";

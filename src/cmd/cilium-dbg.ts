@@ -40,6 +40,14 @@ runCommand("cilium-dbg", async (signal) => {
       process.stdout.write(text);
       if (!healthy) process.exitCode = 1;
     });
+  program
+    .command("version")
+    .description("version of this program, and of the agent")
+    .option("-o, --output <format>", "json | yaml | jsonpath='{…}'")
+    .action(async (flags: { readonly output?: string }) => {
+      const { versionText } = await import("./cilium/version.ts");
+      process.stdout.write(await versionText(flags));
+    });
   await program.parseAsync(withPlainBooleans(process.argv.slice(2), program), { from: "user" });
   return Number(process.exitCode ?? 0);
 });

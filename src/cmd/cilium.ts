@@ -1,11 +1,5 @@
-import { readFileSync } from "node:fs";
 import { runCommand } from "#runtime/program.ts";
-
-/** The version in `package.json`, which is that of every program. */
-function version(): string {
-  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
-  return (JSON.parse(text) as { version: string }).version;
-}
+import { VERSION } from "#runtime/version.ts";
 
 runCommand("cilium", async (signal) => {
   const [{ addNodeCommands, createProgram }, { withPlainBooleans }] = await Promise.all([
@@ -17,14 +11,16 @@ runCommand("cilium", async (signal) => {
     "cilium",
     "Cilium on a cluster: its state, its policies, and what they decide. Runs on a workstation or in an agent's pod.",
   );
-  program.version(`cilium v${version()} ${process.platform}/${process.arch === "x64" ? "amd64" : process.arch}`, "--version");
+  program.version(`cilium v${VERSION} ${process.platform}/${process.arch === "x64" ? "amd64" : process.arch}`, "--version");
   addClusterCommands(program, signal);
   addNodeCommands(program, "cilium", signal);
   program
     .command("version")
-    .description("version of this program")
-    .action(() => {
-      process.stdout.write(`cilium v${version()}\n`);
+    .description("version of this program; in an agent's pod that of the agent, too")
+    .option("-o, --output <format>", "json | yaml | jsonpath='{…}'")
+    .action(async (flags: { readonly output?: string }) => {
+      const { versionText } = await import("./cilium/version.ts");
+      process.stdout.write(await versionText(flags));
     });
   program
     .command("completion <shell>")

@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import type { TlsOptions } from "#hubble/client/transport.ts";
 import type { PeerSource } from "#hubble/server/peers.ts";
 import type { ServerTls } from "#hubble/server/tls.ts";
@@ -7,6 +6,7 @@ import { defineFlags, type FlagValues, formatHelp, readFlags } from "#runtime/fl
 import { createLogger, type Logger } from "#runtime/logger.ts";
 import { runProgram } from "#runtime/program.ts";
 import { aborted } from "#runtime/scope.ts";
+import { VERSION } from "#runtime/version.ts";
 
 const flags = defineFlags({
   "cluster-name": { type: "string", default: "default", help: "Name of the cluster, which node names carry unless it is default" },
@@ -99,9 +99,8 @@ runProgram("hubble-relay", async (signal) => {
   const config = readFlags(flags, argv);
   const log = createLogger("hubble-relay", config.debug ? { level: "debug" } : {});
   const { startRelay } = await import("#hubble/relay/relay.ts");
-  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string };
   await using _ = await startRelay(
-    { peers: await peerSource(config, log), log, version: `hubble-relay v${version}` },
+    { peers: await peerSource(config, log), log, version: `hubble-relay v${VERSION}` },
     {
       listen: config["listen-address"],
       healthListen: config["health-listen-address"] === "" ? [] : [config["health-listen-address"]],

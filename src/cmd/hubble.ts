@@ -1,9 +1,8 @@
-import { readFileSync } from "node:fs";
 import { runProgram } from "#runtime/program.ts";
+import { VERSION } from "#runtime/version.ts";
 
 runProgram("hubble", async (signal) => {
   const { runHubble } = await import("#hubble/cli/main.ts");
-  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string };
   // A reader that goes away, as `head` does, is no failure.
   process.stdout.on("error", () => process.exit(0));
   return runHubble(process.argv.slice(2), {
@@ -13,6 +12,6 @@ runProgram("hubble", async (signal) => {
     stdin: process.stdin,
     terminal: process.stdout.isTTY === true,
     signal,
-    version,
+    version: VERSION,
   });
 });
