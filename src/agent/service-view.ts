@@ -1,4 +1,4 @@
-import { type Backend, type Frontend, formatServiceName } from "#loadbalancer/types.ts";
+import type { Backend, Frontend } from "#loadbalancer/types.ts";
 
 /** A frontend as upstream's service API shows it. `id` is its number in the kernel. */
 export function serviceToJson(frontend: Frontend, id: number): unknown {
@@ -18,10 +18,10 @@ export function serviceToJson(frontend: Frontend, id: number): unknown {
       ...(frontend.affinitySeconds === undefined ? {} : { sessionAffinityTimeout: frontend.affinitySeconds }),
       ...(frontend.sourceRanges.length === 0 ? {} : { sourceRanges: frontend.sourceRanges, denySourceRanges: frontend.denySourceRanges }),
       ...(frontend.algorithm === undefined ? {} : { algorithm: frontend.algorithm }),
-      ...(frontend.redirected === undefined ? {} : { redirectedService: formatServiceName(frontend.redirected) }),
+      ...(frontend.redirected === undefined ? {} : { redirectedService: frontend.redirected.text }),
       ...(frontend.forwarding === undefined ? {} : { forwardingMode: frontend.forwarding }),
     },
-    service: formatServiceName(service),
+    service: service.text,
   };
   return { spec, status: { realized: spec } };
 }

@@ -30,12 +30,19 @@ function call(command: number, fd: number, count: number, ...pointers: (number |
   return { result, done: attr.readUInt32LE(32) };
 }
 
+/** Bytes for one call, which is over before the next begins: a buffer for each is a page fault for every 4 kB. */
+const scratch = { keys: Buffer.alloc(0), values: Buffer.alloc(0) };
+
+function room(which: keyof typeof scratch, size: number): Buffer {
+  if (scratch[which].length < size) scratch[which] = Buffer.alloc(size);
+  return scratch[which];
+}
+
 /** Writes all; throws at the first entry that is refused, those before it are written. */
 export function updateBatch<K, V>(map: BatchMap<K, V>, entries: Iterable<readonly [K, V]>): void {
   const list = Array.isArray(entries) ? (entries as readonly (readonly [K, V])[]) : [...entries];
-  const room = Math.min(CHUNK, list.length);
-  const keys = Buffer.allocUnsafe(room * map.key.size);
-  const values = Buffer.allocUnsafe(room * map.value.size);
+  const most = Math.min(CHUNK, list.length);
+  const [keys, values] = [room("keys", most * map.key.size), room("values", most * map.value.size)];
   let count = 0;
   const flush = () => {
     if (count > 0) check("bpf MAP_UPDATE_BATCH", call(CMD.mapUpdateBatch, map.fd, count, 16, keys, 24, values).result, map.name);

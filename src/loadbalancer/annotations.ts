@@ -21,8 +21,12 @@ const NODE_SELECTOR = `${PREFIX}/node-selector`;
 /** Annotations of upstream that are for other features, or that we do not have; whoever sets one is told. */
 const KNOWN = ["lb-algorithm", "forwarding-mode", "type", "src-ranges-policy", "node", "node-selector"];
 
+const NONE: ServiceAnnotations = { denySourceRanges: false, problems: [] };
+
 /** Reads a Service's annotations. One that cannot be read is as if it were not there, and is told. */
 export function parseAnnotations(annotations: Readonly<Record<string, string>> = {}): ServiceAnnotations {
+  // Nearly all services have none.
+  if (!Object.keys(annotations).some((name) => name.startsWith(PREFIX))) return NONE;
   const problems: string[] = [];
   const read = <Value extends string>(name: string, allowed: readonly Value[]): Value | undefined => {
     const text = annotations[`${PREFIX}/${name}`];

@@ -4,18 +4,19 @@ import type { Backend, BackendState, Frontend } from "./types.ts";
 
 /** Keeps the table of backends: one row an address, as long as somebody has it. */
 export interface BackendUsers {
-  /** Replaces what one owner has. */
-  set(owner: string, frontends: readonly Frontend[]): void;
+  /** Replaces what one owner had by what he has. */
+  replace(before: readonly Frontend[], frontends: readonly Frontend[]): void;
 }
 
 /** The best state comes first. */
 const STATES: readonly BackendState[] = ["active", "terminating", "terminating-not-serving", "quarantined"];
 
+const NONE = new Map<string, Backend>();
+
 /** Thousands may have one address: who they are is not kept, only how many see it in which state. */
 type Counts = Record<BackendState, number>;
 
 export function createBackendUsers(table: WritableTable<BackendRow>): BackendUsers {
-  const byOwner = new Map<string, readonly Backend[]>();
   const byAddress = new Map<string, Counts>();
 
   const count = ({ address, state }: Backend, change: 1 | -1) => {
@@ -36,11 +37,9 @@ export function createBackendUsers(table: WritableTable<BackendRow>): BackendUse
     if (old?.state !== state || old.nodeName !== nodeName || old.zone !== zone || old.users !== row.users) table.set(row);
   };
   return {
-    set(owner, frontends) {
-      const next = distinct(frontends);
-      const gone = new Map((byOwner.get(owner) ?? []).map((backend) => [backend.address.text, backend]));
-      if (next.length > 0) byOwner.set(owner, next);
-      else byOwner.delete(owner);
+    replace(before, frontends) {
+      const [had, next] = [distinct(before), distinct(frontends)];
+      const gone = had.length === 0 ? NONE : new Map(had.map((backend) => [backend.address.text, backend]));
       for (const backend of next) {
         const old = gone.get(backend.address.text);
         gone.delete(backend.address.text);
@@ -59,7 +58,8 @@ export function createBackendUsers(table: WritableTable<BackendRow>): BackendUse
 
 /** Each address once, as the last frontend has it. Most frontends of an owner have the same list. */
 function distinct(frontends: readonly Frontend[]): readonly Backend[] {
+  const first = frontends[0]?.backends ?? [];
+  if (frontends.every(({ backends }) => backends === first)) return first;
   const lists = new Set(frontends.map(({ backends }) => backends));
-  if (lists.size <= 1) return frontends[0]?.backends ?? [];
   return [...new Map([...lists].flatMap((backends) => backends.map((backend) => [backend.address.text, backend] as const))).values()];
 }

@@ -46,19 +46,35 @@ type EndpointInput = NonNullable<SliceInput["endpoints"]>[number];
  * and told; the others are not affected.
  */
 export function readSlices(slices: readonly SliceInput[]): BackendSet {
-  const ports = new Map<string, Map<string, Backend>>();
+  const all: PortBackends[] = [];
   const problems: string[] = [];
+  const find = (name: string, protocol: L4Protocol, family: Family) =>
+    all.find((one) => one.name === name && one.protocol === protocol && one.family === family);
   for (const slice of slices) {
     if (slice.addressType !== "IPv4" && slice.addressType !== "IPv6") continue;
     for (const { name, port, protocol } of portsOf(slice, problems)) {
-      const key = portKey(name, protocol, slice.addressType);
-      const found = ports.get(key) ?? new Map<string, Backend>();
-      ports.set(key, found);
-      for (const endpoint of slice.endpoints ?? []) addEndpoint(found, slice, endpoint, { port, protocol }, problems);
+      const known = find(name, protocol, slice.addressType);
+      const found = known ?? { name, protocol, family: slice.addressType, byAddress: new Map<string, Backend>() };
+      if (known === undefined) all.push(found);
+      for (const endpoint of slice.endpoints ?? []) addEndpoint(found.byAddress, slice, endpoint, { port, protocol }, problems);
     }
   }
-  const lists = new Map([...ports].map(([key, found]) => [key, [...found.values()]]));
-  return { of: (name, protocol, family) => lists.get(portKey(name, protocol, family)) ?? [], problems };
+  const lists = all.map(({ byAddress }) => [...byAddress.values()]);
+  return {
+    of(name, protocol, family) {
+      const found = find(name, protocol, family);
+      return (found && lists[all.indexOf(found)]) ?? [];
+    },
+    problems,
+  };
+}
+
+/** A service has few ports: looking through them is quicker than a key for each. */
+interface PortBackends {
+  readonly name: string;
+  readonly protocol: L4Protocol;
+  readonly family: Family;
+  readonly byAddress: Map<string, Backend>;
 }
 
 function portsOf(slice: SliceInput, problems: string[]): { name: string; port: number; protocol: L4Protocol }[] {
@@ -72,10 +88,6 @@ function portsOf(slice: SliceInput, problems: string[]): { name: string; port: n
   });
 }
 
-function portKey(name: string, protocol: L4Protocol, family: Family): string {
-  return `${name} ${protocol} ${family}`;
-}
-
 function addEndpoint(
   found: Map<string, Backend>,
   slice: SliceInput,
@@ -84,19 +96,23 @@ function addEndpoint(
   problems: string[],
 ): void {
   const state = stateOf(conditions ?? {});
-  const [zones, nodes] = [(hints?.forZones ?? []).map(({ name }) => name), (hints?.forNodes ?? []).map(({ name }) => name)];
-  const wanted = zones.length + nodes.length > 0 ? { zones, nodes } : undefined;
+  const wanted = hints && hintsOf(hints);
   for (const text of addresses ?? []) {
     const ip = usableAddress(text, slice.addressType);
     if (ip === undefined) {
       problems.push(`EndpointSlice ${slice.metadata.name}: "${text}" is no ${slice.addressType} address of a backend`);
       continue;
     }
-    const key = `${ip} ${port}`;
-    const before = found.get(key);
+    const address = l4Address(ip, port, protocol);
+    const before = found.get(address.text);
     if (before === undefined || RANK[state] < RANK[before.state])
-      found.set(key, { address: l4Address(ip, port, protocol), state, nodeName, zone, hints: wanted });
+      found.set(address.text, { address, state, nodeName, zone, hints: wanted });
   }
+}
+
+function hintsOf({ forZones, forNodes }: NonNullable<EndpointInput["hints"]>): Backend["hints"] {
+  const [zones, nodes] = [forZones ?? [], forNodes ?? []].map((list) => list.map(({ name }) => name));
+  return zones?.length || nodes?.length ? { zones: zones ?? [], nodes: nodes ?? [] } : undefined;
 }
 
 function usableAddress(text: string, family: string | undefined): string | undefined {

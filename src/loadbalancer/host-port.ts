@@ -1,5 +1,6 @@
 import { parseAddress } from "#types/addr.ts";
 import { isPort, parseL4Protocol } from "./service.ts";
+import { nameOf } from "./source.ts";
 import { type Frontend, l4Address } from "./types.ts";
 
 interface ContainerInput {
@@ -46,7 +47,7 @@ export function podAddresses({ spec, status }: PodInput): string[] {
 /** A host port is a frontend on the node's addresses (or on `hostIP`) whose only backend is the pod. */
 export function hostPortsOf(pod: PodInput): Frontend[] {
   const addresses = podAddresses(pod);
-  const service = { namespace: pod.metadata.namespace ?? "default", name: pod.metadata.name };
+  const service = nameOf(pod);
   const containers = [...(pod.spec?.initContainers ?? []), ...(pod.spec?.containers ?? [])];
   const ports = containers.flatMap((container) => container.ports ?? []);
   return ports.flatMap(({ hostPort, hostIP, containerPort, protocol: text, name }) => {

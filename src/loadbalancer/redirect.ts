@@ -4,8 +4,8 @@ import { parseAddress } from "#types/addr.ts";
 import { type Prefix, prefixHas } from "#types/prefix.ts";
 import { type PodInput, podAddresses } from "./host-port.ts";
 import { isPort, parseL4Protocol } from "./service.ts";
-import { objectKey } from "./source.ts";
-import { type Backend, type Frontend, type L4Protocol, l4Address, type ServiceName } from "./types.ts";
+import { nameOf, objectKey } from "./source.ts";
+import { type Backend, type Frontend, type L4Protocol, l4Address, type ServiceName, serviceName } from "./types.ts";
 
 interface PortInput {
   readonly port: string;
@@ -46,7 +46,7 @@ export interface Redirect {
 
 /** Reads a policy; what is wrong with it otherwise. `allowed`: blocks of the addresses that policies may name, all when empty. */
 export function parseRedirect(object: RedirectInput, allowed: readonly Prefix[] = []): Redirect | { readonly problem: string } {
-  const name = { namespace: object.metadata.namespace ?? "default", name: object.metadata.name };
+  const name = nameOf(object);
   const { redirectFrontend = {}, redirectBackend, skipRedirectFromBackend = false } = object.spec ?? {};
   const { addressMatcher, serviceMatcher } = redirectFrontend;
   if ((addressMatcher === undefined) === (serviceMatcher === undefined))
@@ -87,7 +87,7 @@ function fromService(
   // Else one namespace could take over another's service.
   if (namespace !== name.namespace)
     return { problem: `spec.redirectFrontend.serviceMatcher.namespace: found ${namespace}, must be the policy's own, ${name.namespace}` };
-  return { kind: "service", service: { namespace, name: matcher?.serviceName ?? "" }, ports };
+  return { kind: "service", service: serviceName(namespace, matcher?.serviceName ?? ""), ports };
 }
 
 function readPorts(ports: readonly PortInput[], field: string): Port[] | { readonly problem: string } {

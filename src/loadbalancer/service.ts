@@ -51,52 +51,56 @@ const DEFAULT_AFFINITY_SECONDS = 10_800;
 type PortInput = NonNullable<NonNullable<ServiceInput["spec"]>["ports"]>[number];
 
 /**
- * Reads a Service. Never throws: what cannot be used is left out and named in `problems`. With `allTypes` loadBalancerSourceRanges are for every
+ * Reads a Service of this name. Never throws: what cannot be used is left out and named in `problems`. With `allTypes` loadBalancerSourceRanges are for every
  * address of the service, not only for those of load balancers and external ones.
  */
-export function parseService(service: ServiceInput, allTypes = false): ParsedService {
+export function parseService(name: ServiceName, service: ServiceInput, allTypes = false): ParsedService {
   const spec = service.spec ?? {};
-  const name = { namespace: service.metadata.namespace ?? "default", name: service.metadata.name };
   const annotations = parseAnnotations(service.metadata.annotations);
   const problems = [...annotations.problems];
   if (spec.type === "ExternalName") return { name, frontends: [], annotations, problems };
-  const addresses = addressesOf(service, problems).filter(
-    ({ type }) => annotations.onlyType === undefined || type === annotations.onlyType,
-  );
-  const common = {
-    service: name,
-    backends: [],
-    affinitySeconds: affinityOf(spec, problems),
-    internalPolicy: policyOf(spec.internalTrafficPolicy),
-    denySourceRanges: annotations.denySourceRanges,
-    algorithm: annotations.algorithm,
-    forwarding: annotations.forwarding,
-  } as const;
-  const sourceRanges = rangesOf(spec.loadBalancerSourceRanges ?? [], problems);
+  const { denySourceRanges, algorithm, forwarding } = annotations;
+  const affinitySeconds = affinityOf(spec, problems);
+  const ranges = rangesOf(spec.loadBalancerSourceRanges ?? [], problems);
+  const internalPolicy = policyOf(spec.internalTrafficPolicy);
   const external = policyOf(spec.externalTrafficPolicy);
-  const ports = portsOf(spec.ports ?? [], problems);
-  const frontends = ports.flatMap(({ input, protocol }) =>
-    addresses.flatMap(({ type, ip }): Frontend[] => {
-      const port = type === "NodePort" ? input.nodePort : input.port;
-      if (port === undefined || port === 0) return [];
-      if (!isPort(port)) {
-        problems.push(`spec.ports: nodePort ${port} of port ${input.port} is not from 1 to 65535`);
-        return [];
-      }
-      return [
-        {
-          ...common,
-          portName: input.name ?? "",
-          type,
-          address: l4Address(ip, port, protocol),
-          externalPolicy: type === "ClusterIP" ? common.internalPolicy : external,
-          sourceRanges: allTypes || type === "LoadBalancer" || type === "ExternalIPs" ? sourceRanges : [],
-        },
-      ];
+  const frontends = placesOf(service, annotations.onlyType, problems).map(
+    ({ type, portName, address }): Frontend => ({
+      service: name,
+      portName,
+      type,
+      address,
+      backends: [],
+      affinitySeconds,
+      internalPolicy,
+      externalPolicy: type === "ClusterIP" ? internalPolicy : external,
+      sourceRanges: allTypes || type === "LoadBalancer" || type === "ExternalIPs" ? ranges : [],
+      denySourceRanges,
+      algorithm,
+      forwarding,
     }),
   );
   const asksHealth = spec.type === "LoadBalancer" && external === "Local" && isPort(spec.healthCheckNodePort);
   return { name, frontends, annotations, problems, healthCheckNodePort: asksHealth ? spec.healthCheckNodePort : undefined };
+}
+
+/** Every port at every address; of one type alone when it is given. */
+function placesOf(
+  service: ServiceInput,
+  onlyType: FrontendType | undefined,
+  problems: string[],
+): Pick<Frontend, "type" | "portName" | "address">[] {
+  const addresses = addressesOf(service, problems).filter(({ type }) => onlyType === undefined || type === onlyType);
+  const places: Pick<Frontend, "type" | "portName" | "address">[] = [];
+  for (const { input, protocol } of portsOf(service.spec?.ports ?? [], problems)) {
+    for (const { type, ip } of addresses) {
+      const port = type === "NodePort" ? input.nodePort : input.port;
+      if (port === undefined || port === 0) continue;
+      if (isPort(port)) places.push({ type, portName: input.name ?? "", address: l4Address(ip, port, protocol) });
+      else problems.push(`spec.ports: nodePort ${port} of port ${input.port} is not from 1 to 65535`);
+    }
+  }
+  return places;
 }
 
 function policyOf(text: string | undefined): "Local" | "Cluster" {
@@ -140,31 +144,34 @@ function rangesOf(ranges: readonly string[], problems: string[]): Prefix[] {
 /** Kubernetes' label: the name leads to the pods themselves, whatever addresses the service has. */
 const HEADLESS_LABEL = "service.kubernetes.io/headless";
 
-function addressesOf({ metadata, spec = {}, status }: ServiceInput, problems: string[]): { type: FrontendType; ip: string }[] {
-  const clusterIps = (spec.clusterIPs?.length ? spec.clusterIPs : [spec.clusterIP ?? ""]).filter((ip) => ip !== "");
-  if (clusterIps.includes("None") || metadata.labels?.[HEADLESS_LABEL] !== undefined) return [];
-  const read = (type: FrontendType, field: string, texts: readonly string[]) =>
-    texts.flatMap((text) => {
-      const ip = parseAddress(text);
-      if (ip === undefined || isSpecial(ip)) {
-        problems.push(`${field}: "${text}" is no IP address that a service can have`);
-        return [];
-      }
-      return [{ type, ip }];
-    });
-  const cluster = read("ClusterIP", "spec.clusterIPs", clusterIps);
-  const hasNodePort = spec.type === "NodePort" || spec.type === "LoadBalancer";
-  const families = new Set(cluster.map(({ ip }) => (ip.includes(":") ? "::" : "0.0.0.0")));
+const ANY = ["0.0.0.0", "::"];
+
+function clusterIpsOf({ spec = {} }: ServiceInput): readonly string[] {
+  return spec.clusterIPs?.length ? spec.clusterIPs : [spec.clusterIP ?? ""];
+}
+
+function isHeadless(service: ServiceInput): boolean {
+  return clusterIpsOf(service).includes("None") || service.metadata.labels?.[HEADLESS_LABEL] !== undefined;
+}
+
+function addressesOf(service: ServiceInput, problems: string[]): { type: FrontendType; ip: string }[] {
+  if (isHeadless(service)) return [];
+  const { spec = {}, status } = service;
+  const found: { type: FrontendType; ip: string }[] = [];
+  const read = (type: FrontendType, field: string, text: string) => {
+    const ip = parseAddress(text);
+    if (ip === undefined || isSpecial(ip)) problems.push(`${field}: "${text}" is no IP address that a service can have`);
+    else found.push({ type, ip });
+  };
+  const isBalanced = spec.type === "LoadBalancer";
+  for (const text of clusterIpsOf(service)) if (text !== "") read("ClusterIP", "spec.clusterIPs", text);
+  if (isBalanced || spec.type === "NodePort") {
+    const families = ANY.filter((any) => found.some(({ ip }) => ip.includes(":") === any.includes(":")));
+    for (const ip of families) found.push({ type: "NodePort", ip });
+  }
   // A load balancer of mode Proxy forwards by itself: packets to its address are not ours.
-  const ingress = (spec.type === "LoadBalancer" ? (status?.loadBalancer?.ingress ?? []) : []).filter(({ ipMode }) => ipMode !== "Proxy");
-  return [
-    ...cluster,
-    ...(hasNodePort ? [...families].map((ip) => ({ type: "NodePort" as const, ip })) : []),
-    ...read(
-      "LoadBalancer",
-      "status.loadBalancer.ingress",
-      ingress.flatMap(({ ip }) => (ip ? [ip] : [])),
-    ),
-    ...read("ExternalIPs", "spec.externalIPs", spec.externalIPs ?? []),
-  ];
+  const ingress = isBalanced ? status?.loadBalancer?.ingress : undefined;
+  for (const { ip, ipMode } of ingress ?? []) if (ip && ipMode !== "Proxy") read("LoadBalancer", "status.loadBalancer.ingress", ip);
+  for (const text of spec.externalIPs ?? []) read("ExternalIPs", "spec.externalIPs", text);
+  return found;
 }

@@ -1,3 +1,5 @@
+import { type ServiceName, serviceName } from "./types.ts";
+
 /** An object of Kubernetes. */
 export interface Named {
   readonly metadata: { readonly name: string; readonly namespace?: string };
@@ -33,7 +35,8 @@ export function createSource<T extends Named>(changed: (object: T, key: string, 
     upsert: (object) => upsert(object),
     remove: (object) => remove(objectKey(object)),
     replace(list) {
-      const listed = new Map(list.map((object) => [objectKey(object), object]));
+      const listed = new Map<string, T>();
+      for (const object of list) listed.set(objectKey(object), object);
       for (const key of objects.keys()) if (!listed.has(key)) remove(key);
       for (const [key, object] of listed) upsert(object, key);
     },
@@ -43,6 +46,10 @@ export function createSource<T extends Named>(changed: (object: T, key: string, 
 /** An object without a namespace is of the default one. */
 export function namespaceOf({ metadata }: Named): string {
   return metadata.namespace ?? "default";
+}
+
+export function nameOf(object: Named): ServiceName {
+  return serviceName(namespaceOf(object), object.metadata.name);
 }
 
 /** `namespace/name`. */

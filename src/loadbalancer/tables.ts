@@ -1,6 +1,6 @@
 import type { Database } from "#statedb/database.ts";
 import type { WritableTable } from "#statedb/table.ts";
-import { type BackendState, type Frontend, formatServiceName, type L4Address, type ServiceName } from "./types.ts";
+import type { BackendState, Frontend, L4Address, ServiceName } from "./types.ts";
 
 /** One Service as this node sees it. */
 export interface ServiceRow {
@@ -45,9 +45,9 @@ export function createLoadBalancerTables(db: Database): LoadBalancerTables {
   return {
     services: db.createTable<ServiceRow>({
       name: "services",
-      key: (row) => formatServiceName(row.name),
+      key: (row) => row.name.text,
       columns: {
-        SERVICE: (row) => formatServiceName(row.name),
+        SERVICE: (row) => row.name.text,
         FRONTENDS: (row) => row.frontends,
         LOCAL: (row) => row.localBackends,
         HEALTHCHECK: (row) => row.healthCheckNodePort ?? "",
@@ -59,13 +59,13 @@ export function createLoadBalancerTables(db: Database): LoadBalancerTables {
       key: (row) => row.address.text,
       indexes: {
         ip: (row) => row.address.ip,
-        service: (row) => formatServiceName(row.service),
+        service: (row) => row.service.text,
         skippedBy: (row) => row.skippedBy ?? [],
       },
       columns: {
         ADDRESS: (row) => row.address.text,
         TYPE: (row) => row.type,
-        SERVICE: (row) => formatServiceName(row.service),
+        SERVICE: (row) => row.service.text,
         PORT: (row) => row.portName,
         BACKENDS: (row) => row.backends.map(({ address, state }) => `${address.text} (${state})`).join(", "),
         OPTIONS: (row) => optionsOf(row).join(", "),
@@ -84,9 +84,9 @@ export function createLoadBalancerTables(db: Database): LoadBalancerTables {
     }),
     redirects: db.createTable<RedirectRow>({
       name: "localredirects",
-      key: (row) => formatServiceName(row.name),
+      key: (row) => row.name.text,
       columns: {
-        POLICY: (row) => formatServiceName(row.name),
+        POLICY: (row) => row.name.text,
         FRONTENDS: (row) => row.frontends.map(({ text }) => text).join(", "),
         PROBLEM: (row) => row.problem,
       },

@@ -1,9 +1,11 @@
 import type { Prefix } from "#types/prefix.ts";
 
-/** `namespace/name` of a Kubernetes Service. */
+/** The name of a Service, or of what else brings frontends; made by `serviceName`. */
 export interface ServiceName {
   readonly namespace: string;
   readonly name: string;
+  /** `namespace/name`. Kept, because it is the key of every table that the service stands in. */
+  readonly text: string;
 }
 
 export type L4Protocol = "TCP" | "UDP" | "SCTP";
@@ -103,9 +105,8 @@ export function parseL4Address(text: string): L4Address {
   return l4Address(six ?? four ?? "", Number(port), protocol as L4Protocol);
 }
 
-/** `namespace/name`. */
-export function formatServiceName({ namespace, name }: ServiceName): string {
-  return `${namespace}/${name}`;
+export function serviceName(namespace: string, name: string): ServiceName {
+  return { namespace, name, text: `${namespace}/${name}` };
 }
 
 /** Whether the frontend is a port of every node's own addresses. */

@@ -3,13 +3,13 @@ import type { Database } from "#statedb/database.ts";
 import type { Prefix } from "#types/prefix.ts";
 import { type BackendUsers, createBackendUsers } from "./backend-users.ts";
 import { type BackendSet, readSlices, SERVICE_NAME_LABEL, type SliceInput } from "./backends.ts";
-import { type Claims, createClaims, type Owner } from "./claims.ts";
+import { type Claims, createClaims, isSameOwner, type Owner } from "./claims.ts";
 import { hostPortsOf, type PodInput } from "./host-port.ts";
 import { parseRedirect, type RedirectInput, redirectsOf } from "./redirect.ts";
 import { type ParsedService, parseService, type ServiceInput } from "./service.ts";
 import { createSource, namespaceOf, objectKey, type Source } from "./source.ts";
 import { createLoadBalancerTables, type LoadBalancerTables, type ServiceRow } from "./tables.ts";
-import { type Backend, type Frontend, formatServiceName, isWildcard, l4Address } from "./types.ts";
+import { type Backend, type Frontend, isWildcard, l4Address, type ServiceName } from "./types.ts";
 
 export interface LoadBalancer {
   readonly tables: LoadBalancerTables;
@@ -139,28 +139,31 @@ class Writer implements LoadBalancer {
       this.#known.delete(key);
       this.#claim(owner, []);
     } else {
-      const service = exposedHere(parseService(input, this.#config.sourceRangesForAll), this.#config);
-      const set = readSlices(service.frontends.length > 0 ? this.slicesOf(key) : []);
-      const bare = service.frontends.map((frontend) => ({ ...frontend, backends: backendsOf(set, frontend) }));
-      const all = withNodeAddresses(bare, this.#config.nodeAddresses());
-      const frontends = all.filter(({ address }) => !this.#apiServers.has(address.text));
-      const captures = all.flatMap(({ address }) =>
-        this.#apiServers.has(address.text) ? [`${address.text} is the API server's own`] : [],
-      );
-      const row = {
-        name: service.name,
-        frontends: service.frontends.length,
-        localBackends: this.#countLocal(frontends),
-        healthCheckNodePort: service.healthCheckNodePort,
-        problems: [...service.problems, ...set.problems, ...captures],
-      };
-      this.#known.set(key, { row, frontends });
-      this.#claim(owner, frontends);
+      const known = this.#read(owner.name, input);
+      this.#known.set(key, known);
+      this.#claim(owner, known.frontends);
     }
     if (key === API_SERVICE) this.#protect(this.#known.get(key)?.frontends ?? []);
     this.#describe(owner);
     for (const redirect of this.redirects.objects.values())
-      if (namespaceOf(redirect) === owner.namespace) this.#touch("CiliumLocalRedirectPolicy", objectKey(redirect));
+      if (namespaceOf(redirect) === owner.name.namespace) this.#touch("CiliumLocalRedirectPolicy", objectKey(redirect));
+  }
+
+  /** A Service and its slices as they are now, at this node. */
+  #read(name: ServiceName, input: ServiceInput): KnownService {
+    const service = exposedHere(parseService(name, input, this.#config.sourceRangesForAll), this.#config);
+    const set = readSlices(service.frontends.length > 0 ? this.slicesOf(name.text) : []);
+    const problems = [...service.problems, ...set.problems];
+    const frontends: Frontend[] = [];
+    for (const bare of service.frontends) {
+      for (const frontend of withNodeAddresses({ ...bare, backends: backendsOf(set, bare) }, this.#config.nodeAddresses())) {
+        if (this.#apiServers.has(frontend.address.text)) problems.push(`${frontend.address.text} is the API server's own`);
+        else frontends.push(frontend);
+      }
+    }
+    const { healthCheckNodePort } = service;
+    const localBackends = this.#countLocal(frontends);
+    return { row: { name, frontends: service.frontends.length, localBackends, healthCheckNodePort, problems }, frontends };
   }
 
   /** A service with the API server's own address would cut the agents off from whoever could take it away again. */
@@ -174,7 +177,7 @@ class Writer implements LoadBalancer {
   #refreshHostPorts(key: string): void {
     const pod = this.pods.objects.get(key);
     const ports = pod && !this.#config.clusterIpOnly ? hostPortsOf(pod) : [];
-    const frontends = withNodeAddresses(ports, this.#config.nodeAddresses());
+    const frontends = ports.flatMap((port) => withNodeAddresses(port, this.#config.nodeAddresses()));
     this.#claim(ownerOf("Pod", key, pod), frontends);
   }
 
@@ -184,43 +187,48 @@ class Writer implements LoadBalancer {
     const redirect = object && parseRedirect(object, this.#config.redirectable);
     if (redirect === undefined || "problem" in redirect) {
       this.#claim(owner, []);
-      if (redirect) this.tables.redirects.set({ name: owner, frontends: [], problem: redirect.problem });
+      if (redirect) this.tables.redirects.set({ name: owner.name, frontends: [], problem: redirect.problem });
       else this.tables.redirects.delete(key);
       return;
     }
-    const service = redirect.from.kind === "service" ? this.#known.get(formatServiceName(redirect.from.service)) : undefined;
+    const service = redirect.from.kind === "service" ? this.#known.get(redirect.from.service.text) : undefined;
     const frontends = redirectsOf(redirect, service?.frontends ?? [], this.pods.objects.values());
     this.#claim(owner, frontends);
     const conflicts = this.#claims.conflicts(owner);
-    const row = { name: owner, frontends: frontends.map(({ address }) => address), problem: conflicts.join("; ") };
+    const row = { name: owner.name, frontends: frontends.map(({ address }) => address), problem: conflicts.join("; ") };
     if (!isDeepStrictEqual(this.tables.redirects.get(key), row)) this.tables.redirects.set(row);
   }
 
   /** Gives an owner its frontends; who has an address now is in the table. */
   #claim(owner: Owner, frontends: readonly Frontend[]): void {
+    const before = this.#claims.of(owner);
+    this.#claims.set(owner, frontends);
+    for (const { address } of frontends) this.#award(address.text, owner);
+    const kept = before.length === 0 ? undefined : new Set(frontends.map(({ address }) => address.text));
+    for (const { address } of before) if (!kept?.has(address.text)) this.#award(address.text, owner);
+    this.#users.replace(before, frontends);
+  }
+
+  #award(address: string, claimant: Owner): void {
     const { frontends: table } = this.tables;
-    for (const address of this.#claims.set(owner, frontends)) {
-      const winner = this.#claims.winner(address);
-      if (winner === undefined) table.delete(address);
-      else if (!isDeepStrictEqual(table.get(address), winner)) table.set(winner);
-      // Whoever lost the address by this, or got it back, has other problems now.
-      const owners = this.#claims.owners(address);
-      if (owners.length === 1 && owners[0] === owner) continue;
-      for (const other of owners) if (other.kind === "Service" && other.text !== owner.text) this.#describe(other);
-    }
-    this.#users.set(owner.text, frontends);
+    const winner = this.#claims.winner(address);
+    if (winner === undefined) table.delete(address);
+    else if (!isDeepStrictEqual(table.get(address), winner)) table.set(winner);
+    // Whoever lost the address by this, or got it back, has other problems now.
+    for (const owner of this.#claims.owners(address)) if (owner.kind === "Service" && !isSameOwner(owner, claimant)) this.#describe(owner);
   }
 
   /** Pods of this node that take connections; one has an address of each family. */
   #countLocal(frontends: readonly Frontend[]): number {
     const isLocal = ({ nodeName, state }: Backend) => nodeName === this.#config.nodeName && state === "active";
+    if (!frontends.some(({ backends }) => backends.some(isLocal))) return 0;
     const addresses = new Set(frontends.flatMap(({ backends }) => backends.filter(isLocal).map(({ address }) => address.ip)));
     const six = [...addresses].filter((ip) => ip.includes(":")).length;
     return Math.max(six, addresses.size - six);
   }
 
   #describe(owner: Owner): void {
-    const key = `${owner.namespace}/${owner.name}`;
+    const key = owner.name.text;
     const known = this.#known.get(key);
     if (known === undefined) {
       this.tables.services.delete(key);
@@ -242,7 +250,7 @@ function drain(set: Set<string>): string[] {
 function ownerOf(kind: Owner["kind"], key: string, object: { metadata: { creationTimestamp?: string } } | undefined): Owner {
   const slash = key.indexOf("/");
   const created = object?.metadata.creationTimestamp ?? "";
-  return { kind, namespace: key.slice(0, slash), name: key.slice(slash + 1), created, text: `${kind} ${key}` };
+  return { kind, name: { namespace: key.slice(0, slash), name: key.slice(slash + 1), text: key }, created };
 }
 
 function backendsOf(set: BackendSet, { portName, address }: Frontend): readonly Backend[] {
@@ -253,13 +261,11 @@ function backendsOf(set: BackendSet, { portName, address }: Frontend): readonly 
  * A port of the node is a frontend on each of its addresses, and one without an address: sockets go by that where they call a loopback
  * address of the node, or a node port of another node.
  */
-function withNodeAddresses(frontends: readonly Frontend[], addresses: readonly string[]): Frontend[] {
-  return frontends.flatMap((frontend) => {
-    if (!isWildcard(frontend)) return [frontend];
-    const own = addresses.filter((ip) => ip.includes(":") === frontend.address.ip.includes(":"));
-    const { port, protocol } = frontend.address;
-    return [frontend, ...own.map((ip) => ({ ...frontend, address: l4Address(ip, port, protocol) }))];
-  });
+function withNodeAddresses(frontend: Frontend, addresses: readonly string[]): Frontend[] {
+  if (!isWildcard(frontend)) return [frontend];
+  const own = addresses.filter((ip) => ip.includes(":") === frontend.address.ip.includes(":"));
+  const { port, protocol } = frontend.address;
+  return [frontend, ...own.map((ip) => ({ ...frontend, address: l4Address(ip, port, protocol) }))];
 }
 
 /** Nothing of a service that is for other nodes; of others what is ours to translate. */

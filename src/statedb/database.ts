@@ -21,8 +21,8 @@ export function createDatabase(): Database {
   let open: Write[] | undefined;
 
   const commit = (writes: readonly Write[]) => {
-    for (const write of writes) write.publish();
-    for (const notify of new Set(writes.map((write) => write.notify))) notify();
+    for (const write of writes) write.table.publish(write);
+    for (const table of new Set(writes.map((write) => write.table))) table.notify();
   };
   const within = <R>(fn: () => R): R => {
     if (open) return fn();
@@ -33,7 +33,7 @@ export function createDatabase(): Database {
       result = fn();
     } catch (thrown) {
       open = undefined;
-      for (const write of writes.reverse()) write.undo();
+      for (const write of writes.reverse()) write.table.undo(write);
       throw thrown;
     }
     open = undefined;

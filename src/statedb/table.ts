@@ -46,14 +46,23 @@ export interface WritableTable<T> extends Table<T> {
   expect(source: string): () => void;
 }
 
-/** One write of a row, as long as its transaction is open. */
+/** One write of a row, as long as its transaction is open. Tens of thousands may be in one: they are plain objects, their table knows the rest. */
 export interface Write {
-  /** Takes it back; called in reverse order when the transaction fails. */
-  undo(): void;
+  readonly table: Journal;
+  readonly change: Change<object>;
+  /** What `Journal.undo` needs: the entry and the table's revision before the write. */
+  readonly before: Entry<object> | undefined;
+  readonly oldRevision: number;
+}
+
+/** What a database does with the writes of a table. */
+export interface Journal {
+  /** Takes a write back; called in reverse order when the transaction fails. */
+  undo(write: Write): void;
   /** Tells observers; called in order when the transaction has succeeded. */
-  publish(): void;
-  /** To be called after all of these, once however many writes have the same. */
-  readonly notify: () => void;
+  publish(write: Write): void;
+  /** To be called after all of these, once. */
+  notify(): void;
 }
 
 /** What a table needs of its database: revisions, and the transaction that is open. */
@@ -90,20 +99,20 @@ export function createTable<T extends object>(spec: TableSpec<T>, transactions: 
     const oldRevision = revision;
     revision = transactions.nextRevision();
     const before = place(key, row && { row: Object.freeze(row), revision, status: PENDING });
-    const change: Change<T> = { key, row, previous: before?.row, revision };
-    transactions.add({
-      undo() {
-        place(key, before);
-        revision = oldRevision;
-      },
-      publish() {
-        for (const sink of sinks) sink.record(change);
-      },
-      notify,
-    });
+    transactions.add({ table: journal, change: { key, row, previous: before?.row, revision }, before, oldRevision });
   };
-  const notify = () => {
-    for (const sink of sinks) sink.notify();
+  // The writes that come back are those above: their rows are T's.
+  const journal: Journal = {
+    undo({ change, before, oldRevision }) {
+      place(change.key, before as Entry<T> | undefined);
+      revision = oldRevision;
+    },
+    publish({ change }) {
+      for (const sink of sinks) sink.record(change as Change<T>);
+    },
+    notify() {
+      for (const sink of sinks) sink.notify();
+    },
   };
 
   return {

@@ -13,7 +13,7 @@ import {
   l4Address,
   type Scope,
 } from "#loadbalancer/types.ts";
-import { addressToBytes, IpAddress } from "#types/addr.ts";
+import { addressToBytes, type IpAddress } from "#types/addr.ts";
 import { prefixToBytes } from "#types/prefix.ts";
 import { parseProtocol } from "#types/proto.ts";
 import { type Addr16, addr16, addr16Text } from "../addr16.ts";
@@ -37,10 +37,12 @@ export interface ServiceEntries {
   /** The backends of the Maglev table; absent without one. */
   readonly maglev?: readonly Backend[] | undefined;
   /** Slots 1 and above. */
-  readonly slots: readonly (readonly [LbServiceKey, LbService])[];
+  readonly slots: readonly Entry[];
   /** Slot 0 of each scope, the internal one first: it must be there before the other says so. */
-  readonly heads: readonly (readonly [LbServiceKey, LbService])[];
+  readonly heads: readonly Entry[];
 }
+
+type Entry = readonly [LbServiceKey, LbService];
 
 /** The entries of a frontend whose service and backends have these numbers. */
 export function serviceEntries(
@@ -49,46 +51,63 @@ export function serviceEntries(
   backendId: (backend: Backend) => number,
   settings: ServiceSettings,
 ): ServiceEntries {
-  const address = addr16(addressToBytes(IpAddress(frontend.address.ip)));
-  const { port, protocol: name } = frontend.address;
-  const protocol = protocolOf(name);
-  const place = settings.place();
-  const two = hasTwoScopes(frontend);
+  const { address } = frontend;
   const isMaglev = usesMaglev(frontend, settings);
-  const empty = { backendId: 0, serviceId, affinityTimeout: 0, maglevSize: 0, count: 0, quarantined: 0, flags: 0 };
-  const quarantined = frontend.backends.filter(({ state }) => state === "quarantined");
-  const scopes = (two ? (["internal", "external"] as const) : (["external"] as const)).map((scope) => {
-    const chosen = backendsFor(frontend, scope, place);
-    const key = (slot: number): LbServiceKey => ({ address, port, slot, protocol, scope: SCOPES[scope] });
-    const head = {
-      ...empty,
-      affinityTimeout: frontend.affinitySeconds ?? 0,
-      maglevSize: isMaglev && chosen.length > 0 ? settings.maglevSize : 0,
-      count: chosen.length,
-      quarantined: quarantined.length,
-      flags: flagsOf(frontend, settings, two, isMaglev && chosen.length > 0),
-    };
-    const slots = [...chosen, ...quarantined].map((backend, i) => {
-      const flags = i < chosen.length ? 0 : FLAG.QUARANTINED;
-      return [key(i + 1), { ...empty, backendId: backendId(backend), flags }] as const;
-    });
-    return { chosen, slots, head: [key(0), head] as const };
-  });
-  const external = scopes.at(-1)?.chosen ?? [];
+  const place = settings.place();
+  const scopes = hasTwoScopes(frontend) ? BOTH_SCOPES : ONE_SCOPE;
+  const chosen = scopes.map((scope) => backendsFor(frontend, scope, place));
   const before = frontend.unredirected && unredirectedEntries(frontend.unredirected, serviceId, backendId, settings);
-  const matched = frontend.affinitySeconds === undefined ? [] : [...new Set(scopes.flatMap(({ chosen }) => chosen))];
+  const slots: Entry[] = [...(before?.slots ?? [])];
+  const heads: Entry[] = [...(before?.heads ?? [])];
+  const key: Omit<LbServiceKey, "slot" | "scope"> = {
+    address: bytesOf(address),
+    port: address.port,
+    protocol: protocolOf(address.protocol),
+  };
+  const quarantined = frontend.backends.filter(({ state }) => state === "quarantined");
+  for (const [i, backends] of chosen.entries()) {
+    const scope = SCOPES[scopes[i] ?? "external"];
+    const behind = [...backends, ...quarantined];
+    for (const [at, backend] of behind.entries()) {
+      const flags = at < backends.length ? 0 : FLAG.QUARANTINED;
+      slots.push([
+        { ...key, slot: at + 1, scope },
+        { ...EMPTY, serviceId, backendId: backendId(backend), flags },
+      ]);
+    }
+    heads.push([
+      { ...key, slot: 0, scope },
+      headOf(frontend, { serviceId, count: backends.length, quarantined: quarantined.length }, settings),
+    ]);
+  }
+  const external = chosen.at(-1) ?? [];
+  const matched = frontend.affinitySeconds === undefined ? [] : [...new Set(chosen.flat())];
   return {
-    reverseNat: { address, port },
+    reverseNat: { address: key.address, port: address.port },
     ranges: frontend.sourceRanges.map((prefix) => {
       const { bytes, bits } = prefixToBytes(prefix);
       return { prefixlen: 32 + bits, serviceId, address: addr16(bytes) };
     }),
     affinity: matched.map((backend) => ({ serviceId, backendId: backendId(backend) })),
     maglev: isMaglev && external.length > 0 ? external : undefined,
-    slots: [...(before?.slots ?? []), ...scopes.flatMap(({ slots }) => slots)],
-    heads: [...(before?.heads ?? []), ...scopes.map(({ head }) => head)],
+    slots,
+    heads,
   };
 }
+
+/** Slot 0. */
+function headOf(frontend: Frontend, counts: Pick<LbService, "serviceId" | "count" | "quarantined">, settings: ServiceSettings): LbService {
+  const hasTable = counts.count > 0 && usesMaglev(frontend, settings);
+  return {
+    ...EMPTY,
+    ...counts,
+    affinityTimeout: frontend.affinitySeconds ?? 0,
+    maglevSize: hasTable ? settings.maglevSize : 0,
+    flags: flagsOf(frontend, settings, hasTwoScopes(frontend), hasTable),
+  };
+}
+
+const EMPTY: LbService = { backendId: 0, serviceId: 0, affinityTimeout: 0, maglevSize: 0, count: 0, quarantined: 0, flags: 0 };
 
 /** What pods get that a redirect is not for: the service as those inside see it, without affinity or Maglev, in the internal scope. */
 function unredirectedEntries(
@@ -104,6 +123,9 @@ function unredirectedEntries(
 }
 
 const SCOPES: Readonly<Record<Scope, number>> = { external: LbScope.EXTERNAL, internal: LbScope.INTERNAL };
+const ONE_SCOPE: readonly Scope[] = ["external"];
+/** The internal one must be there before the other says so. */
+const BOTH_SCOPES: readonly Scope[] = ["internal", "external"];
 
 /** A table of its own for each cluster address would cost much and give nothing: it is for clients that come by several nodes. */
 function usesMaglev({ algorithm, type }: Frontend, settings: ServiceSettings): boolean {
@@ -151,7 +173,7 @@ const STATES: Readonly<Record<BackendState, number>> = {
 
 export function backendEntry({ address, state }: Backend): LbBackend {
   return {
-    address: addr16(addressToBytes(IpAddress(address.ip))),
+    address: bytesOf(address),
     port: address.port,
     protocol: protocolOf(address.protocol),
     state: STATES[state],
@@ -163,8 +185,13 @@ function protocolOf(name: L4Address["protocol"]): number {
 }
 
 /** The key of a frontend's entry. */
-export function serviceKey({ ip, port, protocol }: L4Address, scope: number, slot: number): LbServiceKey {
-  return { address: addr16(addressToBytes(IpAddress(ip))), port, slot, protocol: protocolOf(protocol), scope };
+export function serviceKey(address: L4Address, scope: number, slot: number): LbServiceKey {
+  return { address: bytesOf(address), port: address.port, slot, protocol: protocolOf(address.protocol), scope };
+}
+
+/** The text is canonical: whoever made the address has parsed it. */
+function bytesOf({ ip }: L4Address): Addr16 {
+  return addr16(addressToBytes(ip as IpAddress));
 }
 
 /** The address of an entry. */

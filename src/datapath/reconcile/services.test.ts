@@ -4,12 +4,12 @@ import fc from "fast-check";
 import { maps as specs } from "#datapath/gen/maps.ts";
 import { dumpServices } from "#datapath/service-dump.ts";
 import { createFakeBpf } from "#ebpf/fake.ts";
-import { type Backend, type BackendState, type Frontend, l4Address } from "#loadbalancer/types.ts";
+import { type Backend, type BackendState, type Frontend, l4Address, serviceName } from "#loadbalancer/types.ts";
 import { createMaglevTables } from "./maglev.ts";
 import { createServiceTarget, type ServiceMaps } from "./services.ts";
 
 const frontend = (ip: string, backends: readonly Backend[], change: Partial<Frontend> = {}): Frontend => ({
-  service: { namespace: "demo", name: "web" },
+  service: serviceName("demo", "web"),
   portName: "http",
   type: "LoadBalancer",
   address: l4Address(ip, 80, "TCP"),

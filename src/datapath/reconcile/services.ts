@@ -17,8 +17,8 @@ export interface ServiceKernel {
 /** What a frontend may have in the maps, from before it is written until it is known to be gone. */
 interface Realized {
   backends: readonly string[];
-  /** Entries of each scope: slot 0 and those behind it. */
-  slots: readonly [external: number, internal: number];
+  /** Slot 0 and those behind it. */
+  slots: SlotCounts;
   /** By their text. */
   ranges: ReadonlyMap<string, LbSourceRangeKey>;
   affinity: ReadonlyMap<string, LbAffinityMatchKey>;
@@ -33,7 +33,11 @@ interface Plan {
   /** The texts of its backends. */
   readonly backends: readonly string[];
   readonly entries: ServiceEntries;
+  readonly slots: SlotCounts;
 }
+
+/** Entries of each scope. */
+type SlotCounts = readonly [external: number, internal: number];
 
 /** The service maps as a target of the frontends. */
 export interface ServiceMaps extends BatchTarget<Frontend> {
@@ -79,10 +83,9 @@ class ServiceTarget implements ServiceMaps {
   updateMany(frontends: readonly Frontend[]): void {
     const { services, backends, reverseNat, sourceRanges, affinityMatch } = this.#kernel;
     const plans = frontends.map((frontend) => this.#plan(frontend));
-    const all = new Map(
-      plans.flatMap(({ frontend }) => allBackends(frontend).map((backend) => [this.#backendId(backend), backend] as const)),
-    );
-    backends.setMany([...all].map(([id, backend]) => [id, backendEntry(backend)] as const));
+    const all = new Map<number, LbBackend>();
+    for (const frontend of frontends) for (const backend of allBackends(frontend)) all.set(this.#backendId(backend), backendEntry(backend));
+    backends.setMany(all);
     services.setMany(plans.flatMap(({ entries }) => entries.slots));
     reverseNat.setMany(plans.map(({ serviceId, entries }) => [serviceId, entries.reverseNat] as const));
     const idOf = (backend: Backend) => this.#backendId(backend);
@@ -137,17 +140,16 @@ class ServiceTarget implements ServiceMaps {
     realized.slots = [Math.max(realized.slots[0], slots[0]), Math.max(realized.slots[1], slots[1])];
     realized.ranges = union(realized.ranges, entries.ranges, rangeText);
     realized.affinity = union(realized.affinity, entries.affinity, affinityText);
-    return { frontend, serviceId, realized, backends, entries };
+    return { frontend, serviceId, realized, backends, entries, slots };
   }
 
   /** Deletes what the frontend had and has no more. */
-  #tidy({ frontend, serviceId, realized, backends, entries }: Plan): void {
+  #tidy({ frontend, serviceId, realized, backends, entries, slots }: Plan): void {
     const { sourceRanges, affinityMatch } = this.#kernel;
-    const slots = slotsOf(entries);
     for (const scope of [0, 1] as const) this.#deleteSlots(frontend.address, scope, slots[scope], realized.slots[scope]);
     realized.slots = slots;
     const ranges = union(NOTHING, entries.ranges, rangeText);
-    for (const key of missing(realized.ranges, ranges)) sourceRanges.delete(key);
+    if (realized.ranges.size > 0) for (const key of missing(realized.ranges, ranges)) sourceRanges.delete(key);
     realized.ranges = ranges;
     const affinity = union(NOTHING, entries.affinity, affinityText);
     if (realized.affinity.size > 0) affinityMatch.deleteMany(missing(realized.affinity, affinity));
@@ -245,12 +247,11 @@ function without(names: readonly string[], unwanted: readonly string[]): readonl
   return names.filter((name) => !left.has(name));
 }
 
-/** Number of entries of each scope. */
-function slotsOf({ slots, heads }: ServiceEntries): [external: number, internal: number] {
-  const counts: [number, number] = [0, 0];
-  for (const [{ scope }] of slots) counts[scope === 1 ? 1 : 0] += 1;
-  for (const [{ scope }] of heads) counts[scope === 1 ? 1 : 0] += 1;
-  return counts;
+function slotsOf({ slots, heads }: ServiceEntries): SlotCounts {
+  let internal = 0;
+  for (const [key] of slots) internal += key.scope;
+  for (const [key] of heads) internal += key.scope;
+  return [slots.length + heads.length - internal, internal];
 }
 
 /** Deletes the entries whose key is doomed, others' work in between. */
