@@ -26,7 +26,7 @@ const [SECONDS, ROUNDS, STEADY_QPS] = [2, 3, 5000];
 const PATTERNS = 100;
 const NAMES = 10_000;
 const ROTATING = 100;
-const SETTINGS: DnsSettings = { rejectWith: "refused", minTtl: 0, maxIpsPerName: 1000, maxDeferred: 10_000 };
+const SETTINGS: DnsSettings = { rejectWith: "refused", minTtl: 0, maxIpsPerName: 1000, maxDeferred: 10_000, grace: 0, maxCalls: 0 };
 
 const SERVER = (directory: string) => `
 server:

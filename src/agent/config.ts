@@ -1,6 +1,6 @@
 import { hostname } from "node:os";
-import type { DnsSettings } from "#proxy/dns/protocol.ts";
-import { defineFlags, FlagError, type FlagValues } from "#runtime/flags.ts";
+import { defineFlags, type FlagValues } from "#runtime/flags.ts";
+import { dnsFlags } from "./dns-settings.ts";
 
 /** Every setting of the agent, by upstream's names: as flag, as `CILIUM_<NAME>`, and as key of the `cilium-config` ConfigMap. */
 export const agentFlags = defineFlags({
@@ -144,18 +144,7 @@ export const agentFlags = defineFlags({
     default: "union",
     help: "What an L7 rule beside a wider L4 allow means: union (as Cilium) or restrict.",
   },
-  "tofqdns-dns-reject-response-code": {
-    type: "string",
-    default: "refused",
-    help: "How names that no DNS rule allows are answered: refused or nameError.",
-  },
-  "tofqdns-min-ttl": { type: "number", default: 0, help: "Seconds for which a learned address is allowed at the least." },
-  "tofqdns-endpoint-max-ip-per-hostname": { type: "number", default: 1000, help: "Addresses that a pod keeps for one name." },
-  "tofqdns-max-deferred-connection-deletes": {
-    type: "number",
-    default: 10_000,
-    help: "Expired addresses that a pod keeps because connections use them.",
-  },
+  ...dnsFlags,
   "log-level": { type: "string", default: "", help: "debug, info, warn or error." },
 });
 
@@ -172,19 +161,4 @@ export function parseListenAddress(text: string): { readonly host: string; reado
   const colon = text.lastIndexOf(":");
   const host = text.slice(0, colon).replace(/^\[|\]$/g, "");
   return { host: host === "" ? "0.0.0.0" : host, port: Number(text.slice(colon + 1)) };
-}
-
-/** How the DNS proxy refuses and remembers. Throws `FlagError`. */
-export function dnsSettings(config: AgentConfig): DnsSettings {
-  const code = config["tofqdns-dns-reject-response-code"];
-  const [rejectWith] = (["refused", "nameError"] as const).filter((one) => one === code);
-  if (rejectWith === undefined) {
-    throw new FlagError("bad-flag", `--tofqdns-dns-reject-response-code: found "${code}", allowed are refused and nameError`);
-  }
-  return {
-    rejectWith,
-    minTtl: Math.max(0, config["tofqdns-min-ttl"]),
-    maxIpsPerName: Math.max(1, config["tofqdns-endpoint-max-ip-per-hostname"]),
-    maxDeferred: Math.max(0, config["tofqdns-max-deferred-connection-deletes"]),
-  };
 }

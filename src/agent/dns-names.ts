@@ -1,5 +1,5 @@
 import type { LearnedName } from "#hubble/names.ts";
-import { type DnsAccessMessage, type DnsCacheEntry, NAME_GRACE } from "#proxy/dns/protocol.ts";
+import { type DnsAccessMessage, type DnsCacheEntry, type DnsSettings, NAME_GRACE } from "#proxy/dns/protocol.ts";
 
 /** The names by which endpoints came to know addresses, for flows and explanations. A copy of what the proxy tells, bounded. */
 export interface DnsNames {
@@ -24,7 +24,7 @@ interface Known {
   readonly until: number;
 }
 
-export function createDnsNames(settings: { readonly minTtl: number }): DnsNames {
+export function createDnsNames({ minTtl, grace }: Pick<DnsSettings, "minTtl" | "grace">): DnsNames {
   const table = new Map<string, Known>();
   const put = (endpointId: number, ip: string, name: string, until: number) => {
     const key = `${endpointId} ${ip}`;
@@ -40,8 +40,8 @@ export function createDnsNames(settings: { readonly minTtl: number }): DnsNames 
   return {
     take({ kind, verdict, endpointId, time, dns }) {
       if (kind !== "response" || verdict !== "FORWARDED") return;
-      const seconds = Math.max(settings.minTtl, dns.ttl === NO_TTL ? 0 : dns.ttl);
-      for (const ip of dns.ips) put(endpointId, ip, dns.query, time + (seconds + NAME_GRACE) * 1000);
+      const seconds = Math.max(minTtl, dns.ttl === NO_TTL ? 0 : dns.ttl);
+      for (const ip of dns.ips) put(endpointId, ip, dns.query, time + (seconds + Math.max(grace, NAME_GRACE)) * 1000);
     },
     learn(entries) {
       for (const { endpointId, name, ips, expires } of entries) if (name !== "") for (const ip of ips) put(endpointId, ip, name, expires);

@@ -58,6 +58,7 @@ export async function registerAgentMetrics(registry: Registry, deps: EdgeDeps): 
   gauge("cilium_proxy_redirects", "Ports that are redirected to the L7 proxy.", ["protocol"], () =>
     counts(redirectsOf(state), "protocol", ({ proxy }) => proxy),
   );
+  gauge("cilium_fqdn_selectors", "Selectors of names in policies.", [], () => [[{}, state.controller.repository.fqdns().length]]);
   gauge("cilium_proxy_connected", "Whether the L7 proxy is there.", [], () => [[{}, proxy.connected ? 1 : 0]]);
   gauge("cilium_ip_addresses", "Addresses given to pods.", ["family"], () =>
     kernel.pools.map((pool): Sample => [{ family: pool.prefixes[0]?.includes(":") ? "ipv6" : "ipv4" }, pool.owners().size]),

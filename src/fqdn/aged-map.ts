@@ -60,6 +60,11 @@ export class AgedMap<K, V> {
     for (const { value } of this.#nodes.values()) yield value;
   }
 
+  /** In no order; entries may come and go meanwhile. */
+  *[Symbol.iterator](): Generator<readonly [key: K, value: V]> {
+    for (const { key, value } of this.#nodes.values()) yield [key, value];
+  }
+
   #unlink(node: Node<K, V>): void {
     if (node.older) node.older.newer = node.newer;
     else this.#oldest = node.newer;

@@ -60,7 +60,10 @@ describe("NameCache", () => {
     const cache = new NameCache(match);
     const limits = { ipsPerName: 3, addresses: 5, names: 4 };
     const evicted = learn(cache, "a.", 0, own(10, 1, 2, 3, 4, 5), limits).evicted;
-    assert.deepEqual(evicted, [ip(1), ip(2)]);
+    assert.deepEqual(
+      evicted,
+      [1, 2].map((n) => ({ ip: ip(n), name: "a." })),
+    );
     for (let i = 0; i < 500; i++) {
       learn(cache, `n${i}.a.`, i, own(1000, 10 + ((2 * i) % 400), 11 + ((2 * i) % 400)), limits);
       assert.ok(cache.names.size <= 4 && cache.addresses.size <= 5);

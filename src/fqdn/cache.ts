@@ -33,12 +33,18 @@ export interface Answer {
   readonly own: readonly { readonly ip: IpAddress; readonly ttl: number }[];
 }
 
+/** An address that no name has any more, and the last one that had it. */
+export interface Gone {
+  readonly ip: IpAddress;
+  readonly name: string;
+}
+
 /** What a lookup changed. */
 export interface Learned {
   /** Addresses that are new, or whose time was extended. */
   readonly changed: readonly IpAddress[];
   /** Addresses that were given up because there were too many. */
-  readonly evicted: readonly IpAddress[];
+  readonly evicted: readonly Gone[];
 }
 
 const NOTHING: Learned = { changed: [], evicted: [] };
@@ -106,6 +112,17 @@ export class NameCache {
     return [...known.ips].filter(([ip, expires]) => expires <= now && this.take(known, ip)).map(([ip]) => ip);
   }
 
+  /** Gives up the addresses that were learned least recently, until there are no more than so many. */
+  shrink(addresses: number): Gone[] {
+    const gone: Gone[] = [];
+    for (let oldest = this.addresses.oldest(); oldest && this.addresses.size > addresses; oldest = this.addresses.oldest()) {
+      const [ip, { owner, others }] = oldest;
+      for (const one of [owner, ...(others ?? [])]) this.take(one, ip);
+      gone.push({ ip, name: owner.name });
+    }
+    return gone;
+  }
+
   /** Forgets a name. Gives the addresses that no other name has. */
   forget(known: KnownName): IpAddress[] {
     return [...known.ips.keys()].filter((ip) => this.take(known, ip));
@@ -135,20 +152,17 @@ export class NameCache {
     return made;
   }
 
-  #evict(known: KnownName, limits: CacheLimits): IpAddress[] {
-    const evicted: IpAddress[] = [];
+  #evict(known: KnownName, limits: CacheLimits): Gone[] {
+    const evicted: Gone[] = [];
     for (const ip of known.ips.keys()) {
       if (known.ips.size <= limits.ipsPerName) break;
-      if (this.take(known, ip)) evicted.push(ip);
+      if (this.take(known, ip)) evicted.push({ ip, name: known.name });
     }
     for (let oldest = this.names.oldest(); oldest && this.names.size > limits.names; oldest = this.names.oldest()) {
-      evicted.push(...this.forget(oldest[1]));
+      const [name, forgotten] = oldest;
+      evicted.push(...this.forget(forgotten).map((ip) => ({ ip, name })));
     }
-    for (let oldest = this.addresses.oldest(); oldest && this.addresses.size > limits.addresses; oldest = this.addresses.oldest()) {
-      const [ip, { owner, others }] = oldest;
-      for (const one of [owner, ...(others ?? [])]) this.take(one, ip);
-      evicted.push(ip);
-    }
+    evicted.push(...this.shrink(limits.addresses));
     return evicted;
   }
 }

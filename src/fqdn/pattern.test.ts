@@ -6,6 +6,7 @@ describe("fqdnMatcher", () => {
   const cases: [string, string[], string[]][] = [
     ["*.example.com", ["www.example.com."], ["example.com.", "a.b.example.com."]],
     ["**.example.com", ["www.example.com.", "a.b.example.com."], ["example.com."]],
+    ["***.example.com", ["www.example.com.", "a.b.example.com."], ["example.com."]],
     ["*", ["com.", "a.b.", "."], ["a..b."]],
     ["sub*.example.com", ["sub.example.com.", "subx.example.com."], ["xsub.example.com."]],
     ["www.**.com", ["www.a.com."], ["www.a.b.com."]],

@@ -15,9 +15,12 @@ function patternSource(pattern: string): string {
   const body = name.slice(0, -1);
   if (/^\*+$/.test(body)) return `(?:${nameChar}+[.])+|[.]`;
   // Only a leading `**.` crosses dots; elsewhere a run of stars is one star.
-  const deep = body.startsWith("**.");
-  const rest = (deep ? name.slice(3) : name).replaceAll(".", "[.]").replace(/\*+/g, `${nameChar}*`);
-  return deep ? `${nameChar}+(?:[.]${nameChar}+)*[.]${rest}` : rest;
+  const [deep] = /^\*{2,}\./.exec(body) ?? [];
+  const rest = name
+    .slice(deep?.length ?? 0)
+    .replaceAll(".", "[.]")
+    .replace(/\*+/g, `${nameChar}*`);
+  return deep !== undefined ? `${nameChar}+(?:[.]${nameChar}+)*[.]${rest}` : rest;
 }
 
 /** The regular expression (without anchors) that a name, in lower case with its final dot, must match as a whole. */

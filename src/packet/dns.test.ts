@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { type Answer, encode } from "dns-packet";
 import fc from "fast-check";
-import { hasEdns, readAnswers, readQuestion } from "./dns.ts";
+import { hasEdns, queryFault, readAnswers, readQuestion } from "./dns.ts";
 
 const NAME = "API.stripe.com";
 const query = encode({ type: "query", id: 7, questions: [{ type: "A", name: NAME }] });
@@ -29,7 +29,7 @@ describe("readQuestion", () => {
     assert.deepEqual([rcode, truncated], [5, true]);
   });
 
-  it("refuses what has no or several questions, another class, a label or a name too long", () => {
+  it("refuses what has no or several questions, a label or a name too long", () => {
     const two = encode({
       type: "query",
       questions: [
@@ -39,13 +39,24 @@ describe("readQuestion", () => {
     });
     assert.equal(readQuestion(two), undefined);
     assert.equal(readQuestion(encode({ type: "query" })), undefined);
-    assert.equal(readQuestion(encode({ type: "query", questions: [{ type: "A", name: "a", class: "CH" }] })), undefined);
+    assert.equal(readQuestion(encode({ type: "query", questions: [{ type: "A", name: "a", class: "CH" }] }))?.class, 3);
     const label = (size: number) => [size, ...new Array<number>(size).fill(97)];
     const message = (...name: number[]) => Uint8Array.of(0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, ...name, 0, 0, 1, 0, 1);
     assert.ok(readQuestion(message(...label(63))));
     assert.equal(readQuestion(message(...label(64))), undefined);
     assert.ok(readQuestion(message(...label(63), ...label(63), ...label(63), ...label(61))), "255 bytes");
     assert.equal(readQuestion(message(...label(63), ...label(63), ...label(63), ...label(62))), undefined, "256 bytes");
+  });
+
+  it("tells what is wrong with a query, and says nothing of what is none", () => {
+    const questions = [{ type: "A" as const, name: "a" }];
+    const notify = encode({ type: "query", questions });
+    notify.writeUInt16BE(4 << 11, 2);
+    assert.equal(queryFault(notify), "opcode");
+    assert.equal(queryFault(encode({ type: "query", questions: [...questions, ...questions] })), "questions");
+    assert.equal(queryFault(encode({ type: "query", questions }).subarray(0, 14)), "name");
+    assert.equal(queryFault(encode({ type: "response", questions })), undefined);
+    assert.equal(queryFault(Buffer.alloc(11)), undefined);
   });
 
   it("escapes what is no name character: no dot or control character comes out of a label", () => {
@@ -79,6 +90,11 @@ describe("readAnswers", () => {
     );
     const { own, cnames, whole } = read(message);
     assert.deepEqual([own, cnames, whole], [[{ ip: "198.51.100.20", ttl: 30 }], [], true]);
+    const chaos = encode({
+      ...{ type: "response", id: 7, questions: [{ type: "A", name: NAME, class: "CH" }] },
+      answers: [{ type: "A", name: NAME, data: "198.51.100.20" }],
+    });
+    assert.deepEqual(read(chaos).own, []);
   });
 
   it("takes the hints of an HTTPS record that speaks for its owner", () => {

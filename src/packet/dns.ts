@@ -5,7 +5,7 @@ import { addressFromBytes, type IpAddress } from "#types/addr.ts";
  * so every read ends. Nothing here throws.
  */
 
-/** Header and question of a message with exactly one question of the Internet class. */
+/** Header and question of a message with exactly one question. */
 export interface DnsQuestion {
   readonly id: number;
   readonly response: boolean;
@@ -14,6 +14,8 @@ export interface DnsQuestion {
   /** In lower case with the final dot; bytes that are no name characters as `\DDD`. */
   readonly name: string;
   readonly type: number;
+  /** 1 is the Internet's. */
+  readonly class: number;
   /** Where the records begin. */
   readonly end: number;
   /** How many records the header promises. */
@@ -60,6 +62,14 @@ function uint32(bytes: Uint8Array, at: number): number {
   return uint16(bytes, at) * 0x10000 + uint16(bytes, at + 2);
 }
 
+/** What is wrong with a query that `readQuestion` cannot read; undefined when it is no query at all, and nobody waits for an answer. */
+export function queryFault(bytes: Uint8Array): "opcode" | "questions" | "name" | undefined {
+  const flags = uint16(bytes, 2);
+  if (bytes.length < DNS_HEADER || (flags & RESPONSE) !== 0) return undefined;
+  if (((flags >> 11) & 15) !== 0) return "opcode";
+  return uint16(bytes, 4) === 1 ? "name" : "questions";
+}
+
 /** Undefined for what is no query or answer of one question. */
 export function readQuestion(bytes: Uint8Array): DnsQuestion | undefined {
   if (bytes.length < DNS_HEADER) return undefined;
@@ -67,7 +77,7 @@ export function readQuestion(bytes: Uint8Array): DnsQuestion | undefined {
   const opcode = (flags >> 11) & 15;
   if (opcode !== 0 || uint16(bytes, 4) !== 1) return undefined;
   const name = readName(bytes, DNS_HEADER);
-  if (name === undefined || name.end + 4 > bytes.length || uint16(bytes, name.end + 2) !== CLASS_IN) return undefined;
+  if (name === undefined || name.end + 4 > bytes.length) return undefined;
   return {
     id: uint16(bytes, 0),
     response: (flags & RESPONSE) !== 0,
@@ -75,6 +85,7 @@ export function readQuestion(bytes: Uint8Array): DnsQuestion | undefined {
     truncated: (flags & TRUNCATED) !== 0,
     name: name.text,
     type: uint16(bytes, name.end),
+    class: uint16(bytes, name.end + 2),
     end: name.end + 4,
     answers: uint16(bytes, 6),
     authorities: uint16(bytes, 8),
@@ -105,7 +116,7 @@ function readRecord(bytes: Uint8Array, at: number): DnsRecord | undefined {
   return { owner: at, type: uint16(bytes, fixed), isInternet, ttl: ttl > 0x7fffffff ? 0 : ttl, start, end };
 }
 
-/** Reads the answer section. Addresses of other names than the one that was asked are not its `own`. */
+/** Reads the answer section. Addresses of other names than the one that was asked are not its `own`, nor are those of another class. */
 export function readAnswers(bytes: Uint8Array, question: DnsQuestion): DnsAnswers {
   const records: DnsRecord[] = [];
   let count = 0;
@@ -123,7 +134,7 @@ export function readAnswers(bytes: Uint8Array, question: DnsQuestion): DnsAnswer
   for (const record of records) {
     types.add(dnsTypeName(record.type));
     ttl = ttl === undefined ? record.ttl : Math.min(ttl, record.ttl);
-    const isOwn = aliases.has(ownerOf(bytes, record, question));
+    const isOwn = question.class === CLASS_IN && aliases.has(ownerOf(bytes, record, question));
     for (const ip of addressesIn(bytes, record)) {
       if (record.type === TYPE.A || record.type === TYPE.AAAA) ips.push(ip);
       if (isOwn) own.push({ ip, ttl: record.ttl });

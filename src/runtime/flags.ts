@@ -10,12 +10,16 @@ interface FlagOf<Type extends string, Value> {
   readonly help: string;
 }
 
-/** One setting of a program. `list` is comma- or space-separated; `duration` is written `30s`, `5m`, `1h` and read in milliseconds. */
+/**
+ * One setting of a program. `list` is comma- or space-separated; `duration` is written `30s`, `5m`, `1h` and read in milliseconds; `unused` is one of upstream's that there is
+ * nothing to set for here, and `help` says why: it is taken, any value of it, so that upstream's settings work as they are.
+ */
 export type Flag =
   | FlagOf<"string", string>
   | FlagOf<"boolean", boolean>
   | FlagOf<"number", number>
   | FlagOf<"duration", number>
+  | FlagOf<"unused", "">
   | FlagOf<"list", readonly string[]>;
 
 export type FlagSet = Readonly<Record<string, Flag>>;
@@ -55,6 +59,12 @@ export function readFlags<const Set extends FlagSet>(
   return values as FlagValues<Set>;
 }
 
+/** The settings among `values` that were set and change nothing, with the reason. */
+export function unusedSettings(set: FlagSet, values: Readonly<Record<string, unknown>>): Record<string, string> {
+  const names = Object.keys(set).filter((name) => set[name]?.type === "unused" && values[name] !== "");
+  return Object.fromEntries(names.map((name) => [name, set[name]?.help ?? ""]));
+}
+
 /** `policy-audit-mode` → `CILIUM_POLICY_AUDIT_MODE`. */
 export function environmentName(flag: string): string {
   return `CILIUM_${flag.toUpperCase().replaceAll("-", "_")}`;
@@ -63,11 +73,17 @@ export function environmentName(flag: string): string {
 /** The `--help` text of a program. */
 export function formatHelp(program: string, purpose: string, set: FlagSet): string {
   const rows = Object.entries(set).map(
-    ([name, flag]) => [`--${name} ${flag.type === "boolean" ? "" : flag.type}`.trimEnd(), flag] as const,
+    ([name, flag]) => [`--${name} ${flag.type === "boolean" || flag.type === "unused" ? "" : flag.type}`.trimEnd(), flag] as const,
   );
   const width = Math.max(...rows.map(([left]) => left.length));
-  const lines = rows.map(([left, flag]) => `  ${left.padEnd(width)}  ${flag.help}${formatDefault(flag)}`);
-  return `${purpose}\n\nUsage: ${program} [flags]\n\nFlags (also as environment CILIUM_<FLAG> and as keys of --config-dir):\n${lines.join("\n")}\n`;
+  const section = (unused: boolean) =>
+    rows
+      .filter(([, { type }]) => (type === "unused") === unused)
+      .map(([left, flag]) => `  ${left.padEnd(width)}  ${flag.help}${formatDefault(flag)}\n`)
+      .join("");
+  const unused = section(true);
+  const rest = unused === "" ? "" : `\nTaken, since Cilium has them, and without effect here:\n${unused}`;
+  return `${purpose}\n\nUsage: ${program} [flags]\n\nFlags (also as environment CILIUM_<FLAG> and as keys of --config-dir):\n${section(false)}${rest}`;
 }
 
 function formatDefault(flag: Flag): string {
@@ -79,7 +95,9 @@ function formatDefault(flag: Flag): string {
 function parseCommandLine(set: FlagSet, argv: readonly string[]): Record<string, string> {
   const options = Object.fromEntries(Object.keys(set).map((name) => [name, { type: "string" as const }]));
   // A boolean flag may stand alone (`--debug`) or carry a value (`--debug=false`).
-  const args = argv.map((arg) => (arg.startsWith("--") && set[arg.slice(2)]?.type === "boolean" ? `${arg}=true` : arg));
+  const standsAlone = (name: string, next: string | undefined) =>
+    set[name]?.type === "boolean" || (set[name]?.type === "unused" && (next === undefined || next.startsWith("--")));
+  const args = argv.map((arg, i) => (arg.startsWith("--") && standsAlone(arg.slice(2), argv[i + 1]) ? `${arg}=true` : arg));
   try {
     const { values } = parseArgs({ args, options, strict: true, allowPositionals: false });
     return values as Record<string, string>;
@@ -102,6 +120,7 @@ const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h
 function parseValue(name: string, flag: Flag, text: string): unknown {
   switch (flag.type) {
     case "string":
+    case "unused":
       return text;
     case "list":
       return text.split(/[\s,]+/).filter((item) => item !== "");

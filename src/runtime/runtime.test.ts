@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import { createBackoff, sleep } from "./backoff.ts";
 import { errorMessage } from "./errors.ts";
-import { defineFlags, formatHelp, readFlags } from "./flags.ts";
+import { defineFlags, formatHelp, readFlags, unusedSettings } from "./flags.ts";
 import { createHealth } from "./health.ts";
 import { startJob } from "./job.ts";
 import { createLogger, silentLogger } from "./logger.ts";
@@ -19,6 +19,7 @@ const flags = defineFlags({
   "gc-interval": { type: "duration", default: 60_000, help: "Time between two collections." },
   "bpf-policy-map-max": { type: "number", default: 16384, help: "Entries of a policy map." },
   devices: { type: "list", default: [], help: "Network devices." },
+  "lock-count": { type: "unused", default: "", help: "There are no locks." },
 });
 
 describe("readFlags", () => {
@@ -46,6 +47,13 @@ describe("readFlags", () => {
     assert.throws(() => readFlags(flags, ["--gc-interval=soon"], {}), /--gc-interval: found "soon", a duration such as/);
     assert.throws(() => readFlags(flags, ["--enable-ipv6=maybe"], {}), /--enable-ipv6: found "maybe", allowed are true and false/);
     assert.throws(() => readFlags(flags, ["--nosuch"], {}), /Unknown option '--nosuch'/);
+  });
+  it("takes what has no effect here, however it is written, and says why it has none", () => {
+    const read = (...args: string[]) => unusedSettings(flags, readFlags(flags, args, {}));
+    assert.deepEqual(read("--enable-ipv6"), {});
+    for (const args of [["--lock-count"], ["--lock-count=131"], ["--lock-count", "131"], ["--lock-count", "--enable-ipv6"]])
+      assert.deepEqual(read(...args), { "lock-count": "There are no locks." }, args.join(" "));
+    assert.match(formatHelp("agent", "Runs.", flags), /without effect here:\n {2}--lock-count +There are no locks\.\n$/);
   });
   it("prints a help with defaults", () => {
     assert.match(formatHelp("agent", "Runs.", flags), /--gc-interval duration +Time between two collections\. \(default 60s\)/);

@@ -22,7 +22,7 @@ import { dial, type Family, RealNode, type RealPod } from "./nodes.ts";
 
 const [TCP, UDP] = [6, 17];
 const ANY: Readonly<Record<Family, string>> = { ipv4: "0.0.0.0", ipv6: "::" };
-const SETTINGS: DnsSettings = { rejectWith: "refused", minTtl: 0, maxIpsPerName: 1000, maxDeferred: 100 };
+const SETTINGS: DnsSettings = { rejectWith: "refused", minTtl: 0, maxIpsPerName: 1000, maxDeferred: 100, grace: 0, maxCalls: 0 };
 const STRIPE = 0x0100_0001;
 const now = () => Number(monotonicNs() / 1_000_000_000n);
 
@@ -107,6 +107,9 @@ async function askByTcp(client: RealPod, server: IpAddress, ...messages: Buffer[
   return answers;
 }
 
+/** The id of a message that may not be readable. */
+const idOf = (message: Buffer) => message.readUInt16BE(0);
+
 /** dns-packet's types do not have it. */
 const rcodeOf = (packet: Packet) => (packet as { readonly rcode?: string }).rcode;
 
@@ -129,7 +132,7 @@ describe("DNS policy through real sockets", { skip: process.getuid?.() === 0 ? f
   const grants: GrantMap = {
     set: (id, ip, list) => void granted.set(connectionKey(id, ip), list),
     get: (id, ip) => granted.get(connectionKey(id, ip)) ?? [],
-    delete: (id, ip) => void granted.delete(connectionKey(id, ip)),
+    delete: (id, ips) => ips.forEach((one) => void granted.delete(connectionKey(id, one))),
     refresh: () => undefined,
     *entries() {},
   };
@@ -312,9 +315,53 @@ describe("DNS policy through real sockets", { skip: process.getuid?.() === 0 ? f
     assert.ok(answer.length > 3500);
   });
 
-  it("drops what is no DNS, and goes on", async () => {
-    await assert.rejects(ask(pods.client, pods.near.ipv4, Buffer.from("GET / HTTP/1.1\r\n\r\n"), 200));
+  it("answers what cannot be judged with an error that says so, drops what is no query, and goes on", async () => {
+    const questions = [{ type: "A" as const, name: "api.stripe.com" }];
+    const ended = Buffer.from(question("api.stripe.com").subarray(0, 20));
+    const loop = Buffer.concat([question("a").subarray(0, 12), Buffer.of(0xc0, 12, 0, 1, 0, 1)]);
+    const update = question("api.stripe.com");
+    update.writeUInt16BE(5 << 11, 2);
+    const cases = [
+      [encode({ type: "query", id: 9, questions: [...questions, ...questions] }), "FORMERR", "a query must have one question"],
+      [encode({ type: "query", id: 9 }), "FORMERR", "a query must have one question"],
+      [ended, "FORMERR", "the question cannot be read"],
+      [loop, "FORMERR", "the question cannot be read"],
+      [update, "NOTIMP", "another operation than a query"],
+    ] as const;
+    for (const [message, rcode, error] of cases) {
+      records.length = 0;
+      const [byUdp, byTcp] = [await ask(pods.client, pods.near.ipv4, message), await askByTcp(pods.client, pods.near.ipv4, message)];
+      for (const answer of [byUdp, ...byTcp]) assert.deepEqual([rcodeOf(decode(answer)), decode(answer).id], [rcode, idOf(message)]);
+      assert.deepEqual([records[0]?.verdict, records[0]?.error, records.at(-1)?.protocol], ["ERROR", error, "TCP"]);
+    }
+    const stray = encode({ type: "response", id: 9, questions });
+    for (const none of [Buffer.from("GET / HTTP"), stray]) await assert.rejects(ask(pods.client, pods.near.ipv4, none, 200));
     assert.ok(await ask(pods.client, pods.near.ipv4, question("on.stripe.com")));
+  });
+
+  it("judges a question of another class by its name, and learns nothing from the answer", async () => {
+    const chaos = (name: string) => encode({ type: "query", id: 3, questions: [{ type: "TXT", name, class: "CH" }] });
+    records.length = 0;
+    assert.equal(rcodeOf(decode(await ask(pods.client, pods.near.ipv4, chaos("version.bind")))), "REFUSED");
+    assert.deepEqual([records[0]?.verdict, records[0]?.dns.query], ["DROPPED", "version.bind."]);
+    granted.clear();
+    const answer = decode(await ask(pods.client, pods.near.ipv4, chaos("version.stripe.com")));
+    assert.deepEqual([answer.answers?.length, granted.size], [1, 0]);
+  });
+
+  it("answers SERVFAIL, and says so, when more is under way than may be", async () => {
+    setPolicy({}, { ...SETTINGS, maxCalls: 1 });
+    mangle = () => [];
+    const waiting = ask(pods.client, pods.near.ipv4, question("slow.stripe.com"), 20_000);
+    waiting.catch(() => undefined);
+    while (proxy.status().calls === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    records.length = 0;
+    const answer = decode(await ask(pods.client, pods.near.ipv4, question("more.stripe.com", 12)));
+    assert.deepEqual([rcodeOf(answer), answer.id], ["SERVFAIL", 12]);
+    assert.ok(records.some(({ error }) => error === "too many questions are under way"));
+    mangle = (one) => [one];
+    setPolicy();
+    await waiting;
   });
 
   it("knows the names after a restart, and answers at once with the last policy", async () => {

@@ -97,7 +97,7 @@ function dnsOf({ dns }: DnsAccessMessage): Layer7["record"] {
 
 /** What upstream's messages have no place for. */
 function textOf(access: Access): string | undefined {
-  if (access.type === "dns-access") return undefined;
+  if (access.type === "dns-access") return access.error && `DNS ${[access.dns.query, ...access.dns.qtypes].join(" ")}: ${access.error}`;
   if (isUnreadable(access)) return `not ${PROTOCOLS[access.type]}: ${access.error ?? ""}`;
   return access.type === "tls-access" ? tlsSummary(access) : undefined;
 }

@@ -45,7 +45,7 @@ function keptLine(record: AccessMessage): Line {
 /** The record as a line of JSON, its time in whole microseconds. For requests and responses that went well several times as fast as `JSON.stringify`: these two are a good part of what a request costs. */
 export function accessLine(record: AccessRecord | DnsAccessMessage | LostMessage | RepeatedRecord): string {
   if (record.type === "repeated") return join(record, keptLine(record.like));
-  if (record.type === "dns-access" && record.denied === undefined) return dnsLine(record);
+  if (record.type === "dns-access" && record.denied === undefined && record.error === undefined) return dnsLine(record);
   if (record.type !== "access" || record.denied !== undefined || record.error !== undefined) return `${JSON.stringify(record)}\n`;
   return join(record, lineOf(record));
 }

@@ -56,6 +56,7 @@ export interface DnsStatus extends NameCounts {
   readonly sockets: number;
   readonly connections: number;
   readonly evictions: number;
+  readonly expired: number;
 }
 
 /** DNS of the node's endpoints that have rules for it. */
@@ -64,6 +65,7 @@ export interface DnsProxy extends AsyncDisposable {
   /** What the agent may say to it, by the message's type. */
   readonly handlers: Readonly<Record<string, AgentHandler>>;
   status(): DnsStatus;
+  countsByEndpoint(): Iterable<readonly [endpointId: number, counts: NameCounts]>;
 }
 
 /** Restores policy and names, then serves with them until the agent sends others. Rejects when the sockets cannot be opened. */
@@ -91,7 +93,7 @@ export async function startDnsProxy(deps: DnsProxyDeps, config: DnsProxyConfig):
   const { port, ipv6, netns, sockets } = config;
   const udp = scope.use(
     startUdp(
-      { log, exchange, counters },
+      { log, exchange, counters, maxCalls: () => names.settings.maxCalls },
       { port, ipv6, netns, inherited: sockets?.dnsDatagrams, upstream: { ...DEFAULT_UPSTREAM_CONFIG, netns } },
     ),
   );
@@ -137,7 +139,9 @@ export async function startDnsProxy(deps: DnsProxyDeps, config: DnsProxyConfig):
       sockets: udp.upstream.sockets,
       connections: tcp.connections,
       evictions: names.evictions,
+      expired: names.expired,
     }),
+    countsByEndpoint: () => names.countsByEndpoint(),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }

@@ -1,22 +1,26 @@
-import { type DnsAnswers, type DnsQuestion, dnsTypeName, readAnswers, readQuestion } from "#packet/dns.ts";
+import { type DnsAnswers, type DnsQuestion, dnsTypeName, queryFault, readAnswers, readQuestion } from "#packet/dns.ts";
 import type { Logger } from "#runtime/logger.ts";
 import { isOutside, JUST_EXPIRED, type LearnedNames, type Peer } from "../peer.ts";
 import type { AccessDenial, AccessPeer, RuleOrigin } from "../protocol.ts";
 import { type AddressKey, ipOfEnd, keyOfEnd, portOfEnd } from "./address.ts";
 import type { DnsCounters } from "./counters.ts";
-import { ownAnswer, RCODE } from "./message.ts";
+import { headerAnswer, ownAnswer, RCODE } from "./message.ts";
 import type { Names } from "./names.ts";
-import type { DnsPolicyTable } from "./policy-table.ts";
+import type { DnsEndpointRules, DnsPolicyTable, DnsPortRules } from "./policy-table.ts";
 import type { DnsAccessMessage } from "./protocol.ts";
 
-/** A question that may be asked, as long as it is under way. */
-export interface Asked {
+/** Who asks whom. */
+interface Ends {
   readonly endpointId: number;
   readonly identity: number;
   /** The two ends as records show them. */
   readonly source: AccessPeer;
   readonly destination: AccessPeer;
   readonly protocol: "UDP" | "TCP";
+}
+
+/** A question that may be asked, as long as it is under way. */
+export interface Asked extends Ends {
   /** Copies of the two ends. */
   readonly client: Buffer;
   readonly server: Buffer;
@@ -24,6 +28,7 @@ export interface Asked {
   readonly id: number;
   readonly name: string;
   readonly type: number;
+  readonly class: number;
   readonly origins: readonly RuleOrigin[];
 }
 
@@ -50,15 +55,111 @@ export interface Exchange {
    * not be told of the addresses. Undefined: it is no answer to this question.
    */
   answer(message: Buffer, asked: Asked, latencyMs: number): Buffer | undefined;
+  /** What the client gets when its question, `message`, cannot be sent on: SERVFAIL, so that it asks elsewhere at once. */
+  overloaded(message: Buffer, asked: Asked): Buffer;
+  /** The server has not answered in time. */
+  unanswered(asked: Asked): void;
 }
 
 const PROTOCOL_NUMBER = { TCP: 6, UDP: 17 } as const;
 const REJECT = { refused: RCODE.refused, nameError: RCODE.nameError } as const;
 const NO_TTL = 0xffffffff;
 const NO_ANSWERS = { ips: [], cnames: [], rrtypes: [], ttl: undefined } as const;
+/** What is wrong with a query that cannot be judged, and how it is answered: some server might read it in another way than we do. */
+const FAULTS = {
+  opcode: { rcode: RCODE.notImplemented, error: "another operation than a query" },
+  questions: { rcode: RCODE.formatError, error: "a query must have one question" },
+  name: { rcode: RCODE.formatError, error: "the question cannot be read" },
+} as const;
 
 export function createExchange(deps: ExchangeDeps): Exchange {
   const { counters, names } = deps;
+  const whoAsks = createWhoAsks(deps);
+  const revision = () => deps.policy().revision;
+  const refuseFault = (message: Buffer, { ends }: Asker): Judged => {
+    const fault = queryFault(message);
+    counters.malformed += 1;
+    if (fault === undefined) return undefined;
+    const { rcode, error } = FAULTS[fault];
+    deps.record({ ...recordOf({ ...ends, name: "", origins: [] }, "request", "ERROR", revision(), 0), error });
+    return { answer: headerAnswer(message, rcode) };
+  };
+  const decide = (message: Buffer, question: DnsQuestion, { ends, port, peer }: Asker, client: Buffer, server: Buffer): Judged => {
+    const decision = port.decide(peer, question.name);
+    const origins = decision.allowed ? decision.origins : [];
+    const { id, name, type, class: of } = question;
+    const asked: Asked = { ...ends, client: Buffer.from(client), server: Buffer.from(server), id, name, type, class: of, origins };
+    if (decision.allowed) {
+      counters.forwarded += 1;
+      const { audited } = decision;
+      const record = recordOf(asked, "request", audited === undefined ? "FORWARDED" : "AUDIT", revision(), 0);
+      deps.record(audited === undefined ? record : { ...record, denied: audited });
+      return { asked };
+    }
+    counters.denied += 1;
+    deps.record({ ...recordOf(asked, "request", "DROPPED", revision(), 0), denied: decision.denied });
+    return { answer: ownAnswer(message, question, REJECT[names.settings.rejectWith], reasonOf(decision.denied)) };
+  };
+  return {
+    judge(message, client, server, protocol) {
+      const question = readQuestion(message);
+      if (question?.response) {
+        counters.malformed += 1;
+        return undefined;
+      }
+      const asker = whoAsks(client, server, protocol);
+      if (asker === undefined) {
+        counters.unknown += 1;
+        return undefined;
+      }
+      return question === undefined ? refuseFault(message, asker) : decide(message, question, asker, client, server);
+    },
+    answer(message, asked, latencyMs) {
+      const question = readQuestion(message);
+      if (question === undefined || !answers(question, asked)) {
+        counters.unasked += 1;
+        return undefined;
+      }
+      const found = readAnswers(message, question);
+      message.writeUInt16BE(asked.id, 0);
+      counters.upstreamSeconds.observe(latencyMs / 1000);
+      try {
+        if (question.rcode === 0) names.learn(asked.endpointId, asked.name, found.own);
+      } catch (thrown) {
+        counters.withheld += 1;
+        const error = "the kernel does not take its addresses";
+        deps.log.error("answer withheld: its addresses cannot be allowed", { name: asked.name, error: (thrown as Error).message });
+        deps.record({ ...recordOf(asked, "response", "ERROR", revision(), latencyMs, { rcode: RCODE.servfail, ...NO_ANSWERS }), error });
+        return ownAnswer(message, question, RCODE.servfail);
+      }
+      counters.answered += 1;
+      deps.record(recordOf(asked, "response", "FORWARDED", revision(), latencyMs, { rcode: question.rcode, ...found }));
+      return message;
+    },
+    overloaded(message, asked) {
+      counters.overload += 1;
+      deps.record({ ...recordOf(asked, "request", "ERROR", revision(), 0), error: "too many questions are under way" });
+      message.writeUInt16BE(asked.id, 0);
+      const question = readQuestion(message);
+      return question === undefined ? headerAnswer(message, RCODE.servfail) : ownAnswer(message, question, RCODE.servfail);
+    },
+    unanswered(asked) {
+      counters.timeouts += 1;
+      deps.record({ ...recordOf(asked, "request", "ERROR", revision(), 0), error: "the server did not answer" });
+    },
+  };
+}
+
+/** An endpoint with rules for the port that it asks at. */
+interface Asker {
+  readonly ends: Ends;
+  readonly port: DnsPortRules;
+  /** Who the server is, to the endpoint. */
+  readonly peer: Peer;
+}
+
+/** Undefined for endpoints and ports that the policy does not mention, and when the maps cannot be read. */
+function createWhoAsks(deps: ExchangeDeps): (client: Buffer, server: Buffer, protocol: Asked["protocol"]) => Asker | undefined {
   const identityOf = cachedIdentities(deps.identityOf);
   /** The names are read for each question: they come and go, and a server that has any is rare. Undefined when they cannot be read. */
   const peerOf = (endpointId: number, server: Buffer, own: number): Peer | undefined => {
@@ -68,74 +169,27 @@ export function createExchange(deps: ExchangeDeps): Exchange {
       return undefined;
     }
   };
-  return {
-    judge(message, client, server, protocol) {
-      const question = readQuestion(message);
-      if (question === undefined || question.response) {
-        counters.malformed += 1;
-        return undefined;
-      }
-      const policy = deps.policy();
-      const rules = policy.endpoint(keyOfEnd(client));
-      const port = rules?.port(portOfEnd(server), PROTOCOL_NUMBER[protocol]);
-      const serverIdentity = identityOf(server);
-      if (rules === undefined || port === undefined || serverIdentity === undefined) {
-        counters.unknown += 1;
-        return undefined;
-      }
-      const { id: endpointId, identity } = rules.endpoint;
-      const peer = peerOf(endpointId, server, serverIdentity);
-      if (peer === undefined) {
-        counters.unknown += 1;
-        return undefined;
-      }
-      const decision = port.decide(peer, question.name);
-      const ends = { client: Buffer.from(client), server: Buffer.from(server) };
-      const origins = decision.allowed ? decision.origins : [];
-      const { id, name, type } = question;
-      const source = { ip: ipOfEnd(client), port: portOfEnd(client), identity };
-      const destination = { ip: ipOfEnd(server), port: portOfEnd(server), identity: serverIdentity };
-      const asked: Asked = { endpointId, identity, source, destination, protocol, ...ends, id, name, type, origins };
-      if (decision.allowed) {
-        counters.forwarded += 1;
-        const { audited } = decision;
-        const record = recordOf(asked, "request", audited === undefined ? "FORWARDED" : "AUDIT", policy.revision, 0);
-        deps.record(audited === undefined ? record : { ...record, denied: audited });
-        return { asked };
-      }
-      counters.denied += 1;
-      deps.record({ ...recordOf(asked, "request", "DROPPED", policy.revision, 0), denied: decision.denied });
-      return { answer: ownAnswer(message, question, REJECT[names.settings.rejectWith], reasonOf(decision.denied)) };
-    },
-    answer(message, asked, latencyMs) {
-      const question = readQuestion(message);
-      if (question === undefined || !answers(question, asked)) {
-        counters.unasked += 1;
-        return undefined;
-      }
-      const found = readAnswers(message, question);
-      const { revision } = deps.policy();
-      message.writeUInt16BE(asked.id, 0);
-      counters.upstreamSeconds.sum += latencyMs / 1000;
-      counters.upstreamSeconds.count += 1;
-      try {
-        if (question.rcode === 0) names.learn(asked.endpointId, asked.name, found.own);
-      } catch (thrown) {
-        counters.withheld += 1;
-        deps.log.error("answer withheld: its addresses cannot be allowed", { name: asked.name, error: (thrown as Error).message });
-        deps.record(recordOf(asked, "response", "ERROR", revision, latencyMs, { rcode: RCODE.servfail, ...NO_ANSWERS }));
-        return ownAnswer(message, question, RCODE.servfail);
-      }
-      counters.answered += 1;
-      deps.record(recordOf(asked, "response", "FORWARDED", revision, latencyMs, { rcode: question.rcode, ...found }));
-      return message;
-    },
+  const endsOf = ({ endpoint }: DnsEndpointRules, client: Buffer, server: Buffer, serverIdentity: number, protocol: Asked["protocol"]) => ({
+    endpointId: endpoint.id,
+    identity: endpoint.identity,
+    source: { ip: ipOfEnd(client), port: portOfEnd(client), identity: endpoint.identity },
+    destination: { ip: ipOfEnd(server), port: portOfEnd(server), identity: serverIdentity },
+    protocol,
+  });
+  return (client, server, protocol) => {
+    const rules = deps.policy().endpoint(keyOfEnd(client));
+    const port = rules?.port(portOfEnd(server), PROTOCOL_NUMBER[protocol]);
+    if (rules === undefined || port === undefined) return undefined;
+    const serverIdentity = identityOf(server);
+    const peer = serverIdentity === undefined ? undefined : peerOf(rules.endpoint.id, server, serverIdentity);
+    if (serverIdentity === undefined || peer === undefined) return undefined;
+    return { ends: endsOf(rules, client, server, serverIdentity, protocol), port, peer };
   };
 }
 
 /** By id it is found already: the question must be the same, too. The client itself checks how its letters were written (0x20). */
 function answers(question: DnsQuestion, asked: Asked): boolean {
-  return question.response && question.name === asked.name && question.type === asked.type;
+  return question.response && question.name === asked.name && question.type === asked.type && question.class === asked.class;
 }
 
 const IDENTITY_TTL_MS = 1000;
@@ -172,7 +226,7 @@ function reasonOf({ origins, nearest }: AccessDenial): string {
 type Found = { readonly rcode: number } & Pick<DnsAnswers, "ips" | "cnames" | "rrtypes" | "ttl">;
 
 function recordOf(
-  asked: Asked,
+  asked: Ends & Pick<Asked, "name" | "origins"> & { readonly type?: number },
   kind: DnsAccessMessage["kind"],
   verdict: DnsAccessMessage["verdict"],
   policyRevision: number,
@@ -192,7 +246,7 @@ function recordOf(
     destination: asked.destination,
     dns: {
       query: asked.name,
-      qtypes: [dnsTypeName(asked.type)],
+      qtypes: asked.type === undefined ? [] : [dnsTypeName(asked.type)],
       rcode,
       ips,
       ttl: ttl ?? (kind === "response" ? NO_TTL : 0),

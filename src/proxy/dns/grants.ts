@@ -16,7 +16,7 @@ export interface GrantMap {
   /** More than eight: those that last longest. */
   set(endpointId: number, ip: IpAddress, grants: readonly Grant[]): void;
   get(endpointId: number, ip: IpAddress): readonly Grant[];
-  delete(endpointId: number, ip: IpAddress): void;
+  delete(endpointId: number, ips: readonly IpAddress[]): void;
   /** The map may have been replaced: opens it again. Throws, and goes on with what it has, when it cannot be opened. */
   refresh(): void;
   entries(): Iterable<{ readonly endpointId: number; readonly ip: IpAddress; readonly expires: number }>;
@@ -40,8 +40,8 @@ export function createGrants(map: () => BpfMap<FqdnKey, FqdnEntry>): GrantMap {
       const found = map().get(keyOf(endpointId, ip))?.grants ?? [];
       return found.filter(({ secId }) => secId !== 0).map(({ secId, expires }) => ({ identity: secId, expires }));
     },
-    delete(endpointId, ip) {
-      map().delete(keyOf(endpointId, ip));
+    delete(endpointId, ips) {
+      map().deleteMany(ips.map((ip) => keyOf(endpointId, ip)));
     },
     refresh: () => undefined,
     *entries() {

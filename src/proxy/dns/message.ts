@@ -1,7 +1,7 @@
 import { DNS_HEADER, type DnsQuestion, hasEdns } from "#packet/dns.ts";
 
 /** Response codes of RFC 1035 that the proxy gives itself. */
-export const RCODE = { servfail: 2, nameError: 3, refused: 5 } as const;
+export const RCODE = { formatError: 1, servfail: 2, nameError: 3, notImplemented: 4, refused: 5 } as const;
 
 const RESPONSE = 0x80;
 const RECURSION_DESIRED_AND_OPCODE = 0x79;
@@ -23,6 +23,15 @@ export function ownAnswer(query: Buffer, question: DnsQuestion, rcode: number, w
   answer[3] = RECURSION_AVAILABLE | rcode;
   answer.fill(0, 6, DNS_HEADER);
   if (opt.length > 0) answer[11] = 1;
+  return answer;
+}
+
+/** The answer to a query whose question cannot be read: its header alone, and the code. */
+export function headerAnswer(query: Buffer, rcode: number): Buffer {
+  const answer = Buffer.alloc(DNS_HEADER);
+  query.copy(answer, 0, 0, 4);
+  answer[2] = RESPONSE | ((query[2] ?? 0) & RECURSION_DESIRED_AND_OPCODE);
+  answer[3] = RECURSION_AVAILABLE | rcode;
   return answer;
 }
 

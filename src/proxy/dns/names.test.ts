@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { silentLogger } from "#runtime/logger.ts";
+import { ERRNO } from "#sys/errno.ts";
+import { KernelError } from "#sys/kernel-error.ts";
 import { IpAddress } from "#types/addr.ts";
 import type { Grant, GrantMap } from "./grants.ts";
 import type { JournalLine } from "./journal.ts";
@@ -11,7 +13,7 @@ import type { DnsEndpoint, DnsSettings } from "./protocol.ts";
 const [STRIPE, PAYPAL] = [1, 2];
 const ip = (n: number) => IpAddress(`198.51.100.${n}`);
 const own = (ttl: number, ...ips: number[]) => ips.map((n) => ({ ip: ip(n), ttl }));
-const settings: DnsSettings = { rejectWith: "refused", minTtl: 0, maxIpsPerName: 10, maxDeferred: 3 };
+const settings: DnsSettings = { rejectWith: "refused", minTtl: 0, maxIpsPerName: 10, maxDeferred: 3, grace: 0, maxCalls: 0 };
 const endpoint = (id: number, key = `pod${id}`): DnsEndpoint => ({
   ...{ id, key, identity: 300, ips: [`10.0.0.${id}`], ports: [] },
   selectors: [
@@ -28,7 +30,7 @@ function createWorld(restored: readonly JournalLine[] = []) {
   const grants: GrantMap = {
     set: (id, address, list) => void kernel.set(connectionKey(id, address), list),
     get: (id, address) => kernel.get(connectionKey(id, address)) ?? [],
-    delete: (id, address) => void kernel.delete(connectionKey(id, address)),
+    delete: (id, addresses) => addresses.forEach((one) => void kernel.delete(connectionKey(id, one))),
     refresh: () => undefined,
     *entries() {},
   };
@@ -36,7 +38,7 @@ function createWorld(restored: readonly JournalLine[] = []) {
   const names = new Names({ ...deps, findLive: async () => world.live }, restored);
   names.setPolicy({ settings, endpoints: [endpoint(7), endpoint(8)] });
   const has = (id: number, n: number) => kernel.has(connectionKey(id, ip(n)));
-  return { ...world, world, names, has };
+  return { ...world, world, grants, names, has };
 }
 
 describe("Names", () => {
@@ -104,13 +106,56 @@ describe("Names", () => {
     assert.deepEqual([names.counts().deferred, kernel.size], [3, 3]);
   });
 
-  it("a name's oldest addresses begin nothing any more when there are too many; what has begun goes on", () => {
-    const { names, kernel } = createWorld();
+  it("a name's oldest addresses are given up when there are too many, but not while a connection uses them", async () => {
+    const { names, world, has } = createWorld();
     names.setPolicy({ settings: { ...settings, maxIpsPerName: 2 }, endpoints: [endpoint(7)] });
     names.learn(7, "api.stripe.com.", own(60, 1, 2));
     names.learn(7, "api.stripe.com.", own(60, 3));
-    assert.deepEqual(kernel.get(connectionKey(7, ip(1))), [{ identity: STRIPE, expires: 100 }]);
-    assert.equal(names.evictions, 1);
+    assert.deepEqual([names.evictions, has(7, 1)], [1, true]);
+    world.live.add(connectionKey(7, ip(1)));
+    await names.collect();
+    assert.ok(has(7, 1));
+    world.live.clear();
+    await names.collect();
+    assert.ok(!has(7, 1));
+  });
+
+  it("of a full map the endpoint that takes most of it gives some up, and the others learn", () => {
+    const { names, kernel, grants } = createWorld();
+    for (let n = 1; n <= 200; n++) names.learn(7, `n${n}.stripe.com.`, own(60, n));
+    const { set } = grants;
+    grants.set = (id, address, list) => {
+      if (kernel.size >= 200 && !kernel.has(connectionKey(id, address)))
+        throw new KernelError("bpf MAP_UPDATE", ERRNO.E2BIG, "cilium_fqdn");
+      set(id, address, list);
+    };
+    names.learn(8, "api.stripe.com.", own(60, 201));
+    assert.ok(kernel.has(connectionKey(8, ip(201))));
+    assert.ok(kernel.size < 200);
+  });
+
+  it("keeps the name of an address that only connections use, and forgets it with that name", () => {
+    const { names, world, has } = createWorld();
+    names.learn(7, "api.stripe.com.", own(10, 1));
+    names.learn(7, "api.paypal.com.", own(10, 2));
+    world.now += 20;
+    names.sweep();
+    names.sweep();
+    const known = [...names.entries()].map(({ name, ips, source }) => [name, ...ips, source]);
+    assert.deepEqual(known, [
+      ["api.stripe.com.", ip(1), "connection"],
+      ["api.paypal.com.", ip(2), "connection"],
+    ]);
+    assert.equal(names.expired, 2);
+    names.clean("*.stripe.com");
+    assert.deepEqual([has(7, 1), has(7, 2)], [false, true]);
+  });
+
+  it("allows an address for longer after its time when that is set", () => {
+    const { names, kernel } = createWorld();
+    names.setPolicy({ settings: { ...settings, grace: 90 }, endpoints: [endpoint(7)] });
+    names.learn(7, "api.stripe.com.", own(10, 1));
+    assert.deepEqual(kernel.get(connectionKey(7, ip(1))), [{ identity: STRIPE, expires: 200 }]);
   });
 
   it("holds to the least time that is set", () => {

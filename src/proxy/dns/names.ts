@@ -2,11 +2,13 @@ import { AgedMap } from "#fqdn/aged-map.ts";
 import { type KnownName, NameCache } from "#fqdn/cache.ts";
 import { fqdnMatcher } from "#fqdn/pattern.ts";
 import type { Logger } from "#runtime/logger.ts";
+import { isKernelError } from "#sys/kernel-error.ts";
 import type { IpAddress } from "#types/addr.ts";
 import type { GrantMap } from "./grants.ts";
 import type { JournalLine } from "./journal.ts";
 import { connectionKey, type FindLive } from "./live-connections.ts";
 import {
+  DEFAULT_DNS_SETTINGS,
   type DnsCacheEntry,
   type DnsEndpoint,
   type DnsPolicyMessage,
@@ -21,6 +23,11 @@ const MAX_ADDRESSES = 65_536;
 const MAX_NAMES = 65_536;
 /** Names looked at in one sweep. */
 const SWEPT = 2000;
+/** Addresses that are closed together, and at most in one sweep: it takes less than one by one, and no query has to wait long. */
+const LET_GO = 64;
+const SWEPT_ADDRESSES = 2000;
+/** Addresses that an endpoint gives up at once when the kernel has no room. */
+const GIVEN_UP = 256;
 
 export interface NamesDeps {
   readonly log: Logger;
@@ -34,8 +41,11 @@ export interface NamesDeps {
 interface EndpointState {
   readonly endpoint: DnsEndpoint;
   readonly cache: NameCache;
-  /** Addresses in the kernel whose names have expired: they go when no connection uses them, the oldest first when there are too many. */
-  readonly deferred: AgedMap<IpAddress, true>;
+  /**
+   * Addresses in the kernel that are no name's any more, and the last that they had: nothing begins after their time, what has begun goes on. They go when no
+   * connection uses them, the oldest first when there are too many.
+   */
+  readonly deferred: AgedMap<IpAddress, string>;
   selectors: string;
   match: (name: string) => readonly number[];
   sweep: Iterator<KnownName>;
@@ -51,11 +61,15 @@ export interface NameCounts {
 export class Names {
   readonly #deps: NamesDeps;
   readonly #endpoints = new Map<number, EndpointState>();
-  #settings: DnsSettings = { rejectWith: "refused", minTtl: 0, maxIpsPerName: 1000, maxDeferred: 10_000 };
+  #settings = DEFAULT_DNS_SETTINGS;
   #restored: readonly JournalLine[];
   #searching = false;
+  /** When connections were last searched for; milliseconds since 1970. */
+  #searched = Date.now();
   /** Addresses that were given up before their time, since an endpoint had too many. */
   evictions = 0;
+  /** Names whose time was over. */
+  expired = 0;
 
   constructor(deps: NamesDeps, restored: readonly JournalLine[]) {
     this.#deps = deps;
@@ -80,14 +94,15 @@ export class Names {
     const state = this.#endpoints.get(endpointId);
     if (state === undefined) return;
     const now = this.#deps.now();
-    const { minTtl, maxIpsPerName } = this.#settings;
-    const until = (ttl: number) => now + Math.max(ttl, minTtl) + NAME_GRACE;
+    const { minTtl, maxIpsPerName, grace } = this.#settings;
+    const until = (ttl: number) => now + Math.max(ttl, minTtl) + Math.max(grace, NAME_GRACE);
     const reachable = own.filter(({ ip }) => isReachable(ip));
     const limits = { ipsPerName: maxIpsPerName, addresses: MAX_ADDRESSES, names: MAX_NAMES };
     const { changed, evicted } = state.cache.learn({ name, own: reachable }, now, until, limits);
-    for (const ip of changed) this.#grant(state, ip);
     this.evictions += evicted.length;
-    for (const ip of evicted) this.#defer(state, ip);
+    for (const { ip, name: last } of evicted) state.deferred.set(ip, last);
+    if (state.deferred.size >= this.#settings.maxDeferred + LET_GO) this.#letGo(state, this.#settings.maxDeferred);
+    for (const ip of changed) this.#grantInRoom(state, ip);
     if (changed.length === 0) return;
     const known = state.cache.names.get(name);
     if (known === undefined) return;
@@ -105,8 +120,10 @@ export class Names {
           state.sweep = state.cache.names.values();
           break;
         }
-        for (const ip of state.cache.expire(value, now)) this.#keepWhileUsed(state, ip);
+        for (const ip of state.cache.expire(value, now)) state.deferred.set(ip, value.name);
+        if (value.ips.size === 0) this.expired += 1;
       }
+      this.#letGo(state, Math.max(this.#settings.maxDeferred, state.deferred.size - SWEPT_ADDRESSES));
     }
   }
 
@@ -119,11 +136,11 @@ export class Names {
     try {
       const live = await this.#deps.findLive(wanted);
       for (const { endpoint, deferred } of states) {
-        for (const ip of deferred.keys()) {
-          const key = connectionKey(endpoint.id, ip);
-          if (wanted.has(key) && !live.has(key) && deferred.delete(ip)) this.#deps.grants.delete(endpoint.id, ip);
-        }
+        const isOver = (key: string) => wanted.has(key) && !live.has(key);
+        const over = [...deferred.keys()].filter((ip) => isOver(connectionKey(endpoint.id, ip)) && deferred.delete(ip));
+        this.#deps.grants.delete(endpoint.id, over);
       }
+      this.#searched = Date.now();
     } finally {
       this.#searching = false;
     }
@@ -136,10 +153,13 @@ export class Names {
     for (const state of this.#endpoints.values()) {
       for (const known of [...state.cache.names.values()].filter(({ name }) => matches(name))) {
         const ips = [...known.ips.keys()];
-        for (const ip of state.cache.forget(known)) this.#deps.grants.delete(state.endpoint.id, ip);
+        this.#deps.grants.delete(state.endpoint.id, state.cache.forget(known));
         for (const ip of ips) if (state.cache.addresses.has(ip)) this.#grant(state, ip);
         this.#deps.journal({ endpoint: state.endpoint.id, key: state.endpoint.key, name: known.name, ttl: 0, lookedUp: 0, ips: [] });
       }
+      const over = [...state.deferred].filter(([, name]) => matches(name)).map(([ip]) => ip);
+      for (const ip of over) state.deferred.delete(ip);
+      this.#deps.grants.delete(state.endpoint.id, over);
     }
     return gone;
   }
@@ -151,9 +171,14 @@ export class Names {
         const expires = toWall + Math.max(...ips.values()) * 1000;
         yield { endpointId: endpoint.id, name, ips: [...ips.keys()], ttl, lookupTime: toWall + lookedUp * 1000, expires, source: "lookup" };
       }
-      if (deferred.size === 0) continue;
-      const common = { endpointId: endpoint.id, name: "", ttl: 0, lookupTime: 0, expires: 0, source: "connection" as const };
-      yield { ...common, ips: [...deferred.keys()] };
+      const common = {
+        endpointId: endpoint.id,
+        ttl: 0,
+        lookupTime: this.#searched,
+        expires: this.#searched,
+        source: "connection" as const,
+      };
+      for (const [ip, name] of deferred) yield { ...common, name, ips: [ip] };
     }
   }
 
@@ -169,12 +194,17 @@ export class Names {
 
   counts(): NameCounts {
     const total = { names: 0, addresses: 0, deferred: 0 };
-    for (const { cache, deferred } of this.#endpoints.values()) {
-      total.names += cache.names.size;
-      total.addresses += cache.addresses.size;
-      total.deferred += deferred.size;
+    for (const [, { names, addresses, deferred }] of this.countsByEndpoint()) {
+      total.names += names;
+      total.addresses += addresses;
+      total.deferred += deferred;
     }
     return total;
+  }
+
+  *countsByEndpoint(): Generator<readonly [endpointId: number, counts: NameCounts]> {
+    for (const [id, { cache, deferred }] of this.#endpoints)
+      yield [id, { names: cache.names.size, addresses: cache.addresses.size, deferred: deferred.size }];
   }
 
   #setEndpoint(endpoint: DnsEndpoint): void {
@@ -210,7 +240,7 @@ export class Names {
     for (const state of this.#endpoints.values()) for (const ip of state.cache.addresses.keys()) this.#grant(state, ip);
     for (const { endpointId, ip } of this.#deps.grants.entries()) {
       const state = this.#endpoints.get(endpointId);
-      if (state !== undefined && !state.cache.addresses.has(ip)) state.deferred.set(ip, true);
+      if (state !== undefined && !state.cache.addresses.has(ip)) state.deferred.set(ip, "");
     }
   }
 
@@ -218,29 +248,37 @@ export class Names {
   #grant(state: EndpointState, ip: IpAddress): void {
     const grants = state.cache.grantsOf(ip);
     if (grants.length > 0) this.#deps.grants.set(state.endpoint.id, ip, grants);
-    else this.#deps.grants.delete(state.endpoint.id, ip);
+    else this.#deps.grants.delete(state.endpoint.id, [ip]);
     state.deferred.delete(ip);
   }
 
-  /** Nothing begins any more; what has begun goes on. */
-  #defer(state: EndpointState, ip: IpAddress): void {
-    const { grants, now } = this.#deps;
-    const ended = grants.get(state.endpoint.id, ip).map(({ identity }) => ({ identity, expires: now() }));
-    if (ended.length === 0) return;
-    grants.set(state.endpoint.id, ip, ended);
-    this.#keepWhileUsed(state, ip);
-  }
-
-  #keepWhileUsed({ endpoint, deferred }: EndpointState, ip: IpAddress): void {
-    deferred.set(ip, true);
-    for (let oldest = deferred.oldest(); oldest && deferred.size > this.#settings.maxDeferred; oldest = deferred.oldest()) {
-      deferred.delete(oldest[0]);
-      this.#deps.grants.delete(endpoint.id, oldest[0]);
+  /** The same; when the kernel has no room for more, the endpoint that takes most of it gives some up, so that none fills it at the others' cost. */
+  #grantInRoom(state: EndpointState, ip: IpAddress): void {
+    try {
+      this.#grant(state, ip);
+    } catch (thrown) {
+      if (!isKernelError(thrown, "E2BIG")) throw thrown;
+      const sizeOf = ({ cache, deferred }: EndpointState) => cache.addresses.size + deferred.size;
+      const largest = [...this.#endpoints.values()].reduce((a, b) => (sizeOf(b) > sizeOf(a) ? b : a));
+      for (const gone of largest.cache.shrink(largest.cache.addresses.size - GIVEN_UP)) largest.deferred.set(gone.ip, gone.name);
+      this.evictions += GIVEN_UP;
+      this.#letGo(largest, Math.max(0, largest.deferred.size - GIVEN_UP));
+      this.#grant(state, ip);
     }
   }
 
+  /** Closes the oldest of those that are kept for connections, until there are no more than so many. */
+  #letGo({ endpoint, deferred }: EndpointState, kept: number): void {
+    const over: IpAddress[] = [];
+    for (let oldest = deferred.oldest(); oldest && deferred.size > kept; oldest = deferred.oldest()) {
+      over.push(oldest[0]);
+      deferred.delete(oldest[0]);
+    }
+    this.#deps.grants.delete(endpoint.id, over);
+  }
+
   #remove(id: number, { cache, deferred }: EndpointState): void {
-    for (const ip of [...cache.addresses.keys(), ...deferred.keys()]) this.#deps.grants.delete(id, ip);
+    this.#deps.grants.delete(id, [...cache.addresses.keys(), ...deferred.keys()]);
     this.#endpoints.delete(id);
   }
 }

@@ -1,7 +1,15 @@
 import { validateFqdn } from "#fqdn/pattern.ts";
 import { parseAddress } from "#types/addr.ts";
 import { Checker, type PolicyIssue } from "../policy/checker.ts";
-import type { DnsEndpoint, DnsPolicyMessage, DnsPort, DnsRule, DnsSettings, NamedIdentity } from "./protocol.ts";
+import {
+  DEFAULT_DNS_SETTINGS,
+  type DnsEndpoint,
+  type DnsPolicyMessage,
+  type DnsPort,
+  type DnsRule,
+  type DnsSettings,
+  type NamedIdentity,
+} from "./protocol.ts";
 
 const MAX_ISSUES = 20;
 const MAX_IDENTITY = 0xffffffff;
@@ -22,12 +30,16 @@ function parseSettings(check: Checker, input: unknown): DnsSettings {
   const fields = check.object(input, "settings");
   const { rejectWith } = fields;
   if (rejectWith !== "refused" && rejectWith !== "nameError") check.fail("settings.rejectWith", "must be refused or nameError");
-  const number = (name: string, min: number) => check.integer(fields[name], `settings.${name}`, min, Number.MAX_SAFE_INTEGER);
+  // What an agent before this proxy did not know is as if it were not set.
+  const number = (name: Exclude<keyof DnsSettings, "rejectWith">, min: number) =>
+    check.integer(fields[name] ?? DEFAULT_DNS_SETTINGS[name], `settings.${name}`, min, Number.MAX_SAFE_INTEGER);
   return {
     rejectWith: rejectWith === "nameError" ? "nameError" : "refused",
     minTtl: number("minTtl", 0),
     maxIpsPerName: number("maxIpsPerName", 1),
     maxDeferred: number("maxDeferred", 0),
+    grace: number("grace", 0),
+    maxCalls: number("maxCalls", 0),
   };
 }
 

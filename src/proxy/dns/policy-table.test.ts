@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import type { FqdnSelector } from "#fqdn/pattern.ts";
 import { keyOfAddress } from "./address.ts";
 import { parseDnsPolicy } from "./parse-policy.ts";
 import { compileDnsPolicy } from "./policy-table.ts";
@@ -17,7 +18,7 @@ function policyOf(...rules: DnsRule[]): DnsPolicyMessage {
     ports: [{ port: 53, protocol: 17, rules }],
     selectors: [],
   };
-  const settings = { rejectWith: "refused", minTtl: 0, maxIpsPerName: 10, maxDeferred: 10 } as const;
+  const settings = { rejectWith: "refused", minTtl: 0, maxIpsPerName: 10, maxDeferred: 10, grace: 0, maxCalls: 0 } as const;
   return { type: "dns-policy", revision: 1, settings, endpoints: [endpoint] };
 }
 
@@ -79,6 +80,17 @@ describe("compileDnsPolicy", () => {
       [true, "audited"],
     );
     assert.equal(table?.port(55, 17), undefined);
+  });
+
+  it("takes every name for *, and what either field of a rule says", () => {
+    const allows = (name: string, one: FqdnSelector) => decide(policyOf({ identities: null, origins, names: [one] }), name)?.allowed;
+    assert.equal(allows("my\\032printer._http._tcp.local.", { matchPattern: "*" }), true);
+    assert.equal(allows("my\\032printer.local.", { matchPattern: "*.local" }), false);
+    const both = { matchName: "a.test", matchPattern: "*.b.test" };
+    assert.deepEqual(
+      [allows("a.test.", both), allows("x.b.test.", both), allows("b.test.", both), allows(".", {})],
+      [true, true, false, false],
+    );
   });
 
   it("names the rule and the pattern that came nearest", () => {

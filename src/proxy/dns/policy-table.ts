@@ -1,4 +1,4 @@
-import { type FqdnSelector, fqdnLabelKey, fqdnMatcher } from "#fqdn/pattern.ts";
+import { type FqdnSelector, fqdnLabelKey, fqdnMatcher, normalizeName } from "#fqdn/pattern.ts";
 import type { Peer } from "../peer.ts";
 import type { AccessDenial, RuleOrigin } from "../protocol.ts";
 import { type AddressKey, keyOfAddress } from "./address.ts";
@@ -108,18 +108,13 @@ function isAbout({ identities }: DnsRule, server: Peer): boolean {
   return identities === null || server.some((identity) => identities.includes(identity));
 }
 
-/** Whole names by a set, patterns one after the other. */
+/** Whole names by a set, patterns one after the other; a rule may have both. `*` is every name, whatever characters it has: services are found by names with spaces. */
 export function nameTest(selectors: readonly FqdnSelector[] | null): (name: string) => boolean {
-  if (selectors === null) return () => true;
-  const isExact = ({ matchName }: FqdnSelector) => matchName !== undefined && matchName !== "";
-  const exact = new Set(selectors.filter(isExact).map(({ matchName = "" }) => normalized(matchName)));
-  const patterns = selectors.filter((one) => !isExact(one)).map(fqdnMatcher);
-  return (name) => exact.has(name) || patterns.some((matches) => matches(name));
-}
-
-function normalized(name: string): string {
-  const lower = name.trim().toLowerCase();
-  return lower.endsWith(".") ? lower : `${lower}.`;
+  const patterns = (selectors ?? []).flatMap(({ matchPattern = "" }) => (matchPattern === "" ? [] : [matchPattern]));
+  if (selectors === null || patterns.some((one) => /^\*+\.?$/.test(one.trim()))) return () => true;
+  const exact = new Set(selectors.flatMap(({ matchName = "" }) => (matchName === "" ? [] : [normalizeName(matchName.trim())])));
+  const matchers = patterns.map((matchPattern) => fqdnMatcher({ matchPattern }));
+  return (name) => exact.has(name) || matchers.some((matches) => matches(name));
 }
 
 const MAX_SHOWN = 3;
@@ -142,7 +137,7 @@ function denialOf(rules: readonly DnsRule[], server: Peer, name: string): Access
 
 /** How many last labels two names share. */
 function alike(pattern: string, name: string): number {
-  const [a, b] = [normalized(pattern), name].map((one) => one.split(".").reverse());
+  const [a, b] = [normalizeName(pattern.trim()), name].map((one) => one.split(".").reverse());
   let same = 0;
   while (same < (a?.length ?? 0) && a?.[same] === b?.[same]) same += 1;
   return same;

@@ -18,7 +18,17 @@ export interface DnsSettings {
   readonly maxIpsPerName: number;
   /** Addresses of one endpoint that are kept only because connections still use them. */
   readonly maxDeferred: number;
+  /** Seconds after its time to live for which an address begins connections, if more than `NAME_GRACE`. */
+  readonly grace: number;
+  /** Questions that may be under way at a time, of all endpoints; 0: as many as there is room for. */
+  readonly maxCalls: number;
 }
+
+/** Upstream's. */
+export const DEFAULT_DNS_SETTINGS: DnsSettings = {
+  rejectWith: "refused",
+  ...{ minTtl: 0, maxIpsPerName: 1000, maxDeferred: 10_000, grace: 0, maxCalls: 0 },
+};
 
 /** Names that some peers may be asked for. */
 export interface DnsRule {
@@ -120,5 +130,7 @@ export interface DnsAccessMessage {
   readonly latencyNs: number;
   readonly origins?: readonly RuleOrigin[];
   readonly denied?: AccessDenial;
+  /** For ERROR: what was wrong. */
+  readonly error?: string;
   readonly policyRevision: number;
 }

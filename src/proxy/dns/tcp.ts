@@ -153,8 +153,9 @@ class Connection {
       this.#upstream ??= this.#connect(judged.asked);
       this.#upstream.write(framed(message));
     } catch {
-      this.#deps.counters.overload += 1;
-      this.close();
+      this.#calls.delete(id);
+      this.#socket.write(framed(this.#deps.exchange.overloaded(message, judged.asked)));
+      this.#finish();
     }
   }
 

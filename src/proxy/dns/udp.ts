@@ -35,10 +35,12 @@ interface Deps {
   readonly log: Logger;
   readonly exchange: Exchange;
   readonly counters: DnsCounters;
+  /** Questions that may be under way at a time; 0: `UpstreamConfig.maxCalls`. */
+  readonly maxCalls: () => number;
 }
 
 /** Opens the sockets and serves. Throws `KernelError` (EADDRINUSE, EPERM). */
-export function startUdp({ log, exchange, counters }: Deps, config: UdpConfig): UdpFrontend {
+export function startUdp({ log, exchange, counters, maxCalls }: Deps, config: UdpConfig): UdpFrontend {
   using guard = new DisposableStack();
   const raw: Record<4 | 6, number> = { 4: -1, 6: -1 };
   const now = () => performance.now();
@@ -57,14 +59,15 @@ export function startUdp({ log, exchange, counters }: Deps, config: UdpConfig): 
       }
     }),
   );
-  const upstream = guard.use(createUpstream<Asked>({ set, now }, config.upstream));
+  const onLost = (message: Buffer, asked: Asked) => reply(exchange.overloaded(message, asked), asked.server, asked.client);
+  const upstream = guard.use(createUpstream<Asked>({ set, now, maxCalls, onLost }, config.upstream));
 
   const onQuestion = ({ errno, data, source, destination }: Received) => {
     if (errno !== 0 || portOfEnd(destination) === 0) return;
     const judged = exchange.judge(data, source, destination, "UDP");
     if (judged === undefined) return;
     if ("answer" in judged) reply(judged.answer, destination, source);
-    else if (!upstream.send(data, source, destination, judged.asked.identity, judged.asked)) counters.overload += 1;
+    else upstream.send(data, source, destination, judged.asked.identity, judged.asked);
   };
   const onAnswer = (received: Received) => {
     const call = received.errno === 0 ? upstream.find(received) : undefined;
@@ -97,9 +100,7 @@ export function startUdp({ log, exchange, counters }: Deps, config: UdpConfig): 
       for (const fd of listeners) set.remove(fd);
     },
     sweep() {
-      upstream.sweep(() => {
-        counters.timeouts += 1;
-      });
+      upstream.sweep(exchange.unanswered);
     },
     [Symbol.dispose]: () => handles.dispose(),
   };

@@ -4,15 +4,15 @@ import type { Netns } from "#sys/netns.ts";
 import { closeFd, spoofedDatagram } from "#sys/socket.ts";
 import { PROXY_MARKS } from "../protocol.ts";
 import { ipOfEnd, keyOfEnd, keyOfWholeEnd, portOfEnd } from "./address.ts";
+import { type Sent, ServerWindow, type WindowConfig } from "./server-window.ts";
 
 /** A question under way to its server. */
-export interface Call<Query> {
+export interface Call<Query> extends Sent {
   readonly query: Query;
-  readonly started: number;
 }
 
-/** A question that waits until its server has answered others. */
-interface Waiting<Query> {
+/** A question on its way. */
+interface Question<Query> {
   readonly message: Buffer;
   readonly client: Buffer;
   readonly server: Buffer;
@@ -20,23 +20,18 @@ interface Waiting<Query> {
   readonly query: Query;
 }
 
-/** What is under way to one server. */
-interface Window<Query> {
-  calls: number;
-  readonly waiting: Waiting<Query>[];
-}
-
 interface Socket<Query> {
   readonly fd: number;
   readonly tag: number;
   readonly pool: string;
-  readonly window: Window<Query>;
+  readonly client: string;
+  readonly window: ServerWindow<Question<Query>>;
   readonly born: number;
   readonly calls: Map<number, Call<Query>>;
   uses: number;
 }
 
-export interface UpstreamConfig {
+export interface UpstreamConfig extends WindowConfig {
   /** Sockets that one client has for one server, one of which is picked at random for each question. */
   readonly socketsPerPair: number;
   /** After so many questions or milliseconds a socket, and with it a source port, is replaced. */
@@ -45,8 +40,8 @@ export interface UpstreamConfig {
   /** A question without an answer is given up. */
   readonly timeoutMs: number;
   readonly maxCalls: number;
-  /** Questions under way to one server; more wait. A burst, as after a restart, would overflow the server's socket. */
-  readonly callsPerServer: number;
+  /** Of one client: none takes the others' places. */
+  readonly callsPerClient: number;
   readonly netns?: Netns | undefined;
 }
 
@@ -54,18 +49,19 @@ export const DEFAULT_UPSTREAM_CONFIG: UpstreamConfig = {
   socketsPerPair: 4,
   usesPerSocket: 256,
   socketAgeMs: 10_000,
-  timeoutMs: 5_000,
-  maxCalls: 20_000,
+  timeoutMs: 10_000,
+  maxCalls: 65_536,
+  callsPerClient: 8192,
   callsPerServer: 128,
+  freshMs: 10,
 };
 
 /** The proxy's questions to servers, in the names of clients. */
 export interface Upstream<Query> extends Disposable {
   /**
-   * Sends a question with an id and from a port that nobody can guess. Its first two bytes are overwritten. False when it could not be sent: too many are
-   * under way, or no socket could be made.
+   * Sends a question with an id and from a port that nobody can guess. Its first two bytes are overwritten.
    */
-  send(message: Buffer, client: Buffer, server: Buffer, identity: number, query: Query): boolean;
+  send(message: Buffer, client: Buffer, server: Buffer, identity: number, query: Query): void;
   /** The question that a received datagram answers by socket and id; undefined for anything else. It stays under way until `settle`. */
   find(received: Received): Call<Query> | undefined;
   /** The question has its answer. */
@@ -79,22 +75,36 @@ export interface Upstream<Query> extends Disposable {
 /** Tags of sockets begin here; lower ones are the caller's. */
 export const FIRST_UPSTREAM_TAG = 16;
 
-export function createUpstream<Query>(
-  { set, now }: { readonly set: DatagramSet; readonly now: () => number },
-  config: UpstreamConfig,
-): Upstream<Query> {
+export interface UpstreamDeps<Query> {
+  readonly set: DatagramSet;
+  readonly now: () => number;
+  /** Questions that may be under way at a time; 0: `UpstreamConfig.maxCalls`. */
+  readonly maxCalls: () => number;
+  /** It could not be sent: too many are under way, or no socket could be made. */
+  readonly onLost: (message: Buffer, query: Query) => void;
+}
+
+export function createUpstream<Query>({ set, now, maxCalls, onLost }: UpstreamDeps<Query>, config: UpstreamConfig): Upstream<Query> {
   const byTag = new Map<number, Socket<Query>>();
   const pools = new Map<string, Socket<Query>[]>();
-  const windows = new Map<string, Window<Query>>();
+  const windows = new Map<string, ServerWindow<Question<Query>>>();
+  /** Under way or waiting, by client. */
+  const asking = new Map<string, number>();
   const ids = randomIds();
   let nextTag = FIRST_UPSTREAM_TAG;
   let calls = 0;
 
-  const windowOf = (server: Buffer): Window<Query> => {
+  const windowOf = (server: Buffer): ServerWindow<Question<Query>> => {
     const key = keyOfWholeEnd(server);
-    const found = windows.get(key) ?? { calls: 0, waiting: [] };
+    const found = windows.get(key) ?? new ServerWindow<Question<Query>>(transmit, now, config);
     windows.set(key, found);
     return found;
+  };
+  const count = (client: string, change: 1 | -1) => {
+    calls += change;
+    const own = (asking.get(client) ?? 0) + change;
+    if (own > 0) asking.set(client, own);
+    else asking.delete(client);
   };
   const open = (pool: string, client: Buffer, server: Buffer, identity: number): Socket<Query> => {
     const mark = ((identity <= 0xffff ? identity << 16 : 0) | PROXY_MARKS.egress) >>> 0;
@@ -102,7 +112,8 @@ export function createUpstream<Query>(
     do nextTag = nextTag === 0xffffffff ? FIRST_UPSTREAM_TAG : nextTag + 1;
     while (byTag.has(nextTag));
     set.add(fd, nextTag);
-    const socket = { fd, tag: nextTag, pool, window: windowOf(server), born: now(), calls: new Map(), uses: 0 };
+    const common = { fd, tag: nextTag, pool, client: keyOfEnd(client), window: windowOf(server) };
+    const socket = { ...common, born: now(), calls: new Map(), uses: 0 };
     byTag.set(socket.tag, socket);
     return socket;
   };
@@ -127,38 +138,35 @@ export function createUpstream<Query>(
     pools.set(name, [...pool, made]);
     return made;
   };
-  const transmit = (message: Buffer, client: Buffer, server: Buffer, identity: number, query: Query): boolean => {
-    let socket: Socket<Query>;
+  const transmit = (question: Question<Query>): Call<Query> | undefined => {
+    const { message, client, server, identity, query } = question;
     try {
-      socket = pick(client, server, identity);
-    } catch {
-      return false;
-    }
-    let id = ids();
-    while (socket.calls.has(id)) id = ids();
-    message.writeUInt16BE(id, 0);
-    if (sendDatagram(socket.fd, message) !== 0) {
+      const socket = pick(client, server, identity);
+      let id = ids();
+      while (socket.calls.has(id)) id = ids();
+      message.writeUInt16BE(id, 0);
+      if (sendDatagram(socket.fd, message) === 0) {
+        const call = { query, started: now(), isFresh: true };
+        socket.calls.set(id, call);
+        socket.uses += 1;
+        if (socket.uses >= config.usesPerSocket) retire(socket);
+        return call;
+      }
       retire(socket);
-      return false;
+    } catch {
+      // No socket could be made.
     }
-    socket.calls.set(id, { query, started: now() });
-    socket.window.calls += 1;
-    calls += 1;
-    socket.uses += 1;
-    if (socket.uses >= config.usesPerSocket) retire(socket);
-    return true;
+    count(keyOfEnd(client), -1);
+    onLost(message, query);
+    return undefined;
   };
   /** A question is over: the next one that waits for the server has its turn. */
   const over = (socket: Socket<Query>, id: number) => {
-    if (!socket.calls.delete(id)) return;
-    calls -= 1;
-    const { window } = socket;
-    window.calls -= 1;
-    while (window.calls < config.callsPerServer) {
-      const next = window.waiting.shift();
-      if (next === undefined) break;
-      transmit(next.message, next.client, next.server, next.identity, next.query);
-    }
+    const call = socket.calls.get(id);
+    if (call === undefined) return;
+    socket.calls.delete(id);
+    count(socket.client, -1);
+    socket.window.over(call);
   };
   const giveUp = (socket: Socket<Query>, time: number, onTimeout: (query: Query) => void) => {
     for (const [id, call] of socket.calls) {
@@ -176,11 +184,17 @@ export function createUpstream<Query>(
       return byTag.size;
     },
     send(message, client, server, identity, query) {
+      const key = keyOfEnd(client);
+      if (calls >= (maxCalls() || config.maxCalls) || (asking.get(key) ?? 0) >= config.callsPerClient) {
+        onLost(message, query);
+        return;
+      }
+      count(key, 1);
       const window = windowOf(server);
-      if (calls + window.waiting.length >= config.maxCalls) return false;
-      if (window.calls < config.callsPerServer) return transmit(message, client, server, identity, query);
-      window.waiting.push({ message: Buffer.from(message), client: Buffer.from(client), server: Buffer.from(server), identity, query });
-      return true;
+      if (window.isOpen) {
+        const sent = transmit({ message, client, server, identity, query });
+        if (sent) window.note(sent);
+      } else window.wait(key, { message: Buffer.from(message), client: Buffer.from(client), server: Buffer.from(server), identity, query });
     },
     find({ tag, data }) {
       return data.length < 2 ? undefined : byTag.get(tag)?.calls.get(data.readUInt16BE(0));
@@ -199,9 +213,10 @@ export function createUpstream<Query>(
         if (time - socket.born >= config.socketAgeMs) retire(socket);
         else if (socket.calls.size === 0 && isRetired(socket)) close(socket);
       }
-      for (const [key, window] of windows) if (window.calls + window.waiting.length === 0) windows.delete(key);
+      for (const [key, window] of windows) if (window.isIdle) windows.delete(key);
     },
     [Symbol.dispose]() {
+      for (const window of windows.values()) window.close();
       for (const socket of byTag.values()) closeFd(socket.fd);
       byTag.clear();
       pools.clear();
