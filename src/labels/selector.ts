@@ -26,17 +26,17 @@ export type LabelSelectorObject = {
 
 /** Makes a requirement; the key may have a source (`k8s:app`). */
 export function requirement(name: string, operator: Operator, values: readonly string[] = []): Requirement {
-  return { ...parseKey(name), operator, values: [...new Set(values)].sort() };
+  const { source, key } = parseKey(name);
+  return { source, key, operator, values: values.length < 2 ? values : [...new Set(values)].sort() };
 }
 
 /** Makes a selector of requirements; equal ones have equal `text`s. */
 export function selectorOf(requirements: readonly Requirement[]): Selector {
-  const byText = new Map(requirements.map((one) => [formatRequirement(one), one]));
+  if (requirements.length === 0) return { requirements, text: "<all>" };
+  const byText = new Map<string, Requirement>();
+  for (const one of requirements) byText.set(formatRequirement(one), one);
   const texts = [...byText.keys()].sort();
-  return {
-    requirements: texts.map((text) => byText.get(text)).filter((one) => one !== undefined),
-    text: texts.length === 0 ? "<all>" : texts.join(","),
-  };
+  return { requirements: texts.map((text) => byText.get(text) as Requirement), text: texts.join(",") };
 }
 
 /** The requirements of a Kubernetes selector that has been checked already. */

@@ -88,7 +88,8 @@ const entryFields = {
   ],
 };
 
-const allowFields = ["toFQDNs"];
+// What only allows have is ignored in denials, as in Cilium.
+const deniedFields = { ...entryFields, egress: entryFields.egress.filter((field) => field !== "toFQDNs") };
 
 const allDns: L7Rules = { http: [], dns: [{ matchPattern: "*" }], kafka: [] };
 
@@ -113,13 +114,7 @@ function readEntry(reading: Reading, entry: Fields, path: string, section: Secti
   const direction = directionOf(section);
   const deny = section.endsWith("Deny");
   const { kind, namespace, name } = scope.policy;
-  // What only allows have is ignored in denials, as in Cilium.
-  checkFields(
-    reading,
-    entry,
-    path,
-    entryFields[direction].filter((field) => !deny || !allowFields.includes(field)),
-  );
+  checkFields(reading, entry, path, (deny ? deniedFields : entryFields)[direction]);
   const selectorScope = { namespace, clusterName: reading.settings.clusterName, forInit: scope.forInit };
   const { peers, services, named, dns, entity } = readPeers(
     reading,

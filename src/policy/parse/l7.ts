@@ -17,8 +17,12 @@ import {
 
 const mismatches = ["LOG", "ADD", "DELETE", "REPLACE"] as const;
 
+/** A text, or whatever begins with one, as most patterns are: RE2 need not be asked. */
+const plainPattern = /^[\w/-]*(\.\*)?$/;
+
 /** What RE2 says against a pattern; undefined when it takes it. */
 export function regexProblem(pattern: string): string | undefined {
+  if (plainPattern.test(pattern)) return undefined;
   try {
     RE2JS.compile(pattern);
     return undefined;

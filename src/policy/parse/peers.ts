@@ -32,7 +32,8 @@ export type Peers = {
   readonly entity: Rule["entity"];
 };
 
-type PeerReader = { readonly field: string; read(value: unknown, path: string): readonly PeerSelector[] };
+/** What is found while the lists of an entry are read. */
+type Found = { readonly peers: PeerSelector[]; readonly dns: PeerSelector[]; entity: Rule["entity"] };
 
 /** Reads an address block; host bits are dropped, a bare address is refused. */
 export function readPrefix(reading: Reading, text: string, path: string): Prefix | undefined {
@@ -58,6 +59,10 @@ export function readExcept(reading: Reading, value: unknown, path: string, withi
       refuse(reading, `${path}[${i}]`, `${prefix} is not inside ${within}, so it can not be an exception from it`);
   });
   return except;
+}
+
+function readCidrSets(reading: Reading, value: unknown, path: string): PeerSelector[] {
+  return (readObjects(reading, value, path) ?? []).flatMap((one, i) => readCidrSet(reading, one, `${path}[${i}]`));
 }
 
 function readCidrSet(reading: Reading, one: Fields, path: string): readonly PeerSelector[] {
@@ -147,12 +152,11 @@ function readServices(reading: Reading, value: unknown, path: string): ServiceRe
   });
 }
 
-function readEntities(reading: Reading, value: unknown, path: string): Pick<Peers, "dns" | "entity"> & { peers: PeerSelector[] } {
-  let special: Rule["entity"];
-  const dns: PeerSelector[] = [];
-  const peers = (readStrings(reading, value, path) ?? []).flatMap((entity, i) => {
-    if (entity === "dns" && reading.settings.extensions) {
-      dns.push(dnsPeer(reading.settings));
+function readEntities(reading: Reading, value: unknown, path: string, _scope: SelectorScope, found: Found): PeerSelector[] {
+  const { extensions } = reading.settings;
+  return (readStrings(reading, value, path) ?? []).flatMap((entity, i) => {
+    if (entity === "dns" && extensions) {
+      found.dns.push(dnsPeer(reading.settings));
       warnPortability(
         reading,
         `${path}[${i}]`,
@@ -160,9 +164,9 @@ function readEntities(reading: Reading, value: unknown, path: string): Pick<Peer
       );
       return [];
     }
-    if (entity === "kube-apiserver") special = "kube-apiserver";
+    if (entity === "kube-apiserver") found.entity = "kube-apiserver";
     if ((entities as readonly string[]).includes(entity)) return entityPeers(entity, reading.settings);
-    const allowed = reading.settings.extensions ? [...entities, "dns"] : entities;
+    const allowed = extensions ? [...entities, "dns"] : entities;
     refuse(
       reading,
       `${path}[${i}]`,
@@ -170,7 +174,6 @@ function readEntities(reading: Reading, value: unknown, path: string): Pick<Peer
     );
     return [];
   });
-  return { peers, dns, entity: special };
 }
 
 /** The engine takes groups of cloud providers, as Cilium's does, but nobody here asks a provider who is in them: a cluster refuses them. */
@@ -183,8 +186,58 @@ function readGroups(reading: Reading, value: unknown, path: string): PeerSelecto
   return groups.map(() => noPeer);
 }
 
-/** The fields whose empty list means nobody, whatever stands beside it. */
-const closingFields = ["Endpoints", "CIDR", "CIDRSet", "Entities", "Nodes"];
+function readEndpoints(reading: Reading, value: unknown, path: string, scope: SelectorScope): PeerSelector[] {
+  const selectors = readObjects(reading, value, path) ?? [];
+  return selectors.map((one, i) => labelPeer(withImplied(readRequirements(reading, one, `${path}[${i}]`), scope)));
+}
+
+function readCidrs(reading: Reading, value: unknown, path: string): PeerSelector[] {
+  return (readStrings(reading, value, path) ?? []).flatMap((text, i) => {
+    const read = readPrefix(reading, text, `${path}[${i}]`);
+    return read === undefined ? [] : [cidrPeer(read, [], reading.settings)];
+  });
+}
+
+/** A list of peers that an entry may have; an empty one that `closes` means nobody, whatever stands beside it. */
+type PeerList = {
+  readonly name: string;
+  readonly closes: boolean;
+  read(reading: Reading, value: unknown, path: string, scope: SelectorScope, found: Found): readonly PeerSelector[];
+};
+
+const listsOf = (prefix: "from" | "to"): PeerList[] => [
+  { name: `${prefix}Endpoints`, closes: true, read: readEndpoints },
+  { name: `${prefix}CIDR`, closes: true, read: readCidrs },
+  { name: `${prefix}CIDRSet`, closes: true, read: readCidrSets },
+  { name: `${prefix}Entities`, closes: true, read: readEntities },
+  { name: `${prefix}Nodes`, closes: true, read: readNodes },
+  { name: `${prefix}Groups`, closes: false, read: readGroups },
+];
+const fromLists = listsOf("from");
+const deniedToLists = listsOf("to");
+const toLists: readonly PeerList[] = [...deniedToLists, { name: "toFQDNs", closes: false, read: readFqdns }];
+
+/** Reads these lists of an entry into `found`, and gives the names of those that are there, and of those that name somebody. */
+function readLists(reading: Reading, lists: readonly PeerList[], entry: Fields, path: string, scope: SelectorScope, found: Found) {
+  const present: string[] = [];
+  const used: string[] = [];
+  let closed: string | undefined;
+  for (const { name, closes, read } of lists) {
+    const value = entry[name];
+    if (value === undefined || value === null) continue;
+    present.push(name);
+    found.peers.push(...read(reading, value, `${path}.${name}`, scope, found));
+    if (!Array.isArray(value)) continue;
+    if (value.length > 0) used.push(name);
+    else if (closes) closed ??= name;
+  }
+  if (closed !== undefined && used.length > 0) {
+    warn(reading, `${path}.${closed}`, `an empty list beside ${used.join(" and ")} means nobody, as in Cilium; take it out`);
+    found.peers.length = 0;
+    found.dns.length = 0;
+  }
+  return { present, used };
+}
 
 /** Reads the peers of one entry of `ingress` (prefix `from`) or `egress` (prefix `to`); a denial has no names. */
 export function readPeers(
@@ -194,65 +247,21 @@ export function readPeers(
   { prefix, deny }: { readonly prefix: "from" | "to"; readonly deny: boolean },
   scope: SelectorScope,
 ): Peers {
-  const { settings } = reading;
-  let entity: Rule["entity"];
-  let dns: readonly PeerSelector[] = [];
-  const readers: PeerReader[] = [
-    {
-      field: "Endpoints",
-      read: (value, at) =>
-        (readObjects(reading, value, at) ?? []).map((one, i) =>
-          labelPeer(withImplied(readRequirements(reading, one, `${at}[${i}]`), scope)),
-        ),
-    },
-    {
-      field: "CIDR",
-      read: (value, at) =>
-        (readStrings(reading, value, at) ?? []).flatMap((text, i) => {
-          const read = readPrefix(reading, text, `${at}[${i}]`);
-          return read === undefined ? [] : [cidrPeer(read, [], settings)];
-        }),
-    },
-    {
-      field: "CIDRSet",
-      read: (value, at) => (readObjects(reading, value, at) ?? []).flatMap((one, i) => readCidrSet(reading, one, `${at}[${i}]`)),
-    },
-    {
-      field: "Entities",
-      read: (value, at) => {
-        const read = readEntities(reading, value, at);
-        ({ entity, dns } = read);
-        return read.peers;
-      },
-    },
-    { field: "Nodes", read: (value, at) => readNodes(reading, value, at, scope) },
-    { field: "Groups", read: (value, at) => readGroups(reading, value, at) },
-  ];
-  if (prefix === "to" && !deny) readers.push({ field: "FQDNs", read: (value, at) => readFqdns(reading, value, at) });
-
-  const used: string[] = [];
-  let peers: PeerSelector[] = [];
-  let named = false;
-  for (const { field, read } of readers) {
-    const name = `${prefix}${field}`;
-    if (entry[name] === undefined || entry[name] === null) continue;
-    named = true;
-    peers.push(...read(entry[name], `${path}.${name}`));
-    if (Array.isArray(entry[name]) && entry[name].length > 0) used.push(name);
-  }
-  const closing = closingFields.map((field) => `${prefix}${field}`).filter((name) => Array.isArray(entry[name]) && !used.includes(name));
-  if (closing.length > 0 && used.length > 0) {
-    warn(reading, `${path}.${closing[0]}`, `an empty list beside ${used.join(" and ")} means nobody, as in Cilium; take it out`);
-    [peers, dns] = [[], []];
-  }
-  const services = prefix === "to" ? readServices(reading, entry.toServices, `${path}.toServices`) : [];
-  if (prefix === "to" && Array.isArray(entry.toServices)) {
-    named = true;
-    if (entry.toServices.length > 0) used.push("toServices");
+  const lists = prefix === "from" ? fromLists : deny ? deniedToLists : toLists;
+  const found: Found = { peers: [], dns: [], entity: undefined };
+  const { present, used } = readLists(reading, lists, entry, path, scope, found);
+  let services: readonly ServiceReference[] = [];
+  if (prefix === "to") {
+    services = readServices(reading, entry.toServices, `${path}.toServices`);
+    if (Array.isArray(entry.toServices)) {
+      present.push("toServices");
+      if (entry.toServices.length > 0) used.push("toServices");
+    }
   }
   if (used.length > 1) refuse(reading, path, `${used.join(" and ")} can not stand in one rule; write one rule for each`);
-  readRequires(reading, entry[`${prefix}Requires`], `${path}.${prefix}Requires`);
-  return { peers, services, named, dns, entity };
+  const requires = prefix === "to" ? "toRequires" : "fromRequires";
+  readRequires(reading, entry[requires], `${path}.${requires}`);
+  return { ...found, services, named: present.length > 0 };
 }
 
 /** Requirements were removed from Cilium; what is left of them is a list of texts that nobody reads, and that no API server stores. */

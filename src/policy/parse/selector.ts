@@ -1,5 +1,6 @@
-import { labelKey } from "#labels/label.ts";
+import { labelKey, labelSource } from "#labels/label.ts";
 import { formatRequirement, type Operator, type Requirement, requirement, type Selector, selectorOf } from "#labels/selector.ts";
+import { objectOf } from "./fields.ts";
 import {
   checkFields,
   didYouMean,
@@ -97,19 +98,23 @@ export function readRequirements(reading: Reading, value: unknown, path: string,
 
 const k8sOrAny = (source: string) => source === "k8s" || source === "any";
 
+/** The requirement that Cilium's own label of this key has this value. */
+function ownLabel(key: string, value: string): Requirement {
+  return { source: labelSource.k8s, key, operator: "In", values: [value] };
+}
+
 /** The namespace that a peer selector implies: the policy's own, or cluster-wide any, unless it says something about namespaces itself. */
 function impliedNamespace(requirements: readonly Requirement[], { namespace, forInit }: SelectorScope): Requirement[] {
-  const name = `k8s:${labelKey.namespace}`;
   if (requirements.some(({ source, key }) => k8sOrAny(source) && key === labelKey.namespace)) return [];
-  if (namespace === "") return forInit ? [] : [requirement(name, "Exists")];
+  if (namespace === "") return forInit ? [] : [{ source: labelSource.k8s, key: labelKey.namespace, operator: "Exists", values: [] }];
   const byLabels = requirements.some(({ source, key }) => k8sOrAny(source) && key.startsWith(`${labelKey.namespaceLabels}.`));
-  return byLabels ? [] : [requirement(name, "In", [namespace])];
+  return byLabels ? [] : [ownLabel(labelKey.namespace, namespace)];
 }
 
 /** The requirements, and the local cluster unless they say something about clusters. */
 export function withCluster(requirements: readonly Requirement[], clusterName: string): Requirement[] {
   const names = requirements.some(({ source, key }) => k8sOrAny(source) && key === labelKey.cluster);
-  return names ? [...requirements] : [...requirements, requirement(`k8s:${labelKey.cluster}`, "In", [clusterName])];
+  return names ? [...requirements] : [...requirements, ownLabel(labelKey.cluster, clusterName)];
 }
 
 /** The requirements of a peer selector with what they imply: a namespace and the local cluster, but for reserved peers. */
@@ -125,7 +130,7 @@ export function readSubject(reading: Reading, value: unknown, path: string, name
   if (namespace === "") return { selector: selectorOf(read), forInit };
   const name = `k8s:${labelKey.namespace}`;
   // matchLabels with the k8s key is overwritten; every other form of it is one more condition.
-  const labels = readObject({ ...reading, issues: [] }, readObject({ ...reading, issues: [] }, value, path)?.matchLabels, path) ?? {};
+  const labels = objectOf(objectOf(value).matchLabels);
   const overwritten = Object.hasOwn(labels, name);
   warnForeign(reading, read, path, namespace, overwritten);
   const kept = overwritten
@@ -134,7 +139,7 @@ export function readSubject(reading: Reading, value: unknown, path: string, name
           !(i < Object.keys(labels).length && source === "k8s" && key === labelKey.namespace && operator === "In"),
       )
     : read;
-  return { selector: selectorOf([...kept, requirement(name, "In", [namespace])]), forInit };
+  return { selector: selectorOf([...kept, ownLabel(labelKey.namespace, namespace)]), forInit };
 }
 
 /** A policy in a namespace that means to select pods of another. */
