@@ -3,6 +3,20 @@ import { EventFile, eventFileNames } from "#datapath/gen/enums.ts";
 /** Human text of drop reasons, upstream's words: `cilium monitor`, Hubble's TYPE column and `cilium_drop_count_total{reason}`. */
 const DROP_TEXT: Readonly<Record<number, string>> = {
   0: "Success",
+  2: "Invalid packet",
+  3: "Interface",
+  4: "Interface Decrypted",
+  5: "LB, sock cgroup: No backend slot entry found",
+  6: "LB, sock cgroup: No backend entry found",
+  7: "LB, sock cgroup: Reverse entry update failed",
+  8: "LB, sock cgroup: Reverse entry stale",
+  9: "Fragmented packet",
+  10: "Fragmented packet entry update failed",
+  11: "Missed tail call to custom program",
+  12: "Interface Decrypting",
+  13: "Interface Encrypting",
+  14: "LB: sock cgroup: Reverse entry delete succeeded",
+  15: "MTU error message",
   130: "Invalid source mac",
   131: "Invalid destination mac",
   132: "Invalid source ip",
@@ -78,12 +92,11 @@ const DROP_TEXT: Readonly<Record<number, string>> = {
   203: "Endpoint policy program not available",
   204: "No Egress IP configured",
   205: "Punt to proxy",
-  207: "Fragment not found (world)",
 };
 
-/** The words for a drop reason; `N` for one without words. */
+/** The words for a drop reason; for one without, upstream's numbers of it and of its extension, which is none. */
 export function dropReasonText(reason: number): string {
-  return DROP_TEXT[reason] ?? String(reason);
+  return DROP_TEXT[reason] ?? `${reason}, 0`;
 }
 
 const OBSERVATION_POINTS = [
@@ -121,7 +134,7 @@ const MATCH_TYPES = ["none", "L3-Only", "L3-L4", "L4-Only", "all", "L3-Proto", "
 
 /** How a policy map entry matched: `L3-L4`, `none`, … */
 export function matchTypeText(type: number): string {
-  return MATCH_TYPES[type] ?? String(type);
+  return MATCH_TYPES[type] ?? "unknown";
 }
 
 const CT_STATES = ["new", "established", "reply", "related", "reopened", "unknown"] as const;

@@ -109,6 +109,11 @@ function distance(a: string, b: string): number {
   return row[b.length] ?? 0;
 }
 
+/** What is wrong with a flag's value begins so. */
+export function invalidArgument({ name, short }: Pick<FlagSpec, "name" | "short">, value: string): string {
+  return `invalid argument "${value}" for "${short === undefined ? "" : `-${short}, `}--${name}" flag`;
+}
+
 /** The boolean of a flag's text. Throws UsageError naming the flag. */
 export function parseBoolean(name: string, text: string): boolean {
   if (["true", "1", "t", "T", "TRUE", "True"].includes(text)) return true;

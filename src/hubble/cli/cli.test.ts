@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { describe, it } from "node:test";
 import { runHubble } from "./main.ts";
@@ -52,14 +55,11 @@ describe("filters of hubble observe", () => {
       allow('{"source_pod":["shop/"],"verdict":["DROPPED"]}', '{"destination_pod":["shop/"],"verdict":["DROPPED"]}'),
     ],
     ["--pod production/frontend", allow('{"source_pod":["production/frontend"]}', '{"destination_pod":["production/frontend"]}')],
-    ["--pod web", allow('{"source_pod":["default/web"]}', '{"destination_pod":["default/web"]}')],
+    ["--pod web", allow('{"source_pod":["web"]}', '{"destination_pod":["web"]}')],
     ["-A --pod web", allow('{"source_pod":["/web"]}', '{"destination_pod":["/web"]}')],
+    ["--to-namespace shop --to-namespace lab --to-pod web", allow('{"destination_pod":["shop/web","lab/web"]}')],
     ["-n shop --pod web", allow('{"source_pod":["shop/web"]}', '{"destination_pod":["shop/web"]}')],
-    ["--from-pod web --to-pod api", allow('{"source_pod":["default/web"],"destination_pod":["default/api"]}')],
-    [
-      "--namespace demo --from-pod demo/frontend",
-      allow('{"source_pod":["demo/frontend"]}', '{"source_pod":["demo/frontend"],"destination_pod":["demo/"]}'),
-    ],
+    ["--from-pod web --to-pod api", allow('{"source_pod":["web"],"destination_pod":["api"]}')],
     ["--to-label app=backend", allow('{"destination_label":["app=backend"]}')],
     ["-l a=b,c=d -l e", allow('{"source_label":["a=b,c=d","e"]}', '{"destination_label":["a=b,c=d","e"]}')],
     ["--to-fqdn api.stripe.com --from-namespace shop", allow('{"source_pod":["shop/"],"destination_fqdn":["api.stripe.com"]}')],
@@ -72,7 +72,7 @@ describe("filters of hubble observe", () => {
     ["-t drop,l7", allow('{"event_type":[{"type":1},{"type":129}]}')],
     ["--tcp-flags SYN,ACK", allow('{"tcp_flags":[{"SYN":true,"ACK":true}]}')],
     ["--http-header X-Team:red --http-status 5+", allow('{"http_status_code":["5+"],"http_header":[{"key":"X-Team","value":"red"}]}')],
-    ["--traffic-direction egress -6", allow('{"ip_version":["IPv6"],"traffic_direction":["EGRESS"]}')],
+    ["--traffic-direction egress -6", allow('{"traffic_direction":["EGRESS"],"ip_version":["IPv6"]}')],
     ["--drop-reason-desc POLICY_DENIED", allow('{"drop_reason_desc":["POLICY_DENIED"]}')],
     ["--fqdn *.shop.io", allow('{"source_fqdn":["*.shop.io"]}', '{"destination_fqdn":["*.shop.io"]}')],
     ["--ip 10.0.0.0/8", allow('{"source_ip":["10.0.0.0/8"]}', '{"destination_ip":["10.0.0.0/8"]}')],
@@ -81,7 +81,7 @@ describe("filters of hubble observe", () => {
     ["--cluster east", allow('{"source_cluster_name":["east"]}', '{"destination_cluster_name":["east"]}')],
     ["--to-cluster west", allow('{"destination_cluster_name":["west"]}')],
     ["--workload db", allow('{"source_workload":[{"name":"db"}]}', '{"destination_workload":[{"name":"db"}]}')],
-    ["--to-service web", allow('{"destination_service":["default/web"]}')],
+    ["--to-service web", allow('{"destination_service":["web"]}')],
     ["--node-name k8s1 --node-label zone=a", allow('{"node_name":["k8s1"],"node_labels":["zone=a"]}')],
     ["--uuid u-1", allow('{"uuid":["u-1"]}')],
     ["--trace-id abc", allow('{"trace_id":["abc"]}')],
@@ -90,13 +90,20 @@ describe("filters of hubble observe", () => {
     ["-4", allow('{"ip_version":["IPv4"]}')],
     ["--ip-version v6", allow('{"ip_version":["IPv6"]}')],
     ["--interface lxc12", allow('{"interface":[{"name":"lxc12"}]}')],
-    ["--reply true", allow('{"reply":[true]}')],
+    ["--reply", allow('{"reply":[true]}')],
+    ["--not-reply", allow('{"reply":[false]}')],
     ["--http-method GET --http-path /x", allow('{"http_method":["GET"],"http_path":["/x"]}')],
     ["--http-url http://a/x", allow('{"http_url":["http://a/x"]}')],
     ["--encrypted", allow('{"encrypted":[true]}')],
     ["--unencrypted", allow('{"encrypted":[false]}')],
     ["--not --from-ip 2.2.2.2 --verdict ERROR", `${allow('{"verdict":["ERROR"]}')}denylist:\n    - '{"source_ip":["2.2.2.2"]}'\n`],
     ['--allowlist {"uuid":["a"]}', allow('{"uuid":["a"]}')],
+    [
+      `--http-path it's<a> --not -t agent:policy-updated --allowlist {"uuid":["a"]}{"uuid":["}"]}`,
+      `${allow(`{"http_path":["it''s\\u003ca\\u003e"]}`, '{"uuid":["a"]}', '{"uuid":["}"]}')}` +
+        `denylist:\n    - '{"event_type":[{"type":130,"match_sub_type":true,"sub_type":5}]}'\n`,
+    ],
+    ["--last 3", "{}\n"],
   ];
   for (const [flags, expected] of cases) it(flags, async () => assert.equal(await filters(flags), expected));
 });
@@ -108,10 +115,15 @@ describe("errors of hubble observe", () => {
     ["--first 1 --follow", /cannot set both --first and --follow/],
     ["--last 1 --all", /cannot set both --last and --all/],
     ["-o table --follow", /table output format is not compatible with follow mode/],
-    ["--pod a --from-pod b", /filters --pod and --from-pod cannot be combined/],
-    ["--namespace a --to-pod b", /filters --namespace and --to-pod cannot be combined/],
+    ["--pod a --from-pod b", /invalid argument "b" for "--from-pod" flag: filters --from-pod and --pod cannot be combined/],
+    ["--namespace a --to-pod b", /filters --to-pod and --namespace cannot be combined/],
     ["--label a --from-label b", /filters --label and --from-label cannot be combined/],
     ["--port 1 --to-port 2", /filters --port and --to-port cannot be combined/],
+    ["--from-namespace a --from-pod b/c", /namespace conflict: "a" does not contain "b\/c"/],
+    ["--pod a/b --service c/d", /namespace of service "c\/d" conflict with pod "a"/],
+    ["--field-mask time -o dict", /dict output format is not compatible with custom field mask/],
+    ["--ip-trace-id 0", /invalid --ip-trace-id value; must be greater than 0/],
+    ["--allowlist {", /invalid --allowlist flag: failed to decode '\{'/],
     ["--ip 1.1.1.1 --pod b", /filters --ip and --pod cannot be combined/],
     ["--verdict DROPPED --not", /trailing --not found in the arguments/],
     ["--not --not --verdict DROPPED", /consecutive --not statements/],
@@ -121,7 +133,7 @@ describe("errors of hubble observe", () => {
     ["--drop-reason-desc denied", /invalid --drop-reason-desc value: denied: expected .*POLICY_DENIED/],
     ["--tcp-flags FOO", /unknown tcp flag: FOO: expected FIN, SYN, /],
     ["--port http", /invalid port: http: expected a number from 0/],
-    ["--since yesterday", /failed to parse the since time: "yesterday"/],
+    ["--since yesterday", /failed to parse the since time: failed to convert yesterday to time/],
     ["--not --last 3", /--not cannot be used with --last/],
     ["-o xml", /invalid output format: xml/],
     ["--last x", /invalid argument "x" for "--last" flag/],
@@ -156,6 +168,11 @@ describe("hubble observe --input-file -", () => {
   it("prints the first ones", async () => assert.deepEqual(await uuids("--first 1"), ["a"]));
   it("prints the last ones", async () => assert.deepEqual(await uuids("--last 2"), ["b", "c"]));
   it("knows times", async () => assert.deepEqual(await uuids("--since 2026-01-01T00:00:02Z --until 2026-01-01T00:00:02Z"), ["b"]));
+  it("prints all when nothing is said, and breaks lines at nothing but line feeds", async () => {
+    const many = Array.from({ length: 30 }, (_, at) => line(`${at}\u2028`, "2026-01-01T00:00:01Z", "DROPPED")).join("\n");
+    const { out, err } = await hubble("observe --input-file -", { input: many });
+    assert.deepEqual([out.split("\n").length - 1, err], [30, ""]);
+  });
   it("says which line is no flow", async () => {
     const { err } = await hubble("observe --input-file -", { input: `${input}\n{` });
     assert.match(err, /line 4 is no flow/);
@@ -167,6 +184,12 @@ describe("hubble", () => {
   it("prints help", async () => {
     assert.match((await hubble([])).out, /observe +Observe flows/);
     assert.match((await hubble("observe --help")).out, /-f, --follow +Follow flows output/);
+  });
+  it("takes raw filters from a config file, as it prints them", async () => {
+    const config = join(mkdtempSync(join(tmpdir(), "hubble-")), "config.yaml");
+    const printed = await filters(`--verdict DROPPED --not --to-port 53`);
+    writeFileSync(config, printed);
+    assert.equal(await filters(`--config ${config}`), printed);
   });
   it("knows no other command", async () => assert.match((await hubble("record")).err, /unknown command "record"/));
   it("completes for three shells", async () => {

@@ -6,7 +6,7 @@ import type { CommandContext } from "./context.ts";
 import type { Settings } from "./settings.ts";
 
 /** The connection to the server the settings name. Dispose it. */
-export function connectServer({ settings }: Pick<CommandContext, "settings">): GrpcConnection {
+export function connectServer({ settings, terminal }: Pick<CommandContext, "settings" | "terminal">): GrpcConnection {
   const server = settings.text("server");
   const secure = settings.bool("tls") || server.startsWith("tls://");
   const tls = tlsOptions(settings);
@@ -14,7 +14,7 @@ export function connectServer({ settings }: Pick<CommandContext, "settings">): G
     server,
     ...(secure ? { tls } : {}),
     dialTimeoutMs: settings.duration("timeout"),
-    interceptors: [ourHeaders(settings), ...(secure ? [explainCertificates(server, tls)] : [])],
+    interceptors: [ourHeaders(settings, explains({ settings, terminal })), ...(secure ? [explainCertificates(server, tls)] : [])],
   });
 }
 
@@ -34,11 +34,20 @@ function explainCertificates(server: string, tls: TlsOptions): Interceptor {
   };
 }
 
-/** Asks for explanations, which only our own clients understand, and adds HTTP basic authentication. */
-function ourHeaders(settings: Settings): Interceptor {
+/**
+ * Whether to ask why flows were denied: `--explain`, and lines on a terminal. JSON has explanations only when they are asked for, since
+ * other readers of flows stumble over a message they do not know.
+ */
+export function explains({ settings, terminal }: Pick<CommandContext, "settings" | "terminal">): boolean {
+  if (settings.has("explain")) return settings.bool("explain");
+  return terminal && !settings.text("output").toLowerCase().startsWith("json");
+}
+
+/** Asks for explanations when they are wanted, and adds HTTP basic authentication. */
+function ourHeaders(settings: Settings, explain: boolean): Interceptor {
   const [user, password] = [settings.text("basic-auth-username"), settings.text("basic-auth-password")];
   return (next) => (request) => {
-    request.header.set(EXPLAIN_HEADER, "1");
+    if (explain) request.header.set(EXPLAIN_HEADER, "1");
     if (user !== "") request.header.set("authorization", `Basic ${Buffer.from(`${user}:${password}`).toString("base64")}`);
     return next(request);
   };

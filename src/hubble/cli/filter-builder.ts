@@ -1,31 +1,18 @@
-import { create } from "@bufbuild/protobuf";
+import { create, equals } from "@bufbuild/protobuf";
 import { type FlowFilter, FlowFilterSchema } from "#api/gen/flow/flow_pb.ts";
-import { parseBoolean, UsageError } from "./args.ts";
+import { UsageError } from "./args.ts";
 import * as values from "./filter-values.ts";
-
-const DEFAULT_NAMESPACE = "default";
-
-/** One end of a filter as it is being built: namespaces are folded into pods and services when it is done. */
-interface Side {
-  readonly filter: FlowFilter;
-  readonly source: Names;
-  readonly destination: Names;
-}
-
-interface Names {
-  readonly namespaces: string[];
-  readonly pods: string[];
-  readonly services: string[];
-  any: boolean;
-}
 
 /** Flags that exclude each other: each speaks of the same end. */
 const CONFLICTS: readonly (readonly string[])[] = [
-  ["from-fqdn", "from-ip", "from-pod", "fqdn", "ip", "pod"],
-  ["from-fqdn", "from-ip", "from-namespace", "fqdn", "ip", "namespace"],
-  ["to-fqdn", "to-ip", "to-pod", "fqdn", "ip", "pod"],
-  ["to-fqdn", "to-ip", "to-namespace", "fqdn", "ip", "namespace"],
-  ["to-pod", "namespace"],
+  ["from-fqdn", "from-ip", "ip", "fqdn", "from-namespace", "namespace", "from-all-namespaces", "all-namespaces"],
+  ["from-fqdn", "from-ip", "ip", "fqdn", "from-pod", "pod"],
+  ["to-fqdn", "to-ip", "ip", "fqdn", "to-namespace", "namespace", "to-all-namespaces", "all-namespaces"],
+  ["to-fqdn", "to-ip", "ip", "fqdn", "to-pod", "pod"],
+  ["to-pod", "namespace", "all-namespaces"],
+  ["from-pod", "namespace", "all-namespaces"],
+  ["to-service", "namespace", "all-namespaces"],
+  ["from-service", "namespace", "all-namespaces"],
   ["label", "from-label"],
   ["label", "to-label"],
   ["service", "from-service"],
@@ -36,14 +23,14 @@ const CONFLICTS: readonly (readonly string[])[] = [
   ["identity", "to-identity"],
   ["workload", "from-workload"],
   ["workload", "to-workload"],
-  ["cluster", "from-cluster"],
-  ["cluster", "to-cluster"],
+  ["encrypted", "unencrypted"],
+  ["reply", "not-reply"],
 ];
 
-type Setter = (side: Side, value: string) => void;
-type Both = (filter: FlowFilter, value: string) => void;
+/** Adds a flag's value to a filter. */
+type Setter = (filter: FlowFilter, value: string) => void;
 
-const forAll: Readonly<Record<string, Both>> = {
+const forAll: Readonly<Record<string, Setter>> = {
   uuid: (filter, value) => filter.uuid.push(value),
   "node-name": (filter, value) => filter.nodeName.push(value),
   "node-label": (filter, value) => filter.nodeLabels.push(value),
@@ -58,7 +45,7 @@ const forAll: Readonly<Record<string, Both>> = {
   "http-url": (filter, value) => filter.httpUrl.push(value),
   "http-header": (filter, value) => filter.httpHeader.push(values.parseHeader(value)),
   "trace-id": (filter, value) => filter.traceId.push(value),
-  "ip-trace-id": (filter, value) => filter.ipTraceId.push(BigInt(value)),
+  "ip-trace-id": (filter, value) => filter.ipTraceId.push(values.parseTraceId(value)),
   "snat-ip": (filter, value) => filter.sourceIpXlated.push(value),
   ipv4: (filter) => filter.ipVersion.push(values.parseIpVersion("v4")),
   ipv6: (filter) => filter.ipVersion.push(values.parseIpVersion("v6")),
@@ -67,7 +54,8 @@ const forAll: Readonly<Record<string, Both>> = {
   interface: (filter, value) => filter.interface.push({ $typeName: "flow.NetworkInterface", index: 0, name: value }),
   encrypted: (filter) => filter.encrypted.push(true),
   unencrypted: (filter) => filter.encrypted.push(false),
-  reply: (filter, value) => filter.reply.push(parseBoolean("reply", value)),
+  reply: (filter) => filter.reply.push(true),
+  "not-reply": (filter) => filter.reply.push(false),
   "cel-expression": (filter, value) => {
     filter.experimental ??= { $typeName: "flow.FlowFilter.Experimental", celExpression: [] };
     filter.experimental.celExpression.push(value);
@@ -107,12 +95,14 @@ const forEnds: Readonly<Record<string, { readonly source: Setter; readonly desti
     (filter) => filter.destinationWorkload,
     values.parseWorkload,
   ),
-  pod: names((side, value) => side.pods.push(value)),
-  service: names((side, value) => side.services.push(value)),
-  namespace: names((side, value) => side.namespaces.push(value)),
-  "all-namespaces": names((side) => {
-    side.any = true;
-  }),
+  pod: ends(
+    (filter) => filter.sourcePod,
+    (filter) => filter.destinationPod,
+  ),
+  service: ends(
+    (filter) => filter.sourceService,
+    (filter) => filter.destinationService,
+  ),
 };
 
 function ends<T>(source: (filter: FlowFilter) => T[], destination: (filter: FlowFilter) => T[], parse?: (text: string) => T) {
@@ -120,66 +110,84 @@ function ends<T>(source: (filter: FlowFilter) => T[], destination: (filter: Flow
   const read = parse ?? ((text: string) => text as T);
   const setter =
     (of: (filter: FlowFilter) => T[]): Setter =>
-    (side, value) =>
-      void of(side.filter).push(read(value));
+    (filter, value) =>
+      void of(filter).push(read(value));
   return { source: setter(source), destination: setter(destination) };
 }
 
-function names(set: (names: Names, value: string) => void) {
-  return {
-    source: (side: Side, value: string) => set(side.source, value),
-    destination: (side: Side, value: string) => set(side.destination, value),
-  };
+/** Namespaces of pods and services, by the flag without `namespace(s)`; an empty one is every namespace. */
+interface Namespaces {
+  readonly any: string[];
+  readonly source: string[];
+  readonly destination: string[];
 }
+
+const NAMESPACE_FLAGS: Readonly<Record<string, keyof Namespaces>> = {
+  namespace: "any",
+  "from-namespace": "source",
+  "to-namespace": "destination",
+  "all-namespaces": "any",
+  "from-all-namespaces": "source",
+  "to-all-namespaces": "destination",
+};
 
 /** Collects the filter flags of one list, whitelist or blacklist, in upstream's way: two filters, left and right, joined by "or". */
 export class FilterBuilder {
   readonly #given = new Set<string>();
-  readonly #left = newSide();
-  readonly #right = newSide();
+  readonly #left = create(FlowFilterSchema);
+  readonly #right = create(FlowFilterSchema);
+  readonly #namespaces: Namespaces = { any: [], source: [], destination: [] };
 
   /** Whether the flag is one for a filter. */
   static knows(flag: string): boolean {
-    return Object.hasOwn(forAll, flag) || Object.hasOwn(forEnds, bareName(flag));
+    return Object.hasOwn(forAll, flag) || Object.hasOwn(forEnds, bareName(flag)) || Object.hasOwn(NAMESPACE_FLAGS, flag);
   }
 
   /** Adds a flag. Throws UsageError for a bad value and for flags that cannot be combined. */
   add(flag: string, value: string): void {
     this.#checkConflicts(flag);
-    const both = Object.hasOwn(forAll, flag) ? forAll[flag] : undefined;
-    if (both !== undefined) {
-      both(this.#left.filter, value);
-      both(this.#right.filter, value);
-      return;
-    }
-    const end = forEnds[bareName(flag)];
-    if (end === undefined) throw new UsageError(`unknown filter: --${flag}`);
-    const fromOnly = flag.startsWith("from-");
-    const toOnly = flag.startsWith("to-");
-    if (fromOnly || toOnly) {
-      const set = fromOnly ? end.source : end.destination;
-      set(this.#left, value);
-      set(this.#right, value);
-    } else {
-      end.source(this.#left, value);
-      end.destination(this.#right, value);
-    }
+    this.#set(flag, value);
+    for (const filter of [this.#left, this.#right]) checkNamespaces(this.#namespaces, filter);
   }
 
-  /** The filters; none when no flag was given. Throws UsageError when a pod's namespace contradicts `--namespace`. */
+  #set(flag: string, value: string): void {
+    const namespaces = Object.hasOwn(NAMESPACE_FLAGS, flag) ? NAMESPACE_FLAGS[flag] : undefined;
+    if (namespaces !== undefined) {
+      this.#namespaces[namespaces].push(flag.endsWith("namespaces") ? "" : value);
+      return;
+    }
+    const both = Object.hasOwn(forAll, flag) ? forAll[flag] : undefined;
+    const end = forEnds[bareName(flag)];
+    if (both === undefined && end === undefined) throw new UsageError(`unknown filter: --${flag}`);
+    const [left, right] = flag.startsWith("to-")
+      ? [end?.destination, end?.destination]
+      : [end?.source, flag.startsWith("from-") ? end?.source : end?.destination];
+    (both ?? left)?.(this.#left, value);
+    (both ?? right)?.(this.#right, value);
+  }
+
+  /** The filters; none when no flag was given, one when both sides are the same. */
   build(): FlowFilter[] {
     if (this.#given.size === 0) return [];
-    const twoSided = [...this.#given].some((flag) => Object.hasOwn(forEnds, flag));
-    const filters = (twoSided ? [this.#left, this.#right] : [this.#left]).filter(isPossible).map(finish);
-    if (filters.length === 0) throw new UsageError("no flow can match: the namespace of a pod or service is none of --namespace");
-    return filters;
+    const { any, source, destination } = this.#namespaces;
+    const filters = [this.#left, this.#right];
+    for (const filter of filters) {
+      addNamespaces(filter.destinationPod, filter.destinationService, destination);
+      addNamespaces(filter.sourcePod, filter.sourceService, source);
+    }
+    addNamespaces(this.#left.sourcePod, this.#left.sourceService, any);
+    addNamespaces(this.#right.destinationPod, this.#right.destinationService, any);
+    return equals(FlowFilterSchema, this.#left, this.#right) ? [this.#left] : filters;
   }
 
   #checkConflicts(flag: string): void {
     for (const group of CONFLICTS) {
       if (!group.includes(flag)) continue;
       const other = group.find((name) => name !== flag && this.#given.has(name));
-      if (other !== undefined) throw new UsageError(`filters --${other} and --${flag} cannot be combined`);
+      if (other !== undefined) {
+        const [first, second] = group.indexOf(other) < group.indexOf(flag) ? [other, flag] : [flag, other];
+        throw new UsageError(`filters --${first} and --${second} cannot be combined`);
+      }
     }
     this.#given.add(flag);
   }
@@ -189,42 +197,47 @@ function bareName(flag: string): string {
   return flag.replace(/^(from|to)-/, "");
 }
 
-function newSide(): Side {
-  const end = (): Names => ({ namespaces: [], pods: [], services: [], any: false });
-  return { filter: create(FlowFilterSchema), source: end(), destination: end() };
+/** Puts bare names into the namespaces; where there are no names, all pods of the namespaces. */
+function addNamespaces(pods: string[], services: string[], namespaces: readonly string[]): void {
+  if (namespaces.length === 0) return;
+  if (pods.length + services.length === 0) pods.push("");
+  for (const list of [pods, services]) {
+    const names = list.flatMap((name) => (name.includes("/") ? [name] : namespaces.map((namespace) => `${namespace}/${name}`)));
+    list.splice(0, list.length, ...names);
+  }
 }
 
-/** A name with a namespace that the same end excludes can never match: then only the other filter counts. */
-function isPossible({ source, destination }: Side): boolean {
-  return [source, destination].every(({ namespaces, pods, services }) =>
-    [...pods, ...services].every((name) => {
-      const slash = name.indexOf("/");
-      return slash < 0 || namespaces.length === 0 || namespaces.includes(name.slice(0, slash));
-    }),
+/** Names of one end must be of that end's namespaces, and pods and services of the same. Throws UsageError. */
+function checkNamespaces({ any, source, destination }: Namespaces, filter: FlowFilter): void {
+  const { sourcePod, sourceService, destinationPod, destinationService } = filter;
+  const problems = [
+    ...strangers(any, [...sourcePod, ...sourceService, ...destinationPod, ...destinationService]),
+    ...strangers(source, [...sourcePod, ...sourceService]),
+    ...strangers(destination, [...destinationPod, ...destinationService]),
+    ...apart(sourcePod, sourceService),
+    ...apart(destinationPod, destinationService),
+  ];
+  if (problems.length > 0) throw new UsageError(problems.join("\n"));
+}
+
+function namespaceOf(name: string): string {
+  return name.includes("/") ? name.slice(0, name.indexOf("/")) : "";
+}
+
+function strangers(namespaces: readonly string[], names: readonly string[]): string[] {
+  return namespaces.flatMap((namespace) =>
+    names
+      .filter((name) => namespaceOf(name) !== "" && namespaceOf(name) !== namespace)
+      .slice(0, 1)
+      .map((name) => `namespace conflict: "${namespace}" does not contain "${name}"`),
   );
 }
 
-function finish({ filter, source, destination }: Side): FlowFilter {
-  const sourceSpaces = namespacesFor(source, destination);
-  const destinationSpaces = namespacesFor(destination, source);
-  filter.sourcePod.push(...qualify(source.pods, sourceSpaces));
-  filter.destinationPod.push(...qualify(destination.pods, destinationSpaces));
-  filter.sourceService.push(...qualify(source.services, sourceSpaces));
-  filter.destinationService.push(...qualify(destination.services, destinationSpaces));
-  // A namespace with no name of anything in it: all its pods.
-  if (source.pods.length + source.services.length === 0) filter.sourcePod.push(...source.namespaces.map((name) => `${name}/`));
-  if (destination.pods.length + destination.services.length === 0)
-    filter.destinationPod.push(...destination.namespaces.map((name) => `${name}/`));
-  return filter;
-}
-
-/** Where a bare name is looked for: its end's namespaces, else the other end's, else `default`. */
-function namespacesFor(own: Names, other: Names): readonly string[] {
-  if (own.any) return [""];
-  if (own.namespaces.length > 0) return own.namespaces;
-  return other.namespaces.length > 0 ? other.namespaces : [DEFAULT_NAMESPACE];
-}
-
-function qualify(found: readonly string[], namespaces: readonly string[]): string[] {
-  return found.flatMap((name) => (name.includes("/") ? [name] : namespaces.map((namespace) => `${namespace}/${name}`)));
+function apart(pods: readonly string[], services: readonly string[]): string[] {
+  for (const pod of pods) {
+    const namespace = namespaceOf(pod);
+    const service = namespace === "" ? undefined : services.find((name) => namespaceOf(name) !== namespace);
+    if (service !== undefined) return [`namespace of service "${service}" conflict with pod "${namespace}"`];
+  }
+  return [];
 }

@@ -21,6 +21,7 @@ export function parseVerdict(text: string): Verdict {
 
 /** A drop reason by the name of its enum. Throws UsageError. */
 export function parseDropReason(text: string): DropReason {
+  if (text === "") throw new UsageError(`empty --drop-reason-desc value: expected ${namesOf(DropReason)}`);
   const value = Object.hasOwn(DropReason, text) ? DropReason[text as keyof typeof DropReason] : undefined;
   if (typeof value !== "number") throw new UsageError(`invalid --drop-reason-desc value: ${text}: expected ${namesOf(DropReason)}`);
   return value;
@@ -61,10 +62,17 @@ function typeFilter(type: number, subType?: number): EventTypeFilter {
   return { $typeName: "flow.EventTypeFilter", type, matchSubType: subType !== undefined, subType: subType ?? 0 };
 }
 
+/** Kinds of agent events, by their numbers. */
+const AGENT_EVENTS = [
+  ...["unspecified", "message", "agent-started", "endpoint-regenerate-success", "endpoint-regenerate-failure", "policy-updated"],
+  ...["policy-deleted", "endpoint-created", "endpoint-deleted", "ipcache-upserted", "ipcache-deleted"],
+];
+
 function subTypeNumber(type: string, name: string): number | undefined {
   if (type === "trace") return observationPointNumber(name);
   if (type === "drop") return Object.hasOwn(DropReason, name) ? DropReason[name as keyof typeof DropReason] : undefined;
-  const index = type === "trace-sock" ? (SOCK_POINTS as readonly string[]).indexOf(name) : -1;
+  const names: readonly string[] = type === "trace-sock" ? SOCK_POINTS : type === "agent" ? AGENT_EVENTS : [];
+  const index = names.indexOf(name);
   return index < 0 ? undefined : index;
 }
 
@@ -72,13 +80,25 @@ function parseNumber(text: string): number | undefined {
   return /^\d+$/.test(text) ? Number(text) : undefined;
 }
 
-/** An identity: a number, or the name of a reserved one. Throws UsageError. */
+/** An identity: a number, also `0x…`, or the name of a reserved one. Throws UsageError. */
 export function parseIdentity(text: string): number {
-  const number = parseNumber(text);
-  if (number !== undefined && number <= 0xffffffff) return number;
-  const bare = text.replace(/^reserved:/, "");
-  for (let id = 1; id <= 10; id++) if (reservedIdentityName(id) === bare) return id;
-  throw new UsageError(`invalid security identity: ${text}: expected a number or a reserved name such as world`);
+  const number = /^(?:\d+|0[xob][\da-f]+)$/i.test(text) ? Number(text) : Number.NaN;
+  if (number <= MAX_IDENTITY) return number;
+  const names = Array.from({ length: LAST_RESERVED }, (_, index) => reservedIdentityName(index + 1) ?? "");
+  const found = names.indexOf(text.replace(/^reserved:/, ""));
+  if (found < 0) throw new UsageError(`invalid security identity, expected one of [${names.join(" ")}] or a numeric value`);
+  return found + 1;
+}
+
+const MAX_IDENTITY = 0xffffffff;
+const LAST_RESERVED = 10;
+
+/** The number of an IP trace. Throws UsageError. */
+export function parseTraceId(text: string): bigint {
+  const id = /^\d{1,20}$/.test(text) ? BigInt(text) : 0n;
+  if (id === 0n || id > 0xffff_ffff_ffff_ffffn)
+    throw new UsageError("invalid --ip-trace-id value; must be greater than 0: expected a number of at most 64 bits");
+  return id;
 }
 
 /** A port number as text. Throws UsageError. */
@@ -99,8 +119,8 @@ const FLAGS = ["FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR", "NS"] as 
 /** `SYN,ACK`: all of them. Throws UsageError. */
 export function parseTcpFlags(text: string): TCPFlags {
   const names = text.split(",").map((name) => name.trim().toUpperCase());
-  const unknown = names.find((name) => !(FLAGS as readonly string[]).includes(name));
-  if (unknown !== undefined) throw new UsageError(`unknown tcp flag: ${unknown}: expected ${FLAGS.join(", ")}`);
+  const unknown = names.findIndex((name) => !(FLAGS as readonly string[]).includes(name));
+  if (unknown >= 0) throw new UsageError(`unknown tcp flag: ${text.split(",")[unknown]}: expected ${FLAGS.join(", ")}`);
   const set = Object.fromEntries(FLAGS.map((flag) => [flag, names.includes(flag)])) as Record<(typeof FLAGS)[number], boolean>;
   return { $typeName: "flow.TCPFlags", ...set };
 }
@@ -108,8 +128,8 @@ export function parseTcpFlags(text: string): TCPFlags {
 /** `name:value`. Throws UsageError. */
 export function parseHeader(text: string): HTTPHeader {
   const colon = text.indexOf(":");
-  if (colon < 1 || colon === text.length - 1) throw new UsageError(`invalid http-header value: ${text}: expected name:value`);
-  return { $typeName: "flow.HTTPHeader", key: text.slice(0, colon).trim(), value: text.slice(colon + 1).trim() };
+  if (colon < 0) throw new UsageError(`invalid http-header value "${text}", expected name:value`);
+  return { $typeName: "flow.HTTPHeader", key: text.slice(0, colon), value: text.slice(colon + 1) };
 }
 
 /** `v4`, `4`, `v6`, `6`, `none`. Throws UsageError. */
@@ -117,10 +137,12 @@ export function parseIpVersion(text: string): IPVersion {
   switch (text.toLowerCase()) {
     case "v4":
     case "4":
+    case "ip4":
     case "ipv4":
       return IPVersion.IPv4;
     case "v6":
     case "6":
+    case "ip6":
     case "ipv6":
       return IPVersion.IPv6;
     case "none":

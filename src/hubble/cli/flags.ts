@@ -105,7 +105,8 @@ export const FILTER_FLAGS: readonly FlagSpec[] = [
   list("interface", "Show only flows of this network interface"),
   bool("encrypted", "Show only encrypted flows"),
   bool("unencrypted", "Show only unencrypted flows"),
-  list("reply", "Show only replies, or only the opposite (false)", { values: ["true", "false"] }),
+  bool("reply", "Show only replies"),
+  bool("not-reply", "Show only what is known to be no reply"),
   bool("not", "Reverse the next filter to be blacklist i.e. --not --from-ip 2.2.2.2"),
 ];
 
@@ -144,8 +145,10 @@ export const OTHER_FLAGS: readonly FlagSpec[] = [
   list("denylist", "Raw filters that flows must not match, as JSON of FlowFilter"),
   bool("print-raw-filters", "Print the filters and exit without querying the server"),
   text("input-file", "Query flows from this file of JSON lines instead of the server. Use '-' to read from stdin"),
-  list("field-mask", "Fields of the flow to ask for"),
-  bool("use-default-field-masks", "Kept for compatibility: the server sends what is printed", { default: "true" }),
+  list("field-mask", "Fields of the flow to ask for, with -o json only"),
+  bool("use-default-field-masks", "Ask only for the fields that are printed when the output is compact, dict or table", {
+    default: "true",
+  }),
   bool("silent-errors", "Silently ignores errors and warnings", { short: "s" }),
 ];
 
@@ -168,7 +171,7 @@ export const EVENTS_FLAGS: readonly FlagSpec[] = [
   text("output", "Output format: compact, dict, json", { short: "o", default: "compact", values: ["compact", "dict", "json", "jsonpb"] }),
   bool("print-node-name", "Print node name in output"),
   text("time-format", "Time format, not for json", { default: "StampMilli", values: TIME_FORMATS }),
-  text("color", "Colorize the output: auto, always, never", { default: "auto" }),
+  bool("silent-errors", "Silently ignores errors and warnings", { short: "s" }),
   ...SERVER_FLAGS,
   ...GLOBAL_FLAGS,
 ];

@@ -1,5 +1,4 @@
 import { createReadStream, existsSync } from "node:fs";
-import { createInterface } from "node:readline";
 import { create, createRegistry, fromJson, type JsonValue } from "@bufbuild/protobuf";
 import { ExplanationSchema } from "#api/gen/cilia/explanation_pb.ts";
 import { FlowSchema } from "#api/gen/flow/flow_pb.ts";
@@ -18,11 +17,23 @@ export async function observeFile(context: CommandContext, request: GetFlowsRequ
   const input = file === "-" ? context.stdin : createReadStream(file);
   const chosen = choose(request, printer);
   let number = 0;
-  for await (const text of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
+  for await (const text of linesOf(input)) {
     const response = parseResponse(text, context, ++number);
     if (response !== undefined && wanted(response) && !chosen.take(response)) break;
   }
   chosen.end();
+}
+
+/** Only line feeds end a line: readline would also break JSON at U+2028, which may stand in it unescaped. */
+async function* linesOf(input: AsyncIterable<Buffer | string>): AsyncGenerator<string, void> {
+  const decoder = new TextDecoder();
+  let rest = "";
+  for await (const chunk of input) {
+    const lines = (rest + (typeof chunk === "string" ? chunk : decoder.decode(chunk, { stream: true }))).split("\n");
+    rest = lines.pop() ?? "";
+    yield* lines;
+  }
+  if (rest !== "") yield rest;
 }
 
 /** Prints at once, or keeps the newest until the end. `take` says whether more is wanted. */
@@ -55,10 +66,12 @@ function wantedOf(request: GetFlowsRequest): (response: GetFlowsResponse) => boo
   const matches = compile(request);
   const since = request.since === undefined ? 0n : nanosecondsOf(request.since);
   const until = request.until === undefined ? undefined : nanosecondsOf(request.until);
-  return (response) => {
-    if (response.responseTypes.case !== "flow") return true;
-    const time = nanosecondsOf(response.responseTypes.value.time);
-    return time >= since && (until === undefined || time <= until) && matches(response.responseTypes.value);
+  return ({ responseTypes, time: stamp }) => {
+    const flow = responseTypes.case === "flow" ? responseTypes.value : undefined;
+    const time = nanosecondsOf(stamp);
+    if (time < since || (until !== undefined && time > until)) return false;
+    // What is no flow has nothing that a filter could ask for.
+    return flow === undefined ? request.whitelist.length === 0 : matches(flow);
   };
 }
 
@@ -80,13 +93,16 @@ function parseResponse(text: string, context: CommandContext, line: number): Get
   }
 }
 
+const RESPONSE_TYPES: ReadonlySet<string> = new Set(["flow", "lost_events", "node_status"]);
+
 /** A line of `hubble observe -o json`: a response or, as before 0.11, a bare flow. Undefined for an empty one; throws for anything else. */
 export function readFlowLine(text: string): GetFlowsResponse | undefined {
   if (text.trim() === "") return undefined;
   const options = { ignoreUnknownFields: true, registry: createRegistry(ExplanationSchema) };
   const json = JSON.parse(text) as JsonValue;
-  const isResponse = typeof json === "object" && json !== null && ("flow" in json || "lost_events" in json || "node_status" in json);
-  if (isResponse) return fromJson(GetFlowsResponseSchema, json, options);
+  const keys = typeof json === "object" && json !== null ? Object.keys(json) : [];
+  if (keys.some((key) => RESPONSE_TYPES.has(key)) || keys.every((key) => key === "node_name" || key === "time"))
+    return fromJson(GetFlowsResponseSchema, json, options);
   const flow = fromJson(FlowSchema, json, options);
   return create(GetFlowsResponseSchema, {
     responseTypes: { case: "flow", value: flow },

@@ -13,7 +13,7 @@ export async function runHubble(argv: readonly string[], world: Process): Promis
     return await dispatch(argv, world);
   } catch (thrown) {
     const message = thrown instanceof Error ? thrown.message : String(thrown);
-    world.err(`${thrown instanceof UsageError ? "Error: " : ""}${message}\n`);
+    world.err(`${message}\n`);
     return 1;
   }
 }

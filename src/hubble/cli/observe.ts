@@ -3,6 +3,7 @@ import { createPrinter, type OutputFormat, type Printer } from "../printer/print
 import { timeFormats } from "../printer/time.ts";
 import { createAggregatePrinter } from "./aggregate.ts";
 import { UsageError } from "./args.ts";
+import { explains } from "./connect.ts";
 import type { CommandContext } from "./context.ts";
 import { takeFlows } from "./flow-source.ts";
 import { DEFAULT_LAST, flowsRequest, formatRawFilters } from "./request.ts";
@@ -16,7 +17,8 @@ export async function observe(context: CommandContext): Promise<number> {
   if (args.positionals.length > 0) throw new UsageError(`unknown argument "${args.positionals[0]}" for "hubble observe"`);
   const format = outputFormat(settings);
   if (format === "table" && settings.bool("follow")) throw new UsageError("table output format is not compatible with follow mode");
-  const request = flowsRequest(args, settings);
+  const keys = settings.list("aggregate-by");
+  const request = flowsRequest(args, settings, keys.length > 0 ? [] : fieldMask(context, format));
   if (settings.bool("print-raw-filters")) {
     context.out(formatRawFilters(request));
     return 0;
@@ -24,7 +26,6 @@ export async function observe(context: CommandContext): Promise<number> {
   if (context.terminal && request.number === DEFAULT_LAST && !settings.has("last")) {
     context.err("showing the last 20 flows of each node; --follow shows them as they happen, --last N more of them\n");
   }
-  const keys = settings.list("aggregate-by");
   const { out, err } = context;
   const printer =
     keys.length === 0 ? flowPrinter(context, format) : createAggregatePrinter({ keys, json: format.startsWith("json"), out, err });
@@ -35,6 +36,25 @@ export async function observe(context: CommandContext): Promise<number> {
   );
   printer.end();
   return 0;
+}
+
+/** What is printed of a flow. */
+const PRINTED = [
+  ...["time", "verdict", "ethernet", "IP", "l4", "source.identity", "source.namespace", "source.pod_name", "source_names"],
+  ...["destination.identity", "destination.namespace", "destination.pod_name", "destination_names", "Type", "node_name", "l7"],
+  ...["event_type", "source_service", "destination_service", "is_reply", "Summary", "ip_trace_id", "auth_type", "traffic_direction"],
+  ...["policy_match_type", "debug_capture_point", "sock_xlate_point"],
+  ...["ingress_allowed_by", "ingress_denied_by", "egress_allowed_by", "egress_denied_by"],
+];
+
+/** The fields to ask for: those of `--field-mask`, else those that are printed; none are all. Throws UsageError. */
+function fieldMask(context: CommandContext, format: OutputFormat): readonly string[] {
+  const { settings } = context;
+  const wanted = settings.list("field-mask");
+  if (format === "json" || format === "jsonpb") return wanted;
+  if (wanted.length > 0) throw new UsageError(`${settings.text("output")} output format is not compatible with custom field mask`);
+  if (!settings.bool("use-default-field-masks")) return [];
+  return explains(context) ? [...PRINTED, "extensions"] : PRINTED;
 }
 
 /** The format of `--output`. Throws UsageError. */
@@ -48,9 +68,7 @@ export function outputFormat(settings: Settings): OutputFormat {
 
 function flowPrinter(context: CommandContext, format: OutputFormat): Printer {
   const { settings } = context;
-  const timeFormat = settings.text("time-format");
-  if (!timeFormats.includes(timeFormat))
-    throw new UsageError(`invalid time format: ${timeFormat}: expected one of ${timeFormats.join(", ")}`);
+  const timeFormat = timeFormatOf(settings);
   const silent = settings.bool("silent-errors");
   return createPrinter({
     format,
@@ -59,12 +77,20 @@ function flowPrinter(context: CommandContext, format: OutputFormat): Printer {
     numeric: settings.bool("numeric") || !settings.bool("ip-translation"),
     nodeName: settings.bool("print-node-name"),
     policyNames: settings.bool("print-policy-names"),
-    explain: settings.has("explain") ? settings.bool("explain") : context.terminal,
-    legacyJson: (context.env.HUBBLE_COMPAT ?? "").split(",").includes("legacy-json-output"),
+    explain: explains(context),
+    legacyJson: format === "json" && (context.env.HUBBLE_COMPAT ?? "").toLowerCase().split(",").includes("legacy-json-output"),
     debug: settings.bool("debug"),
     out: context.out,
     err: silent ? () => undefined : context.err,
   });
+}
+
+/** The name of `--time-format`, in whatever case it was written. Throws UsageError. */
+export function timeFormatOf(settings: Settings): string {
+  const wanted = settings.text("time-format");
+  const found = timeFormats.find((name) => name.toLowerCase() === wanted.toLowerCase());
+  if (found === undefined) throw new UsageError(`invalid time format: ${wanted}: expected one of ${timeFormats.join(", ")}`);
+  return found;
 }
 
 /** Whether to colour: `--color`, and for `auto` a terminal without NO_COLOR. Throws UsageError. */

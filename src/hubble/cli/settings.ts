@@ -1,7 +1,9 @@
 import { existsSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { type FlagSpec, type ParsedArgs, parseBoolean, UsageError } from "./args.ts";
+import { type FlagSpec, invalidArgument, type ParsedArgs, parseBoolean, UsageError } from "./args.ts";
+
+const MAX_COUNT = 0xffff_ffff_ffff_ffffn;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -13,9 +15,14 @@ export interface Settings {
   bool(flag: string): boolean;
   /** Undefined when it is not set. Throws UsageError for text that is no whole number. */
   number(flag: string): number | undefined;
+  /** The same for what may be as large as 64 bits. */
+  count(flag: string): bigint | undefined;
   /** Milliseconds. Throws UsageError. */
   duration(flag: string): number;
+  /** Values, apart at commas. */
   list(flag: string): readonly string[];
+  /** Values as they are. */
+  texts(flag: string): readonly string[];
 }
 
 /** Settings of a command. Rejects with UsageError for a config file that is named but cannot be read. */
@@ -28,19 +35,26 @@ export async function readSettings(args: ParsedArgs, specs: readonly FlagSpec[],
     const fromEnv = env[`HUBBLE_${flag.toUpperCase().replaceAll("-", "_")}`];
     return given.get(flag) ?? (fromEnv === undefined || fromEnv === "" ? undefined : [fromEnv]) ?? config[flag];
   };
+  const count = (flag: string) => {
+    const value = found(flag)?.at(-1);
+    if (value === undefined) return undefined;
+    if (!/^\d+$/.test(value) || BigInt(value) > MAX_COUNT)
+      throw new UsageError(`${invalidArgument({ name: flag }, value)}: expected a whole number`);
+    return BigInt(value);
+  };
   const text = (flag: string) => found(flag)?.at(-1) ?? byName.get(flag)?.default ?? "";
   return {
     has: (flag) => found(flag) !== undefined,
     text,
     bool: (flag) => text(flag) !== "" && parseBoolean(flag, text(flag)),
     number(flag) {
-      const value = found(flag)?.at(-1);
-      if (value === undefined) return undefined;
-      if (!/^\d+$/.test(value)) throw new UsageError(`invalid argument "${value}" for "--${flag}" flag: expected a whole number`);
-      return Number(value);
+      const value = count(flag);
+      return value === undefined ? undefined : Number(value);
     },
+    count,
     duration: (flag) => parseGoDuration(flag, text(flag)),
     list: (flag) => (found(flag) ?? []).flatMap((value) => value.split(",")).filter((value) => value !== ""),
+    texts: (flag) => found(flag) ?? [],
   };
 }
 

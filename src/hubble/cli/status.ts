@@ -1,8 +1,8 @@
-import { toJsonString } from "@bufbuild/protobuf";
 import { Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
 import { Health, HealthCheckResponse_ServingStatus as Serving } from "#api/gen/grpc/health/v1/health_pb.ts";
 import { Observer, type ServerStatusResponse, ServerStatusResponseSchema } from "#api/gen/observer/observer_pb.ts";
 import { type Losses, lossesOf } from "../observer/losses-header.ts";
+import { jsonLine } from "../printer/json-line.ts";
 import { alignRows } from "../printer/tabular.ts";
 import { OBSERVER_HEALTH } from "../server/health.ts";
 import { UsageError } from "./args.ts";
@@ -51,7 +51,7 @@ async function checkHealth(transport: Transport, options: { readonly timeoutMs: 
 function print(response: ServerStatusResponse, lost: Losses, format: string): string {
   switch (format) {
     case "json":
-      return `${toJsonString(ServerStatusResponseSchema, response, { useProtoFieldName: true })}\n`;
+      return `${jsonLine(ServerStatusResponseSchema, response)}\n`;
     case "dict":
       return dict(response, lost);
     case "compact":

@@ -75,8 +75,8 @@ describe("DNS in passing", () => {
     observer.push(dnsEvent(answer, {}, true));
     const shown = dnsFlows(observer).map((flow) => `${typeCell(flow)} ${flow.verdict === Verdict.FORWARDED} ${flow.Summary}`);
     assert.deepEqual(shown, [
-      "dns-request true DNS Query api.stripe.com. A",
-      'dns-response true DNS Answer "198.51.100.20" CNAMEs: "edge.stripe.com." TTL: 30 (api.stripe.com. A)',
+      "dns-request  true DNS Query api.stripe.com. A",
+      'dns-response  true DNS Answer "198.51.100.20" CNAMEs: "edge.stripe.com." TTL: 30 (api.stripe.com. A)',
     ]);
     assert.equal(flowsOf(observer).length, 5);
   });

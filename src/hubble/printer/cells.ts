@@ -1,4 +1,4 @@
-import { DebugCapturePoint, type Endpoint, type Flow, type TrafficDirection, Verdict } from "#api/gen/flow/flow_pb.ts";
+import { DebugCapturePoint, type Endpoint, type Flow, type Policy, TrafficDirection, Verdict } from "#api/gen/flow/flow_pb.ts";
 import { dropReasonText, matchTypeText, observationPointText, reservedIdentityName } from "#monitor/names.ts";
 import { enumName } from "../enum-names.ts";
 import { EVENT_TYPE } from "../event-types.ts";
@@ -16,20 +16,19 @@ export interface CellOptions {
 
 /** One end of a flow: `ns/pod:port`, `ns/service:port`, DNS names or the address. */
 export function hostCell(flow: Flow, end: "source" | "destination", options: CellOptions): string {
-  const ip = flow.IP?.[end] ?? "";
+  if (flow.IP === undefined) return flow.ethernet === undefined ? "" : options.color.host(escapeTerminal(flow.ethernet[end]));
   const port = portsOf(flow.l4)[end];
-  if (ip === "") return options.color.host(escapeTerminal(flow.ethernet?.[end] ?? ""));
-  const name = options.numeric ? "" : escapeTerminal(nameOf(flow, end));
-  const shown = name || ip;
+  const shown = escapeTerminal((options.numeric ? "" : nameOf(flow, end)) || flow.IP[end]);
   if (port === 0) return options.color.host(shown);
-  return options.color.host(`${shown.includes(":") ? `[${shown}]` : shown}:${options.color.port(String(port))}`);
+  return options.color.host(`${/[:%]/.test(shown) ? `[${shown}]` : shown}:${options.color.port(String(port))}`);
 }
 
 function nameOf(flow: Flow, end: "source" | "destination"): string {
   const endpoint = flow[end];
-  if (endpoint !== undefined && endpoint.podName !== "") return qualified(endpoint.namespace, endpoint.podName);
   const service = end === "source" ? flow.sourceService : flow.destinationService;
-  if (service !== undefined && service.name !== "") return qualified(service.namespace, service.name);
+  const name = endpoint?.podName || service?.name;
+  // Where there is a service, its namespace counts for the pod too, as upstream's clients have it.
+  if (name) return qualified(service?.namespace ?? endpoint?.namespace ?? "", name);
   return (end === "source" ? flow.sourceNames : flow.destinationNames).join(",");
 }
 
@@ -52,13 +51,13 @@ export function typeCell(flow: Flow): string {
   if (flow.l7 !== undefined) {
     const kind = L7_KINDS[flow.l7.type] ?? String(flow.l7.type);
     const { record } = flow.l7;
-    // Upstream always has a source; DNS that we see in passing has none.
-    if (record.case === "dns") return `dns-${kind} ${record.value.observationSource}`.trimEnd();
+    if (record.case === "dns") return `dns-${kind} ${record.value.observationSource}`;
     // Upstream's messages have no record for TLS, and none for what is not what it should be; the summary tells.
-    const protocol = record.case ?? /^(?:not )?(TLS|HTTP|Kafka)\b/.exec(flow.Summary)?.[1]?.toLowerCase();
+    const protocol = record.case ?? /^(?:not (?=\w+:)|(?=TLS ))(TLS|HTTP|Kafka)\b/.exec(flow.Summary)?.[1]?.toLowerCase();
     return `${protocol ?? "l7"}-${kind}`;
   }
-  const subType = flow.eventType?.subType ?? 0;
+  // A byte in the datapath.
+  const subType = (flow.eventType?.subType ?? 0) & 0xff;
   switch (flow.eventType?.type) {
     case EVENT_TYPE.trace:
       return observationPointText(subType);
@@ -76,7 +75,7 @@ export function typeCell(flow: Flow): string {
 }
 
 function directionText(direction: TrafficDirection): string {
-  return TRAFFIC_DIRECTIONS[direction] ?? "TRAFFIC_DIRECTION_UNKNOWN";
+  return TRAFFIC_DIRECTIONS[direction] ?? String(direction);
 }
 
 const TRAFFIC_DIRECTIONS = ["TRAFFIC_DIRECTION_UNKNOWN", "INGRESS", "EGRESS"] as const;
@@ -89,16 +88,27 @@ const POLICY_WORDS: Readonly<Record<number, string>> = {
   [Verdict.AUDIT]: "AUDITED",
 };
 
-/** The verdict; for policy verdicts in the words ALLOWED, DENIED and AUDITED, with the policies' names if wanted. */
+/** The verdict; for policy verdicts in the words ALLOWED, DENIED and AUDITED, with the policies' names if wanted. Upstream's words. */
 export function verdictCell(flow: Flow, options: CellOptions): string {
   const isPolicy = flow.eventType?.type === EVENT_TYPE["policy-verdict"];
   const name = VERDICTS[flow.verdict] ?? String(flow.verdict);
-  const word = (isPolicy ? POLICY_WORDS[flow.verdict] : undefined) ?? name;
-  return `${options.color.verdict(word, flow.verdict)}${options.policyNames ? policyNames(flow) : ""}`;
+  const word = isPolicy ? POLICY_WORDS[flow.verdict] : undefined;
+  const policies = word !== undefined && options.policyNames ? policyNames(decidedBy(flow, word)) : "";
+  return options.color.verdict(`${word ?? name}${policies}`, flow.verdict);
 }
 
-function policyNames(flow: Flow): string {
-  const policies = [...flow.egressAllowedBy, ...flow.ingressAllowedBy, ...flow.egressDeniedBy, ...flow.ingressDeniedBy];
-  if (policies.length === 0) return "";
-  return ` BY ${policies.map(({ name, kind }) => (kind === "" ? name : `${name} (${kind})`)).join(", ")}`;
+/** The policies of the end that decided. */
+function decidedBy(flow: Flow, word: string): readonly Policy[] {
+  const { INGRESS, EGRESS } = TrafficDirection;
+  const { trafficDirection } = flow;
+  if (word === "ALLOWED")
+    return trafficDirection === EGRESS ? flow.egressAllowedBy : trafficDirection === INGRESS ? flow.ingressAllowedBy : [];
+  if (word === "DENIED")
+    return trafficDirection === EGRESS ? flow.egressDeniedBy : trafficDirection === INGRESS ? flow.ingressDeniedBy : [];
+  return [];
+}
+
+function policyNames(policies: readonly Policy[]): string {
+  const known = policies.filter(({ kind, name }) => kind !== "" && name !== "");
+  return known.length === 0 ? "" : ` BY ${known.map(({ name, kind }) => `${name} (${kind})`).join(", ")}`;
 }

@@ -13,7 +13,7 @@ export interface Colorer {
 const CODE = { red: 31, green: 32, yellow: 33, magenta: 35, cyan: 36, grey: 90 } as const;
 
 function paint(color: keyof typeof CODE): (text: string) => string {
-  return (text) => (text === "" ? "" : `\u001b[${CODE[color]}m${text}\u001b[0m`);
+  return (text) => `\u001b[${CODE[color]}m${text}\u001b[0m`;
 }
 
 const plain = (text: string): string => text;

@@ -25,7 +25,8 @@ export function createEventPrinter({ format, header, nodeName, out }: EventPrint
       else if (format === "table") rows.push([time, ...(nodeName ? [node] : []), ...row]);
       else {
         const lines = [["TIMESTAMP", time], ...(nodeName ? [["NODE", node]] : []), ...dict] as const;
-        out(`${printed++ === 0 ? "" : "------------\n"}${lines.map(([key = "", value]) => `${key.padStart(11)}: ${value}\n`).join("")}`);
+        // Upstream's separator of events stands before the first key, on its line.
+        out(`${printed++ === 0 ? "" : "------------"}${lines.map(([key = "", value]) => `${key.padStart(11)}: ${value}\n`).join("")}`);
       }
     },
     end(): void {

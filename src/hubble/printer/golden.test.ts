@@ -58,8 +58,8 @@ const EVENTS: Readonly<Record<string, readonly [JsonObject, string, readonly [st
   ],
   "DNS question, seen in passing": [
     { ...TO, event_type: { type: 129 }, l7: { type: "REQUEST", dns: { query: "a." } }, Summary: "DNS Query a. A" },
-    "default/tiefighter:37954 (ID:4208) -> [fd00::9]:80 (world) dns-request FORWARDED (DNS Query a. A)",
-    ["dns-request", "FORWARDED", "DNS Query a. A"],
+    "default/tiefighter:37954 (ID:4208) -> [fd00::9]:80 (world) dns-request  FORWARDED (DNS Query a. A)",
+    ["dns-request ", "FORWARDED", "DNS Query a. A"],
   ],
   "L7 of an unknown protocol": [
     { ...TO, event_type: { type: 129 }, l7: { type: "SAMPLE" } },
@@ -137,6 +137,9 @@ describe("golden output of what is no flow", () => {
 
   it("losses", () => {
     assert.equal(print(lost, "compact").out, `${T} EVENTS LOST: PERF_EVENT_RING_BUFFER CPU(3) 7\n`);
+    const block = `  TIMESTAMP: ${T}\n     SOURCE: PERF_EVENT_RING_BUFFER\n       TYPE: EVENTS LOST\n    VERDICT: -\n    SUMMARY: CPU(3) - 7\n`;
+    assert.equal(print(lost, "dict").out, block);
+    assert.match(print(lost, "table").out, / PERF_EVENT_RING_BUFFER {3}- {13}EVENTS LOST {3}- {9}CPU\(3\) - 7\n$/);
     assert.equal(
       print(lost, "json").out,
       `{"lost_events":{"source":"PERF_EVENT_RING_BUFFER","num_events_lost":"7","cpu":3},"node_name":"w","time":"${time}"}\n`,

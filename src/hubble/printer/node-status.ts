@@ -33,9 +33,12 @@ export function nodeStatusBlock({ stateChange, nodeNames, message }: NodeStatusE
   ];
 }
 
+/** A text in Go's notation of strings. */
 function quoted(message: string): string {
-  return JSON.stringify(message);
+  return JSON.stringify(message).replace(/\\u00([01][0-9a-f])/g, (_, code: string) => GO_ESCAPES[code] ?? `\\x${code}`);
 }
+
+const GO_ESCAPES: Readonly<Record<string, string>> = { "07": "\\a", "0b": "\\v" };
 
 /** Names up to fifty characters, then how many more there are. */
 function joined(names: readonly string[]): string {

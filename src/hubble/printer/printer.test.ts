@@ -82,6 +82,23 @@ describe("compact", () => {
     assert.equal(print([denied], { nodeName: true, policyNames: true }).out, line);
   });
 
+  it("names the policies of the end that decided, and only with verdicts of policies", () => {
+    const policies = (names: string[]) => names.map((name) => ({ name, kind: "CiliumNetworkPolicy" }));
+    const line = (more: JsonObject) => {
+      const common = {
+        verdict: "FORWARDED",
+        event_type: { type: 5 },
+        egress_allowed_by: policies(["e"]),
+        ingress_allowed_by: policies(["i", "j"]),
+      };
+      return print([special({ flow: { ...common, ...more } })], { policyNames: true }).out;
+    };
+    assert.match(line({ traffic_direction: "EGRESS" }), /EGRESS ALLOWED BY e \(CiliumNetworkPolicy\) \(\)\n$/);
+    assert.match(line({ traffic_direction: "INGRESS" }), / BY i \(CiliumNetworkPolicy\), j \(CiliumNetworkPolicy\) \(\)\n$/);
+    assert.match(line({}), /ALLOWED \(\)\n$/);
+    assert.match(line({ traffic_direction: "EGRESS", event_type: { type: 4 } }), /FORWARDED \(\)\n$/);
+  });
+
   it("prints addresses when numeric", () => {
     assert.equal(
       print([forwarded], { numeric: true }).out,
@@ -181,7 +198,7 @@ describe("json", () => {
     assert.equal((json.flow.extensions as JsonObject)["@type"], "type.googleapis.com/cilia.Explanation");
     assert.equal(out.split("\n").length, 2);
   });
-  it("prints fields in the order of their numbers, without spaces", () => {
+  it("prints fields in the order of the .proto file, without spaces", () => {
     const small = special({
       flow: {
         time: "2026-06-14T13:25:42.102Z",
@@ -194,7 +211,7 @@ describe("json", () => {
       time: "2026-06-14T13:25:42.102Z",
     });
     const golden =
-      '{"flow":{"time":"2026-06-14T13:25:42.102Z","verdict":"FORWARDED","IP":{"source":"10.0.0.1","ipVersion":"IPv4"},"is_reply":false,"uuid":"u"},' +
+      '{"flow":{"time":"2026-06-14T13:25:42.102Z","uuid":"u","verdict":"FORWARDED","IP":{"source":"10.0.0.1","ipVersion":"IPv4"},"is_reply":false},' +
       '"node_name":"w","time":"2026-06-14T13:25:42.102Z"}\n';
     for (const format of ["json", "jsonpb"] as const) assert.equal(print([small], { format }).out, golden, format);
   });
@@ -249,11 +266,11 @@ describe("pieces", () => {
     assert.deepEqual(shown, [
       T,
       "2026-06-14",
-      "2026-06-14-13",
-      "2026-06-14-13:25",
+      "2026-06-14T13Z",
+      "2026-06-14T13:25Z",
       "2026-06-14T13:25:42Z",
       "2026-06-14T13:25:42.102Z",
-      "2026-06-14T13:25:42.102000Z",
+      "2026-06-14T13:25:42.102Z",
       "2026-06-14T13:25:42.102Z",
       "Sun, 14 Jun 2026 13:25:42 +0000",
     ]);

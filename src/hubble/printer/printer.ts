@@ -1,12 +1,11 @@
-import { createRegistry, toJsonString } from "@bufbuild/protobuf";
+import { createRegistry } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { ExplanationSchema } from "#api/gen/cilia/explanation_pb.ts";
-import { type LostEvent, LostEventSource } from "#api/gen/flow/events_pb.ts";
+import { type LostEvent, LostEventSchema, LostEventSource } from "#api/gen/flow/events_pb.ts";
 import { AuthType, type Flow, FlowSchema } from "#api/gen/flow/flow_pb.ts";
 import { type GetFlowsResponse, GetFlowsResponseSchema } from "#api/gen/observer/observer_pb.ts";
 import { NodeState } from "#api/gen/relay/relay_pb.ts";
 import { enumName } from "../enum-names.ts";
-import { summaryOf } from "../parser/summary.ts";
 import { hostCell, identityCell, typeCell, verdictCell } from "./cells.ts";
 import { type Colorer, noColor } from "./color.ts";
 import { escapeTerminal } from "./escape.ts";
@@ -15,6 +14,9 @@ import { jsonLine } from "./json-line.ts";
 import { nodeStatusBlock, nodeStatusText } from "./node-status.ts";
 import { alignRows } from "./tabular.ts";
 import { formatTime } from "./time.ts";
+
+/** What stands in a column that a report of losses has nothing for. */
+const NOTHING = "-";
 
 export type OutputFormat = "compact" | "dict" | "table" | "json" | "jsonpb";
 
@@ -45,7 +47,7 @@ export function createPrinter(options: PrinterOptions): Printer {
   switch (options.format) {
     case "compact":
       return linePrinter(options, {
-        flow: (flow, response) => compactLine(flow, response, options),
+        flow: (flow) => compactLine(flow, options),
         lost: (event, response) => compactLoss(event, response, options),
       });
     case "dict":
@@ -59,7 +61,7 @@ export function createPrinter(options: PrinterOptions): Printer {
 }
 
 interface Writers {
-  readonly flow: (flow: Flow, response: GetFlowsResponse) => string;
+  readonly flow: (flow: Flow) => string;
   readonly lost: (event: LostEvent, response: GetFlowsResponse) => string;
 }
 
@@ -67,7 +69,7 @@ function linePrinter(options: PrinterOptions, writers: Writers): Printer {
   return {
     print(response) {
       const { responseTypes } = response;
-      if (responseTypes.case === "flow") options.out(`${writers.flow(responseTypes.value, response)}\n`);
+      if (responseTypes.case === "flow") options.out(`${writers.flow(responseTypes.value)}\n`);
       else if (responseTypes.case === "lostEvents") options.out(`${writers.lost(responseTypes.value, response)}\n`);
       else printNodeStatus(response, options);
     },
@@ -85,7 +87,7 @@ function isTold({ responseTypes }: GetFlowsResponse, { debug }: PrinterOptions):
 function printNodeStatus(response: GetFlowsResponse, options: PrinterOptions): void {
   if (response.responseTypes.case !== "nodeStatus") return;
   const text = nodeStatusText(response.responseTypes.value, options.debug ?? false);
-  if (text !== undefined) options.err(`${timeOf(response.time, options)} [${response.nodeName || "relay"}]: ${text}\n`);
+  if (text !== undefined) options.err(`${timeOf(response.time, options)} [${escapeTerminal(response.nodeName)}]: ${text}\n`);
 }
 
 function timeOf(time: Timestamp | undefined, options: PrinterOptions): string {
@@ -102,11 +104,11 @@ interface Cells {
   readonly summary: string;
 }
 
-function cellsOf(flow: Flow, response: GetFlowsResponse, options: PrinterOptions): Cells {
+function cellsOf(flow: Flow, options: PrinterOptions): Cells {
   const cell = cellOptions(options);
   return {
-    time: timeOf(flow.time ?? response.time, options),
-    node: escapeTerminal(flow.nodeName || response.nodeName),
+    time: timeOf(flow.time, options),
+    node: escapeTerminal(flow.nodeName),
     source: hostCell(flow, "source", cell),
     destination: hostCell(flow, "destination", cell),
     type: escapeTerminal(typeCell(flow)),
@@ -120,15 +122,15 @@ function cellOptions(options: PrinterOptions) {
 }
 
 function summaryText(flow: Flow, color: Colorer): string {
-  const summary = escapeTerminal(flow.Summary || summaryOf(flow));
+  const summary = escapeTerminal(flow.Summary);
   const trace = flow.ipTraceId === undefined || flow.ipTraceId.traceId === 0n ? "" : `IP Trace ID: ${flow.ipTraceId.traceId}; `;
   const auth = flow.authType === AuthType.DISABLED ? "" : `; Auth: ${color.auth(enumName(AuthType, flow.authType), flow.authType)}`;
   return `${trace}${summary}${auth}`;
 }
 
-function compactLine(flow: Flow, response: GetFlowsResponse, options: PrinterOptions): string {
+function compactLine(flow: Flow, options: PrinterOptions): string {
   const cell = cellOptions(options);
-  const cells = cellsOf(flow, response, options);
+  const cells = cellsOf(flow, options);
   const ends = [`${cells.source} ${identityCell(flow.source, cell)}`, `${cells.destination} ${identityCell(flow.destination, cell)}`];
   // The client stays on the left: an answer is shown right to left.
   const [left, right] = flow.isReply === true ? [ends[1], ends[0]] : ends;
@@ -144,21 +146,15 @@ function explained(flow: Flow, options: PrinterOptions): string[] {
   return explainLines(flow).map((text) => explanation(escapeTerminal(text)));
 }
 
-function lossText(event: LostEvent, options: PrinterOptions): string {
-  const times =
-    event.first === undefined && event.last === undefined
-      ? ""
-      : ` (first: ${timeOf(event.first, options)}, last: ${timeOf(event.last, options)})`;
-  return `CPU(${event.cpu ?? 0}) ${event.numEventsLost}${times}`;
-}
-
-function sourceText(event: LostEvent): string {
-  return Object.entries(LostEventSource).find(([, value]) => value === event.source)?.[0] ?? String(event.source);
+/** How many events were lost; upstream's lines differ from its blocks and rows. */
+function lossText(event: LostEvent, options: PrinterOptions, between = " - "): string {
+  const { first, last } = event;
+  const times = first && last ? ` (first: ${timeOf(first, options)}, last: ${timeOf(last, options)})` : "";
+  return `CPU(${event.cpu ?? 0})${between}${event.numEventsLost}${times}`;
 }
 
 function compactLoss(event: LostEvent, response: GetFlowsResponse, options: PrinterOptions): string {
-  const node = options.nodeName ? ` [${escapeTerminal(response.nodeName)}]` : "";
-  return `${timeOf(response.time, options)}${node} EVENTS LOST: ${sourceText(event)} ${lossText(event, options)}`;
+  return `${timeOf(response.time, options)} EVENTS LOST: ${enumName(LostEventSource, event.source)} ${lossText(event, options, " ")}`;
 }
 
 function dictPrinter(options: PrinterOptions): Printer {
@@ -170,18 +166,18 @@ function dictPrinter(options: PrinterOptions): Printer {
   };
   const node = (name: string) => (options.nodeName ? [["NODE", name] as const] : []);
   const lines = linePrinter(options, {
-    flow(flow, response) {
-      const { time, node: name, source, destination, type, verdict, summary } = cellsOf(flow, response, options);
+    flow(flow) {
+      const { time, node: name, source, destination, type, verdict, summary } = cellsOf(flow, options);
       const head = [["TIMESTAMP", time] as const, ...node(name), ["SOURCE", source], ["DESTINATION", destination]] as const;
       return block([...head, ["TYPE", type], ["VERDICT", verdict], ["SUMMARY", summary]], explained(flow, options));
     },
     lost(event, response) {
-      const head = [["TIMESTAMP", timeOf(response.time, options)] as const, ...node(escapeTerminal(response.nodeName))];
+      const head = [["TIMESTAMP", timeOf(response.time, options)] as const, ...node(escapeTerminal(response.nodeName) || NOTHING)];
       return block([
         ...head,
-        ["SOURCE", sourceText(event)],
+        ["SOURCE", enumName(LostEventSource, event.source)],
         ["TYPE", "EVENTS LOST"],
-        ["VERDICT", ""],
+        ["VERDICT", NOTHING],
         ["SUMMARY", lossText(event, options)],
       ]);
     },
@@ -204,12 +200,12 @@ function tablePrinter(options: PrinterOptions): Printer {
     print(response) {
       const { responseTypes } = response;
       if (responseTypes.case === "flow") {
-        const { time, node, source, destination, type, verdict, summary } = cellsOf(responseTypes.value, response, uncolored);
+        const { time, node, source, destination, type, verdict, summary } = cellsOf(responseTypes.value, uncolored);
         rows.push([time, ...columns(node), source, destination, type, verdict, summary]);
       } else if (responseTypes.case === "lostEvents") {
         const event = responseTypes.value;
-        const node = columns(escapeTerminal(response.nodeName));
-        rows.push([timeOf(response.time, options), ...node, sourceText(event), "", "EVENTS LOST", "", lossText(event, options)]);
+        const head = [timeOf(response.time, options), ...columns(escapeTerminal(response.nodeName) || NOTHING)];
+        rows.push([...head, enumName(LostEventSource, event.source), NOTHING, "EVENTS LOST", NOTHING, lossText(event, options)]);
       } else printNodeStatus(response, options);
     },
     end() {
@@ -219,16 +215,16 @@ function tablePrinter(options: PrinterOptions): Printer {
 }
 
 function jsonPrinter(options: PrinterOptions): Printer {
-  const json = { useProtoFieldName: true, registry: createRegistry(ExplanationSchema) };
+  const registry = createRegistry(ExplanationSchema);
   return {
     print(response) {
       const { responseTypes } = response;
-      if (options.legacyJson && responseTypes.case === "flow")
-        options.out(`${jsonLine(toJsonString(FlowSchema, responseTypes.value, json))}\n`);
-      else {
+      if (responseTypes.case === undefined) return;
+      if (!options.legacyJson) {
         const write = responseTypes.case === "nodeStatus" ? options.err : options.out;
-        if (isTold(response, options)) write(`${jsonLine(toJsonString(GetFlowsResponseSchema, response, json))}\n`);
-      }
+        if (isTold(response, options)) write(`${jsonLine(GetFlowsResponseSchema, response, registry)}\n`);
+      } else if (responseTypes.case === "flow") options.out(`${jsonLine(FlowSchema, responseTypes.value, registry)}\n`);
+      else if (responseTypes.case === "lostEvents") options.out(`${jsonLine(LostEventSchema, responseTypes.value)}\n`);
     },
     end: () => undefined,
   };

@@ -17,11 +17,11 @@ const FORMATS: Readonly<Record<string, (parts: Parts) => string>> = {
   StampMilli: ({ date, clock, fraction }) =>
     `${MONTHS[date.getUTCMonth()]} ${String(date.getUTCDate()).padStart(2)} ${clock}.${fraction.slice(0, 3)}`,
   YearMonthDay: ({ day }) => day,
-  YearMonthDayHour: ({ day, clock }) => `${day}-${clock.slice(0, 2)}`,
-  YearMonthDayHourMinute: ({ day, clock }) => `${day}-${clock.slice(0, 5)}`,
+  YearMonthDayHour: ({ day, clock }) => `${day}T${clock.slice(0, 2)}Z`,
+  YearMonthDayHourMinute: ({ day, clock }) => `${day}T${clock.slice(0, 5)}Z`,
   RFC3339: ({ day, clock }) => `${day}T${clock}Z`,
-  RFC3339Milli: ({ day, clock, fraction }) => `${day}T${clock}.${fraction.slice(0, 3)}Z`,
-  RFC3339Micro: ({ day, clock, fraction }) => `${day}T${clock}.${fraction.slice(0, 6)}Z`,
+  RFC3339Milli: ({ day, clock, fraction }) => `${day}T${clock}${trimmed(fraction.slice(0, 3))}Z`,
+  RFC3339Micro: ({ day, clock, fraction }) => `${day}T${clock}${trimmed(fraction.slice(0, 6))}Z`,
   RFC3339Nano: ({ day, clock, fraction }) => `${day}T${clock}${trimmed(fraction)}Z`,
   RFC1123Z: ({ date, clock }) =>
     `${DAYS[date.getUTCDay()]}, ${two(date.getUTCDate())} ${MONTHS[date.getUTCMonth()]} ${date.getUTCFullYear()} ${clock} +0000`,

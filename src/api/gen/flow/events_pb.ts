@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file flow/events.proto.
  */
 export const file_flow_events: GenFile = /*@__PURE__*/
-  fileDesc("ChFmbG93L2V2ZW50cy5wcm90bxIEZmxvdyLKAQoJTG9zdEV2ZW50EiUKBnNvdXJjZRgBIAEoDjIVLmZsb3cuTG9zdEV2ZW50U291cmNlEhcKD251bV9ldmVudHNfbG9zdBgCIAEoBBIoCgNjcHUYAyABKAsyGy5nb29nbGUucHJvdG9idWYuSW50MzJWYWx1ZRIpCgVmaXJzdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKAoEbGFzdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiNwoRQWdlbnRFdmVudFVua25vd24SDAoEdHlwZRgBIAEoCRIUCgxub3RpZmljYXRpb24YAiABKAkiPAoQVGltZU5vdGlmaWNhdGlvbhIoCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJQChhQb2xpY3lVcGRhdGVOb3RpZmljYXRpb24SDgoGbGFiZWxzGAEgAygJEhAKCHJldmlzaW9uGAIgASgEEhIKCnJ1bGVfY291bnQYAyABKAMiRgoZRW5kcG9pbnRSZWdlbk5vdGlmaWNhdGlvbhIKCgJpZBgBIAEoBBIOCgZsYWJlbHMYAiADKAkSDQoFZXJyb3IYAyABKAkibAoaRW5kcG9pbnRVcGRhdGVOb3RpZmljYXRpb24SCgoCaWQYASABKAQSDgoGbGFiZWxzGAIgAygJEg0KBWVycm9yGAMgASgJEhAKCHBvZF9uYW1lGAQgASgJEhEKCW5hbWVzcGFjZRgFIAEoCSLJAQoTSVBDYWNoZU5vdGlmaWNhdGlvbhIMCgRjaWRyGAEgASgJEhAKCGlkZW50aXR5GAIgASgNEjIKDG9sZF9pZGVudGl0eRgDIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRIPCgdob3N0X2lwGAQgASgJEhMKC29sZF9ob3N0X2lwGAUgASgJEhMKC2VuY3J5cHRfa2V5GAYgASgNEhEKCW5hbWVzcGFjZRgHIAEoCRIQCghwb2RfbmFtZRgIIAEoCSKGAwoKQWdlbnRFdmVudBIiCgR0eXBlGAEgASgOMhQuZmxvdy5BZ2VudEV2ZW50VHlwZRIqCgd1bmtub3duGGQgASgLMhcuZmxvdy5BZ2VudEV2ZW50VW5rbm93bkgAEi0KC2FnZW50X3N0YXJ0GGUgASgLMhYuZmxvdy5UaW1lTm90aWZpY2F0aW9uSAASNwoNcG9saWN5X3VwZGF0ZRhmIAEoCzIeLmZsb3cuUG9saWN5VXBkYXRlTm90aWZpY2F0aW9uSAASPgoTZW5kcG9pbnRfcmVnZW5lcmF0ZRhnIAEoCzIfLmZsb3cuRW5kcG9pbnRSZWdlbk5vdGlmaWNhdGlvbkgAEjsKD2VuZHBvaW50X3VwZGF0ZRhoIAEoCzIgLmZsb3cuRW5kcG9pbnRVcGRhdGVOb3RpZmljYXRpb25IABIzCg5pcGNhY2hlX3VwZGF0ZRhpIAEoCzIZLmZsb3cuSVBDYWNoZU5vdGlmaWNhdGlvbkgAQg4KDG5vdGlmaWNhdGlvbiK7AgoKRGVidWdFdmVudBIiCgR0eXBlGAEgASgOMhQuZmxvdy5EZWJ1Z0V2ZW50VHlwZRIeCgZzb3VyY2UYAiABKAsyDi5mbG93LkVuZHBvaW50EioKBGhhc2gYAyABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSKgoEYXJnMRgEIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRIqCgRhcmcyGAUgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlEioKBGFyZzMYBiABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSDwoHbWVzc2FnZRgHIAEoCRIoCgNjcHUYCCABKAsyGy5nb29nbGUucHJvdG9idWYuSW50MzJWYWx1ZSp/Cg9Mb3N0RXZlbnRTb3VyY2USHQoZVU5LTk9XTl9MT1NUX0VWRU5UX1NPVVJDRRAAEhoKFlBFUkZfRVZFTlRfUklOR19CVUZGRVIQARIZChVPQlNFUlZFUl9FVkVOVFNfUVVFVUUQAhIWChJIVUJCTEVfUklOR19CVUZGRVIQAyqoAgoOQWdlbnRFdmVudFR5cGUSFwoTQUdFTlRfRVZFTlRfVU5LTk9XThAAEhEKDUFHRU5UX1NUQVJURUQQAhISCg5QT0xJQ1lfVVBEQVRFRBADEhIKDlBPTElDWV9ERUxFVEVEEAQSHwobRU5EUE9JTlRfUkVHRU5FUkFURV9TVUNDRVNTEAUSHwobRU5EUE9JTlRfUkVHRU5FUkFURV9GQUlMVVJFEAYSFAoQRU5EUE9JTlRfQ1JFQVRFRBAHEhQKEEVORFBPSU5UX0RFTEVURUQQCBIUChBJUENBQ0hFX1VQU0VSVEVEEAkSEwoPSVBDQUNIRV9ERUxFVEVEEAoSFAoQU0VSVklDRV9VUFNFUlRFRBALEhMKD1NFUlZJQ0VfREVMRVRFRBAMKtkBCg5EZWJ1Z0V2ZW50VHlwZRIVChFEQkdfRVZFTlRfVU5LTk9XThAAEg8KC0RCR19HRU5FUklDEAESFgoSREJHX0xPQ0FMX0RFTElWRVJZEAISDQoJREJHX0VOQ0FQEAMSEQoNREJHX0xYQ19GT1VORBAEEhUKEURCR19QT0xJQ1lfREVOSUVEEAUSEQoNREJHX0NUX0xPT0tVUBAGEhUKEURCR19DVF9MT09LVVBfUkVWEAcSEAoMREJHX0NUX01BVENIEAgSEgoOREJHX0NUX0NSRUFURUQQCWIGcHJvdG8z", [file_flow_flow, file_google_protobuf_timestamp, file_google_protobuf_wrappers]);
+  fileDesc("ChFmbG93L2V2ZW50cy5wcm90bxIEZmxvdyLKAQoJTG9zdEV2ZW50EiUKBnNvdXJjZRgBIAEoDjIVLmZsb3cuTG9zdEV2ZW50U291cmNlEhcKD251bV9ldmVudHNfbG9zdBgCIAEoBBIoCgNjcHUYAyABKAsyGy5nb29nbGUucHJvdG9idWYuSW50MzJWYWx1ZRIpCgVmaXJzdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKAoEbGFzdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiNwoRQWdlbnRFdmVudFVua25vd24SDAoEdHlwZRgBIAEoCRIUCgxub3RpZmljYXRpb24YAiABKAkiPAoQVGltZU5vdGlmaWNhdGlvbhIoCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJQChhQb2xpY3lVcGRhdGVOb3RpZmljYXRpb24SDgoGbGFiZWxzGAEgAygJEhAKCHJldmlzaW9uGAIgASgEEhIKCnJ1bGVfY291bnQYAyABKAMiRgoZRW5kcG9pbnRSZWdlbk5vdGlmaWNhdGlvbhIKCgJpZBgBIAEoBBIOCgZsYWJlbHMYAiADKAkSDQoFZXJyb3IYAyABKAkibAoaRW5kcG9pbnRVcGRhdGVOb3RpZmljYXRpb24SCgoCaWQYASABKAQSDgoGbGFiZWxzGAIgAygJEg0KBWVycm9yGAMgASgJEhAKCHBvZF9uYW1lGAQgASgJEhEKCW5hbWVzcGFjZRgFIAEoCSLJAQoTSVBDYWNoZU5vdGlmaWNhdGlvbhIMCgRjaWRyGAEgASgJEhAKCGlkZW50aXR5GAIgASgNEjIKDG9sZF9pZGVudGl0eRgDIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRIPCgdob3N0X2lwGAQgASgJEhMKC29sZF9ob3N0X2lwGAUgASgJEhMKC2VuY3J5cHRfa2V5GAYgASgNEhEKCW5hbWVzcGFjZRgHIAEoCRIQCghwb2RfbmFtZRgIIAEoCSI5Ch1TZXJ2aWNlVXBzZXJ0Tm90aWZpY2F0aW9uQWRkchIKCgJpcBgBIAEoCRIMCgRwb3J0GAIgASgNIqUCChlTZXJ2aWNlVXBzZXJ0Tm90aWZpY2F0aW9uEgoKAmlkGAEgASgNEj0KEGZyb250ZW5kX2FkZHJlc3MYAiABKAsyIy5mbG93LlNlcnZpY2VVcHNlcnROb3RpZmljYXRpb25BZGRyEj4KEWJhY2tlbmRfYWRkcmVzc2VzGAMgAygLMiMuZmxvdy5TZXJ2aWNlVXBzZXJ0Tm90aWZpY2F0aW9uQWRkchIMCgR0eXBlGAQgASgJEhYKDnRyYWZmaWNfcG9saWN5GAUgASgJEgwKBG5hbWUYBiABKAkSEQoJbmFtZXNwYWNlGAcgASgJEhoKEmV4dF90cmFmZmljX3BvbGljeRgIIAEoCRIaChJpbnRfdHJhZmZpY19wb2xpY3kYCSABKAkiJwoZU2VydmljZURlbGV0ZU5vdGlmaWNhdGlvbhIKCgJpZBgBIAEoDSL8AwoKQWdlbnRFdmVudBIiCgR0eXBlGAEgASgOMhQuZmxvdy5BZ2VudEV2ZW50VHlwZRIqCgd1bmtub3duGGQgASgLMhcuZmxvdy5BZ2VudEV2ZW50VW5rbm93bkgAEi0KC2FnZW50X3N0YXJ0GGUgASgLMhYuZmxvdy5UaW1lTm90aWZpY2F0aW9uSAASNwoNcG9saWN5X3VwZGF0ZRhmIAEoCzIeLmZsb3cuUG9saWN5VXBkYXRlTm90aWZpY2F0aW9uSAASPgoTZW5kcG9pbnRfcmVnZW5lcmF0ZRhnIAEoCzIfLmZsb3cuRW5kcG9pbnRSZWdlbk5vdGlmaWNhdGlvbkgAEjsKD2VuZHBvaW50X3VwZGF0ZRhoIAEoCzIgLmZsb3cuRW5kcG9pbnRVcGRhdGVOb3RpZmljYXRpb25IABIzCg5pcGNhY2hlX3VwZGF0ZRhpIAEoCzIZLmZsb3cuSVBDYWNoZU5vdGlmaWNhdGlvbkgAEjkKDnNlcnZpY2VfdXBzZXJ0GGogASgLMh8uZmxvdy5TZXJ2aWNlVXBzZXJ0Tm90aWZpY2F0aW9uSAASOQoOc2VydmljZV9kZWxldGUYayABKAsyHy5mbG93LlNlcnZpY2VEZWxldGVOb3RpZmljYXRpb25IAEIOCgxub3RpZmljYXRpb24iuwIKCkRlYnVnRXZlbnQSIgoEdHlwZRgBIAEoDjIULmZsb3cuRGVidWdFdmVudFR5cGUSHgoGc291cmNlGAIgASgLMg4uZmxvdy5FbmRwb2ludBIqCgRoYXNoGAMgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlEioKBGFyZzEYBCABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSKgoEYXJnMhgFIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRIqCgRhcmczGAYgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlEg8KB21lc3NhZ2UYByABKAkSKAoDY3B1GAggASgLMhsuZ29vZ2xlLnByb3RvYnVmLkludDMyVmFsdWUqfwoPTG9zdEV2ZW50U291cmNlEh0KGVVOS05PV05fTE9TVF9FVkVOVF9TT1VSQ0UQABIaChZQRVJGX0VWRU5UX1JJTkdfQlVGRkVSEAESGQoVT0JTRVJWRVJfRVZFTlRTX1FVRVVFEAISFgoSSFVCQkxFX1JJTkdfQlVGRkVSEAMqqAIKDkFnZW50RXZlbnRUeXBlEhcKE0FHRU5UX0VWRU5UX1VOS05PV04QABIRCg1BR0VOVF9TVEFSVEVEEAISEgoOUE9MSUNZX1VQREFURUQQAxISCg5QT0xJQ1lfREVMRVRFRBAEEh8KG0VORFBPSU5UX1JFR0VORVJBVEVfU1VDQ0VTUxAFEh8KG0VORFBPSU5UX1JFR0VORVJBVEVfRkFJTFVSRRAGEhQKEEVORFBPSU5UX0NSRUFURUQQBxIUChBFTkRQT0lOVF9ERUxFVEVEEAgSFAoQSVBDQUNIRV9VUFNFUlRFRBAJEhMKD0lQQ0FDSEVfREVMRVRFRBAKEhQKEFNFUlZJQ0VfVVBTRVJURUQQCxITCg9TRVJWSUNFX0RFTEVURUQQDCq7DQoORGVidWdFdmVudFR5cGUSFQoRREJHX0VWRU5UX1VOS05PV04QABIPCgtEQkdfR0VORVJJQxABEhYKEkRCR19MT0NBTF9ERUxJVkVSWRACEg0KCURCR19FTkNBUBADEhEKDURCR19MWENfRk9VTkQQBBIVChFEQkdfUE9MSUNZX0RFTklFRBAFEhEKDURCR19DVF9MT09LVVAQBhIVChFEQkdfQ1RfTE9PS1VQX1JFVhAHEhAKDERCR19DVF9NQVRDSBAIEhIKDkRCR19DVF9DUkVBVEVEEAkSEwoPREJHX0NUX0NSRUFURUQyEAoSFAoQREJHX0lDTVA2X0hBTkRMRRALEhUKEURCR19JQ01QNl9SRVFVRVNUEAwSEAoMREJHX0lDTVA2X05TEA0SGwoXREJHX0lDTVA2X1RJTUVfRVhDRUVERUQQDhISCg5EQkdfQ1RfVkVSRElDVBAPEg0KCURCR19ERUNBUBAQEhAKDERCR19QT1JUX01BUBAREhEKDURCR19FUlJPUl9SRVQQEhIPCgtEQkdfVE9fSE9TVBATEhAKDERCR19UT19TVEFDSxAUEhAKDERCR19QS1RfSEFTSBAVEhsKF0RCR19MQjZfTE9PS1VQX0ZST05URU5EEBYSIAocREJHX0xCNl9MT09LVVBfRlJPTlRFTkRfRkFJTBAXEh8KG0RCR19MQjZfTE9PS1VQX0JBQ0tFTkRfU0xPVBAYEicKI0RCR19MQjZfTE9PS1VQX0JBQ0tFTkRfU0xPVF9TVUNDRVNTEBkSJwojREJHX0xCNl9MT09LVVBfQkFDS0VORF9TTE9UX1YyX0ZBSUwQGhIfChtEQkdfTEI2X0xPT0tVUF9CQUNLRU5EX0ZBSUwQGxIeChpEQkdfTEI2X1JFVkVSU0VfTkFUX0xPT0tVUBAcEhcKE0RCR19MQjZfUkVWRVJTRV9OQVQQHRIbChdEQkdfTEI0X0xPT0tVUF9GUk9OVEVORBAeEiAKHERCR19MQjRfTE9PS1VQX0ZST05URU5EX0ZBSUwQHxIfChtEQkdfTEI0X0xPT0tVUF9CQUNLRU5EX1NMT1QQIBInCiNEQkdfTEI0X0xPT0tVUF9CQUNLRU5EX1NMT1RfU1VDQ0VTUxAhEicKI0RCR19MQjRfTE9PS1VQX0JBQ0tFTkRfU0xPVF9WMl9GQUlMECISHwobREJHX0xCNF9MT09LVVBfQkFDS0VORF9GQUlMECMSHgoaREJHX0xCNF9SRVZFUlNFX05BVF9MT09LVVAQJBIXChNEQkdfTEI0X1JFVkVSU0VfTkFUECUSGQoVREJHX0xCNF9MT09QQkFDS19TTkFUECYSHQoZREJHX0xCNF9MT09QQkFDS19TTkFUX1JFVhAnEhIKDkRCR19DVF9MT09LVVA0ECgSGwoXREJHX1JSX0JBQ0tFTkRfU0xPVF9TRUwQKRIYChREQkdfUkVWX1BST1hZX0xPT0tVUBAqEhcKE0RCR19SRVZfUFJPWFlfRk9VTkQQKxIYChREQkdfUkVWX1BST1hZX1VQREFURRAsEhEKDURCR19MNF9QT0xJQ1kQLRIZChVEQkdfTkVUREVWX0lOX0NMVVNURVIQLhIVChFEQkdfTkVUREVWX0VOQ0FQNBAvEhQKEERCR19DVF9MT09LVVA0XzEQMBIUChBEQkdfQ1RfTE9PS1VQNF8yEDESEwoPREJHX0NUX0NSRUFURUQ0EDISFAoQREJHX0NUX0xPT0tVUDZfMRAzEhQKEERCR19DVF9MT09LVVA2XzIQNBITCg9EQkdfQ1RfQ1JFQVRFRDYQNRISCg5EQkdfU0tJUF9QUk9YWRA2EhEKDURCR19MNF9DUkVBVEUQNxIZChVEQkdfSVBfSURfTUFQX0ZBSUxFRDQQOBIZChVEQkdfSVBfSURfTUFQX0ZBSUxFRDYQORIaChZEQkdfSVBfSURfTUFQX1NVQ0NFRUQ0EDoSGgoWREJHX0lQX0lEX01BUF9TVUNDRUVENhA7EhMKD0RCR19MQl9TVEFMRV9DVBA8EhgKFERCR19JTkhFUklUX0lERU5USVRZED0SEgoOREJHX1NLX0xPT0tVUDQQPhISCg5EQkdfU0tfTE9PS1VQNhA/EhEKDURCR19TS19BU1NJR04QQBINCglEQkdfTDdfTEIQQRITCg9EQkdfU0tJUF9QT0xJQ1kQQhIZChVEQkdfTEI2X0xPT1BCQUNLX1NOQVQQQxIdChlEQkdfTEI2X0xPT1BCQUNLX1NOQVRfUkVWEERiBnByb3RvMw", [file_flow_flow, file_google_protobuf_timestamp, file_google_protobuf_wrappers]);
 
 /**
  * @generated from message flow.LostEvent
@@ -238,6 +238,104 @@ export const IPCacheNotificationSchema: GenMessage<IPCacheNotification> = /*@__P
   messageDesc(file_flow_events, 6);
 
 /**
+ * Agents before 1.18 told of services; clients print what others send.
+ *
+ * @generated from message flow.ServiceUpsertNotificationAddr
+ */
+export type ServiceUpsertNotificationAddr = Message<"flow.ServiceUpsertNotificationAddr"> & {
+  /**
+   * @generated from field: string ip = 1;
+   */
+  ip: string;
+
+  /**
+   * @generated from field: uint32 port = 2;
+   */
+  port: number;
+};
+
+/**
+ * Describes the message flow.ServiceUpsertNotificationAddr.
+ * Use `create(ServiceUpsertNotificationAddrSchema)` to create a new message.
+ */
+export const ServiceUpsertNotificationAddrSchema: GenMessage<ServiceUpsertNotificationAddr> = /*@__PURE__*/
+  messageDesc(file_flow_events, 7);
+
+/**
+ * @generated from message flow.ServiceUpsertNotification
+ */
+export type ServiceUpsertNotification = Message<"flow.ServiceUpsertNotification"> & {
+  /**
+   * @generated from field: uint32 id = 1;
+   */
+  id: number;
+
+  /**
+   * @generated from field: flow.ServiceUpsertNotificationAddr frontend_address = 2;
+   */
+  frontendAddress?: ServiceUpsertNotificationAddr | undefined;
+
+  /**
+   * @generated from field: repeated flow.ServiceUpsertNotificationAddr backend_addresses = 3;
+   */
+  backendAddresses: ServiceUpsertNotificationAddr[];
+
+  /**
+   * @generated from field: string type = 4;
+   */
+  type: string;
+
+  /**
+   * @generated from field: string traffic_policy = 5;
+   */
+  trafficPolicy: string;
+
+  /**
+   * @generated from field: string name = 6;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string namespace = 7;
+   */
+  namespace: string;
+
+  /**
+   * @generated from field: string ext_traffic_policy = 8;
+   */
+  extTrafficPolicy: string;
+
+  /**
+   * @generated from field: string int_traffic_policy = 9;
+   */
+  intTrafficPolicy: string;
+};
+
+/**
+ * Describes the message flow.ServiceUpsertNotification.
+ * Use `create(ServiceUpsertNotificationSchema)` to create a new message.
+ */
+export const ServiceUpsertNotificationSchema: GenMessage<ServiceUpsertNotification> = /*@__PURE__*/
+  messageDesc(file_flow_events, 8);
+
+/**
+ * @generated from message flow.ServiceDeleteNotification
+ */
+export type ServiceDeleteNotification = Message<"flow.ServiceDeleteNotification"> & {
+  /**
+   * @generated from field: uint32 id = 1;
+   */
+  id: number;
+};
+
+/**
+ * Describes the message flow.ServiceDeleteNotification.
+ * Use `create(ServiceDeleteNotificationSchema)` to create a new message.
+ */
+export const ServiceDeleteNotificationSchema: GenMessage<ServiceDeleteNotification> = /*@__PURE__*/
+  messageDesc(file_flow_events, 9);
+
+/**
  * @generated from message flow.AgentEvent
  */
 export type AgentEvent = Message<"flow.AgentEvent"> & {
@@ -285,6 +383,18 @@ export type AgentEvent = Message<"flow.AgentEvent"> & {
      */
     value: IPCacheNotification;
     case: "ipcacheUpdate";
+  } | {
+    /**
+     * @generated from field: flow.ServiceUpsertNotification service_upsert = 106;
+     */
+    value: ServiceUpsertNotification;
+    case: "serviceUpsert";
+  } | {
+    /**
+     * @generated from field: flow.ServiceDeleteNotification service_delete = 107;
+     */
+    value: ServiceDeleteNotification;
+    case: "serviceDelete";
   } | { case: undefined; value?: undefined };
 };
 
@@ -293,7 +403,7 @@ export type AgentEvent = Message<"flow.AgentEvent"> & {
  * Use `create(AgentEventSchema)` to create a new message.
  */
 export const AgentEventSchema: GenMessage<AgentEvent> = /*@__PURE__*/
-  messageDesc(file_flow_events, 7);
+  messageDesc(file_flow_events, 10);
 
 /**
  * @generated from message flow.DebugEvent
@@ -345,7 +455,7 @@ export type DebugEvent = Message<"flow.DebugEvent"> & {
  * Use `create(DebugEventSchema)` to create a new message.
  */
 export const DebugEventSchema: GenMessage<DebugEvent> = /*@__PURE__*/
-  messageDesc(file_flow_events, 8);
+  messageDesc(file_flow_events, 11);
 
 /**
  * @generated from enum flow.LostEventSource
@@ -460,7 +570,7 @@ export const AgentEventTypeSchema: GenEnum<AgentEventType> = /*@__PURE__*/
   enumDesc(file_flow_events, 1);
 
 /**
- * The kinds our datapath could name; it emits none today.
+ * Our datapath emits none; clients print what others send.
  *
  * @generated from enum flow.DebugEventType
  */
@@ -514,10 +624,305 @@ export const DebugEventType = {
    * @generated from enum value: DBG_CT_CREATED = 9;
    */
   DBG_CT_CREATED: 9,
+
+  /**
+   * @generated from enum value: DBG_CT_CREATED2 = 10;
+   */
+  DBG_CT_CREATED2: 10,
+
+  /**
+   * @generated from enum value: DBG_ICMP6_HANDLE = 11;
+   */
+  DBG_ICMP6_HANDLE: 11,
+
+  /**
+   * @generated from enum value: DBG_ICMP6_REQUEST = 12;
+   */
+  DBG_ICMP6_REQUEST: 12,
+
+  /**
+   * @generated from enum value: DBG_ICMP6_NS = 13;
+   */
+  DBG_ICMP6_NS: 13,
+
+  /**
+   * @generated from enum value: DBG_ICMP6_TIME_EXCEEDED = 14;
+   */
+  DBG_ICMP6_TIME_EXCEEDED: 14,
+
+  /**
+   * @generated from enum value: DBG_CT_VERDICT = 15;
+   */
+  DBG_CT_VERDICT: 15,
+
+  /**
+   * @generated from enum value: DBG_DECAP = 16;
+   */
+  DBG_DECAP: 16,
+
+  /**
+   * @generated from enum value: DBG_PORT_MAP = 17;
+   */
+  DBG_PORT_MAP: 17,
+
+  /**
+   * @generated from enum value: DBG_ERROR_RET = 18;
+   */
+  DBG_ERROR_RET: 18,
+
+  /**
+   * @generated from enum value: DBG_TO_HOST = 19;
+   */
+  DBG_TO_HOST: 19,
+
+  /**
+   * @generated from enum value: DBG_TO_STACK = 20;
+   */
+  DBG_TO_STACK: 20,
+
+  /**
+   * @generated from enum value: DBG_PKT_HASH = 21;
+   */
+  DBG_PKT_HASH: 21,
+
+  /**
+   * @generated from enum value: DBG_LB6_LOOKUP_FRONTEND = 22;
+   */
+  DBG_LB6_LOOKUP_FRONTEND: 22,
+
+  /**
+   * @generated from enum value: DBG_LB6_LOOKUP_FRONTEND_FAIL = 23;
+   */
+  DBG_LB6_LOOKUP_FRONTEND_FAIL: 23,
+
+  /**
+   * @generated from enum value: DBG_LB6_LOOKUP_BACKEND_SLOT = 24;
+   */
+  DBG_LB6_LOOKUP_BACKEND_SLOT: 24,
+
+  /**
+   * @generated from enum value: DBG_LB6_LOOKUP_BACKEND_SLOT_SUCCESS = 25;
+   */
+  DBG_LB6_LOOKUP_BACKEND_SLOT_SUCCESS: 25,
+
+  /**
+   * @generated from enum value: DBG_LB6_LOOKUP_BACKEND_SLOT_V2_FAIL = 26;
+   */
+  DBG_LB6_LOOKUP_BACKEND_SLOT_V2_FAIL: 26,
+
+  /**
+   * @generated from enum value: DBG_LB6_LOOKUP_BACKEND_FAIL = 27;
+   */
+  DBG_LB6_LOOKUP_BACKEND_FAIL: 27,
+
+  /**
+   * @generated from enum value: DBG_LB6_REVERSE_NAT_LOOKUP = 28;
+   */
+  DBG_LB6_REVERSE_NAT_LOOKUP: 28,
+
+  /**
+   * @generated from enum value: DBG_LB6_REVERSE_NAT = 29;
+   */
+  DBG_LB6_REVERSE_NAT: 29,
+
+  /**
+   * @generated from enum value: DBG_LB4_LOOKUP_FRONTEND = 30;
+   */
+  DBG_LB4_LOOKUP_FRONTEND: 30,
+
+  /**
+   * @generated from enum value: DBG_LB4_LOOKUP_FRONTEND_FAIL = 31;
+   */
+  DBG_LB4_LOOKUP_FRONTEND_FAIL: 31,
+
+  /**
+   * @generated from enum value: DBG_LB4_LOOKUP_BACKEND_SLOT = 32;
+   */
+  DBG_LB4_LOOKUP_BACKEND_SLOT: 32,
+
+  /**
+   * @generated from enum value: DBG_LB4_LOOKUP_BACKEND_SLOT_SUCCESS = 33;
+   */
+  DBG_LB4_LOOKUP_BACKEND_SLOT_SUCCESS: 33,
+
+  /**
+   * @generated from enum value: DBG_LB4_LOOKUP_BACKEND_SLOT_V2_FAIL = 34;
+   */
+  DBG_LB4_LOOKUP_BACKEND_SLOT_V2_FAIL: 34,
+
+  /**
+   * @generated from enum value: DBG_LB4_LOOKUP_BACKEND_FAIL = 35;
+   */
+  DBG_LB4_LOOKUP_BACKEND_FAIL: 35,
+
+  /**
+   * @generated from enum value: DBG_LB4_REVERSE_NAT_LOOKUP = 36;
+   */
+  DBG_LB4_REVERSE_NAT_LOOKUP: 36,
+
+  /**
+   * @generated from enum value: DBG_LB4_REVERSE_NAT = 37;
+   */
+  DBG_LB4_REVERSE_NAT: 37,
+
+  /**
+   * @generated from enum value: DBG_LB4_LOOPBACK_SNAT = 38;
+   */
+  DBG_LB4_LOOPBACK_SNAT: 38,
+
+  /**
+   * @generated from enum value: DBG_LB4_LOOPBACK_SNAT_REV = 39;
+   */
+  DBG_LB4_LOOPBACK_SNAT_REV: 39,
+
+  /**
+   * @generated from enum value: DBG_CT_LOOKUP4 = 40;
+   */
+  DBG_CT_LOOKUP4: 40,
+
+  /**
+   * @generated from enum value: DBG_RR_BACKEND_SLOT_SEL = 41;
+   */
+  DBG_RR_BACKEND_SLOT_SEL: 41,
+
+  /**
+   * @generated from enum value: DBG_REV_PROXY_LOOKUP = 42;
+   */
+  DBG_REV_PROXY_LOOKUP: 42,
+
+  /**
+   * @generated from enum value: DBG_REV_PROXY_FOUND = 43;
+   */
+  DBG_REV_PROXY_FOUND: 43,
+
+  /**
+   * @generated from enum value: DBG_REV_PROXY_UPDATE = 44;
+   */
+  DBG_REV_PROXY_UPDATE: 44,
+
+  /**
+   * @generated from enum value: DBG_L4_POLICY = 45;
+   */
+  DBG_L4_POLICY: 45,
+
+  /**
+   * @generated from enum value: DBG_NETDEV_IN_CLUSTER = 46;
+   */
+  DBG_NETDEV_IN_CLUSTER: 46,
+
+  /**
+   * @generated from enum value: DBG_NETDEV_ENCAP4 = 47;
+   */
+  DBG_NETDEV_ENCAP4: 47,
+
+  /**
+   * @generated from enum value: DBG_CT_LOOKUP4_1 = 48;
+   */
+  DBG_CT_LOOKUP4_1: 48,
+
+  /**
+   * @generated from enum value: DBG_CT_LOOKUP4_2 = 49;
+   */
+  DBG_CT_LOOKUP4_2: 49,
+
+  /**
+   * @generated from enum value: DBG_CT_CREATED4 = 50;
+   */
+  DBG_CT_CREATED4: 50,
+
+  /**
+   * @generated from enum value: DBG_CT_LOOKUP6_1 = 51;
+   */
+  DBG_CT_LOOKUP6_1: 51,
+
+  /**
+   * @generated from enum value: DBG_CT_LOOKUP6_2 = 52;
+   */
+  DBG_CT_LOOKUP6_2: 52,
+
+  /**
+   * @generated from enum value: DBG_CT_CREATED6 = 53;
+   */
+  DBG_CT_CREATED6: 53,
+
+  /**
+   * @generated from enum value: DBG_SKIP_PROXY = 54;
+   */
+  DBG_SKIP_PROXY: 54,
+
+  /**
+   * @generated from enum value: DBG_L4_CREATE = 55;
+   */
+  DBG_L4_CREATE: 55,
+
+  /**
+   * @generated from enum value: DBG_IP_ID_MAP_FAILED4 = 56;
+   */
+  DBG_IP_ID_MAP_FAILED4: 56,
+
+  /**
+   * @generated from enum value: DBG_IP_ID_MAP_FAILED6 = 57;
+   */
+  DBG_IP_ID_MAP_FAILED6: 57,
+
+  /**
+   * @generated from enum value: DBG_IP_ID_MAP_SUCCEED4 = 58;
+   */
+  DBG_IP_ID_MAP_SUCCEED4: 58,
+
+  /**
+   * @generated from enum value: DBG_IP_ID_MAP_SUCCEED6 = 59;
+   */
+  DBG_IP_ID_MAP_SUCCEED6: 59,
+
+  /**
+   * @generated from enum value: DBG_LB_STALE_CT = 60;
+   */
+  DBG_LB_STALE_CT: 60,
+
+  /**
+   * @generated from enum value: DBG_INHERIT_IDENTITY = 61;
+   */
+  DBG_INHERIT_IDENTITY: 61,
+
+  /**
+   * @generated from enum value: DBG_SK_LOOKUP4 = 62;
+   */
+  DBG_SK_LOOKUP4: 62,
+
+  /**
+   * @generated from enum value: DBG_SK_LOOKUP6 = 63;
+   */
+  DBG_SK_LOOKUP6: 63,
+
+  /**
+   * @generated from enum value: DBG_SK_ASSIGN = 64;
+   */
+  DBG_SK_ASSIGN: 64,
+
+  /**
+   * @generated from enum value: DBG_L7_LB = 65;
+   */
+  DBG_L7_LB: 65,
+
+  /**
+   * @generated from enum value: DBG_SKIP_POLICY = 66;
+   */
+  DBG_SKIP_POLICY: 66,
+
+  /**
+   * @generated from enum value: DBG_LB6_LOOPBACK_SNAT = 67;
+   */
+  DBG_LB6_LOOPBACK_SNAT: 67,
+
+  /**
+   * @generated from enum value: DBG_LB6_LOOPBACK_SNAT_REV = 68;
+   */
+  DBG_LB6_LOOPBACK_SNAT_REV: 68,
 } as const;
 
 /**
- * The kinds our datapath could name; it emits none today.
+ * Our datapath emits none; clients print what others send.
  *
  * @generated from enum flow.DebugEventType
  */

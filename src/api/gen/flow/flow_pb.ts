@@ -14,9 +14,11 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file flow/flow.proto.
  */
 export const file_flow_flow: GenFile = /*@__PURE__*/
-  fileDesc("Cg9mbG93L2Zsb3cucHJvdG8SBGZsb3cinQwKBEZsb3cSKAoEdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASHgoHdmVyZGljdBgCIAEoDjINLmZsb3cuVmVyZGljdBITCgtkcm9wX3JlYXNvbhgDIAEoDRIgCghldGhlcm5ldBgEIAEoCzIOLmZsb3cuRXRoZXJuZXQSFAoCSVAYBSABKAsyCC5mbG93LklQEhgKAmw0GAYgASgLMgwuZmxvdy5MYXllcjQSHgoGc291cmNlGAggASgLMg4uZmxvdy5FbmRwb2ludBIjCgtkZXN0aW5hdGlvbhgJIAEoCzIOLmZsb3cuRW5kcG9pbnQSHAoEVHlwZRgKIAEoDjIOLmZsb3cuRmxvd1R5cGUSEQoJbm9kZV9uYW1lGAsgASgJEhQKDHNvdXJjZV9uYW1lcxgNIAMoCRIZChFkZXN0aW5hdGlvbl9uYW1lcxgOIAMoCRIYCgJsNxgPIAEoCzIMLmZsb3cuTGF5ZXI3Eg0KBXJlcGx5GBAgASgIEikKCmV2ZW50X3R5cGUYEyABKAsyFS5mbG93LkNpbGl1bUV2ZW50VHlwZRIlCg5zb3VyY2Vfc2VydmljZRgUIAEoCzINLmZsb3cuU2VydmljZRIqChNkZXN0aW5hdGlvbl9zZXJ2aWNlGBUgASgLMg0uZmxvdy5TZXJ2aWNlEjEKEXRyYWZmaWNfZGlyZWN0aW9uGBYgASgOMhYuZmxvdy5UcmFmZmljRGlyZWN0aW9uEhkKEXBvbGljeV9tYXRjaF90eXBlGBcgASgNEjwKF3RyYWNlX29ic2VydmF0aW9uX3BvaW50GBggASgOMhsuZmxvdy5UcmFjZU9ic2VydmF0aW9uUG9pbnQSKgoQZHJvcF9yZWFzb25fZGVzYxgZIAEoDjIQLmZsb3cuRHJvcFJlYXNvbhIsCghpc19yZXBseRgaIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWUSNAoTZGVidWdfY2FwdHVyZV9wb2ludBgbIAEoDjIXLmZsb3cuRGVidWdDYXB0dXJlUG9pbnQSKQoJaW50ZXJmYWNlGBwgASgLMhYuZmxvdy5OZXR3b3JrSW50ZXJmYWNlEhIKCnByb3h5X3BvcnQYHSABKA0SKQoNdHJhY2VfY29udGV4dBgeIAEoCzISLmZsb3cuVHJhY2VDb250ZXh0EjYKEHNvY2tfeGxhdGVfcG9pbnQYHyABKA4yHC5mbG93LlNvY2tldFRyYW5zbGF0aW9uUG9pbnQSFQoNc29ja2V0X2Nvb2tpZRggIAEoBBIRCgljZ3JvdXBfaWQYISABKAQSDAoEdXVpZBgiIAEoCRIhCglhdXRoX3R5cGUYIyABKA4yDi5mbG93LkF1dGhUeXBlEicKDHRyYWNlX3JlYXNvbhgkIAEoDjIRLmZsb3cuVHJhY2VSZWFzb24SEwoLbm9kZV9sYWJlbHMYJSADKAkSHAoEZmlsZRgmIAEoCzIOLmZsb3cuRmlsZUluZm8SHAoGdHVubmVsGCcgASgLMgwuZmxvdy5UdW5uZWwSJAoLaXBfdHJhY2VfaWQYKCABKAsyDy5mbG93LklQVHJhY2VJRBIeCgdlbWl0dGVyGCkgASgLMg0uZmxvdy5FbWl0dGVyEikKEWVncmVzc19hbGxvd2VkX2J5GImkASADKAsyDC5mbG93LlBvbGljeRIqChJpbmdyZXNzX2FsbG93ZWRfYnkYiqQBIAMoCzIMLmZsb3cuUG9saWN5EigKEGVncmVzc19kZW5pZWRfYnkYjKQBIAMoCzIMLmZsb3cuUG9saWN5EikKEWluZ3Jlc3NfZGVuaWVkX2J5GI2kASADKAsyDC5mbG93LlBvbGljeRIUCgpwb2xpY3lfbG9nGI6kASADKAkSJAoJYWdncmVnYXRlGI+kASABKAsyDy5mbG93LkFnZ3JlZ2F0ZRIRCgdTdW1tYXJ5GKCNBiABKAkSKgoKZXh0ZW5zaW9ucxjwkwkgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueUoECAcQCEoECAwQDUoECBEQEkoECBIQEyLcAQoGTGF5ZXI0EhgKA1RDUBgBIAEoCzIJLmZsb3cuVENQSAASGAoDVURQGAIgASgLMgkuZmxvdy5VRFBIABIeCgZJQ01QdjQYAyABKAsyDC5mbG93LklDTVB2NEgAEh4KBklDTVB2NhgEIAEoCzIMLmZsb3cuSUNNUHY2SAASGgoEU0NUUBgFIAEoCzIKLmZsb3cuU0NUUEgAEhoKBFZSUlAYBiABKAsyCi5mbG93LlZSUlBIABIaCgRJR01QGAcgASgLMgouZmxvdy5JR01QSABCCgoIcHJvdG9jb2wimgEKBkxheWVyNxIeCgR0eXBlGAEgASgOMhAuZmxvdy5MN0Zsb3dUeXBlEhIKCmxhdGVuY3lfbnMYAiABKAQSGAoDZG5zGGQgASgLMgkuZmxvdy5ETlNIABIaCgRodHRwGGUgASgLMgouZmxvdy5IVFRQSAASHAoFa2Fma2EYZiABKAsyCy5mbG93LkthZmthSABCCAoGcmVjb3JkIjEKDFRyYWNlQ29udGV4dBIhCgZwYXJlbnQYASABKAsyES5mbG93LlRyYWNlUGFyZW50Ih8KC1RyYWNlUGFyZW50EhAKCHRyYWNlX2lkGAEgASgJIpYBCghFbmRwb2ludBIKCgJJRBgBIAEoDRIQCghpZGVudGl0eRgCIAEoDRIRCgluYW1lc3BhY2UYAyABKAkSDgoGbGFiZWxzGAQgAygJEhAKCHBvZF9uYW1lGAUgASgJEiEKCXdvcmtsb2FkcxgGIAMoCzIOLmZsb3cuV29ya2xvYWQSFAoMY2x1c3Rlcl9uYW1lGAcgASgJIiYKCFdvcmtsb2FkEgwKBG5hbWUYASABKAkSDAoEa2luZBgCIAEoCSJTCgNUQ1ASEwoLc291cmNlX3BvcnQYASABKA0SGAoQZGVzdGluYXRpb25fcG9ydBgCIAEoDRIdCgVmbGFncxgDIAEoCzIOLmZsb3cuVENQRmxhZ3MifgoIVENQRmxhZ3MSCwoDRklOGAEgASgIEgsKA1NZThgCIAEoCBILCgNSU1QYAyABKAgSCwoDUFNIGAQgASgIEgsKA0FDSxgFIAEoCBILCgNVUkcYBiABKAgSCwoDRUNFGAcgASgIEgsKA0NXUhgIIAEoCBIKCgJOUxgJIAEoCCI0CgNVRFASEwoLc291cmNlX3BvcnQYASABKA0SGAoQZGVzdGluYXRpb25fcG9ydBgCIAEoDSJeCgRTQ1RQEhMKC3NvdXJjZV9wb3J0GAEgASgNEhgKEGRlc3RpbmF0aW9uX3BvcnQYAiABKA0SJwoKY2h1bmtfdHlwZRgDIAEoDjITLmZsb3cuU0NUUENodW5rVHlwZSIkCgZJQ01QdjQSDAoEdHlwZRgBIAEoDRIMCgRjb2RlGAIgASgNIiQKBklDTVB2NhIMCgR0eXBlGAEgASgNEgwKBGNvZGUYAiABKA0iNAoEVlJSUBIMCgR0eXBlGAEgASgNEgwKBHZyaWQYAiABKA0SEAoIcHJpb3JpdHkYAyABKA0iKwoESUdNUBIMCgR0eXBlGAEgASgNEhUKDWdyb3VwX2FkZHJlc3MYAiABKAkidwoCSVASDgoGc291cmNlGAEgASgJEhMKC2Rlc3RpbmF0aW9uGAIgASgJEiIKCWlwVmVyc2lvbhgDIAEoDjIPLmZsb3cuSVBWZXJzaW9uEhEKCWVuY3J5cHRlZBgEIAEoCBIVCg1zb3VyY2VfeGxhdGVkGAUgASgJIi8KCEV0aGVybmV0Eg4KBnNvdXJjZRgBIAEoCRITCgtkZXN0aW5hdGlvbhgCIAEoCSKeAQoGVHVubmVsEicKCHByb3RvY29sGAEgASgOMhUuZmxvdy5UdW5uZWwuUHJvdG9jb2wSFAoCSVAYAiABKAsyCC5mbG93LklQEhgKAmw0GAMgASgLMgwuZmxvdy5MYXllcjQSCwoDdm5pGAQgASgNIi4KCFByb3RvY29sEgsKB1VOS05PV04QABIJCgVWWExBThABEgoKBkdFTkVWRRACIjUKCUlQVHJhY2VJRBIQCgh0cmFjZV9pZBgBIAEoBBIWCg5pcF9vcHRpb25fdHlwZRgCIAEoDSIoCgdFbWl0dGVyEgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoCSJZCgZQb2xpY3kSDAoEbmFtZRgBIAEoCRIRCgluYW1lc3BhY2UYAiABKAkSDgoGbGFiZWxzGAMgAygJEhAKCHJldmlzaW9uGAQgASgEEgwKBGtpbmQYBSABKAkiaAoJQWdncmVnYXRlEhoKEmluZ3Jlc3NfZmxvd19jb3VudBgBIAEoDRIZChFlZ3Jlc3NfZmxvd19jb3VudBgCIAEoDRIkChx1bmtub3duX2RpcmVjdGlvbl9mbG93X2NvdW50GAMgASgNIjEKD0NpbGl1bUV2ZW50VHlwZRIMCgR0eXBlGAEgASgFEhAKCHN1Yl90eXBlGAIgASgFIioKB1NlcnZpY2USDAoEbmFtZRgBIAEoCRIRCgluYW1lc3BhY2UYAiABKAkiLwoQTmV0d29ya0ludGVyZmFjZRINCgVpbmRleBgBIAEoDRIMCgRuYW1lGAIgASgJIiYKCEZpbGVJbmZvEgwKBG5hbWUYASABKAkSDAoEbGluZRgCIAEoDSKKAQoDRE5TEg0KBXF1ZXJ5GAEgASgJEgsKA2lwcxgCIAMoCRILCgN0dGwYAyABKA0SDgoGY25hbWVzGAQgAygJEhoKEm9ic2VydmF0aW9uX3NvdXJjZRgFIAEoCRINCgVyY29kZRgGIAEoDRIOCgZxdHlwZXMYByADKAkSDwoHcnJ0eXBlcxgIIAMoCSIoCgpIVFRQSGVhZGVyEgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCSJmCgRIVFRQEgwKBGNvZGUYASABKA0SDgoGbWV0aG9kGAIgASgJEgsKA3VybBgDIAEoCRIQCghwcm90b2NvbBgEIAEoCRIhCgdoZWFkZXJzGAUgAygLMhAuZmxvdy5IVFRQSGVhZGVyImgKBUthZmthEhIKCmVycm9yX2NvZGUYASABKAUSEwoLYXBpX3ZlcnNpb24YAiABKAUSDwoHYXBpX2tleRgDIAEoCRIWCg5jb3JyZWxhdGlvbl9pZBgEIAEoBRINCgV0b3BpYxgFIAEoCSJJCg9FdmVudFR5cGVGaWx0ZXISDAoEdHlwZRgBIAEoBRIWCg5tYXRjaF9zdWJfdHlwZRgCIAEoCBIQCghzdWJfdHlwZRgDIAEoBSKpCQoKRmxvd0ZpbHRlchIRCglzb3VyY2VfaXAYASADKAkSEgoKc291cmNlX3BvZBgCIAMoCRIWCg5kZXN0aW5hdGlvbl9pcBgDIAMoCRIXCg9kZXN0aW5hdGlvbl9wb2QYBCADKAkSHgoHdmVyZGljdBgFIAMoDjINLmZsb3cuVmVyZGljdBIpCgpldmVudF90eXBlGAYgAygLMhUuZmxvdy5FdmVudFR5cGVGaWx0ZXISEwoLc291cmNlX2ZxZG4YByADKAkSGAoQZGVzdGluYXRpb25fZnFkbhgIIAMoCRIYChBodHRwX3N0YXR1c19jb2RlGAkgAygJEhQKDHNvdXJjZV9sYWJlbBgKIAMoCRIZChFkZXN0aW5hdGlvbl9sYWJlbBgLIAMoCRIQCghwcm90b2NvbBgMIAMoCRITCgtzb3VyY2VfcG9ydBgNIAMoCRIYChBkZXN0aW5hdGlvbl9wb3J0GA4gAygJEg0KBXJlcGx5GA8gAygIEhYKDnNvdXJjZV9zZXJ2aWNlGBAgAygJEhsKE2Rlc3RpbmF0aW9uX3NlcnZpY2UYESADKAkSEQoJZG5zX3F1ZXJ5GBIgAygJEhcKD3NvdXJjZV9pZGVudGl0eRgTIAMoDRIcChRkZXN0aW5hdGlvbl9pZGVudGl0eRgUIAMoDRITCgtodHRwX21ldGhvZBgVIAMoCRIRCglodHRwX3BhdGgYFiADKAkSIQoJdGNwX2ZsYWdzGBcgAygLMg4uZmxvdy5UQ1BGbGFncxIRCglub2RlX25hbWUYGCADKAkSIwoKaXBfdmVyc2lvbhgZIAMoDjIPLmZsb3cuSVBWZXJzaW9uEicKD3NvdXJjZV93b3JrbG9hZBgaIAMoCzIOLmZsb3cuV29ya2xvYWQSLAoUZGVzdGluYXRpb25fd29ya2xvYWQYGyADKAsyDi5mbG93Lldvcmtsb2FkEhAKCHRyYWNlX2lkGBwgAygJEgwKBHV1aWQYHSADKAkSMQoRdHJhZmZpY19kaXJlY3Rpb24YHiADKA4yFi5mbG93LlRyYWZmaWNEaXJlY3Rpb24SEAoIaHR0cF91cmwYHyADKAkSJQoLaHR0cF9oZWFkZXIYICADKAsyEC5mbG93LkhUVFBIZWFkZXISKgoQZHJvcF9yZWFzb25fZGVzYxghIAMoDjIQLmZsb3cuRHJvcFJlYXNvbhIYChBzb3VyY2VfaXBfeGxhdGVkGCIgAygJEikKCWludGVyZmFjZRgjIAMoCzIWLmZsb3cuTmV0d29ya0ludGVyZmFjZRITCgtub2RlX2xhYmVscxgkIAMoCRIbChNzb3VyY2VfY2x1c3Rlcl9uYW1lGCUgAygJEiAKGGRlc3RpbmF0aW9uX2NsdXN0ZXJfbmFtZRgmIAMoCRITCgtpcF90cmFjZV9pZBgnIAMoBBIRCgllbmNyeXB0ZWQYKCADKAgSNAoMZXhwZXJpbWVudGFsGOcHIAEoCzIdLmZsb3cuRmxvd0ZpbHRlci5FeHBlcmltZW50YWwaJgoMRXhwZXJpbWVudGFsEhYKDmNlbF9leHByZXNzaW9uGAEgAygJKjkKCEZsb3dUeXBlEhAKDFVOS05PV05fVFlQRRAAEgkKBUwzX0w0EAESBgoCTDcQAhIICgRTT0NLEAMqOQoIQXV0aFR5cGUSDAoIRElTQUJMRUQQABIJCgVTUElSRRABEhQKEFRFU1RfQUxXQVlTX0ZBSUwQAiqcAQoLVHJhY2VSZWFzb24SGAoUVFJBQ0VfUkVBU09OX1VOS05PV04QABIHCgNORVcQARIPCgtFU1RBQkxJU0hFRBACEgkKBVJFUExZEAMSCwoHUkVMQVRFRBAEEgwKCFJFT1BFTkVEEAUSDgoKU1JWNl9FTkNBUBAGEg4KClNSVjZfREVDQVAQBxITCg9FTkNSWVBUX09WRVJMQVkQCCqKAgoVVHJhY2VPYnNlcnZhdGlvblBvaW50EhEKDVVOS05PV05fUE9JTlQQABIMCghUT19QUk9YWRABEgsKB1RPX0hPU1QQAhIMCghUT19TVEFDSxADEg4KClRPX09WRVJMQVkQBBIRCg1GUk9NX0VORFBPSU5UEAUSDgoKRlJPTV9QUk9YWRAGEg0KCUZST01fSE9TVBAHEg4KCkZST01fU1RBQ0sQCBIQCgxGUk9NX09WRVJMQVkQCRIQCgxGUk9NX05FVFdPUksQChIOCgpUT19ORVRXT1JLEAsSDwoLRlJPTV9DUllQVE8QDBINCglUT19DUllQVE8QDRIPCgtUT19FTkRQT0lOVBBlKnwKB1ZlcmRpY3QSEwoPVkVSRElDVF9VTktOT1dOEAASDQoJRk9SV0FSREVEEAESCwoHRFJPUFBFRBACEgkKBUVSUk9SEAMSCQoFQVVESVQQBBIOCgpSRURJUkVDVEVEEAUSCgoGVFJBQ0VEEAYSDgoKVFJBTlNMQVRFRBAHKkoKEFRyYWZmaWNEaXJlY3Rpb24SHQoZVFJBRkZJQ19ESVJFQ1RJT05fVU5LTk9XThAAEgsKB0lOR1JFU1MQARIKCgZFR1JFU1MQAipICgpMN0Zsb3dUeXBlEhMKD1VOS05PV05fTDdfVFlQRRAAEgsKB1JFUVVFU1QQARIMCghSRVNQT05TRRACEgoKBlNBTVBMRRADKjAKCUlQVmVyc2lvbhIPCgtJUF9OT1RfVVNFRBAAEggKBElQdjQQARIICgRJUHY2EAIqegoNU0NUUENodW5rVHlwZRIPCgtVTlNVUFBPUlRFRBAAEggKBElOSVQQARIMCghJTklUX0FDSxACEgwKCFNIVVRET1dOEAMSEAoMU0hVVERPV05fQUNLEAQSFQoRU0hVVERPV05fQ09NUExFVEUQBRIJCgVBQk9SVBAGKtgBChZTb2NrZXRUcmFuc2xhdGlvblBvaW50EhwKGFNPQ0tfWExBVEVfUE9JTlRfVU5LTk9XThAAEiYKIlNPQ0tfWExBVEVfUE9JTlRfUFJFX0RJUkVDVElPTl9GV0QQARInCiNTT0NLX1hMQVRFX1BPSU5UX1BPU1RfRElSRUNUSU9OX0ZXRBACEiYKIlNPQ0tfWExBVEVfUE9JTlRfUFJFX0RJUkVDVElPTl9SRVYQAxInCiNTT0NLX1hMQVRFX1BPSU5UX1BPU1RfRElSRUNUSU9OX1JFVhAEKocCChFEZWJ1Z0NhcHR1cmVQb2ludBIdChlEQkdfQ0FQVFVSRV9QT0lOVF9VTktOT1dOEAASGAoUREJHX0NBUFRVUkVfREVMSVZFUlkQBBIXChNEQkdfQ0FQVFVSRV9GUk9NX0xCEAUSGQoVREJHX0NBUFRVUkVfQUZURVJfVjQ2EAYSGQoVREJHX0NBUFRVUkVfQUZURVJfVjY0EAcSGQoVREJHX0NBUFRVUkVfUFJPWFlfUFJFEAgSGgoWREJHX0NBUFRVUkVfUFJPWFlfUE9TVBAJEhgKFERCR19DQVBUVVJFX1NOQVRfUFJFEAoSGQoVREJHX0NBUFRVUkVfU05BVF9QT1NUEAsqyREKCkRyb3BSZWFzb24SFwoTRFJPUF9SRUFTT05fVU5LTk9XThAAEhcKEklOVkFMSURfU09VUkNFX01BQxCCARIcChdJTlZBTElEX0RFU1RJTkFUSU9OX01BQxCDARIWChFJTlZBTElEX1NPVVJDRV9JUBCEARISCg1QT0xJQ1lfREVOSUVEEIUBEhsKFklOVkFMSURfUEFDS0VUX0RST1BQRUQQhgESIwoeQ1RfVFJVTkNBVEVEX09SX0lOVkFMSURfSEVBREVSEIcBEhwKF0NUX01JU1NJTkdfVENQX0FDS19GTEFHEIgBEhsKFkNUX1VOS05PV05fTDRfUFJPVE9DT0wQiQESJwoiQ1RfQ0FOTk9UX0NSRUFURV9FTlRSWV9GUk9NX1BBQ0tFVBCKARIcChdVTlNVUFBPUlRFRF9MM19QUk9UT0NPTBCLARIVChBNSVNTRURfVEFJTF9DQUxMEIwBEhwKF0VSUk9SX1dSSVRJTkdfVE9fUEFDS0VUEI0BEhgKE1VOS05PV05fTDRfUFJPVE9DT0wQjgESGAoTVU5LTk9XTl9JQ01QVjRfQ09ERRCPARIYChNVTktOT1dOX0lDTVBWNF9UWVBFEJABEhgKE1VOS05PV05fSUNNUFY2X0NPREUQkQESGAoTVU5LTk9XTl9JQ01QVjZfVFlQRRCSARIgChtFUlJPUl9SRVRSSUVWSU5HX1RVTk5FTF9LRVkQkwESJAofRVJST1JfUkVUUklFVklOR19UVU5ORUxfT1BUSU9OUxCUARIaChVJTlZBTElEX0dFTkVWRV9PUFRJT04QlQESHgoZVU5LTk9XTl9MM19UQVJHRVRfQUREUkVTUxCWARIbChZTVEFMRV9PUl9VTlJPVVRBQkxFX0lQEJcBEiYKIU5PX01BVENISU5HX0xPQ0FMX0NPTlRBSU5FUl9GT1VORBCYARInCiJFUlJPUl9XSElMRV9DT1JSRUNUSU5HX0wzX0NIRUNLU1VNEJkBEicKIkVSUk9SX1dISUxFX0NPUlJFQ1RJTkdfTDRfQ0hFQ0tTVU0QmgESHAoXQ1RfTUFQX0lOU0VSVElPTl9GQUlMRUQQmwESIgodSU5WQUxJRF9JUFY2X0VYVEVOU0lPTl9IRUFERVIQnAESIwoeSVBfRlJBR01FTlRBVElPTl9OT1RfU1VQUE9SVEVEEJ0BEh4KGVNFUlZJQ0VfQkFDS0VORF9OT1RfRk9VTkQQngESKAojTk9fVFVOTkVMX09SX0VOQ0FQU1VMQVRJT05fRU5EUE9JTlQQoAESIwoeRkFJTEVEX1RPX0lOU0VSVF9JTlRPX1BST1hZTUFQEKEBEisKJlJFQUNIRURfRURUX1JBVEVfTElNSVRJTkdfRFJPUF9IT1JJWk9OEKIBEiYKIVVOS05PV05fQ09OTkVDVElPTl9UUkFDS0lOR19TVEFURRCjARIeChlMT0NBTF9IT1NUX0lTX1VOUkVBQ0hBQkxFEKQBEjoKNU5PX0NPTkZJR1VSQVRJT05fQVZBSUxBQkxFX1RPX1BFUkZPUk1fUE9MSUNZX0RFQ0lTSU9OEKUBEhwKF1VOU1VQUE9SVEVEX0wyX1BST1RPQ09MEKYBEiIKHU5PX01BUFBJTkdfRk9SX05BVF9NQVNRVUVSQURFEKcBEiwKJ1VOU1VQUE9SVEVEX1BST1RPQ09MX0ZPUl9OQVRfTUFTUVVFUkFERRCoARIWChFGSUJfTE9PS1VQX0ZBSUxFRBCpARIoCiNFTkNBUFNVTEFUSU9OX1RSQUZGSUNfSVNfUFJPSElCSVRFRBCqARIVChBJTlZBTElEX0lERU5USVRZEKsBEhMKDlVOS05PV05fU0VOREVSEKwBEhMKDk5BVF9OT1RfTkVFREVEEK0BEhMKDklTX0FfQ0xVU1RFUklQEK4BEi4KKUZJUlNUX0xPR0lDQUxfREFUQUdSQU1fRlJBR01FTlRfTk9UX0ZPVU5EEK8BEh0KGEZPUkJJRERFTl9JQ01QVjZfTUVTU0FHRRCwARIhChxERU5JRURfQllfTEJfU1JDX1JBTkdFX0NIRUNLELEBEhkKFFNPQ0tFVF9MT09LVVBfRkFJTEVEELIBEhkKFFNPQ0tFVF9BU1NJR05fRkFJTEVEELMBEjEKLFBST1hZX1JFRElSRUNUSU9OX05PVF9TVVBQT1JURURfRk9SX1BST1RPQ09MELQBEhAKC1BPTElDWV9ERU5ZELUBEhIKDVZMQU5fRklMVEVSRUQQtgESEAoLSU5WQUxJRF9WTkkQtwESFgoRSU5WQUxJRF9UQ19CVUZGRVIQuAESCwoGTk9fU0lEELkBEhcKEk1JU1NJTkdfU1JWNl9TVEFURRC6ARIKCgVOQVQ0NhC7ARIKCgVOQVQ2NBC8ARISCg1BVVRIX1JFUVVJUkVEEL0BEhQKD0NUX05PX01BUF9GT1VORBC+ARIWChFTTkFUX05PX01BUF9GT1VORBC/ARIXChJJTlZBTElEX0NMVVNURVJfSUQQwAESJwoiVU5TVVBQT1JURURfUFJPVE9DT0xfRk9SX0RTUl9FTkNBUBDBARIWChFOT19FR1JFU1NfR0FURVdBWRDCARIYChNVTkVOQ1JZUFRFRF9UUkFGRklDEMMBEhEKDFRUTF9FWENFRURFRBDEARIPCgpOT19OT0RFX0lEEMUBEhYKEURST1BfUkFURV9MSU1JVEVEEMYBEhEKDElHTVBfSEFORExFRBDHARIUCg9JR01QX1NVQlNDUklCRUQQyAESFgoRTVVMVElDQVNUX0hBTkRMRUQQyQESGAoTRFJPUF9IT1NUX05PVF9SRUFEWRDKARIWChFEUk9QX0VQX05PVF9SRUFEWRDLARIWChFEUk9QX05PX0VHUkVTU19JUBDMARIUCg9EUk9QX1BVTlRfUFJPWFkQzQESHgoZRFJPUF9GUkFHX05PVF9GT1VORF9XT1JMRBDPAWIGcHJvdG8z", [file_google_protobuf_any, file_google_protobuf_timestamp, file_google_protobuf_wrappers]);
+  fileDesc("Cg9mbG93L2Zsb3cucHJvdG8SBGZsb3cinQwKBEZsb3cSKAoEdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEdXVpZBgiIAEoCRIeCgdlbWl0dGVyGCkgASgLMg0uZmxvdy5FbWl0dGVyEh4KB3ZlcmRpY3QYAiABKA4yDS5mbG93LlZlcmRpY3QSEwoLZHJvcF9yZWFzb24YAyABKA0SIQoJYXV0aF90eXBlGCMgASgOMg4uZmxvdy5BdXRoVHlwZRIgCghldGhlcm5ldBgEIAEoCzIOLmZsb3cuRXRoZXJuZXQSFAoCSVAYBSABKAsyCC5mbG93LklQEhgKAmw0GAYgASgLMgwuZmxvdy5MYXllcjQSHAoGdHVubmVsGCcgASgLMgwuZmxvdy5UdW5uZWwSHgoGc291cmNlGAggASgLMg4uZmxvdy5FbmRwb2ludBIjCgtkZXN0aW5hdGlvbhgJIAEoCzIOLmZsb3cuRW5kcG9pbnQSHAoEVHlwZRgKIAEoDjIOLmZsb3cuRmxvd1R5cGUSEQoJbm9kZV9uYW1lGAsgASgJEhMKC25vZGVfbGFiZWxzGCUgAygJEhQKDHNvdXJjZV9uYW1lcxgNIAMoCRIZChFkZXN0aW5hdGlvbl9uYW1lcxgOIAMoCRIYCgJsNxgPIAEoCzIMLmZsb3cuTGF5ZXI3Eg0KBXJlcGx5GBAgASgIEikKCmV2ZW50X3R5cGUYEyABKAsyFS5mbG93LkNpbGl1bUV2ZW50VHlwZRIlCg5zb3VyY2Vfc2VydmljZRgUIAEoCzINLmZsb3cuU2VydmljZRIqChNkZXN0aW5hdGlvbl9zZXJ2aWNlGBUgASgLMg0uZmxvdy5TZXJ2aWNlEjEKEXRyYWZmaWNfZGlyZWN0aW9uGBYgASgOMhYuZmxvdy5UcmFmZmljRGlyZWN0aW9uEhkKEXBvbGljeV9tYXRjaF90eXBlGBcgASgNEjwKF3RyYWNlX29ic2VydmF0aW9uX3BvaW50GBggASgOMhsuZmxvdy5UcmFjZU9ic2VydmF0aW9uUG9pbnQSJwoMdHJhY2VfcmVhc29uGCQgASgOMhEuZmxvdy5UcmFjZVJlYXNvbhIcCgRmaWxlGCYgASgLMg4uZmxvdy5GaWxlSW5mbxIkCgtpcF90cmFjZV9pZBgoIAEoCzIPLmZsb3cuSVBUcmFjZUlEEioKEGRyb3BfcmVhc29uX2Rlc2MYGSABKA4yEC5mbG93LkRyb3BSZWFzb24SLAoIaXNfcmVwbHkYGiABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlEjQKE2RlYnVnX2NhcHR1cmVfcG9pbnQYGyABKA4yFy5mbG93LkRlYnVnQ2FwdHVyZVBvaW50EikKCWludGVyZmFjZRgcIAEoCzIWLmZsb3cuTmV0d29ya0ludGVyZmFjZRISCgpwcm94eV9wb3J0GB0gASgNEikKDXRyYWNlX2NvbnRleHQYHiABKAsyEi5mbG93LlRyYWNlQ29udGV4dBI2ChBzb2NrX3hsYXRlX3BvaW50GB8gASgOMhwuZmxvdy5Tb2NrZXRUcmFuc2xhdGlvblBvaW50EhUKDXNvY2tldF9jb29raWUYICABKAQSEQoJY2dyb3VwX2lkGCEgASgEEhEKB1N1bW1hcnkYoI0GIAEoCRIqCgpleHRlbnNpb25zGPCTCSABKAsyFC5nb29nbGUucHJvdG9idWYuQW55EikKEWVncmVzc19hbGxvd2VkX2J5GImkASADKAsyDC5mbG93LlBvbGljeRIqChJpbmdyZXNzX2FsbG93ZWRfYnkYiqQBIAMoCzIMLmZsb3cuUG9saWN5EigKEGVncmVzc19kZW5pZWRfYnkYjKQBIAMoCzIMLmZsb3cuUG9saWN5EikKEWluZ3Jlc3NfZGVuaWVkX2J5GI2kASADKAsyDC5mbG93LlBvbGljeRIUCgpwb2xpY3lfbG9nGI6kASADKAkSJAoJYWdncmVnYXRlGI+kASABKAsyDy5mbG93LkFnZ3JlZ2F0ZUoECAcQCEoECAwQDUoECBEQEkoECBIQEyLcAQoGTGF5ZXI0EhgKA1RDUBgBIAEoCzIJLmZsb3cuVENQSAASGAoDVURQGAIgASgLMgkuZmxvdy5VRFBIABIeCgZJQ01QdjQYAyABKAsyDC5mbG93LklDTVB2NEgAEh4KBklDTVB2NhgEIAEoCzIMLmZsb3cuSUNNUHY2SAASGgoEU0NUUBgFIAEoCzIKLmZsb3cuU0NUUEgAEhoKBFZSUlAYBiABKAsyCi5mbG93LlZSUlBIABIaCgRJR01QGAcgASgLMgouZmxvdy5JR01QSABCCgoIcHJvdG9jb2wimgEKBkxheWVyNxIeCgR0eXBlGAEgASgOMhAuZmxvdy5MN0Zsb3dUeXBlEhIKCmxhdGVuY3lfbnMYAiABKAQSGAoDZG5zGGQgASgLMgkuZmxvdy5ETlNIABIaCgRodHRwGGUgASgLMgouZmxvdy5IVFRQSAASHAoFa2Fma2EYZiABKAsyCy5mbG93LkthZmthSABCCAoGcmVjb3JkIjEKDFRyYWNlQ29udGV4dBIhCgZwYXJlbnQYASABKAsyES5mbG93LlRyYWNlUGFyZW50Ih8KC1RyYWNlUGFyZW50EhAKCHRyYWNlX2lkGAEgASgJIpYBCghFbmRwb2ludBIKCgJJRBgBIAEoDRIQCghpZGVudGl0eRgCIAEoDRIUCgxjbHVzdGVyX25hbWUYByABKAkSEQoJbmFtZXNwYWNlGAMgASgJEg4KBmxhYmVscxgEIAMoCRIQCghwb2RfbmFtZRgFIAEoCRIhCgl3b3JrbG9hZHMYBiADKAsyDi5mbG93Lldvcmtsb2FkIiYKCFdvcmtsb2FkEgwKBG5hbWUYASABKAkSDAoEa2luZBgCIAEoCSJTCgNUQ1ASEwoLc291cmNlX3BvcnQYASABKA0SGAoQZGVzdGluYXRpb25fcG9ydBgCIAEoDRIdCgVmbGFncxgDIAEoCzIOLmZsb3cuVENQRmxhZ3MifgoIVENQRmxhZ3MSCwoDRklOGAEgASgIEgsKA1NZThgCIAEoCBILCgNSU1QYAyABKAgSCwoDUFNIGAQgASgIEgsKA0FDSxgFIAEoCBILCgNVUkcYBiABKAgSCwoDRUNFGAcgASgIEgsKA0NXUhgIIAEoCBIKCgJOUxgJIAEoCCI0CgNVRFASEwoLc291cmNlX3BvcnQYASABKA0SGAoQZGVzdGluYXRpb25fcG9ydBgCIAEoDSJeCgRTQ1RQEhMKC3NvdXJjZV9wb3J0GAEgASgNEhgKEGRlc3RpbmF0aW9uX3BvcnQYAiABKA0SJwoKY2h1bmtfdHlwZRgDIAEoDjITLmZsb3cuU0NUUENodW5rVHlwZSIkCgZJQ01QdjQSDAoEdHlwZRgBIAEoDRIMCgRjb2RlGAIgASgNIiQKBklDTVB2NhIMCgR0eXBlGAEgASgNEgwKBGNvZGUYAiABKA0iNAoEVlJSUBIMCgR0eXBlGAEgASgNEgwKBHZyaWQYAiABKA0SEAoIcHJpb3JpdHkYAyABKA0iKwoESUdNUBIMCgR0eXBlGAEgASgNEhUKDWdyb3VwX2FkZHJlc3MYAiABKAkidwoCSVASDgoGc291cmNlGAEgASgJEhUKDXNvdXJjZV94bGF0ZWQYBSABKAkSEwoLZGVzdGluYXRpb24YAiABKAkSIgoJaXBWZXJzaW9uGAMgASgOMg8uZmxvdy5JUFZlcnNpb24SEQoJZW5jcnlwdGVkGAQgASgIIi8KCEV0aGVybmV0Eg4KBnNvdXJjZRgBIAEoCRITCgtkZXN0aW5hdGlvbhgCIAEoCSKeAQoGVHVubmVsEicKCHByb3RvY29sGAEgASgOMhUuZmxvdy5UdW5uZWwuUHJvdG9jb2wSFAoCSVAYAiABKAsyCC5mbG93LklQEhgKAmw0GAMgASgLMgwuZmxvdy5MYXllcjQSCwoDdm5pGAQgASgNIi4KCFByb3RvY29sEgsKB1VOS05PV04QABIJCgVWWExBThABEgoKBkdFTkVWRRACIjUKCUlQVHJhY2VJRBIQCgh0cmFjZV9pZBgBIAEoBBIWCg5pcF9vcHRpb25fdHlwZRgCIAEoDSIoCgdFbWl0dGVyEgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoCSJZCgZQb2xpY3kSDAoEbmFtZRgBIAEoCRIRCgluYW1lc3BhY2UYAiABKAkSDgoGbGFiZWxzGAMgAygJEhAKCHJldmlzaW9uGAQgASgEEgwKBGtpbmQYBSABKAkiaAoJQWdncmVnYXRlEhoKEmluZ3Jlc3NfZmxvd19jb3VudBgBIAEoDRIZChFlZ3Jlc3NfZmxvd19jb3VudBgCIAEoDRIkChx1bmtub3duX2RpcmVjdGlvbl9mbG93X2NvdW50GAMgASgNIjEKD0NpbGl1bUV2ZW50VHlwZRIMCgR0eXBlGAEgASgFEhAKCHN1Yl90eXBlGAIgASgFIioKB1NlcnZpY2USDAoEbmFtZRgBIAEoCRIRCgluYW1lc3BhY2UYAiABKAkiLwoQTmV0d29ya0ludGVyZmFjZRINCgVpbmRleBgBIAEoDRIMCgRuYW1lGAIgASgJIiYKCEZpbGVJbmZvEgwKBG5hbWUYASABKAkSDAoEbGluZRgCIAEoDSKKAQoDRE5TEg0KBXF1ZXJ5GAEgASgJEgsKA2lwcxgCIAMoCRILCgN0dGwYAyABKA0SDgoGY25hbWVzGAQgAygJEhoKEm9ic2VydmF0aW9uX3NvdXJjZRgFIAEoCRINCgVyY29kZRgGIAEoDRIOCgZxdHlwZXMYByADKAkSDwoHcnJ0eXBlcxgIIAMoCSIoCgpIVFRQSGVhZGVyEgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCSJmCgRIVFRQEgwKBGNvZGUYASABKA0SDgoGbWV0aG9kGAIgASgJEgsKA3VybBgDIAEoCRIQCghwcm90b2NvbBgEIAEoCRIhCgdoZWFkZXJzGAUgAygLMhAuZmxvdy5IVFRQSGVhZGVyImgKBUthZmthEhIKCmVycm9yX2NvZGUYASABKAUSEwoLYXBpX3ZlcnNpb24YAiABKAUSDwoHYXBpX2tleRgDIAEoCRIWCg5jb3JyZWxhdGlvbl9pZBgEIAEoBRINCgV0b3BpYxgFIAEoCSJJCg9FdmVudFR5cGVGaWx0ZXISDAoEdHlwZRgBIAEoBRIWCg5tYXRjaF9zdWJfdHlwZRgCIAEoCBIQCghzdWJfdHlwZRgDIAEoBSKpCQoKRmxvd0ZpbHRlchIMCgR1dWlkGB0gAygJEhEKCXNvdXJjZV9pcBgBIAMoCRIYChBzb3VyY2VfaXBfeGxhdGVkGCIgAygJEhIKCnNvdXJjZV9wb2QYAiADKAkSEwoLc291cmNlX2ZxZG4YByADKAkSFAoMc291cmNlX2xhYmVsGAogAygJEhYKDnNvdXJjZV9zZXJ2aWNlGBAgAygJEicKD3NvdXJjZV93b3JrbG9hZBgaIAMoCzIOLmZsb3cuV29ya2xvYWQSGwoTc291cmNlX2NsdXN0ZXJfbmFtZRglIAMoCRIWCg5kZXN0aW5hdGlvbl9pcBgDIAMoCRIXCg9kZXN0aW5hdGlvbl9wb2QYBCADKAkSGAoQZGVzdGluYXRpb25fZnFkbhgIIAMoCRIZChFkZXN0aW5hdGlvbl9sYWJlbBgLIAMoCRIbChNkZXN0aW5hdGlvbl9zZXJ2aWNlGBEgAygJEiwKFGRlc3RpbmF0aW9uX3dvcmtsb2FkGBsgAygLMg4uZmxvdy5Xb3JrbG9hZBIgChhkZXN0aW5hdGlvbl9jbHVzdGVyX25hbWUYJiADKAkSMQoRdHJhZmZpY19kaXJlY3Rpb24YHiADKA4yFi5mbG93LlRyYWZmaWNEaXJlY3Rpb24SHgoHdmVyZGljdBgFIAMoDjINLmZsb3cuVmVyZGljdBIqChBkcm9wX3JlYXNvbl9kZXNjGCEgAygOMhAuZmxvdy5Ecm9wUmVhc29uEikKCWludGVyZmFjZRgjIAMoCzIWLmZsb3cuTmV0d29ya0ludGVyZmFjZRIpCgpldmVudF90eXBlGAYgAygLMhUuZmxvdy5FdmVudFR5cGVGaWx0ZXISGAoQaHR0cF9zdGF0dXNfY29kZRgJIAMoCRIQCghwcm90b2NvbBgMIAMoCRITCgtzb3VyY2VfcG9ydBgNIAMoCRIYChBkZXN0aW5hdGlvbl9wb3J0GA4gAygJEg0KBXJlcGx5GA8gAygIEhEKCWRuc19xdWVyeRgSIAMoCRIXCg9zb3VyY2VfaWRlbnRpdHkYEyADKA0SHAoUZGVzdGluYXRpb25faWRlbnRpdHkYFCADKA0SEwoLaHR0cF9tZXRob2QYFSADKAkSEQoJaHR0cF9wYXRoGBYgAygJEhAKCGh0dHBfdXJsGB8gAygJEiUKC2h0dHBfaGVhZGVyGCAgAygLMhAuZmxvdy5IVFRQSGVhZGVyEiEKCXRjcF9mbGFncxgXIAMoCzIOLmZsb3cuVENQRmxhZ3MSEQoJbm9kZV9uYW1lGBggAygJEhMKC25vZGVfbGFiZWxzGCQgAygJEiMKCmlwX3ZlcnNpb24YGSADKA4yDy5mbG93LklQVmVyc2lvbhIQCgh0cmFjZV9pZBgcIAMoCRITCgtpcF90cmFjZV9pZBgnIAMoBBIRCgllbmNyeXB0ZWQYKCADKAgSNAoMZXhwZXJpbWVudGFsGOcHIAEoCzIdLmZsb3cuRmxvd0ZpbHRlci5FeHBlcmltZW50YWwaJgoMRXhwZXJpbWVudGFsEhYKDmNlbF9leHByZXNzaW9uGAEgAygJKjkKCEZsb3dUeXBlEhAKDFVOS05PV05fVFlQRRAAEgkKBUwzX0w0EAESBgoCTDcQAhIICgRTT0NLEAMqOQoIQXV0aFR5cGUSDAoIRElTQUJMRUQQABIJCgVTUElSRRABEhQKEFRFU1RfQUxXQVlTX0ZBSUwQAiqcAQoLVHJhY2VSZWFzb24SGAoUVFJBQ0VfUkVBU09OX1VOS05PV04QABIHCgNORVcQARIPCgtFU1RBQkxJU0hFRBACEgkKBVJFUExZEAMSCwoHUkVMQVRFRBAEEgwKCFJFT1BFTkVEEAUSDgoKU1JWNl9FTkNBUBAGEg4KClNSVjZfREVDQVAQBxITCg9FTkNSWVBUX09WRVJMQVkQCCqKAgoVVHJhY2VPYnNlcnZhdGlvblBvaW50EhEKDVVOS05PV05fUE9JTlQQABIMCghUT19QUk9YWRABEgsKB1RPX0hPU1QQAhIMCghUT19TVEFDSxADEg4KClRPX09WRVJMQVkQBBIPCgtUT19FTkRQT0lOVBBlEhEKDUZST01fRU5EUE9JTlQQBRIOCgpGUk9NX1BST1hZEAYSDQoJRlJPTV9IT1NUEAcSDgoKRlJPTV9TVEFDSxAIEhAKDEZST01fT1ZFUkxBWRAJEhAKDEZST01fTkVUV09SSxAKEg4KClRPX05FVFdPUksQCxIPCgtGUk9NX0NSWVBUTxAMEg0KCVRPX0NSWVBUTxANKnwKB1ZlcmRpY3QSEwoPVkVSRElDVF9VTktOT1dOEAASDQoJRk9SV0FSREVEEAESCwoHRFJPUFBFRBACEgkKBUVSUk9SEAMSCQoFQVVESVQQBBIOCgpSRURJUkVDVEVEEAUSCgoGVFJBQ0VEEAYSDgoKVFJBTlNMQVRFRBAHKkoKEFRyYWZmaWNEaXJlY3Rpb24SHQoZVFJBRkZJQ19ESVJFQ1RJT05fVU5LTk9XThAAEgsKB0lOR1JFU1MQARIKCgZFR1JFU1MQAipICgpMN0Zsb3dUeXBlEhMKD1VOS05PV05fTDdfVFlQRRAAEgsKB1JFUVVFU1QQARIMCghSRVNQT05TRRACEgoKBlNBTVBMRRADKjAKCUlQVmVyc2lvbhIPCgtJUF9OT1RfVVNFRBAAEggKBElQdjQQARIICgRJUHY2EAIqegoNU0NUUENodW5rVHlwZRIPCgtVTlNVUFBPUlRFRBAAEggKBElOSVQQARIMCghJTklUX0FDSxACEgwKCFNIVVRET1dOEAMSEAoMU0hVVERPV05fQUNLEAQSFQoRU0hVVERPV05fQ09NUExFVEUQBRIJCgVBQk9SVBAGKtgBChZTb2NrZXRUcmFuc2xhdGlvblBvaW50EhwKGFNPQ0tfWExBVEVfUE9JTlRfVU5LTk9XThAAEiYKIlNPQ0tfWExBVEVfUE9JTlRfUFJFX0RJUkVDVElPTl9GV0QQARInCiNTT0NLX1hMQVRFX1BPSU5UX1BPU1RfRElSRUNUSU9OX0ZXRBACEiYKIlNPQ0tfWExBVEVfUE9JTlRfUFJFX0RJUkVDVElPTl9SRVYQAxInCiNTT0NLX1hMQVRFX1BPSU5UX1BPU1RfRElSRUNUSU9OX1JFVhAEKocCChFEZWJ1Z0NhcHR1cmVQb2ludBIdChlEQkdfQ0FQVFVSRV9QT0lOVF9VTktOT1dOEAASGAoUREJHX0NBUFRVUkVfREVMSVZFUlkQBBIXChNEQkdfQ0FQVFVSRV9GUk9NX0xCEAUSGQoVREJHX0NBUFRVUkVfQUZURVJfVjQ2EAYSGQoVREJHX0NBUFRVUkVfQUZURVJfVjY0EAcSGQoVREJHX0NBUFRVUkVfUFJPWFlfUFJFEAgSGgoWREJHX0NBUFRVUkVfUFJPWFlfUE9TVBAJEhgKFERCR19DQVBUVVJFX1NOQVRfUFJFEAoSGQoVREJHX0NBUFRVUkVfU05BVF9QT1NUEAsqqREKCkRyb3BSZWFzb24SFwoTRFJPUF9SRUFTT05fVU5LTk9XThAAEhcKEklOVkFMSURfU09VUkNFX01BQxCCARIcChdJTlZBTElEX0RFU1RJTkFUSU9OX01BQxCDARIWChFJTlZBTElEX1NPVVJDRV9JUBCEARISCg1QT0xJQ1lfREVOSUVEEIUBEhsKFklOVkFMSURfUEFDS0VUX0RST1BQRUQQhgESIwoeQ1RfVFJVTkNBVEVEX09SX0lOVkFMSURfSEVBREVSEIcBEhwKF0NUX01JU1NJTkdfVENQX0FDS19GTEFHEIgBEhsKFkNUX1VOS05PV05fTDRfUFJPVE9DT0wQiQESJwoiQ1RfQ0FOTk9UX0NSRUFURV9FTlRSWV9GUk9NX1BBQ0tFVBCKARIcChdVTlNVUFBPUlRFRF9MM19QUk9UT0NPTBCLARIVChBNSVNTRURfVEFJTF9DQUxMEIwBEhwKF0VSUk9SX1dSSVRJTkdfVE9fUEFDS0VUEI0BEhgKE1VOS05PV05fTDRfUFJPVE9DT0wQjgESGAoTVU5LTk9XTl9JQ01QVjRfQ09ERRCPARIYChNVTktOT1dOX0lDTVBWNF9UWVBFEJABEhgKE1VOS05PV05fSUNNUFY2X0NPREUQkQESGAoTVU5LTk9XTl9JQ01QVjZfVFlQRRCSARIgChtFUlJPUl9SRVRSSUVWSU5HX1RVTk5FTF9LRVkQkwESJAofRVJST1JfUkVUUklFVklOR19UVU5ORUxfT1BUSU9OUxCUARIaChVJTlZBTElEX0dFTkVWRV9PUFRJT04QlQESHgoZVU5LTk9XTl9MM19UQVJHRVRfQUREUkVTUxCWARIbChZTVEFMRV9PUl9VTlJPVVRBQkxFX0lQEJcBEiYKIU5PX01BVENISU5HX0xPQ0FMX0NPTlRBSU5FUl9GT1VORBCYARInCiJFUlJPUl9XSElMRV9DT1JSRUNUSU5HX0wzX0NIRUNLU1VNEJkBEicKIkVSUk9SX1dISUxFX0NPUlJFQ1RJTkdfTDRfQ0hFQ0tTVU0QmgESHAoXQ1RfTUFQX0lOU0VSVElPTl9GQUlMRUQQmwESIgodSU5WQUxJRF9JUFY2X0VYVEVOU0lPTl9IRUFERVIQnAESIwoeSVBfRlJBR01FTlRBVElPTl9OT1RfU1VQUE9SVEVEEJ0BEh4KGVNFUlZJQ0VfQkFDS0VORF9OT1RfRk9VTkQQngESKAojTk9fVFVOTkVMX09SX0VOQ0FQU1VMQVRJT05fRU5EUE9JTlQQoAESIwoeRkFJTEVEX1RPX0lOU0VSVF9JTlRPX1BST1hZTUFQEKEBEisKJlJFQUNIRURfRURUX1JBVEVfTElNSVRJTkdfRFJPUF9IT1JJWk9OEKIBEiYKIVVOS05PV05fQ09OTkVDVElPTl9UUkFDS0lOR19TVEFURRCjARIeChlMT0NBTF9IT1NUX0lTX1VOUkVBQ0hBQkxFEKQBEjoKNU5PX0NPTkZJR1VSQVRJT05fQVZBSUxBQkxFX1RPX1BFUkZPUk1fUE9MSUNZX0RFQ0lTSU9OEKUBEhwKF1VOU1VQUE9SVEVEX0wyX1BST1RPQ09MEKYBEiIKHU5PX01BUFBJTkdfRk9SX05BVF9NQVNRVUVSQURFEKcBEiwKJ1VOU1VQUE9SVEVEX1BST1RPQ09MX0ZPUl9OQVRfTUFTUVVFUkFERRCoARIWChFGSUJfTE9PS1VQX0ZBSUxFRBCpARIoCiNFTkNBUFNVTEFUSU9OX1RSQUZGSUNfSVNfUFJPSElCSVRFRBCqARIVChBJTlZBTElEX0lERU5USVRZEKsBEhMKDlVOS05PV05fU0VOREVSEKwBEhMKDk5BVF9OT1RfTkVFREVEEK0BEhMKDklTX0FfQ0xVU1RFUklQEK4BEi4KKUZJUlNUX0xPR0lDQUxfREFUQUdSQU1fRlJBR01FTlRfTk9UX0ZPVU5EEK8BEh0KGEZPUkJJRERFTl9JQ01QVjZfTUVTU0FHRRCwARIhChxERU5JRURfQllfTEJfU1JDX1JBTkdFX0NIRUNLELEBEhkKFFNPQ0tFVF9MT09LVVBfRkFJTEVEELIBEhkKFFNPQ0tFVF9BU1NJR05fRkFJTEVEELMBEjEKLFBST1hZX1JFRElSRUNUSU9OX05PVF9TVVBQT1JURURfRk9SX1BST1RPQ09MELQBEhAKC1BPTElDWV9ERU5ZELUBEhIKDVZMQU5fRklMVEVSRUQQtgESEAoLSU5WQUxJRF9WTkkQtwESFgoRSU5WQUxJRF9UQ19CVUZGRVIQuAESCwoGTk9fU0lEELkBEhcKEk1JU1NJTkdfU1JWNl9TVEFURRC6ARIKCgVOQVQ0NhC7ARIKCgVOQVQ2NBC8ARISCg1BVVRIX1JFUVVJUkVEEL0BEhQKD0NUX05PX01BUF9GT1VORBC+ARIWChFTTkFUX05PX01BUF9GT1VORBC/ARIXChJJTlZBTElEX0NMVVNURVJfSUQQwAESJwoiVU5TVVBQT1JURURfUFJPVE9DT0xfRk9SX0RTUl9FTkNBUBDBARIWChFOT19FR1JFU1NfR0FURVdBWRDCARIYChNVTkVOQ1JZUFRFRF9UUkFGRklDEMMBEhEKDFRUTF9FWENFRURFRBDEARIPCgpOT19OT0RFX0lEEMUBEhYKEURST1BfUkFURV9MSU1JVEVEEMYBEhEKDElHTVBfSEFORExFRBDHARIUCg9JR01QX1NVQlNDUklCRUQQyAESFgoRTVVMVElDQVNUX0hBTkRMRUQQyQESGAoTRFJPUF9IT1NUX05PVF9SRUFEWRDKARIWChFEUk9QX0VQX05PVF9SRUFEWRDLARIWChFEUk9QX05PX0VHUkVTU19JUBDMARIUCg9EUk9QX1BVTlRfUFJPWFkQzQFiBnByb3RvMw", [file_google_protobuf_any, file_google_protobuf_timestamp, file_google_protobuf_wrappers]);
 
 /**
+ * Fields of all messages stand in upstream's order: JSON is written in it.
+ *
  * @generated from message flow.Flow
  */
 export type Flow = Message<"flow.Flow"> & {
@@ -24,6 +26,16 @@ export type Flow = Message<"flow.Flow"> & {
    * @generated from field: google.protobuf.Timestamp time = 1;
    */
   time?: Timestamp | undefined;
+
+  /**
+   * @generated from field: string uuid = 34;
+   */
+  uuid: string;
+
+  /**
+   * @generated from field: flow.Emitter emitter = 41;
+   */
+  emitter?: Emitter | undefined;
 
   /**
    * @generated from field: flow.Verdict verdict = 2;
@@ -36,6 +48,11 @@ export type Flow = Message<"flow.Flow"> & {
    * @generated from field: uint32 drop_reason = 3;
    */
   dropReason: number;
+
+  /**
+   * @generated from field: flow.AuthType auth_type = 35;
+   */
+  authType: AuthType;
 
   /**
    * @generated from field: flow.Ethernet ethernet = 4;
@@ -51,6 +68,11 @@ export type Flow = Message<"flow.Flow"> & {
    * @generated from field: flow.Layer4 l4 = 6;
    */
   l4?: Layer4 | undefined;
+
+  /**
+   * @generated from field: flow.Tunnel tunnel = 39;
+   */
+  tunnel?: Tunnel | undefined;
 
   /**
    * @generated from field: flow.Endpoint source = 8;
@@ -71,6 +93,11 @@ export type Flow = Message<"flow.Flow"> & {
    * @generated from field: string node_name = 11;
    */
   nodeName: string;
+
+  /**
+   * @generated from field: repeated string node_labels = 37;
+   */
+  nodeLabels: string[];
 
   /**
    * @generated from field: repeated string source_names = 13;
@@ -125,6 +152,21 @@ export type Flow = Message<"flow.Flow"> & {
   traceObservationPoint: TraceObservationPoint;
 
   /**
+   * @generated from field: flow.TraceReason trace_reason = 36;
+   */
+  traceReason: TraceReason;
+
+  /**
+   * @generated from field: flow.FileInfo file = 38;
+   */
+  file?: FileInfo | undefined;
+
+  /**
+   * @generated from field: flow.IPTraceID ip_trace_id = 40;
+   */
+  ipTraceId?: IPTraceID | undefined;
+
+  /**
    * @generated from field: flow.DropReason drop_reason_desc = 25;
    */
   dropReasonDesc: DropReason;
@@ -172,44 +214,18 @@ export type Flow = Message<"flow.Flow"> & {
   cgroupId: bigint;
 
   /**
-   * @generated from field: string uuid = 34;
+   * deprecated upstream, yet every human output prints it
+   *
+   * @generated from field: string Summary = 100000;
    */
-  uuid: string;
+  Summary: string;
 
   /**
-   * @generated from field: flow.AuthType auth_type = 35;
+   * ours: cilia.Explanation
+   *
+   * @generated from field: google.protobuf.Any extensions = 150000;
    */
-  authType: AuthType;
-
-  /**
-   * @generated from field: flow.TraceReason trace_reason = 36;
-   */
-  traceReason: TraceReason;
-
-  /**
-   * @generated from field: repeated string node_labels = 37;
-   */
-  nodeLabels: string[];
-
-  /**
-   * @generated from field: flow.FileInfo file = 38;
-   */
-  file?: FileInfo | undefined;
-
-  /**
-   * @generated from field: flow.Tunnel tunnel = 39;
-   */
-  tunnel?: Tunnel | undefined;
-
-  /**
-   * @generated from field: flow.IPTraceID ip_trace_id = 40;
-   */
-  ipTraceId?: IPTraceID | undefined;
-
-  /**
-   * @generated from field: flow.Emitter emitter = 41;
-   */
-  emitter?: Emitter | undefined;
+  extensions?: Any | undefined;
 
   /**
    * @generated from field: repeated flow.Policy egress_allowed_by = 21001;
@@ -240,20 +256,6 @@ export type Flow = Message<"flow.Flow"> & {
    * @generated from field: flow.Aggregate aggregate = 21007;
    */
   aggregate?: Aggregate | undefined;
-
-  /**
-   * deprecated upstream, yet every human output prints it
-   *
-   * @generated from field: string Summary = 100000;
-   */
-  Summary: string;
-
-  /**
-   * ours: cilia.Explanation
-   *
-   * @generated from field: google.protobuf.Any extensions = 150000;
-   */
-  extensions?: Any | undefined;
 };
 
 /**
@@ -416,6 +418,11 @@ export type Endpoint = Message<"flow.Endpoint"> & {
   identity: number;
 
   /**
+   * @generated from field: string cluster_name = 7;
+   */
+  clusterName: string;
+
+  /**
    * @generated from field: string namespace = 3;
    */
   namespace: string;
@@ -434,11 +441,6 @@ export type Endpoint = Message<"flow.Endpoint"> & {
    * @generated from field: repeated flow.Workload workloads = 6;
    */
   workloads: Workload[];
-
-  /**
-   * @generated from field: string cluster_name = 7;
-   */
-  clusterName: string;
 };
 
 /**
@@ -706,6 +708,11 @@ export type IP = Message<"flow.IP"> & {
   source: string;
 
   /**
+   * @generated from field: string source_xlated = 5;
+   */
+  sourceXlated: string;
+
+  /**
    * @generated from field: string destination = 2;
    */
   destination: string;
@@ -719,11 +726,6 @@ export type IP = Message<"flow.IP"> & {
    * @generated from field: bool encrypted = 4;
    */
   encrypted: boolean;
-
-  /**
-   * @generated from field: string source_xlated = 5;
-   */
-  sourceXlated: string;
 };
 
 /**
@@ -1196,14 +1198,49 @@ export const EventTypeFilterSchema: GenMessage<EventTypeFilter> = /*@__PURE__*/
  */
 export type FlowFilter = Message<"flow.FlowFilter"> & {
   /**
+   * @generated from field: repeated string uuid = 29;
+   */
+  uuid: string[];
+
+  /**
    * @generated from field: repeated string source_ip = 1;
    */
   sourceIp: string[];
 
   /**
+   * @generated from field: repeated string source_ip_xlated = 34;
+   */
+  sourceIpXlated: string[];
+
+  /**
    * @generated from field: repeated string source_pod = 2;
    */
   sourcePod: string[];
+
+  /**
+   * @generated from field: repeated string source_fqdn = 7;
+   */
+  sourceFqdn: string[];
+
+  /**
+   * @generated from field: repeated string source_label = 10;
+   */
+  sourceLabel: string[];
+
+  /**
+   * @generated from field: repeated string source_service = 16;
+   */
+  sourceService: string[];
+
+  /**
+   * @generated from field: repeated flow.Workload source_workload = 26;
+   */
+  sourceWorkload: Workload[];
+
+  /**
+   * @generated from field: repeated string source_cluster_name = 37;
+   */
+  sourceClusterName: string[];
 
   /**
    * @generated from field: repeated string destination_ip = 3;
@@ -1216,9 +1253,49 @@ export type FlowFilter = Message<"flow.FlowFilter"> & {
   destinationPod: string[];
 
   /**
+   * @generated from field: repeated string destination_fqdn = 8;
+   */
+  destinationFqdn: string[];
+
+  /**
+   * @generated from field: repeated string destination_label = 11;
+   */
+  destinationLabel: string[];
+
+  /**
+   * @generated from field: repeated string destination_service = 17;
+   */
+  destinationService: string[];
+
+  /**
+   * @generated from field: repeated flow.Workload destination_workload = 27;
+   */
+  destinationWorkload: Workload[];
+
+  /**
+   * @generated from field: repeated string destination_cluster_name = 38;
+   */
+  destinationClusterName: string[];
+
+  /**
+   * @generated from field: repeated flow.TrafficDirection traffic_direction = 30;
+   */
+  trafficDirection: TrafficDirection[];
+
+  /**
    * @generated from field: repeated flow.Verdict verdict = 5;
    */
   verdict: Verdict[];
+
+  /**
+   * @generated from field: repeated flow.DropReason drop_reason_desc = 33;
+   */
+  dropReasonDesc: DropReason[];
+
+  /**
+   * @generated from field: repeated flow.NetworkInterface interface = 35;
+   */
+  interface: NetworkInterface[];
 
   /**
    * @generated from field: repeated flow.EventTypeFilter event_type = 6;
@@ -1226,29 +1303,9 @@ export type FlowFilter = Message<"flow.FlowFilter"> & {
   eventType: EventTypeFilter[];
 
   /**
-   * @generated from field: repeated string source_fqdn = 7;
-   */
-  sourceFqdn: string[];
-
-  /**
-   * @generated from field: repeated string destination_fqdn = 8;
-   */
-  destinationFqdn: string[];
-
-  /**
    * @generated from field: repeated string http_status_code = 9;
    */
   httpStatusCode: string[];
-
-  /**
-   * @generated from field: repeated string source_label = 10;
-   */
-  sourceLabel: string[];
-
-  /**
-   * @generated from field: repeated string destination_label = 11;
-   */
-  destinationLabel: string[];
 
   /**
    * @generated from field: repeated string protocol = 12;
@@ -1269,16 +1326,6 @@ export type FlowFilter = Message<"flow.FlowFilter"> & {
    * @generated from field: repeated bool reply = 15;
    */
   reply: boolean[];
-
-  /**
-   * @generated from field: repeated string source_service = 16;
-   */
-  sourceService: string[];
-
-  /**
-   * @generated from field: repeated string destination_service = 17;
-   */
-  destinationService: string[];
 
   /**
    * @generated from field: repeated string dns_query = 18;
@@ -1306,46 +1353,6 @@ export type FlowFilter = Message<"flow.FlowFilter"> & {
   httpPath: string[];
 
   /**
-   * @generated from field: repeated flow.TCPFlags tcp_flags = 23;
-   */
-  tcpFlags: TCPFlags[];
-
-  /**
-   * @generated from field: repeated string node_name = 24;
-   */
-  nodeName: string[];
-
-  /**
-   * @generated from field: repeated flow.IPVersion ip_version = 25;
-   */
-  ipVersion: IPVersion[];
-
-  /**
-   * @generated from field: repeated flow.Workload source_workload = 26;
-   */
-  sourceWorkload: Workload[];
-
-  /**
-   * @generated from field: repeated flow.Workload destination_workload = 27;
-   */
-  destinationWorkload: Workload[];
-
-  /**
-   * @generated from field: repeated string trace_id = 28;
-   */
-  traceId: string[];
-
-  /**
-   * @generated from field: repeated string uuid = 29;
-   */
-  uuid: string[];
-
-  /**
-   * @generated from field: repeated flow.TrafficDirection traffic_direction = 30;
-   */
-  trafficDirection: TrafficDirection[];
-
-  /**
    * @generated from field: repeated string http_url = 31;
    */
   httpUrl: string[];
@@ -1356,19 +1363,14 @@ export type FlowFilter = Message<"flow.FlowFilter"> & {
   httpHeader: HTTPHeader[];
 
   /**
-   * @generated from field: repeated flow.DropReason drop_reason_desc = 33;
+   * @generated from field: repeated flow.TCPFlags tcp_flags = 23;
    */
-  dropReasonDesc: DropReason[];
+  tcpFlags: TCPFlags[];
 
   /**
-   * @generated from field: repeated string source_ip_xlated = 34;
+   * @generated from field: repeated string node_name = 24;
    */
-  sourceIpXlated: string[];
-
-  /**
-   * @generated from field: repeated flow.NetworkInterface interface = 35;
-   */
-  interface: NetworkInterface[];
+  nodeName: string[];
 
   /**
    * @generated from field: repeated string node_labels = 36;
@@ -1376,14 +1378,14 @@ export type FlowFilter = Message<"flow.FlowFilter"> & {
   nodeLabels: string[];
 
   /**
-   * @generated from field: repeated string source_cluster_name = 37;
+   * @generated from field: repeated flow.IPVersion ip_version = 25;
    */
-  sourceClusterName: string[];
+  ipVersion: IPVersion[];
 
   /**
-   * @generated from field: repeated string destination_cluster_name = 38;
+   * @generated from field: repeated string trace_id = 28;
    */
-  destinationClusterName: string[];
+  traceId: string[];
 
   /**
    * @generated from field: repeated uint64 ip_trace_id = 39;
@@ -1583,6 +1585,13 @@ export const TraceObservationPoint = {
   TO_OVERLAY: 4,
 
   /**
+   * 0 in the datapath
+   *
+   * @generated from enum value: TO_ENDPOINT = 101;
+   */
+  TO_ENDPOINT: 101,
+
+  /**
    * @generated from enum value: FROM_ENDPOINT = 5;
    */
   FROM_ENDPOINT: 5,
@@ -1626,13 +1635,6 @@ export const TraceObservationPoint = {
    * @generated from enum value: TO_CRYPTO = 13;
    */
   TO_CRYPTO: 13,
-
-  /**
-   * 0 in the datapath
-   *
-   * @generated from enum value: TO_ENDPOINT = 101;
-   */
-  TO_ENDPOINT: 101,
 } as const;
 
 /**
@@ -2344,11 +2346,6 @@ export const DropReason = {
    * @generated from enum value: DROP_PUNT_PROXY = 205;
    */
   DROP_PUNT_PROXY: 205,
-
-  /**
-   * @generated from enum value: DROP_FRAG_NOT_FOUND_WORLD = 207;
-   */
-  DROP_FRAG_NOT_FOUND_WORLD: 207,
 } as const;
 
 /**
