@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import type { HeaderChoice } from "./access-record.ts";
+import type { HeaderChoice, RecordScope } from "./access-record.ts";
 import { AuditedConnection, type AuditedOptions } from "./audit/connection.ts";
 import { HttpWitness } from "./audit/http-witness.ts";
 import { KafkaWitness } from "./audit/kafka-witness.ts";
@@ -15,7 +15,7 @@ import type { PeerPolicy } from "./policy/decide.ts";
 import type { PeerRules } from "./policy/peer-rules.ts";
 import type { Session } from "./session.ts";
 import { HANDSHAKE } from "./tls/client-hello.ts";
-import { TlsConnection } from "./tls/connection.ts";
+import { type InsideTls, TlsConnection } from "./tls/connection.ts";
 import { originate } from "./tls/originate.ts";
 
 /** A redirected connection, whatever it speaks. */
@@ -44,8 +44,8 @@ export interface ConnectionConfig {
 export function openConnection(client: Socket, session: Session, config: ConnectionConfig): ProxiedConnection {
   const peer = session.policy()?.peer;
   const protocols = peer?.protocols;
-  const http = (socket: Socket, pick: (peer: PeerRules) => PeerPolicy | null, serverName?: string) =>
-    new HttpConnection(socket, httpSession(session, config, pick, serverName));
+  const http = (socket: Socket, pick: (peer: PeerRules) => PeerPolicy | null, inside?: InsideTls) =>
+    new HttpConnection(socket, httpSession(session, config, pick, inside));
   if (peer?.onlyAudited === true)
     return new AuditedConnection(
       client,
@@ -83,7 +83,7 @@ function httpSession(
   session: Session,
   { limits, timeouts, denied }: ConnectionConfig,
   pick: (peer: PeerRules) => PeerPolicy | null,
-  serverName: string | undefined,
+  inside: InsideTls | undefined,
 ): HttpSession {
   const policy = () => {
     const found = session.policy();
@@ -94,13 +94,27 @@ function httpSession(
   };
   return {
     policy,
-    scope: serverName === undefined ? session.scope : () => ({ ...session.scope(), secured: true }),
-    connect: (host) => {
+    scope: inside === undefined ? session.scope : securedScope(session.scope),
+    connect: (host, protocol) => {
       const tls = policy()?.rules.originating;
-      return tls === undefined ? session.connect() : originate(() => session.connect(), tls, serverName ?? host);
+      if (tls === undefined) return session.connect();
+      const asked = inside?.takeServer();
+      if (asked?.destroyed === false && (asked.alpnProtocol === "h2") === (protocol === "h2")) return asked;
+      asked?.destroy();
+      return originate(() => session.connect(), tls, inside?.serverName ?? host, [protocol]);
     },
     record: session.record,
     now: session.now,
     ...{ limits, timeouts, denied },
+  };
+}
+
+/** As the session's; the same object as long as that is. */
+function securedScope(scope: () => RecordScope): () => RecordScope {
+  let last: { readonly of: RecordScope; readonly secured: RecordScope } | undefined;
+  return () => {
+    const of = scope();
+    if (last?.of !== of) last = { of, secured: { ...of, secured: true } };
+    return last.secured;
   };
 }

@@ -23,14 +23,16 @@ export class ServerConnection {
   #lane: Lane | undefined;
   #over = false;
 
-  /** `socket` is connecting, with `allowHalfOpen`. */
+  /** `socket` is connecting, with `allowHalfOpen`; or it is TLS that has connected. */
   constructor(socket: Socket, connectTimeout: number, events: ServerEvents) {
     this.#socket = socket;
     this.#events = events;
     socket.setTimeout(connectTimeout, () => {
       if (!this.connected) this.#finish(Object.assign(new Error("connect timed out"), { code: "ETIMEDOUT" }));
     });
-    socket.on(socket instanceof TLSSocket ? "secureConnect" : "connect", () => this.#onConnect());
+    // Null before the handshake. Whoever made the connection may have waited for it.
+    if (socket instanceof TLSSocket && socket.alpnProtocol !== null) queueMicrotask(() => this.#over || this.#onConnect());
+    else socket.on(socket instanceof TLSSocket ? "secureConnect" : "connect", () => this.#onConnect());
     socket.on("drain", () => this.#over || this.#events.writable());
     socket.on("error", (error: NodeJS.ErrnoException) => this.#finish(error));
     socket.on("close", () => this.#finish(undefined));

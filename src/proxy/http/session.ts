@@ -2,6 +2,7 @@ import type { Socket } from "node:net";
 import type { RecordScope } from "../access-record.ts";
 import type { HttpRecord } from "../control/access-line.ts";
 import type { PeerPolicy } from "../policy/decide.ts";
+import type { HttpProtocol } from "../tls/agreement.ts";
 import type { HttpLimits } from "./limits.ts";
 import type { DeniedReply } from "./local-reply.ts";
 
@@ -44,7 +45,7 @@ export interface HttpSession {
   } | null;
   scope(): RecordScope;
   /** Opens the connection to where the client wanted to go, as the client; `host` is whom the request names. Throws when no socket can be made. */
-  connect(host: string): Socket;
+  connect(host: string, protocol: HttpProtocol): Socket;
   record(record: HttpRecord): void;
   readonly limits: HttpLimits;
   readonly timeouts: HttpTimeouts;

@@ -47,7 +47,7 @@ export class Upstream {
     this.#session = session;
     this.#events = events;
     this.#heads = new HeadReader(session.limits.headBytes);
-    this.#server = new ServerConnection(session.connect(host), session.timeouts.connect, {
+    this.#server = new ServerConnection(session.connect(host, "http/1.1"), session.timeouts.connect, {
       data: (chunk) => this.#onData(chunk),
       end: () => this.#onEnd(),
       writable: () => events.writable(),

@@ -133,7 +133,7 @@ export class Http2Connection {
 
   #open(host: string): ServerSide {
     if (this.#server !== undefined) return this.#server;
-    const connection = new ServerConnection(this.#session.connect(host), this.#session.timeouts.connect, this.#serverEvents());
+    const connection = new ServerConnection(this.#session.connect(host, "h2"), this.#session.timeouts.connect, this.#serverEvents());
     const server = this.#begin(connection);
     server.greet();
     return server;

@@ -9,6 +9,8 @@ export type ClientHello =
       readonly serverName: string | undefined;
       /** The client hides its real message (ECH): the name outside need not be the one inside. */
       readonly encrypted: boolean;
+      /** The protocols that it can speak inside, by their names in ALPN; empty when it does not say. */
+      readonly protocols: readonly string[];
     }
   | { readonly reason: string };
 
@@ -16,6 +18,7 @@ export type ClientHello =
 export const HANDSHAKE = 22;
 const CLIENT_HELLO = 1;
 const SERVER_NAME = 0;
+const ALPN = 16;
 const ENCRYPTED_CLIENT_HELLO = 0xfe0d;
 const MAX_RECORD = 16_384;
 const MAX_RECORDS = 64;
@@ -67,23 +70,31 @@ function parseHello(hello: Reader): ClientHello {
   hello.vector(1);
   hello.vector(2);
   hello.vector(1);
-  if (hello.done) return { serverName: undefined, encrypted: false };
+  if (hello.done) return { serverName: undefined, encrypted: false, protocols: [] };
   const extensions = hello.vector(2);
   if (!hello.done) return { reason: "malformed ClientHello" };
   const seen = new Set<number>();
   let serverName: string | undefined;
+  let protocols: readonly string[] = [];
   while (!extensions.done) {
     const type = extensions.number(2);
     const body = extensions.vector(2);
     // Two readers could each take another one.
     if (seen.has(type)) return { reason: "an extension comes twice" };
     seen.add(type);
+    if (type === ALPN) protocols = readProtocols(body);
     if (type !== SERVER_NAME) continue;
     const name = readServerName(body);
     if (name === undefined) return { reason: "bad server name" };
     serverName = name;
   }
-  return { serverName, encrypted: seen.has(ENCRYPTED_CLIENT_HELLO) };
+  return { serverName, encrypted: seen.has(ENCRYPTED_CLIENT_HELLO), protocols };
+}
+
+function readProtocols(body: Reader): readonly string[] {
+  const names: string[] = [];
+  for (const list = body.vector(2); !list.done; ) names.push(list.vector(1).text());
+  return names;
 }
 
 /** Exactly one name, of the one type there is. */

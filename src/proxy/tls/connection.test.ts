@@ -127,22 +127,6 @@ describe("TLS inspection", () => {
     assert.ok(proxy.others.every((record) => record.type === "tls-access" && record.tls.terminated));
   });
 
-  it("chooses HTTP/1.1 of what a client offers, and refuses one that speaks HTTP/2 alone, as Envoy does", async () => {
-    await using proxy = await startLoopback({ policy: policyOf([inspected()]), serve: secure(echoServer([])) });
-    const outcome = async (...ALPNProtocols: string[]) => {
-      const client = connect({ socket: await proxy.open(), ca: [PROXY.certificate], servername: "shop.example", ALPNProtocols });
-      const settled = new Promise<string>((resolve) => {
-        client.on("secureConnect", () => resolve(String(client.alpnProtocol)));
-        client.on("error", (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
-      });
-      const result = await settled;
-      client.destroy();
-      return result;
-    };
-    assert.equal(await outcome("h2", "http/1.1"), "http/1.1");
-    assert.match(await outcome("h2"), /NO_APPLICATION_PROTOCOL/);
-  });
-
   it("calls the server in the clear without originatingTLS", async () => {
     const { originatingTls: _, ...plain } = inspected();
     await using proxy = await startLoopback({ policy: policyOf([plain]), serve: echoServer([]) });

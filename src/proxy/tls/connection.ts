@@ -1,14 +1,16 @@
 import type { Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
 import { accessBase } from "../access-record.ts";
 import type { ProxiedConnection } from "../connection.ts";
 import type { HttpTimeouts } from "../http/session.ts";
 import type { PeerPolicy } from "../policy/decide.ts";
 import { type PeerRules, parserOf } from "../policy/peer-rules.ts";
 import { decideTls, type TlsDecision } from "../policy/tls-rules.ts";
-import type { AccessBase, AccessDenial } from "../protocol.ts";
+import type { AccessBase, AccessDenial, PeerRule, TlsMaterial } from "../protocol.ts";
 import { resetSocket } from "../reset.ts";
 import type { Session } from "../session.ts";
 import { openTunnel, type Tunnel } from "../tunnel.ts";
+import { type Agreement, awaitAgreement, protocolUnasked } from "./agreement.ts";
 import { HANDSHAKE, readClientHello } from "./client-hello.ts";
 import { originate } from "./originate.ts";
 import { terminate } from "./terminate.ts";
@@ -17,11 +19,23 @@ export interface TlsConnectionOptions {
   readonly timeouts: HttpTimeouts;
   /** Takes the connection when it turns out not to be TLS; absent where everything must be. */
   readonly plain: (() => ProxiedConnection) | undefined;
-  /** Reads HTTP inside TLS that ends here, by the rules that are picked, for the server of this name. */
-  readonly http: (inside: Socket, pick: (peer: PeerRules) => PeerPolicy | null, serverName?: string) => ProxiedConnection;
+  /** Reads HTTP inside TLS that ends here, by the rules that are picked. */
+  readonly http: (client: Socket, pick: (peer: PeerRules) => PeerPolicy | null, inside: InsideTls) => ProxiedConnection;
 }
 
+/** What is known of the server of a connection whose TLS ends here. */
+export interface InsideTls {
+  /** Whom the client asked for; empty when it named nobody. */
+  readonly serverName: string;
+  /** The connection by TLS to it that was made to ask what it speaks; once, and whoever takes it ends it. */
+  takeServer(): TLSSocket | undefined;
+}
+
+type Termination = Extract<TlsDecision, { readonly action: "terminate" }>;
+
 const EMPTY = Buffer.alloc(0);
+
+const isForHttp = (rule: PeerRule) => parserOf(rule) === "http";
 
 /**
  * A connection judged by the name its ClientHello asks for. Allowed, it is passed on unread, or, where rules have certificates, ended
@@ -35,6 +49,10 @@ export class TlsConnection implements ProxiedConnection {
   #held: Buffer = EMPTY;
   #serverName: string | undefined;
   #encrypted = false;
+  /** What the client can speak inside. */
+  #protocols: readonly string[] = [];
+  /** The server, while it is asked what it speaks. */
+  #asked: TLSSocket | undefined;
   #tunnel: Tunnel | undefined;
   #inner: ProxiedConnection | undefined;
   #stopping = false;
@@ -50,6 +68,7 @@ export class TlsConnection implements ProxiedConnection {
   }
 
   cut(): void {
+    this.#asked?.destroy();
     this.#inner?.cut();
     this.#tunnel?.cut();
     resetSocket(this.#client);
@@ -92,6 +111,7 @@ export class TlsConnection implements ProxiedConnection {
     }
     this.#serverName = hello.serverName;
     this.#encrypted = hello.encrypted;
+    this.#protocols = hello.protocols;
     this.#follow(this.#decide());
   };
 
@@ -139,21 +159,56 @@ export class TlsConnection implements ProxiedConnection {
     }
   }
 
-  #terminate({ terminating, originating, rules }: Extract<TlsDecision, { readonly action: "terminate" }>): void {
+  /** Ends the client's TLS here, when it is known what to speak inside: what the server speaks, of what the client can. */
+  #terminate(decision: Termination): void {
     this.#client.pause();
     this.#client.unshift(this.#held);
-    const inside = terminating === null ? new Error("the Secret of terminatingTLS is unknown") : terminate(this.#client, terminating);
+    const { terminating, originating, rules } = decision;
+    if (terminating === null) {
+      this.#fail(new Error("the Secret of terminatingTLS is unknown"), true);
+      return;
+    }
+    const isAsked = originating !== undefined && originating !== null && this.#protocols.includes("h2");
+    if (!isAsked || !rules.some(isForHttp)) {
+      this.#readInside(terminating, decision, { protocol: protocolUnasked(this.#protocols), server: undefined });
+      return;
+    }
+    const offered = this.#protocols.filter((name) => name === "h2" || name === "http/1.1");
+    try {
+      this.#asked = originate(() => this.#session.connect(), originating, this.#serverName ?? "", offered);
+    } catch (thrown) {
+      this.#fail(thrown as Error, true);
+      return;
+    }
+    this.#client.on("close", () => this.#asked?.destroy());
+    awaitAgreement(this.#asked, offered, this.#options.timeouts.connect, (agreed) => {
+      this.#asked = undefined;
+      if (this.#client.destroyed) agreed.server?.destroy();
+      else this.#readInside(terminating, decision, agreed);
+    });
+  }
+
+  #readInside(material: TlsMaterial, { originating, rules }: Termination, { protocol, server }: Agreement): void {
+    const inside = terminate(this.#client, material, protocol);
     if (inside instanceof Error) {
+      server?.destroy();
       this.#fail(inside, true);
       return;
     }
-    const name = this.#serverName ?? "";
-    if (rules.some((rule) => parserOf(rule) === "http")) {
-      this.#read(this.#options.http(inside, (peer) => this.#rulesInside(peer), name));
+    let unused = server;
+    inside.on("close", () => unused?.destroy());
+    const takeServer = () => {
+      const taken = unused;
+      unused = undefined;
+      return taken;
+    };
+    const serverName = this.#serverName ?? "";
+    if (rules.some(isForHttp)) {
+      this.#read(this.#options.http(inside, (peer) => this.#rulesInside(peer), { serverName, takeServer }));
       return;
     }
     const connect = () =>
-      originating === undefined ? this.#session.connect() : originate(() => this.#session.connect(), originating, name);
+      originating === undefined ? this.#session.connect() : originate(() => this.#session.connect(), originating, serverName, [protocol]);
     this.#pass(inside, connect, EMPTY);
   }
 

@@ -1,17 +1,18 @@
 import type { Socket } from "node:net";
 import { createSecureContext, type SecureContext, TLSSocket } from "node:tls";
 import type { TlsMaterial } from "../protocol.ts";
+import type { HttpProtocol } from "./agreement.ts";
 
 const contexts = new WeakMap<TlsMaterial, SecureContext | Error>();
 
 /**
  * Answers the client's TLS in the server's name. Its first message must still be in the socket's buffer. Returns what is inside as a socket,
- * or an error when the certificate and key of the Secret are no pair; HTTP/1.1 is offered, as nobody knows yet what the server speaks.
+ * or an error when the certificate and key of the Secret are no pair. A client that can speak other protocols only is refused in the handshake.
  */
-export function terminate(client: Socket, material: TlsMaterial): TLSSocket | Error {
+export function terminate(client: Socket, material: TlsMaterial, protocol: HttpProtocol): TLSSocket | Error {
   const secureContext = contextOf(material);
   if (secureContext instanceof Error) return secureContext;
-  return new TLSSocket(client, { isServer: true, secureContext, ALPNProtocols: ["http/1.1"] });
+  return new TLSSocket(client, { isServer: true, secureContext, ALPNProtocols: [protocol] });
 }
 
 function contextOf(material: TlsMaterial): SecureContext | Error {
