@@ -35,7 +35,12 @@ import { createUsage } from "./usage.ts";
 export async function runAgent(config: AgentConfig, signal: AbortSignal): Promise<void> {
   await using scope = new AsyncDisposableStack();
   const started = performance.now();
-  const log = createLogger("cilium-agent", config["log-level"] === "" ? {} : { level: config["log-level"] as LogLevel });
+  const counters = createCounters();
+  for (const level of ["error", "warning"]) counters.problems.add({ level, subsystem: "cilium-agent" }, 0);
+  const log = createLogger("cilium-agent", {
+    ...(config["log-level"] === "" ? {} : { level: config["log-level"] as LogLevel }),
+    onProblem: (level, subsystem) => counters.problems.add({ level, subsystem }),
+  });
   const unused = unusedSettings(agentFlags, config);
   if (Object.keys(unused).length > 0) log.info("settings of Cilium's that have no effect here, and why", unused);
   const health = createHealth();
@@ -43,11 +48,12 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal): Promis
   const phase = createPhase();
 
   // What we know.
-  const cluster = scope.use(openCluster(await loadClusterConfig({ kubeconfig: config["k8s-kubeconfig-path"] || undefined })));
+  const clusterConfig = await loadClusterConfig({ kubeconfig: config["k8s-kubeconfig-path"] || undefined });
+  const cluster = scope.use(openCluster(clusterConfig, { onCall: counters.apiCall }));
   const state = createState({ cluster, log }, config, nodeName);
   const sources = { restored: state.endpoints.expect("restored endpoints"), decided: state.ipcache.expect("the first policies") };
   const isOwnNode = (ip: string) => state.nodes.table.get(nodeName)?.internalIps.some((address) => address === ip) ?? false;
-  const reflectors = scope.use(startReflectors({ cluster, log: log.child("k8s"), health, state }, { nodeName, isOwnNode }));
+  const reflectors = scope.use(startReflectors({ cluster, log: log.child("k8s"), health, state, counters }, { nodeName, isOwnNode }));
   await Promise.race([reflectors.nodesSynced, aborted(signal)]);
 
   // Who we are, and what of us is in the kernel.
@@ -59,7 +65,7 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal): Promis
   state.fqdns.restore();
 
   // What runs by itself, and what is asked from outside.
-  const [hub, counters] = [createMonitorHub(), createCounters()];
+  const hub = createMonitorHub();
   const inUse = () => (phase.is === "ready" ? loops.policyMaps.cookies() : undefined);
   const usage = createUsage({ log: log.child("usage"), maps: kernel.datapath.maps, state, inUse });
   const record = (message: AccessRecord | DnsAccessMessage) => {
@@ -94,7 +100,24 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal): Promis
   };
   const control = createEndpointControl(endpointDeps, config);
   const kubernetes = await kubernetesVersion(cluster);
-  const agent: Agent = { log, health, cluster, state, kernel, loops, proxy, hub, counters, control, self, phase, usage, kubernetes };
+  const limits = { policyEntries: config["bpf-policy-map-max"] };
+  const agent: Agent = {
+    log,
+    health,
+    cluster,
+    state,
+    kernel,
+    loops,
+    proxy,
+    hub,
+    counters,
+    control,
+    self,
+    phase,
+    usage,
+    kubernetes,
+    limits,
+  };
   scope.use(await startEdges(agent, config));
 
   await Promise.race([reflectors.synced, aborted(signal)]);

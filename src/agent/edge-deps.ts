@@ -25,6 +25,8 @@ export interface EdgeDeps {
   readonly phase: Phase;
   readonly usage: Usage;
   readonly counters: Counters;
+  /** How much fits into maps whose size is a setting. */
+  readonly limits: { readonly policyEntries: number };
   /** Version of the API server. */
   readonly kubernetes: string;
 }

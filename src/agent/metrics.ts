@@ -1,12 +1,15 @@
 import { dropReasonText } from "#monitor/names.ts";
 import type { Registry } from "#runtime/metrics.ts";
+import { registerProcessMetrics } from "#runtime/process-metrics.ts";
 import { VERSION } from "#runtime/version.ts";
+import { registerActivityMetrics, registerApiLatency } from "./activity-metrics.ts";
 import type { EdgeDeps } from "./edge-deps.ts";
 import { enforcement } from "./endpoint-view.ts";
 import { httpPorts, readHttpCounts } from "./kernel-http-counts.ts";
 import { redirectsOf } from "./redirects.ts";
 
-type Sample = readonly [labels: Readonly<Record<string, string>>, value: number];
+/** One series and its value. */
+export type Sample = readonly [labels: Readonly<Record<string, string>>, value: number];
 
 /** Directions of cilium_metrics. */
 const DIRECTIONS: Readonly<Record<number, string>> = { 1: "INGRESS", 2: "EGRESS", 3: "SERVICE" };
@@ -114,6 +117,9 @@ export async function registerAgentMetrics(registry: Registry, deps: EdgeDeps): 
     birth.observe({ scope: "total", status: operation === "failed" ? "failure" : "success" }, seconds),
   );
   registerPacketMetrics(counter, deps);
+  registerActivityMetrics({ gauge, counter }, deps);
+  await registerApiLatency(registry, deps.counters);
+  await registerProcessMetrics(registry, "cilium_");
   registerKernelHttpMetrics(gauge, counter, deps);
 }
 
@@ -140,7 +146,8 @@ function registerKernelHttpMetrics(gauge: MetricMaker, counter: MetricMaker, { k
   });
 }
 
-type MetricMaker = (name: string, help: string, labelNames: string[], collect: () => Iterable<Sample>) => void;
+/** Registers a metric that is read off when it is asked for. */
+export type MetricMaker = (name: string, help: string, labelNames: string[], collect: () => Iterable<Sample>) => void;
 
 function registerPacketMetrics(counter: MetricMaker, { kernel }: EdgeDeps): void {
   const rows = () =>

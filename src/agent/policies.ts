@@ -16,6 +16,8 @@ export interface PolicyRow {
   readonly key: string;
   readonly parsed: ParsedPolicy;
   readonly object: PolicyObject;
+  /** The object has mistakes: `parsed` is what it meant before, or nothing. */
+  readonly refused: boolean;
   /** When we heard of it, milliseconds since the epoch: for the delay until it is enforced. */
   readonly heardAt: number;
 }
@@ -47,7 +49,7 @@ export function createPolicies(deps: PoliciesDeps, settings: PolicySettings): Po
   });
   const parse = (object: PolicyObject, heardAt: number): PolicyRow => {
     const parsed = parsePolicy(object, settings);
-    return { key: policyKey(parsed.ref), parsed, object, heardAt };
+    return { key: policyKey(parsed.ref), parsed, object, refused: parsed.issues.length > 0, heardAt };
   };
   const put = (object: PolicyObject) => {
     const row = parse(object, Date.now());

@@ -20,17 +20,20 @@ export function createPolicyEvents(
       for (const { row, previous } of changes.take()) {
         const policy = (row ?? previous)?.parsed;
         if (!policy) continue;
-        const { kind, namespace, name, uid } = policy.ref;
-        const labels = [
-          `${DERIVED}.derived-from=${kind}`,
-          `${DERIVED}.name=${name}`,
-          `${DERIVED}.namespace=${namespace}`,
-          `${DERIVED}.uid=${uid}`,
-        ];
+        const labels = labelsOf(policy.ref);
         const ruleCount = row ? new Set(row.parsed.rules.map(({ origin }) => origin.spec)).size : 0;
         deps.hub.agent({ kind: row ? "policy-updated" : "policy-deleted", labels, revision: config.revision(), ruleCount });
-        if (row) deps.counters.policyDelay((Date.now() - row.heardAt) / 1000);
+        count(deps.counters, row);
       }
     },
   };
+}
+
+function count(counters: Counters, row: PolicyRow | undefined): void {
+  counters.policyChanges.add({ outcome: row?.refused ? "failure" : "success" });
+  if (row) counters.policyDelay((Date.now() - row.heardAt) / 1000);
+}
+
+function labelsOf({ kind, namespace, name, uid }: PolicyRow["parsed"]["ref"]): string[] {
+  return [`${DERIVED}.derived-from=${kind}`, `${DERIVED}.name=${name}`, `${DERIVED}.namespace=${namespace}`, `${DERIVED}.uid=${uid}`];
 }

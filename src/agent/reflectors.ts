@@ -5,6 +5,7 @@ import type { CiliumCIDRGroup, KubeObject } from "#k8s/types.ts";
 import type { Health } from "#runtime/health.ts";
 import type { Logger } from "#runtime/logger.ts";
 import { createCiliumEndpointHandler } from "./cilium-endpoints.ts";
+import type { Counters } from "./counters.ts";
 import type { AgentState } from "./state.ts";
 
 export interface Reflectors extends AsyncDisposable {
@@ -16,14 +17,20 @@ export interface Reflectors extends AsyncDisposable {
 
 /** Kubernetes → tables. */
 export function startReflectors(
-  deps: { readonly cluster: Cluster; readonly log: Logger; readonly health: Health; readonly state: AgentState },
+  deps: {
+    readonly cluster: Cluster;
+    readonly log: Logger;
+    readonly health: Health;
+    readonly state: AgentState;
+    readonly counters: Counters;
+  },
   config: { readonly nodeName: string; readonly isOwnNode: (ip: string) => boolean },
 ): Reflectors {
   const { state } = deps;
   const scope = new AsyncDisposableStack();
   const synced: Promise<void>[] = [];
   const start = <T extends KubeObject>(resource: kinds.Resource<T>, handler: ReflectorHandler<T>, options: ReflectorOptions = {}) => {
-    synced.push(scope.use(startReflector(deps, resource, options, handler)).synced);
+    synced.push(scope.use(startReflector(deps, resource, options, both(handler, counting(deps.counters, resource.kind)))).synced);
   };
   // What prunes wait for: a map entry is stray only when every source had its say.
   const listed = [state.ipcache.expect("kubernetes"), state.identities.expect("kubernetes"), state.policies.expect("kubernetes")];
@@ -69,6 +76,15 @@ function both<T>(...handlers: readonly ReflectorHandler<T>[]): ReflectorHandler<
     remove(object) {
       for (const handler of handlers) handler.remove(object);
     },
+  };
+}
+
+function counting({ events }: Counters, scope: string): ReflectorHandler<unknown> {
+  const add = (action: string, count = 1) => count > 0 && events.add({ scope, action, status: "success" }, count);
+  return {
+    replace: (objects) => void add("create", objects.length),
+    upsert: () => void add("update"),
+    remove: () => void add("delete"),
   };
 }
 

@@ -55,7 +55,7 @@ export async function startWorld(
   const restored = state.endpoints.expect("restored");
   const reflectors = scope.use(
     startReflectors(
-      { cluster, log: silentLogger, health: createHealth(), state },
+      { cluster, log: silentLogger, health: createHealth(), state, counters: createCounters() },
       { nodeName: NODE, isOwnNode: (ip) => ip === "192.0.2.1" },
     ),
   );

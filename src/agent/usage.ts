@@ -1,4 +1,4 @@
-import { collectConntrack, purgeConntrack, visitConntrack } from "#datapath/conntrack.ts";
+import { collectConntrack, purgeConntrack, type SweepResult, visitConntrack } from "#datapath/conntrack.ts";
 import type { CookieOrigin } from "#datapath/cookies.ts";
 import { UsageOutcome } from "#datapath/gen/enums.ts";
 import type { CtEntry } from "#datapath/gen/structs.ts";
@@ -24,6 +24,8 @@ export interface Usage {
   summary(): Record<string, PolicyUsage>;
   /** Deletes the connections that ended, keeps their counts, and forgets numbers of rules that are gone. */
   collect(): Promise<void>;
+  /** What the last sweep of `collect` found, and how many there were. */
+  readonly lastSweep: SweepResult & { readonly runs: number };
   /** Deletes all connections of an address. */
   purge(address: IpAddress): Promise<void>;
   /** Counts a request that the proxy judged. */
@@ -47,6 +49,7 @@ const NANOSECONDS = 1_000_000_000n;
 export function createUsage({ log, maps, state, inUse }: UsageDeps): Usage {
   const { cookies, controller } = state;
   const requests = new Map<string, Decided>();
+  const lastSweep = { alive: 0, deleted: 0, runs: 0 };
   const flush = () => {
     const counted = [...requests.values()];
     requests.clear();
@@ -73,6 +76,7 @@ export function createUsage({ log, maps, state, inUse }: UsageDeps): Usage {
     };
   };
   return {
+    lastSweep,
     flush,
     async rows() {
       flush();
@@ -95,6 +99,7 @@ export function createUsage({ log, maps, state, inUse }: UsageDeps): Usage {
       };
       const nowSeconds = () => Number(monotonicNs() / NANOSECONDS);
       const swept = await collectConntrack(maps.conntrack, nowSeconds, { onAlive, onDeleted: settleEntry });
+      Object.assign(lastSweep, swept, { runs: lastSweep.runs + 1 });
       flush();
       const realized = inUse();
       if (realized === undefined) return;

@@ -8,6 +8,7 @@ import { createDefinitions, runControllers } from "#operator/operator.ts";
 import { formatHelp, readFlags } from "#runtime/flags.ts";
 import { createLogger } from "#runtime/logger.ts";
 import { createMetrics, serveMetrics } from "#runtime/metrics.ts";
+import { registerProcessMetrics } from "#runtime/process-metrics.ts";
 import { runProgram } from "#runtime/program.ts";
 
 /** `host:port`, where an empty host is every address. */
@@ -31,7 +32,9 @@ runProgram("cilium-operator", async (signal) => {
     await serveHealth(parseListenAddress(config["operator-api-serve-addr"]), async () => void (await cluster.json("GET", "/version"))),
   );
   if (config["operator-prometheus-serve-addr"] !== "") {
-    scope.use(await serveMetrics(await createMetrics(), parseListenAddress(config["operator-prometheus-serve-addr"])));
+    const registry = await createMetrics();
+    await registerProcessMetrics(registry, "cilium_operator_");
+    scope.use(await serveMetrics(registry, parseListenAddress(config["operator-prometheus-serve-addr"])));
   }
   const deps = { cluster, log };
   if (!config["skip-crd-creation"]) await createDefinitions(deps, signal);

@@ -75,9 +75,20 @@ const PATCH_CONTENT: Readonly<Record<PatchType, string>> = {
 
 const REQUEST_TIMEOUT_MS = 30_000;
 
+export interface ClientOptions {
+  /** Told of every request once it is answered; `code` is the HTTP status, or `error` when there was no answer. */
+  readonly onCall?: (call: {
+    readonly host: string;
+    readonly method: string;
+    readonly path: string;
+    readonly code: string;
+    readonly seconds: number;
+  }) => void;
+}
+
 /** A client of the API server. Connections are kept alive; disposing closes them. */
-export function openCluster(config: ClusterConfig): Cluster {
-  const transport = createTransport(config);
+export function openCluster(config: ClusterConfig, { onCall }: ClientOptions = {}): Cluster {
+  const transport = onCall ? observed(createTransport(config), config, onCall) : createTransport(config);
   const json = async (method: string, path: string, body?: unknown, contentType = "application/json") => {
     const response = await transport.send(method, path, body, contentType, AbortSignal.timeout(REQUEST_TIMEOUT_MS));
     return readJson(response, method, path);
@@ -161,6 +172,34 @@ function createTransport(config: ClusterConfig): Transport {
     },
     close: () => agent.destroy(),
   };
+}
+
+function observed(transport: Transport, { server }: ClusterConfig, onCall: NonNullable<ClientOptions["onCall"]>): Transport {
+  return {
+    ...transport,
+    async send(method, path, ...rest) {
+      const start = performance.now();
+      const done = (code: string) =>
+        onCall({ host: server.host, method, path: pathKind(path), code, seconds: (performance.now() - start) / 1000 });
+      try {
+        const response = await transport.send(method, path, ...rest);
+        done(String(response.statusCode ?? 0));
+        return response;
+      } catch (thrown) {
+        done("error");
+        throw thrown;
+      }
+    },
+  };
+}
+
+/** A path without the names in it: `/api/v1/namespaces/{namespace}/pods/{name}`. */
+export function pathKind(path: string): string {
+  const [bare = ""] = path.split("?", 1);
+  const match = /^(\/api\/[^/]+|\/apis\/[^/]+\/[^/]+)(\/namespaces\/[^/]+(?=\/))?\/([^/]+)(\/[^/]+)?(\/.*)?$/.exec(bare);
+  if (match === null) return bare;
+  const [, group = "", namespace, kind = "", name, rest = ""] = match;
+  return `${group}${namespace === undefined ? "" : "/namespaces/{namespace}"}/${kind}${name === undefined ? "" : "/{name}"}${rest}`;
 }
 
 async function readJson(response: IncomingMessage, method: string, path: string): Promise<unknown> {

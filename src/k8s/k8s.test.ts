@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { createHealth } from "#runtime/health.ts";
 import { silentLogger } from "#runtime/logger.ts";
-import { KubeError } from "./client.ts";
+import { KubeError, pathKind } from "./client.ts";
 import { createFakeCluster } from "./fake.ts";
 import { runAsLeader } from "./leader.ts";
 import { startReflector } from "./reflector.ts";
@@ -18,6 +18,19 @@ describe("pathOf", () => {
     assert.equal(pathOf(PODS, { namespace: "a", name: "b" }, "status"), "/api/v1/namespaces/a/pods/b/status");
     assert.equal(pathOf(LEASES, { namespace: "a" }), "/apis/coordination.k8s.io/v1/namespaces/a/leases");
   });
+});
+
+describe("pathKind", () => {
+  for (const [path, kind] of [
+    ["/api/v1/pods?watch=1", "/api/v1/pods"],
+    ["/api/v1/namespaces/a", "/api/v1/namespaces/{name}"],
+    ["/api/v1/namespaces/a/pods/b/status", "/api/v1/namespaces/{namespace}/pods/{name}/status"],
+    ["/apis/cilium.io/v2/ciliumnodes/n", "/apis/cilium.io/v2/ciliumnodes/{name}"],
+    ["/apis/coordination.k8s.io/v1/namespaces/a/leases", "/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"],
+    ["/version", "/version"],
+  ] as const) {
+    it(`of ${path}`, () => assert.equal(pathKind(path), kind));
+  }
 });
 
 function until(store: { readonly objects: ReadonlyMap<string, unknown> }, names: string[]): Promise<void> {

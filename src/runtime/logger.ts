@@ -21,6 +21,8 @@ export interface LoggerOptions {
   readonly write?: (line: string) => void;
   /** Aligned text instead of JSON; by default when standard error is a terminal. */
   readonly text?: boolean;
+  /** Told of every warning and error, and of which part of the program it is. */
+  readonly onProblem?: (level: "warning" | "error", subsystem: string) => void;
 }
 
 /** Logs as one JSON object a line (`time`, `level`, `subsys`, `msg`, fields), or as aligned text on a terminal. */
@@ -37,7 +39,7 @@ export function createLogger(name: string, options: LoggerOptions = {}): Logger 
     },
     { write: text ? (line: string) => write(formatText(line)) : write },
   );
-  return wrap(sink, name);
+  return wrap(sink, name, options.onProblem ?? (() => undefined));
 }
 
 function logLevelFromEnvironment(): LogLevel {
@@ -45,8 +47,9 @@ function logLevelFromEnvironment(): LogLevel {
   return wanted === "debug" || wanted === "warn" || wanted === "error" ? wanted : "info";
 }
 
-function wrap(sink: Pick<BaseLogger, LogLevel>, name: string): Logger {
+function wrap(sink: Pick<BaseLogger, LogLevel>, name: string, onProblem: NonNullable<LoggerOptions["onProblem"]>): Logger {
   const log = (level: LogLevel) => (message: string, fields?: LogFields) => {
+    if (level === "warn" || level === "error") onProblem(level === "warn" ? "warning" : level, name);
     sink[level]({ subsys: name, ...fields }, message);
   };
   return {
@@ -54,7 +57,7 @@ function wrap(sink: Pick<BaseLogger, LogLevel>, name: string): Logger {
     info: log("info"),
     warn: log("warn"),
     error: log("error"),
-    child: (child) => wrap(sink, `${name}/${child}`),
+    child: (child) => wrap(sink, `${name}/${child}`, onProblem),
   };
 }
 

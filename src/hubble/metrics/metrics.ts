@@ -69,5 +69,6 @@ export async function startHubbleMetrics(
 function countLost(observer: Observer, registry: Registry, scope: AsyncDisposableStack): void {
   const help = "Number of lost events";
   const lost = new Counter({ name: "hubble_lost_events_total", help, labelNames: ["source"], registers: [registry] });
+  for (const source of Object.values(LOST_SOURCES)) lost.inc({ source }, 0);
   scope.use(observer.onLost((event) => lost.inc({ source: LOST_SOURCES[event.source] ?? "unknown" }, Number(event.numEventsLost))));
 }
