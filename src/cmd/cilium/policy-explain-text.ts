@@ -24,7 +24,7 @@ export function toText(world: World, { connection, note, judgement, outcome, rem
     ...sideText(world, judgement.egress, outcome.egress, `egress of ${from.title}`, from),
     ...sideText(world, judgement.ingress, outcome.ingress, `ingress of ${to.title}`, to),
   );
-  return `${lines.join("\n")}\n${looked ? remedyText(judgement, outcome, remedy) : ""}`;
+  return `${lines.join("\n")}\n${looked ? remedyText(connection, judgement, outcome, remedy) : ""}`;
 }
 
 /** No policy is asked either way. */
@@ -112,8 +112,16 @@ function policyPlace(world: World, ref: PolicyRef): string {
   return policy === undefined ? "?" : formatPlace(policy.from.source, "spec");
 }
 
-function remedyText({ allowed, egress, ingress }: Judgement, { verdict }: Outcome, remedy: Remedy | undefined): string {
-  if (remedy === undefined) return allowed || (egress === undefined && ingress === undefined) ? "" : "no patch found that allows it\n";
+/** Why there is no patch, where that can be told. */
+function noRemedyText({ allowed, egress, ingress }: Judgement, to: Party): string {
+  if (egress === undefined && ingress === undefined) return "";
+  const isName = to.kind === "outside" && to.name !== undefined && (to.address === undefined || !allowed);
+  const why = isName ? ": rules that deny know addresses, not names; ask with --to ADDRESS" : "";
+  return `no patch found that ${allowed ? "denies" : "allows"} it${why}\n`;
+}
+
+function remedyText({ to }: Connection, judgement: Judgement, { verdict }: Outcome, remedy: Remedy | undefined): string {
+  if (remedy === undefined) return noRemedyText(judgement, to);
   const what = { allow: verdict === "audit" ? "To have it allowed when audit mode ends" : "To allow it", deny: "To deny it" }[remedy.verb];
   const then = `the verdict is then ${remedy.verb === "allow" ? "ALLOWED" : "DENIED"}`;
   const how = `${what}, apply this (tried: ${then}):`;

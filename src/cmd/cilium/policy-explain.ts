@@ -4,6 +4,7 @@ import { type Outcome, outcomeOf, remedyForAudited } from "#policy/world/audited
 import { casesOf, type Lookup } from "#policy/world/cases.ts";
 import { type Connection, type Judgement, judge, type PortQuestion, parsePort, targetOf } from "#policy/world/connection.ts";
 import { type Found, findParty } from "#policy/world/find.ts";
+import { behindNodePort, forwarder } from "#policy/world/node-port.ts";
 import { formatPlace } from "#policy/world/objects.ts";
 import type { Party } from "#policy/world/party.ts";
 import { type Remedy, remedyFor } from "#policy/world/remedy.ts";
@@ -31,6 +32,9 @@ export interface ExplainOptions extends WorldOptions {
   readonly patch: boolean;
   readonly output?: string | undefined;
 }
+
+const SNAT =
+  "a node that gets a connection from outside for a pod of another node puts its own address in the client's place, unless the service has externalTrafficPolicy: Local";
 
 /** Pairs that one answer explains; replicas that differ for policies make more than one. */
 const MOST_PAIRS = 16;
@@ -62,14 +66,13 @@ export interface Answers {
 }
 
 async function explainAll(world: World, options: ExplainOptions): Promise<Answers> {
-  const [from, to] = [known(world, "--from", options.from), known(world, "--to", options.to)];
-  const asked = parsePort(options.port);
-  if (asked === undefined)
-    throw new ExplainError("bad-port", `--port: found "${options.port}", needed is one such as 80, 53/udp, http or 8/icmp`);
+  const from = known(world, "--from", options.from);
+  const { to, asked } = targetAsked(world, options);
   checkRequest(options, asked);
   const question = { world, asked, service: to.service, options };
   const { lookups, notes: unread } = await lookupsFor(question, to.parties);
-  const cases = from.parties.flatMap((source) =>
+  const forwarded = from.parties.flatMap((source) => forwarder(world, source, to.service, asked.protocol ?? protocolNumber.TCP) ?? []);
+  const cases = [...from.parties, ...forwarded].flatMap((source) =>
     to.parties.map((target) => {
       const answerFor = (party: Party) => kindOf(judge(world, { ...connectionOf(question, source, party).connection, brief: true }));
       return { source, ...casesOf(world, source, target, lookups, answerFor) };
@@ -87,7 +90,16 @@ async function explainAll(world: World, options: ExplainOptions): Promise<Answer
     const look = outcome.verdict === "audit" ? remedyForAudited : remedyFor;
     return { connection, note, judgement, outcome, remedy: options.patch ? look(world, connection) : undefined };
   });
-  const notes = [from.notes, to.notes, unread, cases.flatMap((one) => one.notes), policiesWithoutEffect(world), auditedPlaces(world), more];
+  const notes = [
+    from.notes,
+    to.notes,
+    forwarded.length > 0 ? [SNAT] : [],
+    unread,
+    cases.flatMap((one) => one.notes),
+    policiesWithoutEffect(world),
+    auditedPlaces(world),
+    more,
+  ];
   return { notes: [...new Set(notes.flat())], pairs: shown };
 }
 
@@ -96,6 +108,19 @@ interface Question {
   readonly asked: PortQuestion;
   readonly service: WorldService | undefined;
   readonly options: ExplainOptions;
+}
+
+/** Who is asked for, and on which port: a node port is one of its service. */
+function targetAsked(world: World, { to, port }: ExplainOptions): { readonly to: Known; readonly asked: PortQuestion } {
+  const asked = parsePort(port);
+  if (asked === undefined) throw new ExplainError("bad-port", `--port: found "${port}", needed is one such as 80, 53/udp, http or 8/icmp`);
+  const found = known(world, "--to", to);
+  const behind = behindNodePort(world, found, asked);
+  if (behind === undefined) return { to: found, asked };
+  if ("problem" in behind.found) throw new ExplainError("nobody", `--to: ${behind.found.problem}`);
+  const { service, notes } = behind.found;
+  const note = `port ${asked.port} of the nodes is a node port of service ${service?.namespace}/${service?.name}`;
+  return { to: { ...behind.found, notes: [note, ...notes] }, asked: behind.asked };
 }
 
 function connectionOf({ asked, service, options }: Question, from: Party, to: Party) {
@@ -131,7 +156,9 @@ async function auditedEndpoints(options: ExplainOptions): Promise<ReadonlySet<st
   return hasAgents(options) ? auditedPods(options).catch(() => new Set<string>()) : new Set();
 }
 
-function known(world: World, flag: string, text: string): Exclude<Found, { problem: string }> {
+type Known = Exclude<Found, { problem: string }>;
+
+function known(world: World, flag: string, text: string): Known {
   const found = findParty(world, text);
   if ("problem" in found) throw new ExplainError("nobody", `${flag}: ${found.problem}`);
   return found;

@@ -150,7 +150,11 @@ function userLabels(labels: LabelSet): (readonly [string, string])[] {
 }
 
 function nameOf(party: Party): string {
-  const named = party.kind === "pod" ? party.pods[0]?.workload.name : party.kind === "outside" ? party.name : undefined;
+  const named = {
+    pod: () => (party.kind === "pod" ? party.pods[0]?.workload.name : undefined),
+    outside: () => (party.kind === "outside" ? party.name : undefined),
+    node: () => (party.kind === "node" && party.identity !== undefined ? reservedName(party.identity) : undefined),
+  }[party.kind]();
   const clean = (named ?? party.title)
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, "-")

@@ -99,7 +99,8 @@ function byNode(world: World, name: string): Found {
   return { problem: `there is no node "${name}"${didYouMean(name, names)}` };
 }
 
-function byService(world: World, service: WorldService): Found {
+/** What is behind a service. */
+export function byService(world: World, service: WorldService): Found {
   const { view, namespace, name } = service;
   const selector = Object.entries(view.selector ?? {});
   if (selector.length > 0) {

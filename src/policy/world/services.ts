@@ -7,7 +7,14 @@ import type { ServiceView } from "../resolve/repository.ts";
 import { identityOf, type SourcedObject } from "./objects.ts";
 
 /** One port of a service. The target is a number, or the name of a port of the pods behind it. */
-export type ServicePort = { readonly name: string; readonly protocol: number; readonly port: number; readonly target: number | string };
+export type ServicePort = {
+  readonly name: string;
+  readonly protocol: number;
+  readonly port: number;
+  readonly target: number | string;
+  /** The port of every node that leads to it. */
+  readonly nodePort?: number | undefined;
+};
 
 /** A service: what policies see of it, and what clients do. */
 export type WorldService = {
@@ -24,10 +31,11 @@ const addressesIn = (texts: readonly unknown[]) => texts.map((text) => parseAddr
 
 function portsOf(spec: unknown): ServicePort[] {
   return listOf(objectOf(spec).ports).flatMap((one) => {
-    const { name, port, targetPort, protocol } = objectOf(one);
+    const { name, port, targetPort, protocol, nodePort } = objectOf(one);
     if (typeof port !== "number") return [];
     const target = typeof targetPort === "number" || typeof targetPort === "string" ? targetPort : port;
-    return [{ name: textOf(name), port, target, protocol: parseProtocol(textOf(protocol) || "TCP") ?? protocolNumber.TCP }];
+    const own = typeof nodePort === "number" ? { nodePort } : {};
+    return [{ name: textOf(name), port, target, protocol: parseProtocol(textOf(protocol) || "TCP") ?? protocolNumber.TCP, ...own }];
   });
 }
 
@@ -58,7 +66,7 @@ export function servicesOf(objects: readonly SourcedObject[]): WorldService[] {
     const { kind, namespace: given, name, labels } = identityOf(from.object);
     if (kind !== "Service") return [];
     const namespace = given || "default";
-    const { spec } = objectOf(from.object);
+    const { spec, status } = objectOf(from.object);
     const { selector, clusterIP, clusterIPs, externalIPs, loadBalancerIP } = objectOf(spec);
     const own = slices.get(`${namespace}/${name}`) ?? [];
     const ports = portsOf(spec);
@@ -70,7 +78,8 @@ export function servicesOf(objects: readonly SourcedObject[]): WorldService[] {
       endpoints: own.flatMap((slice) => listOf(objectOf(slice).endpoints).flatMap((one) => addressesIn(listOf(objectOf(one).addresses)))),
       ports: targetsOf(ports, own),
     };
-    const addresses = addressesIn([clusterIP, ...listOf(clusterIPs), ...listOf(externalIPs), loadBalancerIP]);
+    const balanced = listOf(objectOf(objectOf(status).loadBalancer).ingress).map((one) => objectOf(one).ip);
+    const addresses = addressesIn([clusterIP, ...listOf(clusterIPs), ...listOf(externalIPs), loadBalancerIP, ...balanced]);
     return [{ namespace, name, addresses: [...new Set(addresses)], ports, view, from }];
   });
 }
