@@ -33,7 +33,6 @@ export function registerActivityMetrics({ gauge, counter }: { gauge: MetricMaker
     [],
     () => [[{}, [...state.endpoints.list()].filter(({ id }) => loops.policyMaps.realized(id)?.locked !== undefined).length]],
   );
-  gauge("cilium_fqdn_selectors", "Selectors of names in policies.", [], () => [[{}, state.controller.repository.fqdns().length]]);
   const requests = createTally<L7Labels>();
   hub.subscribe((event) => countRequest(requests, event));
   counter("cilium_policy_l7_total", "Requests that the proxy judged.", ["rule", "proxy_type"], requests.samples);
