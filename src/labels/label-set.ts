@@ -1,4 +1,4 @@
-import { formatLabel, type Label, parseLabel } from "./label.ts";
+import { formatLabel, type Label, labelSource, parseLabel } from "./label.ts";
 
 /** An immutable set of labels, one for each source and key, in canonical order: equal sets have equal `key`s. */
 export type LabelSet = {
@@ -20,38 +20,52 @@ function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-const none: readonly Label[] = [];
+/** What is asked of many sets, or of many labels, is looked up by key; what is asked of few is written when it is asked for. */
+class SortedLabels implements LabelSet {
+  readonly labels: readonly Label[];
+  /** The first label of each key: few keys have another one, of another source. */
+  readonly #first = new Map<string, Label>();
+  #texts: readonly string[] | undefined;
+  #key: string | undefined;
+
+  constructor(labels: readonly Label[]) {
+    this.labels = labels;
+    for (const one of labels) if (!this.#first.has(one.key)) this.#first.set(one.key, one);
+  }
+
+  get texts(): readonly string[] {
+    this.#texts ??= this.labels.map(formatLabel);
+    return this.#texts;
+  }
+
+  get key(): string {
+    // A value may hold anything but a line feed (a label's alphabet has none).
+    this.#key ??= this.labels.map(({ source, key, value }) => `${source}:${key}=${value};`).join("");
+    return this.#key;
+  }
+
+  get(source: string, key: string): Label | undefined {
+    const first = this.#first.get(key);
+    if (first === undefined || first.source === source || source === labelSource.any) return first;
+    return this.labels.find((one) => one.source === source && one.key === key);
+  }
+
+  of(key: string): readonly Label[] {
+    return this.labels.filter((one) => one.key === key);
+  }
+
+  has(source: string): boolean {
+    return this.labels.some((one) => one.source === source);
+  }
+}
+
+const compareLabels = (a: Label, b: Label) => compare(a.source, b.source) || compare(a.key, b.key);
 
 /** Makes a set of labels; of two with equal source and key the later one stays. */
 export function labelSetOf(labels: Iterable<Label>): LabelSet {
-  const bySourceKey = new Map<string, Label>();
-  for (const one of labels) bySourceKey.set(`${one.source}:${one.key}`, one);
-  const sorted = [...bySourceKey.values()].sort((a, b) => compare(a.source, b.source) || compare(a.key, b.key));
-  // Sources of one key are few, so a short list is quicker than a joined key.
-  const byKey = new Map<string, Label[]>();
-  for (const one of sorted) {
-    const same = byKey.get(one.key);
-    if (same === undefined) byKey.set(one.key, [one]);
-    else same.push(one);
-  }
-  const find = (source: string, key: string): Label | undefined => {
-    const same = byKey.get(key);
-    if (same === undefined) return undefined;
-    if (source === "any") return same[0];
-    for (const one of same) if (one.source === source) return one;
-    return undefined;
-  };
-  const texts = sorted.map(formatLabel);
-  const sources = new Set(sorted.map((one) => one.source));
-  return {
-    labels: sorted,
-    texts,
-    // A value may hold anything but a line feed (a label's alphabet has none).
-    key: sorted.map(({ source, key, value }) => `${source}:${key}=${value};`).join(""),
-    get: find,
-    of: (key) => byKey.get(key) ?? none,
-    has: (source) => sources.has(source),
-  };
+  const sorted = [...labels].sort(compareLabels);
+  const isLast = (one: Label, i: number) => i + 1 === sorted.length || compareLabels(one, sorted[i + 1] as Label) !== 0;
+  return new SortedLabels(sorted.filter(isLast));
 }
 
 /** Makes a set of labels from `source:key=value` texts. */

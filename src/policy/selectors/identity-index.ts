@@ -5,79 +5,86 @@ import type { NumericIdentity } from "#types/identity.ts";
 
 type Labelled = { readonly id: NumericIdentity; readonly labels: LabelSet };
 
-/** Identities that may meet a requirement: all that do, and perhaps some that do not. */
-export type Candidates = { readonly size: number; has(id: NumericIdentity): boolean; [Symbol.iterator](): Iterator<NumericIdentity> };
+type Ids = ReadonlySet<NumericIdentity>;
 
 function reservedKeys(labels: LabelSet): string[] {
   if (!labels.has(labelSource.reserved)) return [];
   return labels.labels.flatMap(({ source, key }) => (source === labelSource.reserved ? [key] : []));
 }
 
-const nobody: Candidates = new Set<NumericIdentity>();
+const nobody: Ids = new Set<NumericIdentity>();
 
-/** Identities by the value of one label key, whatever its source. */
-class KeyIndex {
+/** Identities by the value of one label. */
+class ValueIndex {
+  readonly #source: string;
+  readonly #key: string;
   readonly #byValue = new Map<string, Set<NumericIdentity>>();
-  /** Whoever has the key; made when it is first asked for, as most keys are only ever asked for with a value. */
+  /** Whoever has the label; made when it is first asked for, as most labels are only ever asked for with a value. */
   #all: Set<NumericIdentity> | undefined;
 
-  add(value: string, id: NumericIdentity): void {
+  constructor({ source, key }: Requirement) {
+    this.#source = source;
+    this.#key = key;
+  }
+
+  add({ id, labels }: Labelled): void {
+    const value = labels.get(this.#source, this.#key)?.value;
+    if (value === undefined) return;
     this.#all?.add(id);
-    const bucket = this.#byValue.get(value);
-    if (bucket === undefined) this.#byValue.set(value, new Set([id]));
-    else bucket.add(id);
+    const ids = this.#byValue.get(value);
+    if (ids === undefined) this.#byValue.set(value, new Set([id]));
+    else ids.add(id);
   }
 
-  delete(value: string, id: NumericIdentity): void {
+  delete({ id, labels }: Labelled): void {
+    const value = labels.get(this.#source, this.#key)?.value;
+    if (value === undefined) return;
     this.#all?.delete(id);
-    const bucket = this.#byValue.get(value);
-    if (bucket?.delete(id) === true && bucket.size === 0) this.#byValue.delete(value);
+    const ids = this.#byValue.get(value);
+    if (ids?.delete(id) === true && ids.size === 0) this.#byValue.delete(value);
   }
 
-  find(one: Requirement): Candidates {
-    if (one.operator !== "Exists") return this.#byValue.get(one.values[0] ?? "") ?? nobody;
+  find({ operator, values }: Requirement): Ids {
+    if (operator !== "Exists") return this.#byValue.get(values[0] ?? "") ?? nobody;
     this.#all ??= new Set(Array.from(this.#byValue.values(), (ids) => [...ids]).flat());
     return this.#all;
   }
 }
 
-/** Identities by their labels. A key is indexed when it is first asked for: few of all keys ever are. */
+/** Identities by their labels. A label is indexed when it is first asked for: few of all ever are. */
 export class IdentityIndex {
-  readonly #keys = new Map<string, KeyIndex>();
+  readonly #labels = new Map<string, ValueIndex>();
   /** By the keys of their reserved labels, which always have the same few. */
   readonly #reserved = new Map<string, Set<NumericIdentity>>();
-  readonly #forEach: (visit: (one: Labelled) => void) => void;
+  readonly #known: () => Iterable<Labelled>;
 
-  /** `forEach` visits what is known when a key is first asked for. */
-  constructor(forEach: (visit: (one: Labelled) => void) => void) {
-    this.#forEach = forEach;
+  /** `known` gives what there is when a label is first asked for. */
+  constructor(known: () => Iterable<Labelled>) {
+    this.#known = known;
   }
 
-  add({ id, labels }: Labelled): void {
-    for (const key of reservedKeys(labels)) this.#reserved.set(key, (this.#reserved.get(key) ?? new Set()).add(id));
-    if (this.#keys.size === 0) return;
-    for (const { key, value } of labels.labels) this.#keys.get(key)?.add(value, id);
+  add(one: Labelled): void {
+    for (const key of reservedKeys(one.labels)) this.#reserved.set(key, (this.#reserved.get(key) ?? new Set()).add(one.id));
+    for (const index of this.#labels.values()) index.add(one);
   }
 
-  delete({ id, labels }: Labelled): void {
-    for (const key of reservedKeys(labels)) this.#reserved.get(key)?.delete(id);
-    for (const { key, value } of labels.labels) this.#keys.get(key)?.delete(value, id);
+  delete(one: Labelled): void {
+    for (const key of reservedKeys(one.labels)) this.#reserved.get(key)?.delete(one.id);
+    for (const index of this.#labels.values()) index.delete(one);
   }
 
-  /** The identities by a requirement that is Exists or names one value. Undefined where looking for them is no help. */
-  of(one: Requirement): Candidates | undefined {
-    if (one.source === labelSource.reserved) return this.#reserved.get(one.key) ?? nobody;
+  /** The identities that meet a requirement that is Exists or names one value. Undefined where looking for them is no help. */
+  of(one: Requirement): Ids | undefined {
+    if (one.source === labelSource.reserved) return one.operator === "Exists" ? (this.#reserved.get(one.key) ?? nobody) : undefined;
     // The local cluster's name is on nearly all.
     if (one.key === labelKey.cluster) return undefined;
-    return (this.#keys.get(one.key) ?? this.#build(one.key)).find(one);
+    return (this.#labels.get(`${one.source}:${one.key}`) ?? this.#build(one)).find(one);
   }
 
-  #build(key: string): KeyIndex {
-    const index = new KeyIndex();
-    this.#forEach(({ id, labels }) => {
-      for (const one of labels.of(key)) index.add(one.value, id);
-    });
-    this.#keys.set(key, index);
+  #build(one: Requirement): ValueIndex {
+    const index = new ValueIndex(one);
+    for (const entry of this.#known()) index.add(entry);
+    this.#labels.set(`${one.source}:${one.key}`, index);
     return index;
   }
 }

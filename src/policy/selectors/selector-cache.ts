@@ -9,7 +9,7 @@ import type { PeerSelector } from "../rule.ts";
 import { AnchorIndex } from "./anchor-index.ts";
 import { type Block, blockOf, fitsBlocks } from "./block.ts";
 import { BlockIndex } from "./block-index.ts";
-import { type Candidates, IdentityIndex } from "./identity-index.ts";
+import { IdentityIndex } from "./identity-index.ts";
 
 /** A container port with a name. */
 export type NamedPort = { readonly name: string; readonly protocol: number; readonly port: number };
@@ -37,6 +37,8 @@ export type CachedSelector = {
 
 /** What every identity that a selector takes has: a label, an address block, or nothing in particular. */
 type Anchor = Requirement | "block" | "nothing";
+/** Identities that a selector may take, the label by which they are fewest, and what of its requirements they still have to meet. */
+type Narrowed = { readonly anchor: Anchor; readonly ids: Iterable<NumericIdentity>; readonly left: readonly Requirement[] };
 type Known = { readonly entry: IdentityEntry; readonly prefix: Prefix | undefined; readonly block: Block | undefined };
 type Live = {
   readonly peer: PeerSelector;
@@ -52,13 +54,16 @@ export function selects(peer: PeerSelector, labels: LabelSet, prefix: Prefix | u
 }
 
 function selectsBlock(peer: PeerSelector, labels: LabelSet, block: Block | undefined): boolean {
-  if (peer.any) return true;
-  if (peer.none) return false;
+  return peer.any || (!peer.none && selectsBy(peer, peer.requirements, labels, block));
+}
+
+/** Whether a selector takes them as far as these of its requirements go. */
+function selectsBy(peer: PeerSelector, requirements: readonly Requirement[], labels: LabelSet, block: Block | undefined): boolean {
   if (!fitsBlocks(peer, block)) return false;
   if (peer.source !== undefined && !labels.has(peer.source)) return false;
   if (peer.outside === true && !isOutside(labels)) return false;
   if (peer.orFamily !== undefined && block?.family === peer.orFamily) return true;
-  for (const one of peer.requirements) if (!holds(one, labels)) return false;
+  for (const one of requirements) if (!holds(one, labels)) return false;
   return true;
 }
 
@@ -118,9 +123,7 @@ export function usersOf(changes: readonly IdentityChange[]): ReadonlySet<Selecto
 export function createSelectorCache(): SelectorCache {
   const known = new Map<NumericIdentity, Known>();
   const live = new Map<string, Live>();
-  const identityIndex = new IdentityIndex((visit) => {
-    for (const { entry } of known.values()) visit(entry);
-  });
+  const identityIndex = new IdentityIndex(() => known.values().map(({ entry }) => entry));
   const byLabel = new AnchorIndex<Live>();
   const elsewhere = { block: new Set<Live>(), nothing: new Set<Live>() };
   const byBlock = new BlockIndex();
@@ -161,35 +164,35 @@ export function createSelectorCache(): SelectorCache {
     return { id: entry.id, kind: "added", selectors };
   }
 
-  /** The identities under the labels that a selector needs; the last are few, or there is no other label. */
-  function candidates(anchors: readonly Requirement[]): { readonly anchor: Requirement; readonly ids: Candidates }[] {
-    const found: { readonly anchor: Requirement; readonly ids: Candidates }[] = [];
-    for (const anchor of anchors) {
-      const ids = identityIndex.of(anchor);
-      if (ids === undefined) continue;
-      found.push({ anchor, ids });
+  /** Identities by the labels that a selector needs, until they are few. */
+  function narrowByLabels(peer: PeerSelector): Narrowed {
+    const anchors = anchorsOf(peer);
+    const met = new Set<Requirement>();
+    let ids: ReadonlySet<NumericIdentity> | undefined;
+    let [anchor, fewest] = [anchors[0], Number.POSITIVE_INFINITY];
+    for (const one of anchors) {
+      const those = identityIndex.of(one);
+      if (those === undefined) continue;
+      met.add(one);
+      if (those.size < fewest) [anchor, fewest] = [one, those.size];
+      ids = ids?.intersection(those) ?? those;
       if (ids.size <= fewEnough) break;
     }
-    return found;
+    return { anchor: anchor ?? "nothing", ids: ids ?? known.keys(), left: peer.requirements.filter((one) => !met.has(one)) };
   }
 
-  /** The label by which the fewest identities may meet a selector, and those that may by all of its labels. */
-  function narrowest(peer: PeerSelector): { readonly anchor: Anchor; readonly ids: Iterable<NumericIdentity> } {
-    if (peer.any || peer.none) return { anchor: "nothing", ids: [] };
-    if (peer.within !== undefined) return { anchor: "block", ids: byBlock.within(blockOf(peer.within)) };
-    const anchors = anchorsOf(peer);
-    const [best, ...others] = candidates(anchors).sort((one, other) => one.ids.size - other.ids.size);
-    if (best === undefined) return { anchor: anchors[0] ?? "nothing", ids: known.keys() };
-    if (others.length === 0) return best;
-    return { anchor: best.anchor, ids: [...best.ids].filter((id) => others.every(({ ids }) => ids.has(id))) };
+  function narrow(peer: PeerSelector): Narrowed {
+    if (peer.any || peer.none) return { anchor: "nothing", ids: [], left: [] };
+    if (peer.within === undefined) return narrowByLabels(peer);
+    return { anchor: "block", ids: byBlock.within(blockOf(peer.within)), left: peer.requirements };
   }
 
   function create(peer: PeerSelector): Live {
-    const { anchor, ids } = narrowest(peer);
+    const { anchor, ids, left } = narrow(peer);
     const selector: Live = { peer, identities: new Set(), users: new Set(), anchor };
     for (const id of ids) {
       const one = known.get(id);
-      if (one !== undefined && selectsBlock(peer, one.entry.labels, one.block)) selector.identities.add(id);
+      if (one !== undefined && selectsBy(peer, left, one.entry.labels, one.block)) selector.identities.add(id);
     }
     if (typeof anchor === "string") elsewhere[anchor].add(selector);
     else byLabel.add(anchor, selector);
