@@ -57,6 +57,7 @@ export class HttpConnection {
 
   /** Resets the connection, both sides: its policy is gone. */
   cut(): void {
+    this.#http2?.giveUp();
     this.#abort(true);
   }
 

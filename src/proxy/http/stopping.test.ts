@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { Socket } from "node:net";
 import { describe, it } from "node:test";
 import { echoServer } from "../testing/echo-server.ts";
 import { collect, policyOf, startLoopback } from "../testing/loopback.ts";
@@ -78,5 +79,30 @@ describe("connection: that is to stop", () => {
     assert.equal(await end, "");
     silent.end();
     await drained;
+  });
+
+  it("lets a tunnel go on until an end closes it, and cuts it when it has waited long enough", async () => {
+    const serve = (socket: Socket) => {
+      let isTunnel = false;
+      socket.on("data", (chunk: Buffer) => {
+        socket.write(isTunnel ? chunk : "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+        isTunnel = true;
+      });
+      socket.on("end", () => socket.end());
+    };
+    for (const patience of [60_000, 0]) {
+      await using proxy = await startLoopback({ policy: EVERYTHING, serve, timeouts: { last: 20 } });
+      const client = await proxy.open();
+      const answer = collect(client);
+      client.write(get("/", "Connection: upgrade\r\nUpgrade: websocket\r\n"));
+      await answer.until("\r\n\r\n");
+      const drained = proxy.drain(patience);
+      if (patience > 0) {
+        client.write("while it stops");
+        await answer.until("while it stops");
+        client.end();
+      }
+      await Promise.all([answer.ended, drained]);
+    }
   });
 });

@@ -104,6 +104,17 @@ export class Http2Connection {
     this.#settle();
   }
 
+  /** Ends all that is under way, in the client's words: its connection is to end now. */
+  giveUp(): void {
+    if (this.#isOver) return;
+    this.#abandonAll("connection ended by the proxy");
+    this.#relay.toClient.flush();
+  }
+
+  #abandonAll(text: string): void {
+    for (const stream of [...this.#relay.streams.values()]) this.#relay.abandon(stream, 503, text);
+  }
+
   /** Ends the server's side, and says goodbye to the client, whose connection its owner ends now. */
   destroy(reset: boolean): void {
     if (!this.#isOver) this.#sayGoodbye({ code: CODE.noError, reason: "" });
@@ -185,11 +196,7 @@ export class Http2Connection {
     if (server === undefined || this.#isOver) return;
     this.#server = undefined;
     this.#fromServer = undefined;
-    for (const stream of this.#relay.streams.values()) {
-      if (!stream.answered) this.#relay.fail(stream, 503, upstreamFailure(error?.code));
-      else this.#relay.toClient.reset(stream.id, CODE.internalError);
-    }
-    this.#relay.streams.clear();
+    this.#abandonAll(upstreamFailure(error?.code));
     if (server.connected) this.#finish();
     else server.replace();
     server.close(CODE.noError, "");

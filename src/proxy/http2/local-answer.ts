@@ -21,15 +21,8 @@ const NO_BODY = Buffer.alloc(0);
 /** Code and text with `more` headers. A gRPC answer is headers alone; so is one whose body the client has no `room` for. */
 export function localAnswer(code: number, text: string, asker: Asker, room: number, more: DeniedReply["headers"] = []): LocalAnswer {
   if (asker.grpc) {
-    // All but what can be printed is escaped, and the escape itself (gRPC over HTTP/2, "Percent-Encoded").
-    const message = text.trimEnd().replaceAll(/[^ -$&-~]/gu, encodeURIComponent);
-    const status = {
-      ":status": "200",
-      "content-type": "application/grpc",
-      "grpc-status": String(GRPC_STATUS[code] ?? 2),
-      "grpc-message": message,
-    };
-    return { fields: fieldsOf(status, more), body: NO_BODY };
+    const head = { ":status": "200", "content-type": "application/grpc" };
+    return { fields: [...fieldsOf(head), ...grpcTrailers(code, text), ...fieldsOf({}, more)], body: NO_BODY };
   }
   const body = Buffer.from(text, "latin1");
   const fits = body.length <= room || asker.method === "HEAD";
@@ -38,7 +31,14 @@ export function localAnswer(code: number, text: string, asker: Asker, room: numb
   return { fields, body: fits && asker.method !== "HEAD" ? body : NO_BODY };
 }
 
+/** How a gRPC call ends. */
+export function grpcTrailers(code: number, text: string): readonly HpackField[] {
+  // All but what can be printed is escaped, and the escape itself (gRPC over HTTP/2, "Percent-Encoded").
+  const message = text.trimEnd().replaceAll(/[^ -$&-~]/gu, encodeURIComponent);
+  return fieldsOf({ "grpc-status": String(GRPC_STATUS[code] ?? 2), "grpc-message": message });
+}
+
 /** Names are in small letters here, whatever the author wrote (RFC 9113 §8.2.1). */
-function fieldsOf(own: Readonly<Record<string, string>>, more: DeniedReply["headers"]): HpackField[] {
+function fieldsOf(own: Readonly<Record<string, string>>, more: DeniedReply["headers"] = []): HpackField[] {
   return [...Object.entries(own), ...more].map(([name, value]) => hpackField(name.toLowerCase(), value));
 }

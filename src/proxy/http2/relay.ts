@@ -1,11 +1,11 @@
 import type { DeniedReply } from "../http/local-reply.ts";
 import type { HttpSession } from "../http/session.ts";
 import { ClientWindow } from "./client-window.ts";
-import { FIRST_WINDOW, FRAME, MAX_WINDOW } from "./frame.ts";
+import { CODE, FIRST_WINDOW, FRAME, MAX_WINDOW } from "./frame.ts";
 import { HpackDecoder } from "./hpack-decoder.ts";
 import { encodeFields, encodeTableSize } from "./hpack-encoder.ts";
-import { TABLE_BYTES } from "./hpack-table.ts";
-import { type Asker, localAnswer } from "./local-answer.ts";
+import { type HpackField, TABLE_BYTES } from "./hpack-table.ts";
+import { type Asker, grpcTrailers, localAnswer } from "./local-answer.ts";
 import { Outbox } from "./outbox.ts";
 import { Patience } from "./patience.ts";
 import { readAnswer, type StreamAnswer } from "./response.ts";
@@ -72,9 +72,7 @@ export class Relay {
   answer(id: number, requestDone: boolean, asker: Asker, code: number, text: string, more?: DeniedReply["headers"]): void {
     const room = Math.min(this.window.left, this.#clientSettings.get(SETTING.initialWindow) ?? FIRST_WINDOW);
     const { fields, body } = localAnswer(code, text, asker, room, more);
-    const block = encodeFields(fields);
-    const { shrinkTo } = this.answers;
-    this.toClient.headers(id, shrinkTo === undefined ? block : Buffer.concat([encodeTableSize(shrinkTo), block]), body.length === 0);
+    this.toClient.headers(id, this.#encode(fields), body.length === 0);
     this.toClient.body(id, body);
     this.window.use(body.length);
     if (!requestDone) this.answered.add(id);
@@ -86,6 +84,24 @@ export class Relay {
     this.streams.delete(stream.id);
     session.record(stream.exchange.errorRecord(session.scope(), code, text));
     this.answer(stream.id, stream.requestDone, stream.asker, code, text);
+  }
+
+  /** Nobody finishes this one any more. A gRPC client is told so in its own words: without a status it would take its call for broken, and not try again. */
+  abandon(stream: Stream, code: number, text: string): void {
+    if (!stream.answered) {
+      this.fail(stream, code, text);
+      return;
+    }
+    this.streams.delete(stream.id);
+    if (stream.responseDone) return;
+    if (stream.asker.grpc) this.toClient.headers(stream.id, this.#encode(grpcTrailers(code, text)), true);
+    else this.toClient.reset(stream.id, CODE.internalError);
+  }
+
+  #encode(fields: readonly HpackField[]): Buffer {
+    const block = encodeFields(fields);
+    const { shrinkTo } = this.answers;
+    return shrinkTo === undefined ? block : Buffer.concat([encodeTableSize(shrinkTo), block]);
   }
 
   /** Nothing is under way, and nothing more will be. */
