@@ -76,7 +76,7 @@ function auditedOptions(
     const isTls = protocols.has("tls") && (!protocols.has("http") || first[0] === HANDSHAKE);
     return isTls ? new TlsWitness(session) : http();
   };
-  return { witness, http2: protocols.has("http") ? http2 : undefined };
+  return { witness, http2: protocols.has("http") ? http2 : undefined, last: config.timeouts.last };
 }
 
 function httpSession(

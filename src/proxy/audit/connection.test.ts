@@ -125,6 +125,21 @@ describe("a port where rules are only audited", () => {
     await drained;
   });
 
+  it("waits a moment for the next request of an idle client when the proxy stops, then ends", async () => {
+    for (const last of [60_000, 20]) {
+      await using proxy = await startLoopback({ policy: auditedOnly(GET), serve: echoServer([]), timeouts: { last } });
+      const client = await proxy.open();
+      const heard = collect(client);
+      client.write("GET /first HTTP/1.1\r\nHost: a\r\n\r\n");
+      await heard.until("/first");
+      const drained = proxy.drain(60_000);
+      if (last > 20) client.write("GET /second HTTP/1.1\r\nHost: a\r\n\r\n");
+      assert.equal((await heard.ended).includes("/second"), last > 20);
+      client.end();
+      await drained;
+    }
+  });
+
   it("ends where rules come into force: what is read is finished, what is not is cut", async () => {
     const waiting: Socket[] = [];
     await using proxy = await startLoopback({ policy: auditedOnly(GET), serve: (socket) => void waiting.push(socket) });

@@ -11,6 +11,8 @@ export interface AuditedOptions {
   readonly witness: (first: Buffer) => Witness;
   /** Takes a connection that begins as HTTP/2: that is read and passed on stream by stream. Absent where no rule is about HTTP. */
   readonly http2: (() => ProxiedConnection) | undefined;
+  /** How many milliseconds a proxy that stops waits for the last request of a connection. */
+  readonly last: number;
 }
 
 /** A client that says nothing for so long may be waiting for the server to begin. */
@@ -32,7 +34,8 @@ export class AuditedConnection implements ProxiedConnection {
   #tunnel: Tunnel | undefined;
   #witness: Witness | undefined;
   #inner: ProxiedConnection | undefined;
-  #stopping = false;
+  /** When nothing new begins any more, once that was asked for. */
+  #stopAt: number | undefined;
   #finishing = false;
 
   constructor(client: Socket, session: Session, options: AuditedOptions) {
@@ -52,11 +55,10 @@ export class AuditedConnection implements ProxiedConnection {
     resetSocket(this.#client);
   }
 
-  /** What nobody can read has no end that we could see, so it gets the time that draining takes. The client's first word may be in the socket already. */
+  /** What nobody can read has no end that we could see, so it gets the time that draining takes. The client's next word may be on its way; it is the last. */
   stop(): void {
-    this.#stopping = true;
-    if (this.#inner !== undefined) this.#inner.stop();
-    else this.#finish();
+    this.#stopAt = this.#session.now() + this.#options.last;
+    this.#inner?.stop();
   }
 
   /** When rules come into force, what is under way may be finished, as far as it can be told from what comes next. */
@@ -68,6 +70,7 @@ export class AuditedConnection implements ProxiedConnection {
 
   checkDeadline(now: number): void {
     this.#inner?.checkDeadline(now);
+    if (this.#inner === undefined && now >= (this.#stopAt ?? Number.POSITIVE_INFINITY) && !this.#finishing) this.#finish();
   }
 
   readonly #onFirst = (chunk: Buffer): void => {
@@ -78,7 +81,7 @@ export class AuditedConnection implements ProxiedConnection {
       this.#release();
       this.#client.unshift(this.#held);
       this.#inner = this.#options.http2();
-      if (this.#stopping) this.#inner.stop();
+      if (this.#stopAt !== undefined) this.#inner.stop();
     }
   };
 
@@ -116,7 +119,7 @@ export class AuditedConnection implements ProxiedConnection {
   #fromClient(chunk: Buffer): Buffer {
     this.#witness ??= this.#options.witness(chunk);
     if (this.#witness.fromClient(chunk)) {
-      if (this.#stopping && !this.#finishing) this.#finish();
+      if (this.#stopAt !== undefined && !this.#finishing) this.#finish();
       return chunk;
     }
     this.cut();

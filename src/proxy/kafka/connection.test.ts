@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { Socket } from "node:net";
 import { describe, it } from "node:test";
 import { Kafka, type KafkaJSProtocolError, logLevel } from "kafkajs";
 import type { KafkaRule, PeerRule } from "../protocol.ts";
@@ -165,6 +166,24 @@ describe("Kafka, byte by byte", () => {
     );
     const { answer, seen } = await exchange([{ topic: "other" }], body.message());
     assert.deepEqual([answer.length, seen], [0, []]);
+  });
+
+  it("that is to stop, ends when what is under way is answered", async () => {
+    const asked = Promise.withResolvers<() => void>();
+    const answer = Buffer.from([0, 0, 0, 8, 0, 0, 0, 1, 0, 0, 0, 0]);
+    const serve = (socket: Socket) => void socket.once("data", () => asked.resolve(() => socket.write(answer)));
+    await using proxy = await startLoopback({ policy: policyOf([kafkaRule({})]), serve, timeouts: { last: 20 } });
+    const [client, idle] = [await proxy.open(), await proxy.open()];
+    client.write(metadata(1, "t"));
+    const reply = await asked.promise;
+    const drained = proxy.drain(60_000);
+    await collect(idle).ended;
+    idle.end();
+    const heard = collect(client);
+    reply();
+    assert.deepEqual(Buffer.from(await heard.ended, "latin1"), answer);
+    client.end();
+    await drained;
   });
 
   it("holds no more of unfinished requests than all connections together may", async () => {

@@ -26,6 +26,8 @@ export class KafkaConnection implements ProxiedConnection {
   #server: Socket | undefined;
   #lastMoved: number;
   #over = false;
+  /** When it ends, if nothing is under way; once that was asked for. */
+  #stopAt: number | undefined;
 
   constructor(client: Socket, session: Session, { timeouts, held }: Pick<ConnectionConfig, "timeouts" | "held">) {
     this.#client = client;
@@ -47,9 +49,9 @@ export class KafkaConnection implements ProxiedConnection {
     if (this.#server !== undefined) resetSocket(this.#server);
   }
 
-  /** Clients of Kafka dial again at once. */
+  /** There is no word to say that it ends: it is let go once nothing is under way, after a while in which a request may still come in. Clients of Kafka dial again. */
   stop(): void {
-    if (this.#responses.waiting === 0) this.cut();
+    this.#stopAt = this.#session.now() + this.#timeouts.last;
   }
 
   stillRedirected(): boolean {
@@ -59,6 +61,14 @@ export class KafkaConnection implements ProxiedConnection {
   checkDeadline(now: number): void {
     const limit = this.#requests.length > 0 ? this.#timeouts.stall : this.#timeouts.idle;
     if (now - this.#lastMoved > limit) this.cut();
+    else this.#endIfStopped();
+  }
+
+  #endIfStopped(): void {
+    if (this.#stopAt === undefined || this.#session.now() < this.#stopAt || this.#requests.length > 0 || this.#responses.waiting > 0)
+      return;
+    this.#over = true;
+    this.#client.destroySoon();
   }
 
   #onData(chunk: Buffer): void {
@@ -144,6 +154,7 @@ export class KafkaConnection implements ProxiedConnection {
   #onResponse(chunk: Buffer): void {
     this.#lastMoved = this.#session.now();
     if (!this.#responses.pass(chunk)) this.cut();
+    else this.#endIfStopped();
   }
 
   #toClient(bytes: Buffer): void {
