@@ -63,13 +63,15 @@ function filterOf(rule: Rule, level: number, peer: PeerSelector, spec: PortSpec,
   };
 }
 
-function specKey({ protocol, name, port, endPort }: PortSpec): string {
-  return `${protocol}/${name}/${port}/${endPort}`;
+function sameSpec(a: PortSpec, b: PortSpec): boolean {
+  return a.protocol === b.protocol && a.port === b.port && a.endPort === b.endPort && a.name === b.name;
 }
 
 /** The numbers of the levels: each (tier, priority, order) in use, the strongest first. */
 function levelsOf(rules: readonly Rule[]): (rule: Rule) => number {
-  const sorted = [...new Set(rules.map(levelOf))].sort((a, b) => a - b);
+  const values = new Set(rules.map(levelOf));
+  if (values.size === 1) return () => 0;
+  const sorted = [...values].sort((a, b) => a - b);
   const index = new Map(sorted.map((value, i) => [value, i]));
   return (rule) => index.get(levelOf(rule)) ?? 0;
 }
@@ -79,22 +81,37 @@ export function impliedFilter(peer: PeerSelector, level: number, reason: EntryRe
   return { spec: everyPort, peer, action: "allow", tier: defaultTier, level, ...noL7, origins: [], logs: [], reason };
 }
 
+/** The filters of one peer, and where among them those of a protocol and port are: mostly one. */
+type OfPeer = { readonly filters: Filter[]; readonly places: Map<number, number[]> };
+
 /** Collects filters, merging those of equal peers, port and level. */
 class FilterSet {
-  /** By the peers' text, as it is (a key made of it would have to be hashed for every rule), then by level and port. */
-  readonly #byPeer = new Map<string, Map<string, Filter>>();
+  /** By the peers' text, as it is: a key made of it would have to be hashed for every rule. */
+  readonly #byPeer = new Map<string, OfPeer>();
 
   add(filter: Filter): void {
-    const { text } = filter.peer;
-    const ofPeer = this.#byPeer.get(text) ?? new Map<string, Filter>();
-    if (ofPeer.size === 0) this.#byPeer.set(text, ofPeer);
-    const key = `${filter.level}|${specKey(filter.spec)}`;
-    const present = ofPeer.get(key);
-    ofPeer.set(key, present === undefined ? filter : mergeFilters(present, filter));
+    const { peer, spec, level } = filter;
+    let ofPeer = this.#byPeer.get(peer.text);
+    if (ofPeer === undefined) {
+      ofPeer = { filters: [], places: new Map() };
+      this.#byPeer.set(peer.text, ofPeer);
+    }
+    const { filters, places } = ofPeer;
+    const key = spec.protocol * 0x10000 + spec.port;
+    const there = places.get(key);
+    for (const place of there ?? []) {
+      const present = filters[place] as Filter;
+      if (present.level !== level || !sameSpec(present.spec, spec)) continue;
+      filters[place] = mergeFilters(present, filter);
+      return;
+    }
+    if (there === undefined) places.set(key, [filters.length]);
+    else there.push(filters.length);
+    filters.push(filter);
   }
 
   values(): Filter[] {
-    return Array.from(this.#byPeer.values(), (ofPeer) => [...ofPeer.values()]).flat();
+    return Array.from(this.#byPeer.values(), ({ filters }) => filters).flat();
   }
 }
 

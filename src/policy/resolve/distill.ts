@@ -22,10 +22,12 @@ export type Row = {
 /** A block of the space of protocols and ports. Blocks nest or are disjoint, never overlap in part. */
 type Block = { readonly protocol: number; readonly port: number; readonly bits: number };
 
+/** A block with the filters for just this one, and the strength of the strongest of them. */
+type Covered = { readonly block: Block; readonly filters: Filter[]; strength: number };
+
 /** Filters by the blocks that they cover. */
 export type Chain = {
-  readonly blocks: ReadonlyMap<number, Block>;
-  readonly filters: ReadonlyMap<number, readonly Filter[]>;
+  readonly blocks: ReadonlyMap<number, Covered>;
   /** Bit `n` is set when a block has `n` bits: most chains have one or two widths, and no other has to be looked for. */
   readonly widths: number;
   readonly hasPass: boolean;
@@ -57,32 +59,30 @@ export function blocksOf(spec: PortSpec, namedPorts: readonly NamedPort[]): Bloc
 
 /** Arranges filters by the blocks that they cover. */
 export function chainOf(filters: readonly Filter[], namedPorts: readonly NamedPort[]): Chain {
-  const blocks = new Map<number, Block>();
-  const byBlock = new Map<number, Filter[]>();
-  let widths = 0;
+  const blocks = new Map<number, Covered>();
+  let [widths, hasPass, hasAuth] = [0, false, false];
   for (const filter of filters) {
+    const strength = precedenceOf(filter);
+    hasPass ||= filter.action === "pass";
+    hasAuth ||= filter.auth !== undefined;
     for (const block of blocksOf(filter.spec, namedPorts)) {
       const key = keyOf(block.protocol, block.port, block.bits);
-      const present = byBlock.get(key);
+      const present = blocks.get(key);
       if (present === undefined) {
-        blocks.set(key, block);
         widths |= 1 << block.bits;
-        byBlock.set(key, [filter]);
-      } else present.push(filter);
+        blocks.set(key, { block, filters: [filter], strength });
+      } else {
+        present.filters.push(filter);
+        present.strength = Math.max(present.strength, strength);
+      }
     }
   }
-  return {
-    blocks,
-    filters: byBlock,
-    widths,
-    hasPass: filters.some((one) => one.action === "pass"),
-    hasAuth: filters.some((one) => one.auth !== undefined),
-  };
+  return { blocks, widths, hasPass, hasAuth };
 }
 
-/** The blocks around a block that these widths allow, the nearest first, without itself. */
-function around({ protocol, port, bits }: Block, widths: number): number[] {
-  const keys: number[] = [];
+/** A block and the blocks around it that these widths allow, the nearest first. */
+function outwards({ protocol, port, bits }: Block, widths: number): number[] {
+  const keys = [keyOf(protocol, port, bits)];
   for (let b = bits - 1; b >= 0; b--) if ((widths & (1 << b)) !== 0) keys.push(keyOf(protocol, (port >> (16 - b)) << (16 - b), b));
   if (protocol !== 0 && (widths & 1) !== 0) keys.push(keyOf(0, 0, 0));
   return keys;
@@ -90,10 +90,8 @@ function around({ protocol, port, bits }: Block, widths: number): number[] {
 
 const noFilters: readonly Filter[] = [];
 
-function strongest(filters: readonly Filter[]): number {
-  let best = -1;
-  for (const one of filters) best = Math.max(best, precedenceOf(one));
-  return best;
+function filtersAt(chain: Chain, key: number): readonly Filter[] {
+  return chain.blocks.get(key)?.filters ?? noFilters;
 }
 
 const authOrder: readonly AuthType[] = ["disabled", "spire", "test-always-fail"];
@@ -105,13 +103,10 @@ function highestAuth(filters: readonly Filter[]): AuthType | undefined {
   return best;
 }
 
-/** The nearest authentication of allows of one strength around a block, in one chain; the block itself counts when `here` is set. */
-function nearestAuth(chain: Chain, block: Block, here: boolean, strength: number): AuthType | undefined {
-  const around_ = here ? [keyOf(block.protocol, block.port, block.bits), ...around(block, chain.widths)] : around(block, chain.widths);
-  for (const key of around_) {
-    const type = highestAuth(
-      (chain.filters.get(key) ?? noFilters).filter((one) => one.action === "allow" && precedenceOf(one) === strength),
-    );
+/** The nearest authentication of allows of one strength at these blocks of one chain. */
+function nearestAuth(chain: Chain, keys: readonly number[], strength: number): AuthType | undefined {
+  for (const key of keys) {
+    const type = highestAuth(filtersAt(chain, key).filter((one) => one.action === "allow" && precedenceOf(one) === strength));
     if (type !== undefined) return type;
   }
   return undefined;
@@ -123,11 +118,12 @@ function nearestAuth(chain: Chain, block: Block, here: boolean, strength: number
  */
 function authOf(winners: readonly Filter[], block: Block, strength: number, own: Chain, outer: Chain): Row["auth"] {
   if (!own.hasAuth && !outer.hasAuth) return undefined;
-  const here = (own.filters.get(keyOf(block.protocol, block.port, block.bits)) ?? noFilters).filter((one) => one.action === "allow");
+  const keys = outwards(block, own.widths | outer.widths);
+  const here = filtersAt(own, keys[0] as number).filter((one) => one.action === "allow");
   const explicit = highestAuth([...winners, ...here]);
   if (explicit !== undefined) return { type: explicit, explicit: true };
-  const inherited = nearestAuth(own, block, false, strength);
-  const other = own === outer ? undefined : nearestAuth(outer, block, true, strength);
+  const inherited = nearestAuth(own, keys.slice(1), strength);
+  const other = own === outer ? undefined : nearestAuth(outer, keys, strength);
   if (other !== undefined && other !== "disabled" && (inherited === undefined || authOrder.indexOf(other) > authOrder.indexOf(inherited))) {
     return { type: other, explicit: false };
   }
@@ -156,20 +152,19 @@ function rowOf(block: Block, winners: readonly Filter[], strength: number, own: 
 }
 
 function logsOf(filters: readonly Filter[]): readonly string[] {
+  if (filters.length === 1) return filters[0]?.logs ?? [];
   const logs = filters.flatMap((one) => one.logs);
   return logs.length < 2 ? logs : [...new Set(logs)];
 }
 
-/** The strongest filters that cover a block, the nearest ones of equals: those for the peer before those for everybody. */
-function covering(block: Block, key: number, own: Chain, outer: Chain): { readonly filters: readonly Filter[]; readonly strength: number } {
-  let best: { readonly filters: readonly Filter[]; readonly strength: number } = { filters: noFilters, strength: -1 };
-  const consider = (filters: readonly Filter[] | undefined) => {
-    const strength = filters === undefined ? -1 : strongest(filters);
-    if (strength > best.strength && filters !== undefined) best = { filters, strength };
-  };
-  for (const around_ of [key, ...around(block, own.widths | outer.widths)]) {
-    consider(own.filters.get(around_));
-    if (own !== outer) consider(outer.filters.get(around_));
+/** The strongest of what covers a block, the nearest of equals: what is for the peer before what is for everybody. */
+function covering(keys: readonly number[], own: Chain, outer: Chain): Covered | undefined {
+  let best: Covered | undefined;
+  for (const key of keys) {
+    const mine = own.blocks.get(key);
+    if (mine !== undefined && (best === undefined || mine.strength > best.strength)) best = mine;
+    const theirs = outer.blocks.get(key);
+    if (theirs !== undefined && (best === undefined || theirs.strength > best.strength)) best = theirs;
   }
   return best;
 }
@@ -179,14 +174,14 @@ function strengthOnly(filters: readonly Filter[], strength: number): readonly Fi
 }
 
 /** Whether a row would say nothing new: everybody's row for the same block says it already, or a wider deny does. */
-function isRedundant(block: Block, key: number, strength: number, deny: boolean, own: Chain, outer: Chain): boolean {
-  for (const around_ of [key, ...around(block, own.widths | outer.widths)]) {
-    const wider = around_ !== key;
+function isRedundant(keys: readonly number[], strength: number, deny: boolean, own: Chain, outer: Chain): boolean {
+  for (const [i, key] of keys.entries()) {
+    const wider = i > 0;
     if (wider && !deny) return false;
-    const others = own === outer ? noFilters : (outer.filters.get(around_) ?? noFilters);
+    const others = own === outer ? undefined : outer.blocks.get(key);
     // A row without authentication beside one with it stays: it takes the other's over, but less strictly.
-    if (strongest(others) >= strength && highestAuth(others) === undefined) return true;
-    if (wider && strongest(own.filters.get(around_) ?? noFilters) >= strength) return true;
+    if (others !== undefined && others.strength >= strength && highestAuth(others.filters) === undefined) return true;
+    if (wider && (own.blocks.get(key)?.strength ?? -1) >= strength) return true;
   }
   return false;
 }
@@ -195,13 +190,13 @@ function isRedundant(block: Block, key: number, strength: number, deny: boolean,
  * A block's row when nobody passes: its strongest filter, unless something as strong lies around it. A rule that asks for authentication keeps
  * its row even then, with the decision of the stronger one.
  */
-function simpleRow(block: Block, key: number, own: Chain, outer: Chain): Row | undefined {
-  const here = own.filters.get(key) ?? noFilters;
-  const { filters, strength } = covering(block, key, own, outer);
+function simpleRow({ block, filters: here }: Covered, own: Chain, outer: Chain): Row | undefined {
+  const keys = outwards(block, own.widths | outer.widths);
+  const { filters, strength } = covering(keys, own, outer) ?? { filters: noFilters, strength: -1 };
   const mine = strengthOnly(here, strength);
-  const asks = here.some((one) => one.action === "allow" && one.auth !== undefined);
+  const asks = own.hasAuth && here.some((one) => one.action === "allow" && one.auth !== undefined);
   if (mine.length > 0) {
-    const keep = asks || !isRedundant(block, key, strength, mine[0]?.action === "deny", own, outer);
+    const keep = asks || !isRedundant(keys, strength, mine[0]?.action === "deny", own, outer);
     return keep ? rowOf(block, mine, strength, own, outer) : undefined;
   }
   const winners = strengthOnly(filters, strength);
@@ -214,24 +209,26 @@ function simpleRow(block: Block, key: number, own: Chain, outer: Chain): Row | u
 /** The rows that a peer needs because its own rules ask for authentication on what everybody is allowed more narrowly. */
 function authRows(own: Chain, outer: Chain): Row[] {
   const rows: Row[] = [];
-  for (const [key, block] of outer.blocks) {
+  for (const [key, everybody] of outer.blocks) {
     if (own.blocks.has(key)) continue;
-    const { filters, strength } = covering(block, key, own, outer);
-    const inherited = nearestAuth(own, block, false, strength);
+    const keys = outwards(everybody.block, own.widths | outer.widths);
+    const best = covering(keys, own, outer);
+    if (best !== everybody) continue;
+    const inherited = nearestAuth(own, keys, best.strength);
     if (inherited === undefined || inherited === "disabled") continue;
-    const winners = strengthOnly(filters, strength);
-    if (filters !== outer.filters.get(key) || winners[0]?.action !== "allow" || highestAuth(winners) !== undefined) continue;
-    rows.push(rowOf(block, winners, strength, own, outer));
+    const winners = strengthOnly(best.filters, best.strength);
+    if (winners[0]?.action !== "allow" || highestAuth(winners) !== undefined) continue;
+    rows.push(rowOf(best.block, winners, best.strength, own, outer));
   }
   return rows;
 }
 
 /** A block's row where a rule may pass to the next tier: the tiers are walked as the policies say. */
-function passedRow(block: Block, key: number, own: Chain, outer: Chain, defaultDeny: boolean): Row | undefined {
+function passedRow(block: Block, own: Chain, outer: Chain, defaultDeny: boolean): Row | undefined {
   const chains = own === outer ? [own] : [own, outer];
-  const candidates: Filter[] = [];
-  for (const around_ of [key, ...around(block, own.widths | outer.widths)])
-    for (const chain of chains) candidates.push(...(chain.filters.get(around_) ?? noFilters));
+  const keys = outwards(block, own.widths | outer.widths);
+  const candidates = keys.flatMap((key) => chains.flatMap((chain) => filtersAt(chain, key)));
+  const here = filtersAt(own, keys[0] as number);
   // Stable: of equals, the nearest block and the peer's own chain stay first.
   candidates.sort((a, b) => precedenceOf(b) - precedenceOf(a));
   let passed: Filter | undefined;
@@ -244,16 +241,12 @@ function passedRow(block: Block, key: number, own: Chain, outer: Chain, defaultD
       continue;
     }
     const strength = precedenceOf(one);
-    const winners = candidates.filter((other) => precedenceOf(other) === strength && isHere(other) === isHere(one));
+    const winners = candidates.filter((other) => precedenceOf(other) === strength && here.includes(other) === here.includes(one));
     return rowOf(block, winners, passed === undefined ? strength : precedence(passed.level, 0), own, outer);
   }
   if (passed === undefined || !defaultDeny) return undefined;
   const deny: Filter = { ...passed, action: "deny", origins: [], logs: [], reason: "deny-any" };
   return rowOf(block, [deny], precedence(passed.level, 0), own, outer);
-
-  function isHere(filter: Filter): boolean {
-    return (own.filters.get(key) ?? noFilters).includes(filter);
-  }
 }
 
 /**
@@ -263,14 +256,14 @@ function passedRow(block: Block, key: number, own: Chain, outer: Chain, defaultD
 export function distill(own: Chain, outer: Chain, defaultDeny: boolean): Row[] {
   const rows: Row[] = [];
   if (!own.hasPass && !outer.hasPass) {
-    for (const [key, block] of own.blocks) {
-      const row = simpleRow(block, key, own, outer);
+    for (const covered of own.blocks.values()) {
+      const row = simpleRow(covered, own, outer);
       if (row !== undefined) rows.push(row);
     }
     return own !== outer && own.hasAuth ? [...rows, ...authRows(own, outer)] : rows;
   }
-  for (const [key, block] of own === outer ? own.blocks : new Map([...outer.blocks, ...own.blocks])) {
-    const row = passedRow(block, key, own, outer, defaultDeny);
+  for (const { block } of (own === outer ? own.blocks : new Map([...outer.blocks, ...own.blocks])).values()) {
+    const row = passedRow(block, own, outer, defaultDeny);
     if (row !== undefined) rows.push(row);
   }
   return rows;
