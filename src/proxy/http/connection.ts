@@ -1,9 +1,9 @@
 import type { Socket } from "node:net";
 import { type ClientConnection, Http2Connection, type Upgraded } from "../http2/connection.ts";
-import { type Lane, openLane } from "../lane.ts";
-import { resetSocket } from "../reset.ts";
 import { type Asked, RequestParser } from "./asked.ts";
+import { ClientEnd } from "./client-end.ts";
 import type { Exchange } from "./exchange.ts";
+import { badResponse, type Failure, serverGone } from "./failure.ts";
 import { type CompleteHead, HeadReader } from "./head-reader.ts";
 import type { HttpError } from "./http-error.ts";
 import { judge, recordRefusal } from "./judge.ts";
@@ -24,18 +24,15 @@ type State = "head" | "body" | "wait" | "drain" | "tunnel" | "http2" | "closing"
  * pipeline is not read before the response to the last is through, so answers keep their order and memory its bounds.
  */
 export class HttpConnection {
-  readonly #client: Socket;
-  readonly #lane: Lane;
+  readonly #client: ClientEnd;
   readonly #session: HttpSession;
   readonly #heads: HeadReader;
   readonly #requests: RequestParser;
   #upstream: Upstream | undefined;
   #exchange: Exchange | undefined;
   #state: State = "head";
-  #clientEnded = false;
   /** `#readRequests` is on the stack and goes on by itself. */
   #reading = false;
-  #deadline: number;
   /** A request was read: what comes now is HTTP/1. */
   #used = false;
   /** Set when the client turned out to speak HTTP/2: from then on it reads what comes. */
@@ -44,15 +41,15 @@ export class HttpConnection {
   #stopping = false;
 
   constructor(client: Socket, session: HttpSession) {
-    this.#client = client;
     this.#session = session;
     this.#heads = new HeadReader(session.limits.headBytes);
     this.#requests = new RequestParser(session.limits);
-    this.#deadline = session.now() + session.timeouts.idle;
-    client.on("error", () => this.#abort(true));
-    client.on("close", () => this.#abort(false));
-    client.on("drain", () => (this.#http2 === undefined ? this.#upstream?.resume() : this.#http2.writable()));
-    this.#lane = openLane(client, { data: (bytes) => this.#onData(bytes), end: () => this.#onEnd() });
+    this.#client = new ClientEnd(client, session, {
+      data: (bytes) => this.#onData(bytes),
+      end: () => this.#onEnd(),
+      writable: () => (this.#http2 === undefined ? this.#upstream?.resume() : this.#http2.writable()),
+      gone: (isBroken) => this.#abort(isBroken),
+    });
   }
 
   /** Resets the connection, both sides: its policy is gone. */
@@ -72,7 +69,7 @@ export class HttpConnection {
   }
 
   #awaitLast(): void {
-    this.#deadline = Math.min(this.#deadline, this.#session.now() + this.#session.timeouts.last);
+    this.#client.hasten(this.#session.timeouts.last);
   }
 
   /** False: the policy does not know this connection any more, and it should be cut. */
@@ -83,7 +80,7 @@ export class HttpConnection {
   /** Ends the connection when it has been in its state for too long. */
   checkDeadline(now: number): void {
     if (this.#state === "http2") this.#http2?.checkDeadline(now);
-    if (this.#state === "http2" || this.#state === "closed" || now < this.#deadline) return;
+    if (this.#state === "http2" || this.#state === "closed" || !this.#client.isLate(now)) return;
     const reading = this.#state === "body" || (this.#state === "head" && this.#heads.partial);
     if (reading) this.#refuse({ status: 408, reason: "request not complete in time" });
     else if (this.#state === "wait" && this.#exchange?.response === undefined) this.#answerForServer(...timeoutAnswer(this.#upstream));
@@ -106,10 +103,10 @@ export class HttpConnection {
       case "wait":
         // The next request of a pipeline, or bytes for the tunnel to come.
         this.#heads.hold(chunk);
-        this.#lane.pause();
+        this.#client.pause();
         return;
       case "tunnel":
-        this.#extend(this.#session.timeouts.stall);
+        this.#client.extend(this.#session.timeouts.stall);
         this.#sendUpstream(chunk);
         return;
       case "http2":
@@ -122,14 +119,14 @@ export class HttpConnection {
     this.#reading = true;
     while (this.#state === "head" && this.#heads.partial && this.#readRequest());
     this.#reading = false;
-    if (this.#state === "head" && this.#clientEnded) this.#closeGently();
+    if (this.#state === "head" && this.#client.hasEnded) this.#closeGently();
   }
 
   /** False when there is not yet a whole head. */
   #readRequest(): boolean {
     const head = this.#heads.next();
     if (head === undefined) {
-      this.#deadline = Math.min(this.#deadline, this.#session.now() + this.#session.timeouts.head);
+      this.#client.hasten(this.#session.timeouts.head);
       return false;
     }
     if ("text" in head && head.text === HTTP2_PREFACE && !this.#used) {
@@ -147,8 +144,7 @@ export class HttpConnection {
   #switchToHttp2(read: Buffer, upgraded?: Upgraded): Http2Connection {
     this.#state = "http2";
     const client: ClientConnection = {
-      write: (bytes) => !this.#client.writable || this.#lane.write(bytes),
-      ...{ pause: () => this.#lane.pause(), resume: () => this.#lane.resume() },
+      ...{ write: (bytes) => this.#client.send(bytes), pause: () => this.#client.pause(), resume: () => this.#client.resume() },
       ...{ close: () => this.#closeGently(), abort: () => this.#abort(true) },
     };
     const made = new Http2Connection(client, this.#session, upgraded);
@@ -202,7 +198,7 @@ export class HttpConnection {
       return;
     }
     this.#state = exchange.requestDone ? "wait" : "body";
-    this.#extend(this.#state === "wait" ? this.#session.timeouts.response : this.#session.timeouts.stall);
+    this.#client.extend(this.#state === "wait" ? this.#session.timeouts.response : this.#session.timeouts.stall);
     this.#sendUpstream(end === input.length ? input : input.subarray(0, end));
     if (end < input.length) this.#heads.hold(input.subarray(end));
     if (!exchange.requestDone) return;
@@ -230,7 +226,7 @@ export class HttpConnection {
       this.#closeGently();
       return;
     }
-    this.#extend(this.#session.timeouts.stall);
+    this.#client.extend(this.#session.timeouts.stall);
     if (end < input.length) this.#heads.hold(input.subarray(end));
     if (exchange.requestDone) this.#finishExchange(exchange);
   }
@@ -253,11 +249,11 @@ export class HttpConnection {
       return;
     }
     this.#state = "head";
-    this.#extend(this.#session.timeouts.idle);
+    this.#client.extend(this.#session.timeouts.idle);
     if (this.#stopping) this.#awaitLast();
-    this.#lane.resume();
+    this.#client.resume();
     // Not at once: the caller still has bytes of this exchange in hand.
-    if (this.#heads.partial || this.#clientEnded) queueMicrotask(() => this.#readRequests());
+    if (this.#heads.partial || this.#client.hasEnded) queueMicrotask(() => this.#readRequests());
   }
 
   #ensureUpstream(): boolean {
@@ -265,15 +261,15 @@ export class HttpConnection {
     try {
       this.#upstream = new Upstream(this.#session, this.#exchange?.request.host ?? "", {
         toClient: (bytes) => this.#sendClient(bytes),
-        extend: (ms) => this.#extend(ms),
+        extend: (ms) => this.#client.extend(ms),
         progress: () => this.#onProgress(),
         tunnel: () => this.#openTunnel(),
         http2: (head, read) => this.#agreeOnHttp2(head, read),
-        halfClosed: () => (this.#clientEnded ? this.#closeGently() : this.#client.end()),
+        halfClosed: () => (this.#client.hasEnded ? this.#closeGently() : this.#client.endSending()),
         ended: (error) => this.#onUpstreamEnd(error),
-        bad: (error) => this.#onBadResponse(error),
+        bad: (error) => this.#fail(badResponse(this.#exchange, error)),
         isLast: () => this.#stopping,
-        writable: () => (this.#state === "body" || this.#state === "tunnel" ? this.#lane.resume() : undefined),
+        writable: () => (this.#state === "body" || this.#state === "tunnel" ? this.#client.resume() : undefined),
       });
       return true;
     } catch (thrown) {
@@ -284,14 +280,13 @@ export class HttpConnection {
 
   #openTunnel(): void {
     this.#state = "tunnel";
-    this.#extend(this.#session.timeouts.stall);
+    this.#client.extend(this.#session.timeouts.stall);
     if (this.#heads.partial) this.#sendUpstream(this.#heads.release());
-    this.#lane.resume();
+    this.#client.resume();
     this.#passOnEnd();
   }
 
   #onEnd(): void {
-    this.#clientEnded = true;
     switch (this.#state) {
       case "wait":
       case "tunnel":
@@ -301,7 +296,7 @@ export class HttpConnection {
         this.#abort(true);
         break;
       case "closing":
-        this.#client.destroySoon();
+        this.#client.closeNow();
         break;
       case "http2":
         this.#http2?.end();
@@ -313,38 +308,25 @@ export class HttpConnection {
 
   /** Half-closes towards the server, once there is nothing more to send. */
   #passOnEnd(): void {
-    if (this.#clientEnded && !this.#heads.partial) this.#upstream?.end();
+    if (this.#client.hasEnded && !this.#heads.partial) this.#upstream?.end();
   }
 
   #onUpstreamEnd(error: NodeJS.ErrnoException | undefined): void {
-    const exchange = this.#exchange;
     if (this.#state === "closing" || this.#state === "closed") return;
-    // On a connection that was used before, the client knows best whether to try again: it sees the close as it would without a proxy.
-    if (exchange?.unanswered === true && this.#upstream?.exchanges === 1) {
-      this.#answerForServer(503, upstreamFailure(error?.code));
-      return;
-    }
-    if (exchange?.isWhole(error === undefined) === false && this.#state !== "tunnel") {
-      this.#session.record(exchange.errorRecord(this.#session.scope(), exchange.response?.code ?? 0, upstreamFailure(error?.code)));
-    }
-    if (error === undefined) this.#closeGently();
-    else this.#abort(true);
+    const exchange = this.#state === "tunnel" ? undefined : this.#exchange;
+    this.#fail(serverGone(exchange, this.#upstream?.exchanges === 1, error));
   }
 
-  #onBadResponse(error: HttpError): void {
-    if (this.#exchange?.response === undefined) {
-      this.#answerForServer(502, `bad response: ${error.reason}`);
-      return;
-    }
-    this.#session.record(this.#exchange.errorRecord(this.#session.scope(), this.#exchange.response.code, error.reason));
-    this.#abort(true);
+  #fail({ told, isAnswer, reset }: Failure): void {
+    const exchange = this.#exchange;
+    if (told !== undefined && exchange !== undefined) this.#session.record(exchange.errorRecord(this.#session.scope(), ...told));
+    if (told !== undefined && isAnswer) this.#sendClient(localReply(...told, true, exchange?.request));
+    if (reset) this.#abort(true);
+    else this.#closeGently();
   }
 
   #answerForServer(code: number, body: string): void {
-    const exchange = this.#exchange;
-    if (exchange !== undefined) this.#session.record(exchange.errorRecord(this.#session.scope(), code, body));
-    this.#sendClient(localReply(code, body, true, exchange?.request));
-    this.#closeGently();
+    this.#fail({ told: [code, body], isAnswer: true, reset: false });
   }
 
   /** Refuses what is not proper HTTP, and closes: what follows cannot be trusted to start where we think. */
@@ -363,24 +345,19 @@ export class HttpConnection {
   }
 
   #sendUpstream(bytes: Buffer): void {
-    if (bytes.length > 0 && this.#upstream?.write(bytes) === false) this.#lane.pause();
+    if (bytes.length > 0 && this.#upstream?.write(bytes) === false) this.#client.pause();
   }
 
   #sendClient(bytes: Buffer | string): void {
-    if (!this.#client.writable) return;
-    if (!this.#lane.write(typeof bytes === "string" ? Buffer.from(bytes, "latin1") : bytes)) this.#upstream?.pause();
+    if (!this.#client.send(typeof bytes === "string" ? Buffer.from(bytes, "latin1") : bytes)) this.#upstream?.pause();
   }
 
-  /** Sends what is queued, then closes. Reads on a little, so that the last answer is not lost to a reset. */
   #closeGently(): void {
     if (this.#state === "closing" || this.#state === "closed") return;
     this.#state = "closing";
     this.#heads.release();
     this.#upstream?.close();
-    if (this.#clientEnded) this.#client.destroySoon();
-    else this.#client.end(() => this.#extend(this.#session.timeouts.linger));
-    this.#lane.resume();
-    this.#extend(this.#session.timeouts.stall);
+    this.#client.close();
   }
 
   #abort(reset: boolean): void {
@@ -390,11 +367,6 @@ export class HttpConnection {
     this.#upstream?.destroy(reset);
     this.#http2?.destroy(reset);
     // In HTTP/2 the end is announced.
-    if (reset && this.#http2 === undefined) resetSocket(this.#client);
-    else this.#client.destroy();
-  }
-
-  #extend(ms: number): void {
-    this.#deadline = this.#session.now() + ms;
+    this.#client.destroy(reset && this.#http2 === undefined);
   }
 }
