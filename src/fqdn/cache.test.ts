@@ -74,10 +74,12 @@ describe("NameCache", () => {
 
   it("matches again when the selectors change", () => {
     let wanted = 1;
-    const cache = new NameCache(() => [wanted]);
+    const cache = new NameCache((name) => (name === "a." ? [wanted] : [2]));
     learn(cache, "a.", 0, own(10, 1));
+    learn(cache, "b.", 0, own(10, 2));
     wanted = 7;
-    cache.rematch();
+    assert.deepEqual(cache.rematch(), [ip(1)]);
     assert.deepEqual(cache.grantsOf(ip(1)), [{ identity: 7, expires: 10 }]);
+    assert.deepEqual(cache.rematch(), []);
   });
 });

@@ -128,10 +128,20 @@ export class NameCache {
     return [...known.ips.keys()].filter((ip) => this.take(known, ip));
   }
 
-  /** Matches all names again: the selectors have changed. */
-  rematch(): void {
-    for (const known of this.names.values()) known.identities = this.#match(known.name);
-    for (const address of this.addresses.values()) address.grants = undefined;
+  /** Matches all names again: the selectors have changed. Gives the addresses that others may reach now. */
+  rematch(): IpAddress[] {
+    const changed = new Set<IpAddress>();
+    for (const known of this.names.values()) {
+      const identities = this.#match(known.name);
+      if (identities.length === known.identities.length && identities.every((one, i) => one === known.identities[i])) continue;
+      known.identities = identities;
+      for (const ip of known.ips.keys()) changed.add(ip);
+    }
+    for (const ip of changed) {
+      const address = this.addresses.get(ip);
+      if (address) address.grants = undefined;
+    }
+    return [...changed];
   }
 
   #own(known: KnownName, ip: IpAddress, expires: number): void {

@@ -128,8 +128,8 @@ export async function startDnsProxy(deps: DnsProxyDeps, config: DnsProxyConfig):
     counters,
     handlers: {
       "dns-policy": (message, send) => takePolicy(message, take, send, log),
-      "dns-cache": (_message, send) => sendEntries([...names.entries()], send),
-      "dns-clean": (message, send) => sendEntries(cleanNames(names, message), send),
+      "dns-cache": (_message, send) => void names.restored.then(() => sendEntries([...names.entries()], send)),
+      "dns-clean": (message, send) => void names.restored.then(() => sendEntries(cleanNames(names, message), send)),
     },
     status: () => ({
       ...names.counts(),

@@ -29,6 +29,9 @@ function createWorld(restored: readonly JournalLine[] = []) {
   const world = { now: 100, live: new Set<string>(), kernel, journal };
   const grants: GrantMap = {
     set: (id, address, list) => void kernel.set(connectionKey(id, address), list),
+    setMany: (id, entries) => {
+      for (const [address, list] of entries) grants.set(id, address, list);
+    },
     get: (id, address) => kernel.get(connectionKey(id, address)) ?? [],
     delete: (id, addresses) => addresses.forEach((one) => void kernel.delete(connectionKey(id, one))),
     refresh: () => undefined,
@@ -183,7 +186,27 @@ describe("Names", () => {
     assert.ok(!has(7, 1));
   });
 
-  it("goes on from its journal after a restart, without what has expired or is another pod's", () => {
+  it("what is learned while the journal is read stays, beside what the address was known by before", async () => {
+    const line = (name: string, ...ips: number[]): JournalLine => ({
+      ...{ endpoint: 7, key: "pod7", name, ttl: 60, lookedUp: 90 },
+      ips: ips.map((n) => [ip(n), 150] as const),
+    });
+    const many = Array.from({ length: 500 }, (_, i) => line(`n${i}.stripe.com.`, 1 + (i % 200)));
+    const { names, kernel } = createWorld([...many, line("api.paypal.com.", 250)]);
+    kernel.set(connectionKey(7, ip(250)), [{ identity: PAYPAL, expires: 150 }]);
+    names.learn(7, "api.stripe.com.", own(60, 250));
+    const both = [
+      { identity: STRIPE, expires: 165 },
+      { identity: PAYPAL, expires: 150 },
+    ];
+    assert.deepEqual(kernel.get(connectionKey(7, ip(250))), both);
+    assert.ok([...names.lines()].length > 400, "what is not read yet is not lost");
+    await names.restored;
+    assert.deepEqual(kernel.get(connectionKey(7, ip(250))), both);
+    assert.deepEqual([names.counts().names, [...names.lines()].length], [502, 502]);
+  });
+
+  it("goes on from its journal after a restart, without what has expired or is another pod's", async () => {
     const before = createWorld();
     before.names.learn(7, "api.stripe.com.", own(60, 1));
     before.names.learn(8, "api.paypal.com.", own(60, 3));
@@ -191,6 +214,7 @@ describe("Names", () => {
     const expired = { endpoint: 7, key: "pod7", name: "old.stripe.com.", ttl: 60, lookedUp: 10, ips: [[ip(2), 70] as const] };
     const stranger = { endpoint: 7, key: "former pod", name: "evil.stripe.com.", ttl: 60, lookedUp: 100, ips: [[ip(9), 999] as const] };
     const after = createWorld([...before.journal, expired, stranger]);
+    await after.names.restored;
     assert.deepEqual([after.has(7, 1), after.has(7, 2), after.has(8, 3), after.has(7, 9)], [true, false, false, false]);
     const [entry] = [...after.names.entries()];
     assert.deepEqual([entry?.name, entry?.ttl, entry?.source], ["api.stripe.com.", 60, "lookup"]);

@@ -1,10 +1,11 @@
+import { setImmediate as turn } from "node:timers/promises";
 import { AgedMap } from "#fqdn/aged-map.ts";
 import { type KnownName, NameCache } from "#fqdn/cache.ts";
 import { fqdnMatcher } from "#fqdn/pattern.ts";
 import type { Logger } from "#runtime/logger.ts";
 import { isKernelError } from "#sys/kernel-error.ts";
 import type { IpAddress } from "#types/addr.ts";
-import type { GrantMap } from "./grants.ts";
+import type { Grant, GrantMap } from "./grants.ts";
 import type { JournalLine } from "./journal.ts";
 import { connectionKey, type FindLive } from "./live-connections.ts";
 import {
@@ -26,6 +27,8 @@ const SWEPT = 2000;
 /** Addresses that are closed together, and at most in one sweep: it takes less than one by one, and no query has to wait long. */
 const LET_GO = 64;
 const SWEPT_ADDRESSES = 2000;
+/** Addresses that are restored between two looks at what else there is to do. */
+const RESTORED_AT_ONCE = 256;
 /** Addresses that an endpoint gives up at once when the kernel has no room. */
 const GIVEN_UP = 256;
 
@@ -47,6 +50,8 @@ interface EndpointState {
    */
   readonly deferred: AgedMap<IpAddress, string>;
   selectors: string;
+  /** Identities of the selectors. */
+  wanted: ReadonlySet<number>;
   match: (name: string) => readonly number[];
   sweep: Iterator<KnownName>;
 }
@@ -62,7 +67,10 @@ export class Names {
   readonly #deps: NamesDeps;
   readonly #endpoints = new Map<number, EndpointState>();
   #settings = DEFAULT_DNS_SETTINGS;
-  #restored: readonly JournalLine[];
+  /** What of the journal is not in the caches yet, the next one last. */
+  #restored: JournalLine[];
+  /** Resolves when all is there that was learned before. What is learned meanwhile is allowed at once. */
+  restored: Promise<void> = Promise.resolve();
   #searching = false;
   /** When connections were last searched for; milliseconds since 1970. */
   #searched = Date.now();
@@ -73,7 +81,7 @@ export class Names {
 
   constructor(deps: NamesDeps, restored: readonly JournalLine[]) {
     this.#deps = deps;
-    this.#restored = restored;
+    this.#restored = present(restored).reverse();
   }
 
   get settings(): DnsSettings {
@@ -85,8 +93,13 @@ export class Names {
     this.#settings = settings;
     const kept = new Map(endpoints.map((one) => [one.id, one]));
     for (const [id, state] of this.#endpoints) if (kept.get(id)?.key !== state.endpoint.key) this.#remove(id, state);
+    const isFirst = this.#endpoints.size === 0;
     for (const endpoint of endpoints) this.#setEndpoint(endpoint);
-    this.#restore();
+    if (isFirst && this.#restored.length > 0) {
+      this.restored = this.#restore().catch((thrown: unknown) => {
+        this.#deps.log.error("not all learned names are restored", { error: String(thrown) });
+      });
+    }
   }
 
   /** Takes an answer. When it returns, the kernel lets the endpoint reach the addresses; throws when it could not be told. */
@@ -184,7 +197,11 @@ export class Names {
 
   /** What the journal would have to say again. */
   *lines(): Generator<JournalLine> {
-    yield* this.#restored;
+    // Those that come into the caches meanwhile are said there.
+    for (let i = this.#restored.length - 1; i >= 0; i--) {
+      const line = this.#restored[i];
+      if (line !== undefined) yield line;
+    }
     for (const { endpoint, cache } of this.#endpoints.values()) {
       for (const { name, ttl, lookedUp, ips } of cache.names.values()) {
         yield { endpoint: endpoint.id, key: endpoint.key, name, ttl, lookedUp, ips: [...ips] };
@@ -215,38 +232,73 @@ export class Names {
     const state: EndpointState = before ?? createState(endpoint, match);
     state.selectors = selectors;
     state.match = match;
+    state.wanted = new Set(endpoint.selectors.map(({ identity }) => identity));
     this.#endpoints.set(endpoint.id, state);
-    state.cache.rematch();
-    for (const ip of state.cache.addresses.keys()) this.#grant(state, ip);
+    this.#grantAll(state, state.cache.rematch());
   }
 
-  /** After a restart: the names of the journal, and addresses in the kernel that it does not explain. */
-  #restore(): void {
-    const lines = this.#restored;
-    this.#restored = [];
-    const now = this.#deps.now();
-    for (const { endpoint, key, name, ttl, lookedUp, ips } of lines) {
-      const state = this.#endpoints.get(endpoint);
-      if (state?.endpoint.key !== key) continue;
-      const old = state.cache.names.get(name);
-      if (ips.length === 0 && old !== undefined) state.cache.forget(old);
-      const own = ips.filter(([, expires]) => expires > now).map(([ip, expires]) => ({ ip: ip as IpAddress, ttl: expires }));
-      const limits = { ipsPerName: this.#settings.maxIpsPerName, addresses: MAX_ADDRESSES, names: MAX_NAMES };
-      state.cache.learn({ name, own }, lookedUp, (expires) => expires, limits);
-      const known = state.cache.names.get(name);
-      if (known !== undefined) known.ttl = ttl;
+  /**
+   * After a restart: the names of the journal, and addresses in the kernel that it does not explain. A piece at a time: questions that have waited meanwhile are more
+   * urgent, since what was learned is in the kernel, which has outlived the proxy.
+   */
+  async #restore(): Promise<void> {
+    while (this.#restored.length > 0) {
+      for (let addresses = 0; addresses < RESTORED_AT_ONCE; ) {
+        const line = this.#restored.at(-1);
+        if (line === undefined) break;
+        this.#restoreLine(line);
+        this.#restored.pop();
+        addresses += line.ips.length;
+      }
+      await turn();
     }
-    if (lines.length === 0) return;
-    for (const state of this.#endpoints.values()) for (const ip of state.cache.addresses.keys()) this.#grant(state, ip);
+    let seen = 0;
     for (const { endpointId, ip } of this.#deps.grants.entries()) {
       const state = this.#endpoints.get(endpointId);
       if (state !== undefined && !state.cache.addresses.has(ip)) state.deferred.set(ip, "");
+      if (++seen % RESTORED_AT_ONCE === 0) await turn();
     }
+  }
+
+  #restoreLine({ endpoint, key, name, ttl, lookedUp, ips }: JournalLine): void {
+    const state = this.#endpoints.get(endpoint);
+    if (state?.endpoint.key !== key) return;
+    const now = this.#deps.now();
+    const newer = state.cache.names.get(name);
+    const own = ips.filter(([, expires]) => expires > now).map(([ip, expires]) => ({ ip: ip as IpAddress, ttl: expires }));
+    const limits = { ipsPerName: this.#settings.maxIpsPerName, addresses: MAX_ADDRESSES, names: MAX_NAMES };
+    const told = newer && { ttl: newer.ttl, lookedUp: newer.lookedUp };
+    const { changed } = state.cache.learn({ name, own }, lookedUp, (expires) => expires, limits);
+    const known = state.cache.names.get(name);
+    if (known !== undefined) Object.assign(known, told !== undefined && told.lookedUp > lookedUp ? told : { ttl });
+    this.#grantAll(state, changed);
+  }
+
+  #grantAll(state: EndpointState, ips: readonly IpAddress[]): void {
+    const grants = ips.map((ip) => [ip, this.#grantsOf(state, ip)] as const);
+    this.#deps.grants.setMany(
+      state.endpoint.id,
+      grants.filter(([, list]) => list.length > 0),
+    );
+    this.#deps.grants.delete(
+      state.endpoint.id,
+      grants.filter(([, list]) => list.length === 0).map(([ip]) => ip),
+    );
+    for (const ip of ips) state.deferred.delete(ip);
+  }
+
+  /** What the names of an address open; with those that are still to be restored, as the kernel knows them. */
+  #grantsOf(state: EndpointState, ip: IpAddress): readonly Grant[] {
+    const known = state.cache.grantsOf(ip);
+    if (this.#restored.length === 0) return known;
+    const before = this.#deps.grants.get(state.endpoint.id, ip);
+    const identities = new Set(known.map(({ identity }) => identity));
+    return [...known, ...before.filter(({ identity }) => state.wanted.has(identity) && !identities.has(identity))];
   }
 
   /** Tells the kernel what the names of an address open. */
   #grant(state: EndpointState, ip: IpAddress): void {
-    const grants = state.cache.grantsOf(ip);
+    const grants = this.#grantsOf(state, ip);
     if (grants.length > 0) this.#deps.grants.set(state.endpoint.id, ip, grants);
     else this.#deps.grants.delete(state.endpoint.id, [ip]);
     state.deferred.delete(ip);
@@ -283,8 +335,27 @@ export class Names {
   }
 }
 
+/** Without what was forgotten again. */
+function present(lines: readonly JournalLine[]): JournalLine[] {
+  const keyOf = ({ endpoint, key, name }: JournalLine) => `${endpoint} ${key} ${name}`;
+  const forgotten = new Map(
+    lines
+      .map((line, i) => [line, i] as const)
+      .filter(([{ ips }]) => ips.length === 0)
+      .map(([line, i]) => [keyOf(line), i]),
+  );
+  return lines.filter((line, i) => forgotten.size === 0 || i > (forgotten.get(keyOf(line)) ?? -1));
+}
+
 function createState(endpoint: DnsEndpoint, match: (name: string) => readonly number[]): EndpointState {
-  const state: Omit<EndpointState, "cache"> = { endpoint, deferred: new AgedMap(), selectors: "", match, sweep: [].values() };
+  const state: Omit<EndpointState, "cache"> = {
+    endpoint,
+    deferred: new AgedMap(),
+    selectors: "",
+    wanted: new Set(),
+    match,
+    sweep: [].values(),
+  };
   return Object.assign(state, { cache: new NameCache((name) => state.match(name)) });
 }
 

@@ -29,6 +29,15 @@ describe("ServerWindow", () => {
     window.close();
   });
 
+  it("does not count what was sent before a question that is answered: the server has read it", () => {
+    const { world, window, ask, sent } = createWorld();
+    for (const question of [1, 2, 3, 4]) ask("a", question);
+    window.over(world.calls.get(2) ?? assert.fail());
+    assert.deepEqual(sent(), [1, 2, 3, 4]);
+    window.over(world.calls.get(1) ?? assert.fail());
+    window.close();
+  });
+
   it("does not count what the server has had for a while: a slow one keeps nobody back", async () => {
     const { world, window, ask, sent } = createWorld();
     for (const question of [1, 2, 3, 4, 5]) ask("a", question);

@@ -13,17 +13,16 @@ export interface WindowConfig {
 }
 
 /**
- * What is under way to one server. A burst, as after a restart, would overflow its socket, so only so many go at once. What it has had for a while it has read, and is
- * itself waiting for others: that keeps nobody back. Clients have their turns one after the other, however much each has to ask.
+ * What is under way to one server. A burst, as after a restart, would overflow its socket, so only so many go at once. What was sent before a question that is answered, or
+ * long ago, the server has read, and is itself waiting for others: that keeps nobody back. Clients have their turns one after the other, however much each has to ask.
  */
 export class ServerWindow<Waiting> {
   readonly #send: (waiting: Waiting) => Sent | undefined;
   readonly #now: () => number;
   readonly #config: WindowConfig;
   readonly #waiting = new Map<string, Waiting[]>();
-  /** The oldest first; those in front are fresh. */
-  #sent: Sent[] = [];
-  #fresh = 0;
+  /** The fresh ones, the oldest first. */
+  readonly #sent: Sent[] = [];
   #timer: NodeJS.Timeout | undefined;
 
   /** `send` gives nothing when it could not. */
@@ -36,18 +35,16 @@ export class ServerWindow<Waiting> {
   /** Whether a question may go now: none waits, and the server has read the others. */
   get isOpen(): boolean {
     if (this.#waiting.size > 0) return false;
-    if (this.#fresh >= this.#config.callsPerServer) this.#age();
-    return this.#fresh < this.#config.callsPerServer;
+    if (this.#sent.length >= this.#config.callsPerServer) this.#age();
+    return this.#sent.length < this.#config.callsPerServer;
   }
 
   get isIdle(): boolean {
-    return this.#fresh === 0 && this.#waiting.size === 0;
+    return this.#sent.length === 0 && this.#waiting.size === 0;
   }
 
   note(sent: Sent): void {
-    while (this.#sent[0]?.isFresh === false) this.#sent.shift();
     this.#sent.push(sent);
-    this.#fresh += 1;
   }
 
   wait(client: string, waiting: Waiting): void {
@@ -57,9 +54,9 @@ export class ServerWindow<Waiting> {
     this.#timer ??= setTimeout(() => this.#wake(), this.#config.freshMs).unref();
   }
 
-  /** It is answered, or given up. */
+  /** It is answered, or given up: a server reads in the order of arrival, so what was sent before has left its socket, too. */
   over(sent: Sent): void {
-    this.#settle(sent);
+    while (sent.isFresh) (this.#sent.shift() ?? sent).isFresh = false;
     if (this.#waiting.size > 0) this.#run();
   }
 
@@ -67,15 +64,10 @@ export class ServerWindow<Waiting> {
     clearTimeout(this.#timer);
   }
 
-  #settle(sent: Sent): void {
-    if (sent.isFresh) this.#fresh -= 1;
-    sent.isFresh = false;
-  }
-
   #age(): void {
     const time = this.#now() - this.#config.freshMs;
-    for (let oldest = this.#sent[0]; oldest && (!oldest.isFresh || oldest.started <= time); oldest = this.#sent[0]) {
-      this.#settle(oldest);
+    for (let oldest = this.#sent[0]; oldest && oldest.started <= time; oldest = this.#sent[0]) {
+      oldest.isFresh = false;
       this.#sent.shift();
     }
   }
@@ -89,7 +81,7 @@ export class ServerWindow<Waiting> {
 
   #run(): void {
     for (const [client, line] of this.#waiting) {
-      if (this.#fresh >= this.#config.callsPerServer) return;
+      if (this.#sent.length >= this.#config.callsPerServer) return;
       const next = line.shift();
       this.#waiting.delete(client);
       // A map goes on with what is added behind: it is a circle.

@@ -53,7 +53,7 @@ export const DEFAULT_UPSTREAM_CONFIG: UpstreamConfig = {
   maxCalls: 65_536,
   callsPerClient: 8192,
   callsPerServer: 128,
-  freshMs: 10,
+  freshMs: 100,
 };
 
 /** The proxy's questions to servers, in the names of clients. */
