@@ -383,8 +383,7 @@ describe("DNS policy through real sockets", { skip: process.getuid?.() === 0 ? f
     const key = connectionKey(pods.client.lxcId, addressOf(name) as IpAddress);
     await ask(pods.client, pods.near.ipv4, question(name));
     live = new Set([key]);
-    const entries: unknown[] = [];
-    proxy.handlers["dns-cache"]?.({ type: "dns-cache" }, (answer) => entries.push(answer));
+    const entries = await new Promise((resolve) => proxy.handlers["dns-cache"]?.({ type: "dns-cache" }, resolve));
     assert.ok(JSON.stringify(entries).includes(name));
     assert.ok(granted.has(key));
   });
