@@ -199,6 +199,8 @@ export type Rule = {
   /** What the rule's application rules mean beside a plain allow of the same peers and port; absent: they are widened by it. */
   readonly l7Merge?: "restrict" | undefined;
   readonly auth?: AuthType | undefined;
+  /** The mode of an authentication that asks for nothing: none, or one that is not known. It conflicts with any other, as in Cilium. */
+  readonly emptyAuth?: string | undefined;
   readonly log?: string | undefined;
   /** The rule names this entity, which means more than its peers (SEMANTICS C2 and C18). */
   readonly entity?: "dns" | "kube-apiserver" | undefined;

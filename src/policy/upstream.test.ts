@@ -188,12 +188,41 @@ const cases: readonly Case[] = [
     denied: [{ to: "other" }],
   },
   {
-    what: "an empty peer is the own namespace in from",
+    what: "an empty peer of a NetworkPolicy is the own namespace in from, …",
     policies: [knp({ ingress: [{ from: [{}] }] })],
     allowed: [{ from: "api" }],
     denied: [{ from: "other" }],
   },
-  { what: "… and nobody in to", policies: [knp({ egress: [{ to: [{}] }] })], allowed: [], denied: [{ to: "api" }] },
+  { what: "… and in to", policies: [knp({ egress: [{ to: [{}] }] })], allowed: [{ to: "api" }], denied: [{ to: "other" }] },
+  {
+    what: "a NetworkPolicy's block goes before selectors in one peer",
+    policies: [knp({ egress: [{ to: [{ ipBlock: { cidr: "192.0.2.0/24" }, podSelector: {} }] }] })],
+    allowed: [{ to: "site" }],
+    denied: [{ to: "api" }],
+  },
+  {
+    what: "a NetworkPolicy's port that is no number is every port, …",
+    policies: [knp({ egress: [{ ports: [{ port: "08" }] }] })],
+    allowed: [{ to: "api", port: "TCP/443" }],
+    denied: [{ to: "api", port: "UDP/443" }],
+  },
+  {
+    what: "… and one that is too large the largest",
+    policies: [knp({ egress: [{ ports: [{ port: 65536 }] }] })],
+    allowed: [{ to: "api", port: "TCP/65535" }],
+    denied: [{ to: "api" }],
+  },
+  {
+    what: "a block of IPv4-mapped addresses is one of IPv6",
+    policies: [cnp({ egress: [{ toCIDR: ["::ffff:192.0.2.0/120"] }] })],
+    allowed: [],
+    denied: [{ to: "site" }],
+  },
+  {
+    what: "a ClusterNetworkPolicy's rule of peers that nobody knows enforces nothing",
+    policies: [admin({ egress: [{ action: "Accept", to: [{}] }] })],
+    allowed: [{ to: "api" }],
+  },
   {
     what: "a NetworkPolicy's empty protocol is any",
     policies: [knp({ egress: [{ ports: [{ port: "80", protocol: "" }] }] })],
@@ -307,6 +336,14 @@ describe("what Cilium's sources say and no recorded verdict does", () => {
     ["an ICMP type of more than 32 bits", icmp(3e9)],
     ["an exception whose address is elsewhere", cnp({ egress: [{ toCIDRSet: [{ cidr: "10.1.0.0/16", except: ["10.0.0.0/8"] }] }] })],
     ["an exception that is wider than its block", cnp({ egress: [{ toCIDRSet: [{ cidr: "10.0.0.0/24", except: ["10.0.0.0/8"] }] }] })],
+    ["a subject that is a node and a pod, be one of them null", cnp({ egress: [{}], nodeSelector: null })],
+    ["a description that is no text", cnp({ egress: [{}], description: 1 })],
+    ["a provider's group that does not fit", cnp({ egress: [{ toGroups: [{ aws: { securityGroupsIds: [1] } }] }] })],
+    ["a service's selector that does not fit", cnp({ egress: [{ toServices: [{ k8sServiceSelector: { selector: [] } }] }] })],
+    [
+      "an IPv4-mapped exception from a block of IPv4",
+      cnp({ egress: [{ toCIDRSet: [{ cidr: "10.0.0.0/8", except: ["::ffff:10.0.0.0/104"] }] }] }),
+    ],
     ["a label that is null", cnp({ egress: [{}], labels: [null] })],
     ["a label whose value is a number", cnp({ egress: [{}], labels: [{ key: "a", value: 1 }] })],
     ["names that are denied", admin({ egress: [{ action: "Deny", to: [{ domainNames: ["a.b"] }] }] })],
@@ -314,6 +351,20 @@ describe("what Cilium's sources say and no recorded verdict does", () => {
   ];
   for (const [what, policy, settings] of refused)
     it(`refuses ${what}`, () => assert.notDeepEqual(parsePolicy(policy, settingsWith(settings ?? {})).issues, []));
+
+  it("has no way to merge an authentication without a mode with one that has it", () => {
+    const by = (authentication: object) => ({ toEndpoints: [{}], authentication });
+    assert.equal(ask([cnp({ egress: [by({}), by({ mode: "required" })] })], {}, { to: "api" }), "error");
+    assert.equal(ask([cnp({ egress: [by({}), by({})] })], {}, { to: "api" }), "allowed");
+  });
+
+  it("enforces on the host where the mode is always, behind the host firewall only", () => {
+    for (const hostFirewall of [true, false]) {
+      const subject = { identity: NumericIdentity(1), labels: labelSet(["reserved:host"]), namedPorts: [] };
+      const repo = createRepository(settingsWith({ enforcement: "always", hostFirewall }));
+      assert.equal(resolveEndpoint(repo, createSelectorCache(), subject).egress.defaultDeny, hostFirewall);
+    }
+  });
 
   it("has no way to merge server names with a listener", () => {
     const on443 = (more: object) => ({ toPorts: [{ ports: [tcp], ...more }] });
@@ -334,6 +385,10 @@ describe("what Cilium's sources say and no recorded verdict does", () => {
       "an exception as wide as its block by its address",
       cnp({ egress: [{ toCIDRSet: [{ cidr: "10.0.0.0/24", except: ["10.0.0.9/24"] }] }] }),
     ],
+    ["a block of IPv4-mapped addresses, of any length", cnp({ egress: [{ toCIDR: ["::ffff:a00:0/104", "::ffff:10.0.0.0/8"] }] })],
+    ["groups of blocks by null", cnp({ egress: [{ toCIDRSet: [{ cidrGroupSelector: null }] }] })],
+    ["two groups of one name in a pattern", port(tcp, { rules: { http: [{ path: "(?P<n>a)(?P<n>b)" }] } })],
+    ["a NetworkPolicy's exception that is elsewhere", knp({ egress: [{ to: [{ ipBlock: { cidr: "10.0.0.0/8", except: ["::/8"] } }] }] })],
     ["an ICMP type with a sign", icmp("+8")],
     ["a label without a key that is text", cnp({ egress: [{}], labels: ["=b"] })],
     ["whatever authentication a denial names", cnp({ egressDeny: [{ authentication: { mode: 5 } }] })],

@@ -42,21 +42,22 @@ function directionOf(section: Section): Direction {
   return section.startsWith("ingress") ? "ingress" : "egress";
 }
 
-function readAuth(reading: Reading, value: unknown, path: string, deny: boolean): AuthType | undefined {
+function readAuth(reading: Reading, value: unknown, path: string, deny: boolean): Pick<Rule, "auth" | "emptyAuth"> {
   if (deny) {
     if (value !== undefined && value !== null)
       warn(reading, path, "is ignored in a deny list, as in Cilium: the peers are denied, authenticated or not");
-    return undefined;
+    return {};
   }
-  const mode = readString(reading, readObject(reading, value, path)?.mode, `${path}.mode`) ?? "";
-  if (mode === "") return undefined;
+  const fields = readObject(reading, value, path);
+  if (fields === undefined) return {};
+  const mode = readString(reading, fields.mode, `${path}.mode`) ?? "";
   if (!Object.hasOwn(authModes, mode)) {
     const allowed = Object.keys(authModes);
     const ignored = "Cilium's engine ignores it and asks for nothing, a cluster's schema refuses it";
     warnUnstorable(reading, `${path}.mode`, `"${mode}" is not one of ${allowed.join(", ")}: ${ignored}${didYouMean(mode, allowed)}`);
-    return undefined;
+    return { emptyAuth: mode };
   }
-  return authModes[mode];
+  return { auth: authModes[mode] };
 }
 
 const entryFields = {
@@ -149,7 +150,7 @@ function readEntry(reading: Reading, entry: Fields, path: string, section: Secti
     services,
     ports: portRules,
     entity,
-    auth,
+    ...auth,
     log: scope.log || undefined,
   };
   if (dns.length === 0) return [rule];
@@ -195,11 +196,14 @@ function emptyRules(reading: Reading, spec: Fields, path: string, scope: RuleSco
 /** Reads one rule object: `spec` or an element of `specs`. */
 export function readSpec(reading: Reading, spec: Fields, path: string, policy: PolicyRef, index: number): Rule[] {
   checkFields(reading, spec, path, ruleFields);
-  const hasNode = Object.hasOwn(spec, "nodeSelector") && spec.nodeSelector !== null;
+  // A null selector is one without conditions, as in Cilium, and not one that is absent.
+  const hasNode = Object.hasOwn(spec, "nodeSelector");
   const hasEndpoint = Object.hasOwn(spec, "endpointSelector");
   if (hasNode && policy.namespace !== "") refuse(reading, `${path}.nodeSelector`, "is allowed in a CiliumClusterwideNetworkPolicy only");
-  if (hasNode && hasEndpoint && spec.endpointSelector !== null)
+  if (hasNode && hasEndpoint) {
     refuse(reading, path, "has both endpointSelector and nodeSelector; use one");
+    readRequirements(reading, spec.endpointSelector, `${path}.endpointSelector`);
+  }
   if (!hasNode && !hasEndpoint) {
     const where = policy.namespace === "" ? "endpointSelector or nodeSelector" : "endpointSelector";
     refuse(reading, path, `needs ${where}; write "endpointSelector: {}" to select every endpoint`);
@@ -213,6 +217,7 @@ export function readSpec(reading: Reading, spec: Fields, path: string, policy: P
   if (log !== undefined && log.length > 32)
     warnUnstorable(reading, `${path}.log.value`, `has ${log.length} characters; a cluster's schema takes at most 32`);
   checkLabels(reading, spec.labels, `${path}.labels`);
+  readString(reading, spec.description, `${path}.description`);
   const scope: RuleScope = {
     policy,
     spec: index,

@@ -220,7 +220,9 @@ function readRule(reading: Reading, entry: Fields, direction: Direction, index: 
   };
   // Whom a newer kind of peer means nobody knows here: what it would keep out stays out.
   const closed: Rule[] = read.some((one) => one.unknown) && action !== "allow" ? [{ ...rule, action: "deny", peers: [anyPeer] }] : [];
-  return [...(names.length === 0 ? [] : [lookupOf(rule, names)]), rule, ...closed];
+  // A rule of nothing else is none, and does not make policy be enforced.
+  const known = given.length === 0 || read.some((one) => !one.unknown);
+  return [...(names.length === 0 ? [] : [lookupOf(rule, names)]), ...(known ? [rule] : []), ...closed];
 }
 
 /** Reads a ClusterNetworkPolicy (policy.networking.k8s.io/v1alpha2): ordered rules of a tier that accept, deny or pass on. */

@@ -1,6 +1,7 @@
 import { labelKey } from "#labels/label.ts";
 import { type Requirement, requirement, selectorOf } from "#labels/selector.ts";
 import type { Direction } from "#types/direction.ts";
+import { prefixContains } from "#types/prefix.ts";
 import { protocolNumber } from "#types/proto.ts";
 import { anyPeer, cidrPeer, labelPeer } from "../resolve/peer.ts";
 import { type Issue, type PeerSelector, type PolicyRef, type PortSpec, type Rule, tier } from "../rule.ts";
@@ -61,12 +62,16 @@ function podsOf(reading: Reading, value: unknown, path: string, namespace: strin
 function readBlock(reading: Reading, fields: Fields, path: string): PeerSelector[] {
   checkFields(reading, fields, path, ["cidr", "except"]);
   const prefix = readPrefix(reading, readString(reading, fields.cidr, `${path}.cidr`) ?? "", `${path}.cidr`);
-  const except = readExcept(reading, fields.except, `${path}.except`, prefix);
+  const except = readExcept(reading, fields.except, `${path}.except`, undefined);
+  // Cilium does not check what Kubernetes has checked.
+  for (const one of except)
+    if (prefix !== undefined && !prefixContains(prefix, one))
+      warnUnstorable(reading, `${path}.except`, `${one} is not inside ${prefix}: Kubernetes refuses it`);
   return prefix === undefined ? [] : [cidrPeer(prefix, except, reading.settings)];
 }
 
-/** An empty peer: `from: [{}]` is the policy's own namespace, `to: [{}]` nobody, as in Cilium. */
-function readPeer(reading: Reading, fields: Fields, path: string, namespace: string, direction: Direction): PeerSelector[] {
+/** An empty peer is the pods of the policy's own namespace, and a block goes before selectors, as in Cilium. */
+function readPeer(reading: Reading, fields: Fields, path: string, namespace: string): PeerSelector[] {
   checkFields(reading, fields, path, ["podSelector", "namespaceSelector", "ipBlock"]);
   const block = readObject(reading, fields.ipBlock, `${path}.ipBlock`);
   const inNamespace = readObject(reading, fields.namespaceSelector, `${path}.namespaceSelector`);
@@ -77,14 +82,14 @@ function readPeer(reading: Reading, fields: Fields, path: string, namespace: str
       path,
       "names no peer: Kubernetes refuses it; for everybody leave the list out, for the namespace's pods write podSelector: {}",
     );
-  const blocks = block === undefined ? [] : readBlock(reading, block, `${path}.ipBlock`);
   if (block !== undefined && (inNamespace !== undefined || ofPods !== undefined))
-    warnUnstorable(reading, path, "ipBlock beside podSelector or namespaceSelector means either; Kubernetes refuses them in one peer");
-  if (inNamespace === undefined && ofPods === undefined && (block !== undefined || direction === "egress")) return blocks;
+    warnUnstorable(reading, path, "selectors beside ipBlock are ignored, as in Cilium; Kubernetes refuses them in one peer");
   const at = `${path}.podSelector`;
   const pods = inNamespace === undefined ? podsOf(reading, ofPods, at, namespace) : podRequirements(reading, ofPods, at);
   const where = inNamespace === undefined ? [] : namespaceRequirements(reading, inNamespace, `${path}.namespaceSelector`);
-  return [labelPeer([...pods, ...where, ...localCluster(reading, pods)]), ...blocks];
+  return block === undefined
+    ? [labelPeer([...pods, ...where, ...localCluster(reading, pods)])]
+    : readBlock(reading, block, `${path}.ipBlock`);
 }
 
 function readPort(reading: Reading, fields: Fields, path: string): PortSpec[] {
@@ -102,7 +107,10 @@ function readPort(reading: Reading, fields: Fields, path: string): PortSpec[] {
       `"${text}" is refused by Kubernetes; allowed are TCP, UDP and SCTP${didYouMean(text, protocols)}`,
     );
   const spread = protocol === "ANY" ? portProtocols : [protocolNumber[protocol]];
-  const endPort = readInteger(reading, fields.endPort, `${path}.endPort`, 0, 0xffff) ?? 0;
+  const given = readInteger(reading, fields.endPort, `${path}.endPort`, -0x80000000, 0x7fffffff, [1, 0xffff]) ?? 0;
+  const endPort = given & 0xffff;
+  if (endPort !== given)
+    warnUnstorable(reading, `${path}.endPort`, `${given} is not a port: Kubernetes refuses it; its lowest 16 bits count, ${endPort}`);
   const { name, port } = readPortNumber(reading, fields.port, `${path}.port`);
   if (endPort > 0 && (port === 0 || endPort < port)) {
     const why = port === 0 ? "needs a port that is a number beside it" : `is below the port ${port}`;
@@ -114,16 +122,24 @@ function readPort(reading: Reading, fields: Fields, path: string): PortSpec[] {
 /** A port by number or name; absent, every port. A number may be a text, spelled as in Cilium's own policies. */
 function readPortNumber(reading: Reading, raw: unknown, path: string): { readonly name: string; readonly port: number } {
   if (raw === undefined || raw === null) return { name: "", port: 0 };
-  if (typeof raw === "string" && isPortName(raw)) return { name: raw.toLowerCase(), port: 0 };
-  const number = typeof raw === "string" ? parsePortNumber(raw) : readInteger(reading, raw, path, 0, 0xffff);
-  if (typeof raw === "string" && number !== undefined)
-    warnUnstorable(
-      reading,
-      path,
-      `"${raw}" is a name for Kubernetes, which refuses names without letters: write the number without quotes`,
-    );
-  if (typeof raw === "string" && number === undefined) refuse(reading, path, `"${raw}" is neither a port number nor a port name`);
-  return { name: "", port: number ?? 0 };
+  if (typeof raw === "string" && isPortName(raw)) {
+    if (raw !== raw.toLowerCase())
+      warnUnstorable(reading, path, `"${raw}" has capitals: Kubernetes refuses it, and no pod's port has such a name`);
+    return { name: raw, port: 0 };
+  }
+  const whole = typeof raw === "string" ? undefined : readInteger(reading, raw, path, -0x80000000, 0x7fffffff, [1, 0xffff]);
+  const text = typeof raw === "string" ? raw : `${whole ?? 0}`;
+  const number = parsePortNumber(text);
+  if (number === undefined) {
+    // Go's reader of numbers gives the largest for what is too large, and nothing, which is every port, for what is no number.
+    const taken = /^[0-9]+$/.test(text) && !text.startsWith("0") ? 0xffff : 0;
+    const meant = taken === 0 ? "every port" : taken;
+    warnUnstorable(reading, path, `${JSON.stringify(raw)} is no port: Kubernetes refuses it, and Cilium's engine takes it as ${meant}`);
+    return { name: "", port: taken };
+  }
+  const unquoted = "is a name for Kubernetes, which refuses names without letters: write the number without quotes";
+  if (typeof raw === "string") warnUnstorable(reading, path, `"${raw}" ${unquoted}`);
+  return { name: "", port: number };
 }
 
 function readEntries(
@@ -138,7 +154,7 @@ function readEntries(
     const path = `spec.${direction}[${i}]`;
     checkFields(reading, entry, path, [peerField, "ports"]);
     const peers = (readObjects(reading, entry[peerField], `${path}.${peerField}`) ?? []).map((one, j) =>
-      readPeer(reading, one, `${path}.${peerField}[${j}]`, namespace, direction),
+      readPeer(reading, one, `${path}.${peerField}[${j}]`, namespace),
     );
     const ports = (readObjects(reading, entry.ports, `${path}.ports`) ?? []).map((one, j) => readPort(reading, one, `${path}.ports[${j}]`));
     return {

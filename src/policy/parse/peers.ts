@@ -37,13 +37,27 @@ type Found = { readonly peers: PeerSelector[]; readonly dns: PeerSelector[]; ent
 
 /** Reads an address block; host bits are dropped, a bare address is refused. */
 export function readPrefix(reading: Reading, text: string, path: string): Prefix | undefined {
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)\/(\d+)$/i.exec(text);
-  const prefix = parsePrefix(mapped === null || Number(mapped[2]) < 96 ? text : `${mapped[1]}/${Number(mapped[2]) - 96}`);
+  const prefix = parsePrefix(text);
   if (prefix !== undefined) return prefix;
+  const bits = mappedBits(text);
+  // Its network address is that of the block with as many bits of ::ffff:0:0.
+  if (bits !== undefined && bits < 96) return parsePrefix(`::${((0xffff << (96 - bits)) & 0xffff).toString(16)}:0:0/${bits}`);
+  if (bits !== undefined) {
+    const written = "is a block of IPv6 for Cilium, and no address of IPv4 is in it: it selects nobody; write the block as IPv4's";
+    warn(reading, path, `"${text}" ${written}`);
+    return undefined;
+  }
   const address = parseAddress(text);
   const hint = address === undefined ? "" : `; for the one address write ${address}/${address.includes(":") ? 128 : 32}`;
   refuse(reading, path, `"${text}" is not an address block such as 10.0.0.0/8 or fd00::/64${hint}`);
   return undefined;
+}
+
+/** The length of a block around an IPv4-mapped address, such as `::ffff:10.0.0.0/104`; undefined for any other text. */
+function mappedBits(text: string): number | undefined {
+  const [, address = "", length] = /^(.*:.*)\/(0|[1-9]\d{0,2})$/.exec(text) ?? [];
+  const read = parseAddress(address);
+  return read !== undefined && !read.includes(":") && Number(length) <= 128 ? Number(length) : undefined;
 }
 
 /** Reads the exceptions from a block: each must be inside, by its address as written. One that is all of it is legal, and leaves nothing. */
@@ -51,14 +65,19 @@ export function readExcept(reading: Reading, value: unknown, path: string, withi
   const except: Prefix[] = [];
   readStrings(reading, value, path)?.forEach((text, i) => {
     const prefix = readPrefix(reading, text, `${path}[${i}]`);
-    if (prefix === undefined) return;
-    except.push(prefix);
-    const address = parseAddress(text.slice(0, text.indexOf("/"))) ?? prefixParts(prefix).address;
-    if (within === undefined) return;
-    if (prefixParts(prefix).bits < prefixParts(within).bits || !prefixHas(within, address))
-      refuse(reading, `${path}[${i}]`, `${prefix} is not inside ${within}, so it can not be an exception from it`);
+    if (prefix !== undefined) except.push(prefix);
+    const foreign = prefix === undefined && mappedBits(text) !== undefined && within?.includes(":") === false;
+    if (foreign || (prefix !== undefined && within !== undefined && !isInside(prefix, text, within)))
+      refuse(reading, `${path}[${i}]`, `${prefix ?? text} is not inside ${within}, so it can not be an exception from it`);
   });
   return except;
+}
+
+/** Whether an exception is in its block: by its address as written, which may have host bits. */
+function isInside(prefix: Prefix, text: string, within: Prefix): boolean {
+  const { address, bits } = prefixParts(prefix);
+  const written = mappedBits(text) === undefined ? parseAddress(text.slice(0, text.indexOf("/"))) : undefined;
+  return bits >= prefixParts(within).bits && prefixHas(within, written ?? address);
 }
 
 function readCidrSets(reading: Reading, value: unknown, path: string): PeerSelector[] {
@@ -69,10 +88,14 @@ function readCidrSet(reading: Reading, one: Fields, path: string): readonly Peer
   checkFields(reading, one, path, ["cidr", "cidrGroupRef", "cidrGroupSelector", "except"]);
   const cidr = readString(reading, one.cidr, `${path}.cidr`) ?? "";
   const group = readString(reading, one.cidrGroupRef, `${path}.cidrGroupRef`) ?? "";
-  const selector = readObject(reading, one.cidrGroupSelector, `${path}.cidrGroupSelector`);
+  // A null selector is an empty one, as in Cilium.
+  const selector = one.cidrGroupSelector === null ? {} : readObject(reading, one.cidrGroupSelector, `${path}.cidrGroupSelector`);
   const given = [cidr !== "", group !== "", selector !== undefined].filter(Boolean).length;
   if (given !== 1) {
     refuse(reading, path, `needs exactly one of cidr, cidrGroupRef and cidrGroupSelector, found ${given}`);
+    // What does not fit the types is said as well.
+    readStrings(reading, one.except, `${path}.except`);
+    readRequirements(reading, selector, `${path}.cidrGroupSelector`, "cidrgroup");
     return [];
   }
   if (cidr !== "") {
@@ -143,9 +166,11 @@ function readServices(reading: Reading, value: unknown, path: string): ServiceRe
     if (selected !== undefined) {
       // Cilium does not check this selector; what it can not mean selects nothing.
       const unchecked: Reading = { ...reading, issues: [] };
+      const selector = readRequirements(unchecked, selected.selector, `${at}.k8sServiceSelector.selector`);
+      reading.issues.push(...unchecked.issues.filter(({ stage }) => stage === "decode"));
       references.push({
         namespace: readString(reading, selected.namespace, `${at}.k8sServiceSelector.namespace`) ?? "",
-        selector: selectorOf(readRequirements(unchecked, selected.selector, `${at}.k8sServiceSelector.selector`)),
+        selector: selectorOf(selector),
       });
     }
     return references;
@@ -179,6 +204,13 @@ function readEntities(reading: Reading, value: unknown, path: string, _scope: Se
 /** The engine takes groups of cloud providers, as Cilium's does, but nobody here asks a provider who is in them: a cluster refuses them. */
 function readGroups(reading: Reading, value: unknown, path: string): PeerSelector[] {
   const groups = readObjects(reading, value, path) ?? [];
+  groups.forEach((one, i) => {
+    const aws = readObject(reading, one.aws, `${path}[${i}].aws`) ?? {};
+    const labels = readObject(reading, aws.labels, `${path}[${i}].aws.labels`) ?? {};
+    for (const [key, label] of Object.entries(labels)) readString(reading, label, `${path}[${i}].aws.labels["${key}"]`);
+    for (const name of ["securityGroupsIds", "securityGroupsNames"]) readStrings(reading, aws[name], `${path}[${i}].aws.${name}`);
+    readString(reading, aws.region, `${path}[${i}].aws.region`);
+  });
   if (groups.length > 0) {
     const instead = "name the addresses in a CiliumCIDRGroup and select that with cidrGroupRef or cidrGroupSelector in a CIDRSet";
     warnUnstorable(reading, path, `would select nobody: groups of cloud providers are not looked up; ${instead}`);

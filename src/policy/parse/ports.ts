@@ -233,7 +233,7 @@ function readPortRule(reading: Reading, fields: Fields, path: string, scope: Por
   if (scope.deny) warnIgnored(reading, fields, path);
   if (scope.deny) return { ports: entries.flatMap((one) => one.specs), serverNames: [] };
   const l7 = readL7(reading, fields.rules, `${path}.rules`, scope.section, raw.length);
-  const serverNames = readStrings(reading, fields.serverNames, `${path}.serverNames`) ?? [];
+  const serverNames = [...new Set(readStrings(reading, fields.serverNames, `${path}.serverNames`))];
   if (serverNames.includes("")) refuse(reading, `${path}.serverNames`, "a server name may not be empty");
   const terminatingTls = readTls(reading, fields.terminatingTLS, `${path}.terminatingTLS`, scope.namespace);
   const originatingTls = readTls(reading, fields.originatingTLS, `${path}.originatingTLS`, scope.namespace);

@@ -44,7 +44,7 @@ type FilterScope = { readonly namespace: string; readonly settings: PolicySettin
 function filterOf(rule: Rule, level: number, peer: PeerSelector, spec: PortSpec, ports: PortRule | undefined, scope: FilterScope): Filter {
   const base = { spec, peer, action: rule.action, tier: rule.tier, level, origins: [rule.origin], reason: "policy" as const };
   const logs = rule.log === undefined ? noLogs : [rule.log];
-  if (ports === undefined || rule.action !== "allow") return { ...base, ...noL7, auth: rule.auth, logs };
+  if (ports === undefined || rule.action !== "allow") return { ...base, ...noL7, auth: rule.auth, emptyAuth: rule.emptyAuth, logs };
   const redirect = redirectOf(ports, spec.protocol, scope.namespace, scope.settings);
   const l7 = redirect === undefined ? undefined : ports.l7;
   return {
@@ -59,6 +59,7 @@ function filterOf(rule: Rule, level: number, peer: PeerSelector, spec: PortSpec,
     terminatingTls: ports.terminatingTls,
     originatingTls: ports.originatingTls,
     auth: rule.auth,
+    emptyAuth: rule.emptyAuth,
     logs,
   };
 }

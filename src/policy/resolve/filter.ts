@@ -30,6 +30,7 @@ export type Filter = {
   readonly terminatingTls?: TlsContext | undefined;
   readonly originatingTls?: TlsContext | undefined;
   readonly auth?: AuthType | undefined;
+  readonly emptyAuth?: string | undefined;
   readonly origins: readonly RuleRef[];
   readonly logs: readonly string[];
   readonly reason: EntryReason;

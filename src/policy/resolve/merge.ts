@@ -1,4 +1,4 @@
-import type { AuthType, RuleRef, TlsContext } from "../rule.ts";
+import type { RuleRef, TlsContext } from "../rule.ts";
 import { ruleKey, strengthOf } from "../rule.ts";
 import { type Filter, hasL7, type L7Parser, parserPriority, type Redirect } from "./filter.ts";
 
@@ -34,10 +34,12 @@ function mergeTls(kind: string, peer: string, a: TlsContext | undefined, b: TlsC
   throw new MergeConflict(`cannot merge conflicting ${kind} TLS contexts for ${peer}`);
 }
 
-function mergeAuth(a: AuthType | undefined, b: AuthType | undefined): AuthType | undefined {
-  if (a === undefined || b === undefined) return a ?? b;
-  if (a === b) return a;
-  throw new MergeConflict(`cannot merge conflicting authentication types (${[a, b].sort().join("/")})`);
+type Authentication = Pick<Filter, "auth" | "emptyAuth">;
+
+function mergeAuth(a: Authentication, b: Authentication): Authentication {
+  const modes = [a, b].map((one) => one.auth ?? one.emptyAuth);
+  if (modes.includes(undefined) || modes[0] === modes[1]) return { auth: a.auth ?? b.auth, emptyAuth: a.emptyAuth ?? b.emptyAuth };
+  throw new MergeConflict(`cannot merge conflicting authentication types (${modes.sort().join("/")})`);
 }
 
 /** Both lists, each element once. */
@@ -66,7 +68,9 @@ export function withL7Wildcard(filter: Filter): Filter {
 }
 
 function isPlain(filter: Filter): boolean {
-  return !hasL7(filter) && filter.redirect === undefined && filter.auth === undefined && filter.serverNames.length === 0;
+  return (
+    !hasL7(filter) && filter.redirect === undefined && (filter.auth ?? filter.emptyAuth) === undefined && filter.serverNames.length === 0
+  );
 }
 
 /**
@@ -89,7 +93,7 @@ export function mergeFilters(a: Filter, b: Filter): Filter {
     serverNames: union(a.serverNames, b.serverNames),
     terminatingTls: mergeTls("terminating", a.peer.text, a.terminatingTls, b.terminatingTls),
     originatingTls: mergeTls("originating", a.peer.text, a.originatingTls, b.originatingTls),
-    auth: mergeAuth(a.auth, b.auth),
+    ...mergeAuth(a, b),
     origins,
     logs,
   };

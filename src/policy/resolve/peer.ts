@@ -34,7 +34,8 @@ export function cidrPeer(prefix: Prefix, except: readonly Prefix[], settings: Po
   const text = `cidr:${prefix}${less}`;
   if (bits > 0) return { text, any: false, none: false, requirements: [], within: prefix, except };
   const on = family === 4 ? settings.ipv4 : settings.ipv6;
-  if (!on) return { ...noPeer, text };
+  // Nobody carries the label of a family that is off, but policy maps have rows for its identity, as Cilium's.
+  if (!on) return labelPeer([requirement(`reserved:world-ipv${family}`, "Exists")], except);
   const split = settings.ipv4 && settings.ipv6;
   const world = requirement(split ? `reserved:world-ipv${family}` : "reserved:world", "Exists");
   const peer = labelPeer([world], except);

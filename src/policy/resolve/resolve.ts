@@ -86,8 +86,9 @@ function decide(repo: Repository, subject: Subject, all: readonly Rule[], direct
   const { enforcement } = repo.settings;
   if (enforcement === "never") return { enforced: false, defaultDeny: false, rules: [] };
   const denies = rules.some((rule) => rule.defaultDeny);
-  const isHost = subject.identity === reservedIdentity.host;
-  const always = (enforcement === "always" && !isHost) || subject.identity === reservedIdentity.init;
+  // Without the host firewall nothing is enforced on the host, whatever the mode.
+  const open = subject.identity === reservedIdentity.host && !repo.settings.hostFirewall;
+  const always = (enforcement === "always" && !open) || subject.identity === reservedIdentity.init;
   return { enforced: rules.length > 0 || always, defaultDeny: denies || always, rules };
 }
 
