@@ -37,14 +37,15 @@ function addressPredicate(field: string, value: string): (ip: string) => boolean
   return (ip) => ip === address;
 }
 
-/** `ns/name` as a prefix: `ns/` a whole namespace, `/name` any namespace, a bare name the namespace `default`. */
+/** `ns/name` as a prefix: `ns/` a whole namespace, `/name` any namespace, `/` all, a bare name the namespace `default`. */
 function namePredicate(field: string, value: string): (namespace: string, name: string) => boolean {
   if (value === "") throw new FilterError(field, "an empty name");
   const slash = value.indexOf("/");
   const wantedNamespace = slash < 0 ? "default" : value.slice(0, slash);
   const prefix = value.slice(slash + 1);
-  if (wantedNamespace === "" && prefix === "") throw new FilterError(field, `"${value}" names neither namespace nor name`);
-  return (namespace, name) => (wantedNamespace === "" ? name !== "" : namespace === wantedNamespace) && name.startsWith(prefix);
+  const isKnown = (namespace: string, name: string) => namespace !== "" || name !== "";
+  return (namespace, name) =>
+    isKnown(namespace, name) && (wantedNamespace === "" || namespace === wantedNamespace) && name.startsWith(prefix);
 }
 
 /** Pods by prefix. */

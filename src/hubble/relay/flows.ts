@@ -16,6 +16,7 @@ export interface FlowsConfig {
 }
 
 const REJOIN_MS = 1000;
+const LOOK_BACK_DRAINS = 5;
 
 /**
  * The flows of all nodes as one stream in the order of time. It begins with which nodes are connected and which are not; nodes that
@@ -62,7 +63,9 @@ class FlowCollector {
     this.#errors = createErrorFolder(config);
     this.#merge = new TimeMerge<GetFlowsResponse>({
       timeOf: ({ time }) => (time === undefined ? undefined : nanosecondsOf(time)),
-      drainMs: config.sortBufferDrainMs,
+      // Nodes that only have to look back answer, if they are not stuck: a machine that is busy gets time for it.
+      drainMs: request.follow ? config.sortBufferDrainMs : LOOK_BACK_DRAINS * config.sortBufferDrainMs,
+      finite: !request.follow,
       perStream: config.sortBufferLength,
       onError: (stream, thrown) => this.#failed(stream, thrown),
       onEnd: (stream) => this.#ended(stream),

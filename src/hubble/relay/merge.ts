@@ -5,6 +5,8 @@ export interface MergeOptions<T> {
   readonly drainMs: number;
   /** How many items are held of each stream. */
   readonly perStream: number;
+  /** All streams end by themselves: a full queue waits too, since nothing gets lost by it. */
+  readonly finite?: boolean;
   /** A stream failed. The others go on. */
   readonly onError: (stream: AsyncIterable<T>, thrown: unknown) => void;
   /** A stream ended, or failed. */
@@ -14,13 +16,15 @@ export interface MergeOptions<T> {
 interface Lane<T> {
   readonly queue: { readonly item: T; readonly time: bigint | undefined; readonly arrived: number }[];
   done: boolean;
+  /** It let others wait in vain: nobody waits for it until it gives something. */
+  late: boolean;
   /** Lets the pump go on when the queue has room again. */
   resume: () => void;
 }
 
 /**
  * Streams that are each in order, as one that is in order: the oldest item goes out when every stream has something newer, when it
- * has waited `drainMs`, or when its stream's queue is full. Streams can be added while it runs.
+ * has waited `drainMs`, or when its stream's queue is full and streams have no end. Streams can be added while it runs.
  */
 export class TimeMerge<T> {
   readonly #options: MergeOptions<T>;
@@ -38,7 +42,7 @@ export class TimeMerge<T> {
   }
 
   add(stream: AsyncIterable<T>): void {
-    const lane: Lane<T> = { queue: [], done: false, resume: () => undefined };
+    const lane: Lane<T> = { queue: [], done: false, late: false, resume: () => undefined };
     this.#lanes.add(lane);
     this.#pump(stream, lane).then(
       () => undefined,
@@ -48,7 +52,7 @@ export class TimeMerge<T> {
 
   /** Puts one item in front of everything else. */
   insert(item: T): void {
-    this.#lanes.add({ queue: [{ item, time: undefined, arrived: 0 }], done: true, resume: () => undefined });
+    this.#lanes.add({ queue: [{ item, time: undefined, arrived: 0 }], done: true, late: false, resume: () => undefined });
     this.#wake();
   }
 
@@ -79,6 +83,7 @@ export class TimeMerge<T> {
     try {
       for await (const item of stream) {
         if (this.#closed) return;
+        lane.late = false;
         lane.queue.push({ item, time: this.#options.timeOf(item), arrived: performance.now() });
         this.#wake();
         while (lane.queue.length >= this.#options.perStream && !this.#closed) {
@@ -104,16 +109,26 @@ export class TimeMerge<T> {
       const head = lane.queue[0];
       if (head === undefined) {
         if (lane.done) this.#lanes.delete(lane);
-        else complete = false;
+        else if (!lane.late) complete = false;
         continue;
       }
       if (oldest === undefined || isBefore(head.time, oldest.queue[0]?.time)) oldest = lane;
     }
-    const head = oldest?.queue[0];
-    if (oldest === undefined || head === undefined) return undefined;
-    const full = oldest.queue.length >= this.#options.perStream;
-    const waited = performance.now() - head.arrived >= this.#options.drainMs;
-    return complete || full || waited || head.time === undefined ? oldest : undefined;
+    return oldest !== undefined && (complete || this.#isDue(oldest)) ? oldest : undefined;
+  }
+
+  /** Whether the head of a lane goes out although others may still give something older. */
+  #isDue({ queue }: Lane<T>): boolean {
+    const { finite, perStream, drainMs } = this.#options;
+    const [head] = queue;
+    if (head?.time === undefined) return true;
+    const waited = performance.now() - head.arrived >= drainMs;
+    if (waited && finite) this.#giveUp();
+    return waited || (!finite && queue.length >= perStream);
+  }
+
+  #giveUp(): void {
+    for (const lane of this.#lanes) lane.late ||= lane.queue.length === 0;
   }
 
   /** Until something arrives or the oldest item has waited long enough. */

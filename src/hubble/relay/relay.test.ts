@@ -168,8 +168,8 @@ async function* timed(...times: readonly number[]): AsyncGenerator<Item> {
   for (const time of times) yield { time: BigInt(time) };
 }
 
-function mergeOf(drainMs: number, onError: (thrown: unknown) => void = () => undefined): TimeMerge<Item> {
-  return new TimeMerge<Item>({ timeOf: ({ time }) => time, drainMs, perStream: 3, onError: (_, thrown) => onError(thrown) });
+function mergeOf(drainMs: number, onError: (thrown: unknown) => void = () => undefined, finite = false): TimeMerge<Item> {
+  return new TimeMerge<Item>({ timeOf: ({ time }) => time, drainMs, perStream: 3, finite, onError: (_, thrown) => onError(thrown) });
 }
 
 const never = new AbortController().signal;
@@ -185,6 +185,35 @@ describe("TimeMerge", () => {
       found.map(({ time }) => Number(time)),
       [1, 2, 4, 5, 7, 8, 10, 13, 16, 19],
     );
+  });
+
+  it("waits with full queues for a stream that starts late, when all of them end", async () => {
+    const merge = mergeOf(60_000, undefined, true);
+    const started = Promise.withResolvers<void>();
+    const late = async function* (): AsyncGenerator<Item> {
+      await started.promise;
+      yield* timed(1, 3);
+    };
+    merge.add(timed(2, 4, 5, 6, 7));
+    merge.add(late());
+    const found = Array.fromAsync(merge.read(never, false));
+    await new Promise((resolve) => setImmediate(resolve));
+    started.resolve();
+    assert.deepEqual(
+      (await found).map(({ time }) => Number(time)),
+      [1, 2, 3, 4, 5, 6, 7],
+    );
+  });
+
+  it("waits once for a silent stream, not for each item", async () => {
+    const merge = mergeOf(5, undefined, true);
+    const stop = new AbortController();
+    merge.add(timed(...Array.from({ length: 5000 }, (_, time) => time)));
+    merge.add({ [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => undefined) }) });
+    const reader = merge.read(stop.signal, true);
+    for (let time = 0n; time < 5000n; time++) assert.deepEqual((await reader.next()).value, { time });
+    stop.abort();
+    await reader.return();
   });
 
   it("does not wait for ever for a silent stream", async () => {
