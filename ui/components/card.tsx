@@ -1,6 +1,7 @@
 import { memo } from "preact/compat";
+import { CARD, type PlacedCard } from "../domain/card-size.ts";
 import type { Peer } from "../domain/flow.ts";
-import { CARD, type PlacedCard, sortedPorts } from "../domain/layout.ts";
+import { sortedPorts } from "../domain/layout.ts";
 import { type Counts, outcome, type ServedPort } from "../domain/service-map.ts";
 
 interface CardProps {

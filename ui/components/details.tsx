@@ -19,7 +19,7 @@ export function Details({ flow, close, edit }: DetailsProps) {
         ✕
       </button>
       <h2 class={denied ? "denied" : "forwarded"}>{flow.verdict?.toLowerCase()}</h2>
-      {denied && <Reason flow={flow} />}
+      {denied && <Reason flow={flow} hasPolicy={policy !== undefined} />}
       {policy && <AllowThis policy={policy} edit={edit} />}
       <dl>
         <Row name="Time" value={flow.time} />
@@ -35,8 +35,16 @@ export function Details({ flow, close, edit }: DetailsProps) {
   );
 }
 
-function Reason({ flow: { extensions, ...flow } }: { readonly flow: Flow }) {
+interface ReasonProps {
+  readonly flow: Flow;
+  /** Whether a policy to copy is shown. */
+  readonly hasPolicy: boolean;
+}
+
+function Reason({ flow: { extensions, ...flow }, hasPolicy }: ReasonProps) {
   const { rules = [], lines = [], nearest = [], fix } = extensions ?? {};
+  // A policy on the command line, for terminals: the one to copy says the same.
+  const isCommand = fix?.startsWith("kubectl ") === true;
   const policies = rules.length > 0 ? rules.map(ruleText) : deniedBy(flow);
   return (
     <section aria-label="Why">
@@ -60,7 +68,7 @@ function Reason({ flow: { extensions, ...flow } }: { readonly flow: Flow }) {
           </ul>
         </div>
       ))}
-      {fix && <p class="fix">{fix}</p>}
+      {fix && !(isCommand && hasPolicy) && (isCommand ? <pre class="fix">{fix}</pre> : <p class="fix">{fix}</p>)}
     </section>
   );
 }

@@ -85,7 +85,7 @@ export function Editor({ view, draft, setDraft }: EditorProps) {
             It cannot be looked at: {review.failure}
           </p>
         )}
-        {replayed !== undefined && <WhatIfResult asked={result} />}
+        {replayed?.endsWith(` ${text}`) && <WhatIfResult asked={result} />}
         {!empty && review.value && <Findings review={review.value} goTo={goTo} />}
       </div>
     </section>

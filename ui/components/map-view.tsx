@@ -1,6 +1,7 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { FlowState } from "../data/flow-store.ts";
-import { type Layout, layoutMap, type PlacedEdge } from "../domain/layout.ts";
+import type { PlacedEdge } from "../domain/edges.ts";
+import { type Layout, layoutMap } from "../domain/layout.ts";
 import { outcome, type ServiceMap } from "../domain/service-map.ts";
 import type { View } from "../domain/view.ts";
 import { Card } from "./card.tsx";
@@ -23,6 +24,8 @@ interface Camera {
 const MIN_SCALE = 0.1;
 const MAX_SCALE = 2;
 const STEP = 60;
+/** Without zooming for so long, the drawing is painted anew. */
+const REST_MS = 160;
 
 /** The service map: cards and what flows between them. Drag or arrow keys move it, the wheel or + and - zoom, 0 fits it. */
 export function MapView({ map, view, change, select, state }: MapProps) {
@@ -107,17 +110,26 @@ function Edge({ placed: { edge, path }, select }: { readonly placed: PlacedEdge;
 }
 
 /**
- * Moving shifts the drawing as it is painted, a layer of its own, so that it stays smooth with hundreds of cards; zooming paints it anew, or letters
- * would blur.
+ * Moving and zooming shift and stretch the drawing as it is painted, a layer of its own, so that they stay smooth with hundreds of cards; once the
+ * zooming rests it is painted anew, or letters would stay blurred.
  */
 function useCamera(frame: { current: HTMLDivElement | null }, layout: Layout) {
   const camera = useRef<Camera>({ x: 20, y: 20, scale: 1 });
   const [touched, setTouched] = useState(false);
+  const rest = useRef(0);
   const set = useCallback(
-    (next: Camera) => {
+    (next: Camera, zooming = false) => {
       camera.current = next;
       const drawing = frame.current?.firstElementChild;
-      if (drawing instanceof SVGSVGElement) place(drawing, next, layout);
+      if (!(drawing instanceof SVGSVGElement)) return;
+      const settle = () => {
+        paint(drawing, camera.current.scale, layout);
+        place(drawing, camera.current);
+      };
+      clearTimeout(rest.current);
+      if (zooming) rest.current = setTimeout(settle, REST_MS);
+      else settle();
+      place(drawing, next);
     },
     [frame, layout],
   );
@@ -138,7 +150,7 @@ function useCamera(frame: { current: HTMLDivElement | null }, layout: Layout) {
     const next = Math.min(MAX_SCALE, Math.max(MIN_SCALE, scale * factor));
     const center = at ?? { x: (box?.width ?? 0) / 2, y: (box?.height ?? 0) / 2 };
     setTouched(true);
-    set({ x: center.x - ((center.x - x) * next) / scale, y: center.y - ((center.y - y) * next) / scale, scale: next });
+    set({ x: center.x - ((center.x - x) * next) / scale, y: center.y - ((center.y - y) * next) / scale, scale: next }, true);
   };
   const move = (dx: number, dy: number) => {
     setTouched(true);
@@ -185,19 +197,23 @@ function useCamera(frame: { current: HTMLDivElement | null }, layout: Layout) {
   };
 }
 
-/** Puts the drawing where the camera looks, in whole pixels. */
-function place(drawing: SVGSVGElement, { x, y, scale }: Camera, { width, height }: Layout): void {
-  drawing.style.transform = `translate(${Math.round(x)}px, ${Math.round(y)}px)`;
-  const zoomed = `scale(${scale})`;
-  const content = drawing.querySelector("g");
+/** Shows the drawing where the camera looks, in whole pixels: what is painted is moved and stretched. */
+function place(drawing: SVGSVGElement, { x, y, scale }: Camera): void {
+  const stretch = scale / paintedScale(drawing);
+  drawing.style.transform = `translate(${Math.round(x)}px, ${Math.round(y)}px)${stretch === 1 ? "" : ` scale(${stretch})`}`;
+}
+
+/** Paints the drawing at a scale; nothing happens when it is painted so already. */
+function paint(drawing: SVGSVGElement, scale: number, { width, height }: Layout): void {
   const size = { width: String(Math.ceil(width * scale)), height: String(Math.ceil(height * scale)) };
-  if (
-    content?.getAttribute("transform") === zoomed &&
-    drawing.getAttribute("width") === size.width &&
-    drawing.getAttribute("height") === size.height
-  )
-    return;
-  content?.setAttribute("transform", zoomed);
+  const isPainted = paintedScale(drawing) === scale && drawing.getAttribute("width") === size.width;
+  if (isPainted && drawing.getAttribute("height") === size.height) return;
+  drawing.querySelector("g")?.setAttribute("transform", `scale(${scale})`);
   drawing.setAttribute("width", size.width);
   drawing.setAttribute("height", size.height);
+  drawing.dataset.scale = String(scale);
+}
+
+function paintedScale({ dataset }: SVGSVGElement): number {
+  return Number(dataset.scale ?? 1);
 }

@@ -1,22 +1,6 @@
-import type { MapEdge, MapNode, ServiceMap } from "./service-map.ts";
-
-/** Pixels. */
-export const CARD = { width: 230, header: 44, port: 24, request: 18, bottom: 8, gapX: 130, gapY: 26 } as const;
-
-export interface PlacedCard {
-  readonly node: MapNode;
-  readonly x: number;
-  readonly y: number;
-  readonly height: number;
-  /** Middle of each port's row, from the card's top. */
-  readonly portY: ReadonlyMap<string, number>;
-}
-
-export interface PlacedEdge {
-  readonly edge: MapEdge;
-  /** An SVG path from the source's right side to the destination's port. */
-  readonly path: string;
-}
+import { CARD, type PlacedCard } from "./card-size.ts";
+import { drawEdges, type PlacedEdge } from "./edges.ts";
+import type { MapNode, ServiceMap } from "./service-map.ts";
 
 export interface Layout {
   readonly cards: readonly PlacedCard[];
@@ -36,7 +20,7 @@ export function layoutMap(map: ServiceMap): Layout {
   const placed = [...cards.values()];
   return {
     cards: placed,
-    edges: [...map.edges.values()].flatMap((edge) => drawEdge(edge, cards)),
+    edges: drawEdges([...map.edges.values()], cards),
     width: Math.max(0, ...placed.map(({ x }) => x + CARD.width)),
     height: Math.max(0, ...placed.map(({ y, height }) => y + height)),
   };
@@ -130,14 +114,4 @@ function placeColumn(column: readonly MapNode[], index: number, cards: Map<strin
 /** A card's ports in the order of its rows. */
 export function sortedPorts({ ports }: MapNode) {
   return [...ports.values()].sort((a, b) => Number.parseInt(a.port, 10) - Number.parseInt(b.port, 10) || a.port.localeCompare(b.port));
-}
-
-function drawEdge(edge: MapEdge, cards: ReadonlyMap<string, PlacedCard>): PlacedEdge[] {
-  const [from, to] = [cards.get(edge.source), cards.get(edge.destination)];
-  if (from === undefined || to === undefined) return [];
-  const [x1, y1] = [from.x + CARD.width, from.y + CARD.header / 2];
-  const [x2, y2] = [to.x, to.y + (to.portY.get(edge.port) ?? CARD.header / 2)];
-  // What goes back, or to itself, swings out so that it is not hidden behind the cards.
-  const bend = x2 > x1 ? (x2 - x1) / 2 : CARD.gapX * 0.9;
-  return [{ edge, path: `M${x1},${y1} C${x1 + bend},${y1} ${x2 - bend},${y2} ${x2},${y2}` }];
 }

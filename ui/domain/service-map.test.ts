@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { CARD } from "./card-size.ts";
 import type { Flow } from "./flow.ts";
 import { assignColumns, layoutMap } from "./layout.ts";
 import { buildServiceMap, outcome } from "./service-map.ts";
@@ -65,5 +66,20 @@ describe("layout", () => {
       new Map([...places].sort()),
     );
     assert.equal(layout.edges.length, buildServiceMap(flows).edges.size);
+  });
+
+  it("draws what passes a column between its cards", () => {
+    const pairs = ["a b", "b c", "c d", "a c", "a d", "b d", "x b", "y b", "x c", "y d", "z d"].map((pair) => pair.split(" "));
+    const { cards, edges } = layoutMap(buildServiceMap(pairs.map(([from = "", to = ""]) => flow(from, to))));
+    const passing = edges.flatMap(({ path }) =>
+      [...path.matchAll(/,(-?[\d.]+) H(\d+)/g)].map(([, y, right]) => ({ y: Number(y), right: Number(right) })),
+    );
+    assert(passing.length >= 6, `${passing.length} lines pass a column`);
+    for (const { y, right } of passing) {
+      for (const card of cards) {
+        if (card.x + CARD.width === right) assert(y < card.y || y > card.y + card.height, `a line at ${y} runs under ${card.node.peer.id}`);
+      }
+    }
+    assert(!edges.some(({ path }) => path.includes("NaN")));
   });
 });
