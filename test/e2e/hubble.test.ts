@@ -38,7 +38,10 @@ const ARTICLES: readonly (readonly [string, RegExp])[] = [
   ],
   ["--verdict DROPPED --pod demo/backend --explain", / DROPPED .*\n {2}Policy: demo\/[a-z-]+ \(ingress\)/],
   ["--verdict DROPPED --from-pod attacker/attacker --to-pod demo/backend", /attacker\/attacker-\S+ \(ID:\d+\) <> demo\/backend-\S+:80/],
-  ["--verdict DROPPED --from-pod demo/backend --print-policy-names", / EGRESS DENIED BY deny-backend-to-world \(CiliumClusterwideNetworkPolicy\)/],
+  [
+    "--verdict DROPPED --from-pod demo/backend --print-policy-names",
+    / EGRESS DENIED BY deny-backend-to-world \(CiliumClusterwideNetworkPolicy\)/,
+  ],
   ["--protocol http --verdict DROPPED", /http-request DROPPED \(HTTP\/1.1 POST http:\/\/backend\/post\)/],
   ["--http-status 403 -o jsonpb", /"http":\{.*"method":"POST"/],
   ["", /^(\w+ +\d+ [\d:.]+: \S+.* (->|<-|<>) .*\n){20,}$/],

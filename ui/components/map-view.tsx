@@ -116,7 +116,7 @@ function Edge({ placed: { edge, path }, select }: { readonly placed: PlacedEdge;
 function useCamera(frame: { current: HTMLDivElement | null }, layout: Layout) {
   const camera = useRef<Camera>({ x: 20, y: 20, scale: 1 });
   const [touched, setTouched] = useState(false);
-  const rest = useRef(0);
+  const rest = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
   const set = useCallback(
     (next: Camera, zooming = false) => {
       camera.current = next;
