@@ -237,7 +237,8 @@ function rotation(): Row[] {
   const grants = createGrants(() => map);
   const before = process.memoryUsage().rss / 1e6;
   let now = 1000;
-  const names = new Names({ log: silentLogger, grants, findLive: async () => new Set(), journal: () => undefined, now: () => now }, []);
+  const names = new Names({ log: silentLogger, grants, findLive: async () => new Set(), journal: () => undefined, now: () => now });
+  names.adopt([]);
   const selectors = [{ matchPattern: "*.bench", identity: 0x0100_0001 }];
   const endpoint: DnsEndpoint = { id: 7, key: "bench", identity: 1, ips: ["10.0.0.7"], ports: [], selectors };
   names.setPolicy({ settings: SETTINGS, endpoints: [endpoint] });

@@ -76,16 +76,13 @@ export async function startDnsProxy(deps: DnsProxyDeps, config: DnsProxyConfig):
   const saved = loadPolicy(config.statePath, log);
   let table = compileDnsPolicy(saved);
   let journal: ReturnType<typeof openJournal> | undefined;
-  const names = new Names({ ...deps, journal: (line) => journal?.append(line) }, readJournal(config.cachePath));
+  const names = new Names({ ...deps, journal: (line) => journal?.append(line) });
   const apply = (policy: DnsPolicyMessage) => {
     table = compileDnsPolicy(policy);
     names.setPolicy(policy);
   };
   if (saved) tryTo("cannot restore learned names", log, () => apply(saved));
-  const report = (problem: string) => log.error("learned names are not saved", { path: config.cachePath, problem });
-  tryTo("learned names are not saved", log, () => {
-    journal = scope.use(openJournal(config.cachePath, { lines: () => names.lines(), report }));
-  });
+  scope.defer(() => journal?.[Symbol.dispose]());
   const { identityOf, now } = deps;
   const learned = createLearnedNames(grants, now);
   const record = deps.records.push;
@@ -100,6 +97,15 @@ export async function startDnsProxy(deps: DnsProxyDeps, config: DnsProxyConfig):
   const tcp = scope.use(
     await startTcp({ exchange, counters }, { ...DEFAULT_TCP_CONFIG, port, ipv6, netns, inherited: sockets?.dnsStreams }),
   );
+  // What waits in the sockets is answered first.
+  const restoring = setImmediate(() => {
+    const report = (problem: string) => log.error("learned names are not saved", { path: config.cachePath, problem });
+    names.adopt(readJournal(config.cachePath));
+    tryTo("learned names are not saved", log, () => {
+      journal = openJournal(config.cachePath, { lines: () => names.lines(), report });
+    });
+  });
+  scope.defer(() => clearImmediate(restoring));
   const every = (ms: number, run: () => void) => {
     const timer = setInterval(run, ms).unref();
     scope.defer(() => clearInterval(timer));

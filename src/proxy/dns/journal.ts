@@ -55,7 +55,7 @@ function headOf(): string {
 
 /** Lines before it is worth to write the file anew. */
 const COMPACT_AT = 8192;
-const LINES_A_TURN = 500;
+const LINES_A_TURN = 100;
 
 /** Opens the journal and writes it anew with what `lines` gives. Throws the file system's error. */
 export function openJournal(path: string, deps: JournalDeps): Journal {

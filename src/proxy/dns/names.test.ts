@@ -38,7 +38,8 @@ function createWorld(restored: readonly JournalLine[] = []) {
     *entries() {},
   };
   const deps = { log: silentLogger, grants, journal: (line: JournalLine) => void journal.push(line), now: () => world.now };
-  const names = new Names({ ...deps, findLive: async () => world.live }, restored);
+  const names = new Names({ ...deps, findLive: async () => world.live });
+  names.adopt(restored);
   names.setPolicy({ settings, endpoints: [endpoint(7), endpoint(8)] });
   const has = (id: number, n: number) => kernel.has(connectionKey(id, ip(n)));
   return { ...world, world, grants, names, has };

@@ -67,8 +67,10 @@ export class Names {
   readonly #deps: NamesDeps;
   readonly #endpoints = new Map<number, EndpointState>();
   #settings = DEFAULT_DNS_SETTINGS;
-  /** What of the journal is not in the caches yet, the next one last. */
-  #restored: JournalLine[];
+  /** What of the journal is not in the caches yet, the next one last; undefined before it is read. */
+  #unread: JournalLine[] | undefined;
+  #hasPolicy = false;
+  #isRestoring = false;
   /** Resolves when all is there that was learned before. What is learned meanwhile is allowed at once. */
   restored: Promise<void> = Promise.resolve();
   #searching = false;
@@ -79,9 +81,14 @@ export class Names {
   /** Names whose time was over. */
   expired = 0;
 
-  constructor(deps: NamesDeps, restored: readonly JournalLine[]) {
+  constructor(deps: NamesDeps) {
     this.#deps = deps;
-    this.#restored = present(restored).reverse();
+  }
+
+  /** Goes on from what was learned before: from the first policy on, which says whose it is. */
+  adopt(lines: readonly JournalLine[]): void {
+    this.#unread = present(lines).reverse();
+    this.#beginRestoring();
   }
 
   get settings(): DnsSettings {
@@ -93,13 +100,9 @@ export class Names {
     this.#settings = settings;
     const kept = new Map(endpoints.map((one) => [one.id, one]));
     for (const [id, state] of this.#endpoints) if (kept.get(id)?.key !== state.endpoint.key) this.#remove(id, state);
-    const isFirst = this.#endpoints.size === 0;
     for (const endpoint of endpoints) this.#setEndpoint(endpoint);
-    if (isFirst && this.#restored.length > 0) {
-      this.restored = this.#restore().catch((thrown: unknown) => {
-        this.#deps.log.error("not all learned names are restored", { error: String(thrown) });
-      });
-    }
+    this.#hasPolicy = true;
+    this.#beginRestoring();
   }
 
   /** Takes an answer. When it returns, the kernel lets the endpoint reach the addresses; throws when it could not be told. */
@@ -198,8 +201,9 @@ export class Names {
   /** What the journal would have to say again. */
   *lines(): Generator<JournalLine> {
     // Those that come into the caches meanwhile are said there.
-    for (let i = this.#restored.length - 1; i >= 0; i--) {
-      const line = this.#restored[i];
+    const unread = this.#unread ?? [];
+    for (let i = unread.length - 1; i >= 0; i--) {
+      const line = unread[i];
       if (line !== undefined) yield line;
     }
     for (const { endpoint, cache } of this.#endpoints.values()) {
@@ -237,20 +241,29 @@ export class Names {
     this.#grantAll(state, state.cache.rematch());
   }
 
+  #beginRestoring(): void {
+    const unread = this.#unread;
+    if (!this.#hasPolicy || this.#isRestoring || unread === undefined || unread.length === 0) return;
+    this.#isRestoring = true;
+    this.restored = this.#restore(unread).catch((thrown: unknown) => {
+      this.#deps.log.error("not all learned names are restored", { error: String(thrown) });
+    });
+  }
+
   /**
    * After a restart: the names of the journal, and addresses in the kernel that it does not explain. A piece at a time: questions that have waited meanwhile are more
    * urgent, since what was learned is in the kernel, which has outlived the proxy.
    */
-  async #restore(): Promise<void> {
-    while (this.#restored.length > 0) {
+  async #restore(unread: JournalLine[]): Promise<void> {
+    while (unread.length > 0) {
+      await turn();
       for (let addresses = 0; addresses < RESTORED_AT_ONCE; ) {
-        const line = this.#restored.at(-1);
+        const line = unread.at(-1);
         if (line === undefined) break;
         this.#restoreLine(line);
-        this.#restored.pop();
+        unread.pop();
         addresses += line.ips.length;
       }
-      await turn();
     }
     let seen = 0;
     for (const { endpointId, ip } of this.#deps.grants.entries()) {
@@ -290,7 +303,7 @@ export class Names {
   /** What the names of an address open; with those that are still to be restored, as the kernel knows them. */
   #grantsOf(state: EndpointState, ip: IpAddress): readonly Grant[] {
     const known = state.cache.grantsOf(ip);
-    if (this.#restored.length === 0) return known;
+    if (this.#unread?.length === 0) return known;
     const before = this.#deps.grants.get(state.endpoint.id, ip);
     const identities = new Set(known.map(({ identity }) => identity));
     return [...known, ...before.filter(({ identity }) => state.wanted.has(identity) && !identities.has(identity))];
