@@ -82,7 +82,11 @@ export async function startDnsProxy(deps: DnsProxyDeps, config: DnsProxyConfig):
     names.setPolicy(policy);
   };
   if (saved) tryTo("cannot restore learned names", log, () => apply(saved));
-  scope.defer(() => journal?.[Symbol.dispose]());
+  let ended = false;
+  scope.defer(() => {
+    ended = true;
+    journal?.[Symbol.dispose]();
+  });
   const { identityOf, now } = deps;
   const learned = createLearnedNames(grants, now);
   const record = deps.records.push;
@@ -97,15 +101,16 @@ export async function startDnsProxy(deps: DnsProxyDeps, config: DnsProxyConfig):
   const tcp = scope.use(
     await startTcp({ exchange, counters }, { ...DEFAULT_TCP_CONFIG, port, ipv6, netns, inherited: sockets?.dnsStreams }),
   );
-  // What waits in the sockets is answered first.
-  const restoring = setImmediate(() => {
-    const report = (problem: string) => log.error("learned names are not saved", { path: config.cachePath, problem });
-    names.adopt(readJournal(config.cachePath));
+  const report = (problem: string) => log.error("learned names are not saved", { path: config.cachePath, problem });
+  const restore = async () => {
+    names.adopt(await readJournal(config.cachePath));
+    if (ended) return;
     tryTo("learned names are not saved", log, () => {
       journal = openJournal(config.cachePath, { lines: () => names.lines(), report });
     });
-  });
-  scope.defer(() => clearImmediate(restoring));
+  };
+  // What waits in the sockets is answered first.
+  void restore();
   const every = (ms: number, run: () => void) => {
     const timer = setInterval(run, ms).unref();
     scope.defer(() => clearInterval(timer));

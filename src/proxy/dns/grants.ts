@@ -21,7 +21,7 @@ export interface GrantMap {
   delete(endpointId: number, ips: readonly IpAddress[]): void;
   /** The map may have been replaced: opens it again. Throws, and goes on with what it has, when it cannot be opened. */
   refresh(): void;
-  entries(): Iterable<{ readonly endpointId: number; readonly ip: IpAddress; readonly expires: number }>;
+  entries(): Iterable<{ readonly endpointId: number; readonly ip: IpAddress; readonly grants: readonly Grant[] }>;
 }
 
 const SLOTS = 8;
@@ -36,6 +36,10 @@ function entryOf(grants: readonly Grant[]): FqdnEntry {
   return { grants: slots.map(({ identity, expires }) => ({ secId: identity, expires })) };
 }
 
+function grantsOf({ grants }: FqdnEntry): Grant[] {
+  return grants.filter(({ secId }) => secId !== 0).map(({ secId, expires }) => ({ identity: secId, expires }));
+}
+
 /** What there is to do with the map `cilium_fqdn`; `map` gives it. */
 export function createGrants(map: () => BpfMap<FqdnKey, FqdnEntry>): GrantMap {
   return {
@@ -46,18 +50,16 @@ export function createGrants(map: () => BpfMap<FqdnKey, FqdnEntry>): GrantMap {
       map().setMany(Iterator.from(entries).map(([ip, grants]) => [keyOf(endpointId, ip), entryOf(grants)] as const));
     },
     get(endpointId, ip) {
-      const found = map().get(keyOf(endpointId, ip))?.grants ?? [];
-      return found.filter(({ secId }) => secId !== 0).map(({ secId, expires }) => ({ identity: secId, expires }));
+      const found = map().get(keyOf(endpointId, ip));
+      return found === undefined ? [] : grantsOf(found);
     },
     delete(endpointId, ips) {
       map().deleteMany(ips.map((ip) => keyOf(endpointId, ip)));
     },
     refresh: () => undefined,
     *entries() {
-      for (const [key, { grants }] of map().entries()) {
-        const expires = Math.max(...grants.map((grant) => grant.expires));
-        yield { endpointId: key.lxcId, ip: addressFromBytes(key.address.bytes), expires };
-      }
+      for (const [key, entry] of map().entries())
+        yield { endpointId: key.lxcId, ip: addressFromBytes(key.address.bytes), grants: grantsOf(entry) };
     },
   };
 }

@@ -1,5 +1,6 @@
 import { closeSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
+import { setImmediate as turn } from "node:timers/promises";
 
 /** A name as an endpoint learned it: addresses with the second (monotonic clock) at which they end; without addresses it is forgotten. */
 export interface JournalLine {
@@ -29,8 +30,11 @@ function bootId(): string {
   return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
 }
 
-/** The lines of before; none when there is no file, or it is of another boot. A line that cannot be read (the last one, after a crash) is left out. */
-export function readJournal(path: string): JournalLine[] {
+/**
+ * The lines of before; none when there is no file, or it is of another boot. A line that cannot be read (the last one, after a crash) is left out. Read a piece at a time,
+ * so that others have their turns.
+ */
+export async function readJournal(path: string): Promise<JournalLine[]> {
   let text: string;
   try {
     text = readFileSync(path, "utf8");
@@ -39,14 +43,17 @@ export function readJournal(path: string): JournalLine[] {
   }
   const [head, ...lines] = text.split("\n");
   if (head !== headOf()) return [];
-  return lines.flatMap((line) => {
+  const read: JournalLine[] = [];
+  for (const [i, line] of lines.entries()) {
+    if (i % LINES_A_TURN === 0) await turn();
     try {
       const parsed = JSON.parse(line) as JournalLine;
-      return typeof parsed.endpoint === "number" && typeof parsed.name === "string" && Array.isArray(parsed.ips) ? [parsed] : [];
+      if (typeof parsed.endpoint === "number" && typeof parsed.name === "string" && Array.isArray(parsed.ips)) read.push(parsed);
     } catch {
-      return [];
+      // Cut off.
     }
-  });
+  }
+  return read;
 }
 
 function headOf(): string {

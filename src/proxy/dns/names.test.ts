@@ -35,7 +35,12 @@ function createWorld(restored: readonly JournalLine[] = []) {
     get: (id, address) => kernel.get(connectionKey(id, address)) ?? [],
     delete: (id, addresses) => addresses.forEach((one) => void kernel.delete(connectionKey(id, one))),
     refresh: () => undefined,
-    *entries() {},
+    *entries() {
+      for (const [key, list] of [...kernel]) {
+        const [id, address] = key.split(" ");
+        yield { endpointId: Number(id), ip: IpAddress(address ?? ""), grants: list };
+      }
+    },
   };
   const deps = { log: silentLogger, grants, journal: (line: JournalLine) => void journal.push(line), now: () => world.now };
   const names = new Names({ ...deps, findLive: async () => world.live });

@@ -265,11 +265,25 @@ export class Names {
         addresses += line.ips.length;
       }
     }
+    await this.#compareWithKernel();
+  }
+
+  /** What is in the kernel is nearly always right, and reading it at once takes a fraction of writing it address by address. */
+  async #compareWithKernel(): Promise<void> {
+    const found = new Map([...this.#endpoints.keys()].map((id) => [id, new Set<IpAddress>()]));
     let seen = 0;
-    for (const { endpointId, ip } of this.#deps.grants.entries()) {
-      const state = this.#endpoints.get(endpointId);
-      if (state !== undefined && !state.cache.addresses.has(ip)) state.deferred.set(ip, "");
+    for (const { endpointId, ip, grants } of this.#deps.grants.entries()) {
       if (++seen % RESTORED_AT_ONCE === 0) await turn();
+      const state = this.#endpoints.get(endpointId);
+      if (state === undefined) continue;
+      found.get(endpointId)?.add(ip);
+      if (!state.cache.addresses.has(ip)) state.deferred.set(ip, "");
+      else if (!areSame(state.cache.grantsOf(ip), grants)) this.#grantAll(state, [ip]);
+    }
+    for (const [id, state] of this.#endpoints) {
+      const missing = [...state.cache.addresses.keys()].filter((ip) => !found.get(id)?.has(ip) && state.cache.grantsOf(ip).length > 0);
+      for (let at = 0; at < missing.length; at += RESTORED_AT_ONCE, await turn())
+        this.#grantAll(state, missing.slice(at, at + RESTORED_AT_ONCE));
     }
   }
 
@@ -281,10 +295,9 @@ export class Names {
     const own = ips.filter(([, expires]) => expires > now).map(([ip, expires]) => ({ ip: ip as IpAddress, ttl: expires }));
     const limits = { ipsPerName: this.#settings.maxIpsPerName, addresses: MAX_ADDRESSES, names: MAX_NAMES };
     const told = newer && { ttl: newer.ttl, lookedUp: newer.lookedUp };
-    const { changed } = state.cache.learn({ name, own }, lookedUp, (expires) => expires, limits);
+    state.cache.learn({ name, own }, lookedUp, (expires) => expires, limits);
     const known = state.cache.names.get(name);
     if (known !== undefined) Object.assign(known, told !== undefined && told.lookedUp > lookedUp ? told : { ttl });
-    this.#grantAll(state, changed);
   }
 
   #grantAll(state: EndpointState, ips: readonly IpAddress[]): void {
@@ -346,6 +359,13 @@ export class Names {
     this.#deps.grants.delete(id, [...cache.addresses.keys(), ...deferred.keys()]);
     this.#endpoints.delete(id);
   }
+}
+
+function areSame(some: readonly Grant[], others: readonly Grant[]): boolean {
+  return (
+    some.length === others.length &&
+    some.every(({ identity, expires }) => others.some((other) => other.identity === identity && other.expires === expires))
+  );
 }
 
 /** Without what was forgotten again. */
