@@ -1,8 +1,8 @@
 import { parseAddress } from "#types/addr.ts";
-import { type Prefix, parsePrefix, prefixContains, prefixHalves, prefixParts } from "#types/prefix.ts";
+import { type Prefix, parsePrefix, prefixContains, prefixHalves, prefixOf, prefixParts } from "#types/prefix.ts";
 import { listOf, objectOf, textOf, valueAt } from "../parse/fields.ts";
 import type { Fields } from "../parse/reading.ts";
-import type { Rule } from "../rule.ts";
+import type { Rule, Section } from "../rule.ts";
 import { rulePath } from "../world/objects.ts";
 import { configOf } from "../world/settings.ts";
 import type { World, WorldPolicy } from "../world/world.ts";
@@ -21,9 +21,10 @@ type Written = {
 export function* lintPrefixes(world: World): Generator<Finding> {
   for (const policy of world.policies) {
     const all = policy.parsed.rules.flatMap((rule) => writtenIn(policy, rule));
+    const open = new OpenBlocks(all);
     for (const block of all) {
       const at = { policy: policy.parsed.ref, rule: block.rule.origin, path: block.path };
-      for (const said of [nothingLeft(block), familyOff(block, world), hostBits(block), outsideOnly(block, world), reopened(block, all)])
+      for (const said of [nothingLeft(block), familyOff(block, world), hostBits(block), outsideOnly(block, world), reopened(block, open)])
         if (said !== undefined) yield { ...at, ...said };
     }
   }
@@ -91,17 +92,38 @@ function outsideOnly({ prefix, except }: Written, { settings, endpoints }: World
   return { id: "L04", severity: "info", message, fix: "none, if that is meant; everybody is the entity `all`" };
 }
 
+/** Blocks without exceptions, by what they are: one of them lets an exception of another block in again. */
+class OpenBlocks {
+  readonly #first = new Map<string, { readonly block: Written; readonly place: number }>();
+  readonly #widths = new Set<number>();
+
+  constructor(all: readonly Written[]) {
+    for (const [place, block] of all.entries()) {
+      const key = this.#keyOf(block.rule.origin.section, block.prefix);
+      if (block.except.length > 0 || this.#first.has(key)) continue;
+      this.#first.set(key, { block, place });
+      this.#widths.add(prefixParts(block.prefix).bits);
+    }
+  }
+
+  #keyOf(section: Section, prefix: Prefix): string {
+    return `${section} ${prefix}`;
+  }
+
+  /** The first of a section that has all of a prefix. */
+  around(section: Section, prefix: Prefix): Written | undefined {
+    const { address, bits } = prefixParts(prefix);
+    const widths = [...this.#widths].filter((width) => width <= bits);
+    const found = widths.flatMap((width) => this.#first.get(this.#keyOf(section, prefixOf(address, width))) ?? []);
+    return found.sort((a, b) => a.place - b.place)[0]?.block;
+  }
+}
+
 /** An exception holds for its own block only. */
-function reopened(block: Written, all: readonly Written[]): Said | undefined {
-  if (block.rule.action !== "allow") return undefined;
-  for (const one of block.except) {
-    const other = all.find(
-      (each) =>
-        each !== block &&
-        each.rule.origin.section === block.rule.origin.section &&
-        each.except.length === 0 &&
-        prefixContains(each.prefix, one),
-    );
+function reopened({ rule, except }: Written, open: OpenBlocks): Said | undefined {
+  if (rule.action !== "allow") return undefined;
+  for (const one of except) {
+    const other = open.around(rule.origin.section, one);
     if (other === undefined) continue;
     const message = `the exception ${one} is allowed all the same, by ${other.prefix} (${other.path}): it holds for its own block only`;
     return { id: "L29", severity: "warning", message, fix: "take the other block out, or deny the exception" };
