@@ -1,5 +1,6 @@
 import { type Endpoint, subjectKey } from "#endpoint/endpoint.ts";
 import { auditedKey, createDeltaLog, type SubjectPolicy } from "#endpoint/subject-policy.ts";
+import { labelSource } from "#labels/label.ts";
 import { createRepository, type Repository, type ServiceView } from "#policy/resolve/repository.ts";
 import { applyIdentityChanges, type EndpointPolicy, resolveEndpoint } from "#policy/resolve/resolve.ts";
 import { type ParsedPolicy, policyKey } from "#policy/rule.ts";
@@ -213,7 +214,13 @@ export function createPolicyController(deps: PolicyControllerDeps, settings: Pol
 }
 
 function identityUpdate(changes: readonly Change<IdentityRow>[]) {
-  const add = changes.flatMap(({ row }) => (row ? [{ id: row.id, labels: row.labels, namedPorts: [...row.namedPorts] }] : []));
+  const entry = ({ id, labels, namedPorts }: IdentityRow) => ({
+    id,
+    labels,
+    namedPorts: [...namedPorts],
+    beside: labels.has(labelSource.fqdn),
+  });
+  const add = changes.flatMap(({ row }) => (row ? [entry(row)] : []));
   const remove = changes.flatMap(({ row, previous }) => (row === undefined && previous ? [previous.id] : []));
   return { add, remove };
 }

@@ -1,6 +1,7 @@
 import { stringify } from "yaml";
 import type { HttpExplanation } from "#policy/explain/http.ts";
 import { formatFlowPort } from "#policy/explain/near-miss.ts";
+import type { L7Parser } from "#policy/resolve/filter.ts";
 import { formatRuleRef, type PolicyRef, policyKey, type RuleRef } from "#policy/rule.ts";
 import type { AuditedSide, Outcome } from "#policy/world/audited.ts";
 import type { Connection, Judgement, Side } from "#policy/world/connection.ts";
@@ -57,12 +58,18 @@ function sideText(world: World, judged: Side | undefined, audited: AuditedSide |
   if (proxy?.parser === "crd")
     lines.push(`    the connection is reset: nobody serves listener ${proxy.key.slice("crd:".length)}, as no Envoy runs here`);
   else if (http !== undefined) lines.push(...requestText(world, http));
-  else if (explanation.verdict.verdict === "redirected")
-    lines.push("    application rules decide about each request: ask with --method and --path");
+  else if (explanation.verdict.verdict === "redirected") lines.push(`    ${requestsText(proxy?.parser)}`);
   for (const { origin, reasons } of [...nearest, ...(http?.nearest ?? [])]) {
     lines.push(`    near miss: ${ruleText(world, origin)}`, ...reasons.map((reason) => `      ${reason}`));
   }
   return lines;
+}
+
+function requestsText(parser: L7Parser | undefined): string {
+  if (parser === "kafka") return "rules for Kafka decide about each request";
+  if (parser === "dns") return "rules for DNS decide about each name that is asked for";
+  if (parser === "tls") return "the server name that the client gives decides about each connection";
+  return "application rules decide about each request: ask with --method and --path";
 }
 
 /** What keeps it from being denied, and what ends that. */

@@ -15,7 +15,13 @@ import { IdentityIndex } from "./identity-index.ts";
 export type NamedPort = { readonly name: string; readonly protocol: number; readonly port: number };
 
 /** An identity that peers may have. */
-export type IdentityEntry = { readonly id: NumericIdentity; readonly labels: LabelSet; readonly namedPorts?: readonly NamedPort[] };
+export type IdentityEntry = {
+  readonly id: NumericIdentity;
+  readonly labels: LabelSet;
+  readonly namedPorts?: readonly NamedPort[];
+  /** It stands for a name, beside the identity of the address that the name has: blocks with exceptions, one of which that may be, do not take it. */
+  readonly beside?: boolean;
+};
 
 /** What a change of identities did: which one came or went, and the selectors that took it or lost it. A replaced one does both. */
 export type IdentityChange = {
@@ -65,6 +71,15 @@ function selectsBy(peer: PeerSelector, requirements: readonly Requirement[], lab
   if (peer.orFamily !== undefined && block?.family === peer.orFamily) return true;
   for (const one of requirements) if (!holds(one, labels)) return false;
   return true;
+}
+
+function selectsEntry(
+  peer: PeerSelector,
+  left: readonly Requirement[],
+  { labels, beside }: IdentityEntry,
+  block: Block | undefined,
+): boolean {
+  return !(beside === true && peer.except.length > 0) && selectsBy(peer, left, labels, block);
 }
 
 function isOutside(labels: LabelSet): boolean {
@@ -156,7 +171,7 @@ export function createSelectorCache(): SelectorCache {
     identityIndex.add(entry);
     const selectors: Live[] = [];
     forEachCandidate(entry.labels, block, (selector) => {
-      if (!selectsBlock(selector.peer, entry.labels, block)) return;
+      if (!selectsEntry(selector.peer, selector.peer.requirements, entry, block)) return;
       // Everybody is not listed.
       if (!selector.peer.any) selector.identities.add(entry.id);
       selectors.push(selector);
@@ -192,7 +207,7 @@ export function createSelectorCache(): SelectorCache {
     const selector: Live = { peer, identities: new Set(), users: new Set(), anchor };
     for (const id of ids) {
       const one = known.get(id);
-      if (one !== undefined && selectsBy(peer, left, one.entry.labels, one.block)) selector.identities.add(id);
+      if (one !== undefined && selectsEntry(peer, left, one.entry, one.block)) selector.identities.add(id);
     }
     if (typeof anchor === "string") elsewhere[anchor].add(selector);
     else byLabel.add(anchor, selector);

@@ -107,7 +107,8 @@ const dnsRule = {
   ],
 };
 
-function portFields({ from, to, protocol, port, http }: Connection, verb: "allow" | "deny"): object {
+/** The port, or type, of a connection as an entry's fields. */
+export function portFields({ from, to, protocol, port, http }: Connection, verb: "allow" | "deny"): object {
   if (protocol === protocolNumber.ICMP || protocol === protocolNumber.ICMPv6) {
     return { icmps: [{ fields: [{ family: protocol === protocolNumber.ICMP ? "IPv4" : "IPv6", type: port }] }] };
   }
@@ -149,7 +150,8 @@ function userLabels(labels: LabelSet): (readonly [string, string])[] {
     .map(({ key, value }) => [key, value] as const);
 }
 
-function nameOf(party: Party): string {
+/** A party in a policy's name. */
+export function nameOf(party: Party): string {
   const named = {
     pod: () => (party.kind === "pod" ? party.pods[0]?.workload.name : undefined),
     outside: () => (party.kind === "outside" ? party.name : undefined),
@@ -164,7 +166,8 @@ function nameOf(party: Party): string {
   return clean || "peer";
 }
 
-function freeName(around: Surroundings, kind: string, namespace: string, wanted: string): string {
+/** The name, or the first with a number after it that no policy has. */
+export function freeName(around: Surroundings, kind: string, namespace: string, wanted: string): string {
   for (let number = 1; ; number++) {
     const name = number === 1 ? wanted : `${wanted}-${number}`;
     if (!around.hasPolicy(`${kind}/${namespace}/${name}`)) return name;

@@ -1,5 +1,6 @@
 import { reservedName } from "#identity/reserved.ts";
 import { labelKey, parseLabel } from "#labels/label.ts";
+import { reservedIdentity } from "#types/identity.ts";
 import { type Prefix, parsePrefix, prefixContains } from "#types/prefix.ts";
 import { listOf, objectOf, textOf, textsOf } from "../parse/fields.ts";
 import type { Fields } from "../parse/reading.ts";
@@ -27,13 +28,12 @@ const kinds = ["Endpoints", "CIDR", "CIDRSet", "Entities", "Groups", "Nodes", "S
 export function* partings(world: World, entry: Fields, rule: RuleRef, own: Party, peer: Party): Generator<Parted> {
   const way = rule.section.startsWith("ingress") ? "from" : "to";
   const question: Question = { world, entry, rule, own, peer, way };
-  const fields = peerFields(surroundingsOf(world), own, peer, way === "from" ? "ingress" : "egress", "deny");
+  const fields = peerAlone(question);
   const written = kinds.map((kind) => `${way}${kind}`).filter((name) => entry[name] !== undefined);
   const others = [...partedPods(question), ...partedBlocks(question), ...(written.length === 0 ? partedEntities(question, ["all"]) : [])];
-  if (fields !== undefined) for (const one of others) yield { own: objectOf(fields), others: one, what: peer.title };
+  if (fields !== undefined) for (const one of others) yield { own: fields, others: one, what: peer.title };
   const entities = listOf(entry[`${way}Entities`]).map(textOf);
-  if (fields !== undefined)
-    for (const one of partedEntities(question, entities)) yield { own: objectOf(fields), others: one, what: peer.title };
+  if (fields !== undefined) for (const one of partedEntities(question, entities)) yield { own: fields, others: one, what: peer.title };
   const covering = entities.filter((one) => atomsOf(one).includes(atomOf(question)));
   const left = entities.filter((one) => !covering.includes(one));
   if (covering.length > 0)
@@ -43,6 +43,14 @@ export function* partings(world: World, entry: Fields, rule: RuleRef, own: Party
       what: covering.join(" and "),
     };
   yield { own: Object.fromEntries(written.map((name) => [name, entry[name]])), others: [], what: "all its peers" };
+}
+
+function peerAlone({ world, own, peer, way }: Question): Fields | undefined {
+  // As an entity it would mean more than the peer: a port of its service would be the port behind it, too.
+  if (peer.kind !== "pod" && identitySeenBy(peer, own) === reservedIdentity.kubeApiserver)
+    return { [`${way}Endpoints`]: [{ matchExpressions: [{ key: "reserved:kube-apiserver", operator: "Exists" }] }] };
+  const fields = peerFields(surroundingsOf(world), own, peer, way === "from" ? "ingress" : "egress", "deny");
+  return fields && objectOf(fields);
 }
 
 /** An entry without its peers: its ports, and what else it has. */
@@ -56,25 +64,39 @@ export function withoutPeers(entry: Fields): Fields {
 function* partedPods({ world, entry, rule, peer, way }: Question): Generator<Fields[]> {
   const selectors = listOf(entry[`${way}Endpoints`]).map(objectOf);
   if (selectors.length === 0 || peer.kind !== "pod") return;
-  const labels = Object.entries(ownLabels(surroundingsOf(world), peer));
-  const left = selectors.flatMap((one) => {
-    const given = Object.entries(textsOf(one.matchLabels)).map(([key, value]) => [keyOf(key), value] as const);
-    const isOther = given.some(([key, value]) => (peer.subject.labels.get("k8s", key)?.value ?? value) !== value);
-    if (isOther) return [one];
-    const isFixed = given.some(([key]) => key === labelKey.namespace) || (rule.namespace !== "" && !namesNamespace(one));
-    const able = labels.filter(([key]) => !given.some(([other]) => other === key));
-    return [...(isFixed ? [] : [excepted(one, ...elsewhere(namespaceOf(peer)))]), ...able.map((label) => excepted(one, notIn(...label)))];
-  });
+  const left = selectors.flatMap((one) => selectorsBut(world, one, peer, rule.namespace !== "" && !namesNamespace(one), [inSome]));
   yield left.length === 0 ? [] : [{ [`${way}Endpoints`]: left }];
 }
 
+/**
+ * Selectors which together select what one does, but a pod. `isOfOne` tells that the selector is about the policy's own namespace; `elsewhere` are
+ * requirements of who is in no namespace that the pod is in.
+ */
+export function selectorsBut(world: World, one: Fields, pod: PodParty, isOfOne: boolean, elsewhere: readonly Fields[]): Fields[] {
+  const given = Object.entries(textsOf(one.matchLabels)).map(([key, value]) => [keyOf(key), value] as const);
+  const isOther = given.some(([key, value]) => (pod.subject.labels.get("k8s", key)?.value ?? value) !== value);
+  if (isOther) return [one];
+  const isFixed = isOfOne || given.some(([key]) => key === labelKey.namespace);
+  const labels = Object.entries(ownLabels(surroundingsOf(world), pod)).filter(([key]) => !given.some(([other]) => other === key));
+  return [
+    ...(isFixed ? [] : [excepted(one, notIn(namespaceKey, namespaceOf(pod)), ...elsewhere)]),
+    ...labels.map(([key, value]) => (isFixed ? excepted(one, notIn(key, value)) : excepted(inNamespace(one, pod), notIn(key, value)))),
+  ];
+}
+
+type PodParty = Party & { readonly kind: "pod" };
+
+function inNamespace(one: Fields, pod: PodParty): Fields {
+  return { ...one, matchLabels: { ...objectOf(one.matchLabels), [namespaceKey]: namespaceOf(pod) } };
+}
+
 const keyOf = (text: string) => parseLabel(text).key;
-const namespaceOf = (peer: Party & { readonly kind: "pod" }) => peer.subject.labels.get("k8s", labelKey.namespace)?.value ?? "";
+const namespaceOf = (peer: PodParty) => peer.subject.labels.get("k8s", labelKey.namespace)?.value ?? "";
 const namespaceKey = `k8s:${labelKey.namespace}`;
 const notIn = (key: string, value: string): Fields => ({ key, operator: "NotIn", values: [value] });
 
-/** Requirements of pods of other namespaces; without the second they would be of the world and of nodes, too. */
-const elsewhere = (namespace: string): Fields[] => [notIn(namespaceKey, namespace), { key: namespaceKey, operator: "Exists" }];
+/** Without it, who is not in one namespace would be the world and nodes, too. */
+const inSome: Fields = { key: namespaceKey, operator: "Exists" };
 
 /** Whether a selector says itself which namespaces it is about; one that does not is about the policy's own. */
 function namesNamespace({ matchLabels, matchExpressions }: Fields): boolean {
@@ -124,12 +146,12 @@ function* partedEntities(question: Question, entities: readonly string[]): Gener
   if (!atoms.delete(own)) return;
   const names = [...atoms].filter((one) => one !== "pods" && (one !== "remote-node" || atoms.has("kube-apiserver")));
   const plain = inCluster.every((one) => atoms.has(one)) ? ["cluster", ...names.filter((one) => !inCluster.includes(one))] : names;
-  const pods = atoms.has("pods") && !plain.includes("cluster") ? [{ matchExpressions: [{ key: namespaceKey, operator: "Exists" }] }] : [];
+  const pods = atoms.has("pods") && !plain.includes("cluster") ? [{ matchExpressions: [inSome] }] : [];
   const nodes = atoms.has("remote-node") && !atoms.has("kube-apiserver") ? [plainNodes] : [];
   const blocks = peer.kind === "outside" ? blocksOf(peer) : [];
   const rest = {
     [`${way}Entities`]: plain,
-    [`${way}Endpoints`]: [...pods, ...nodes, ...(peer.kind === "pod" ? otherPods(world, peer) : [])],
+    [`${way}Endpoints`]: [...pods, ...nodes, ...(peer.kind === "pod" ? selectorsBut(world, {}, peer, false, [inSome]) : [])],
     [`${way}CIDRSet`]: own === "world" && blocks.length > 0 ? otherBlocks(world, blocks) : [],
   };
   yield Object.entries(rest).flatMap(([name, list]) => (list.length === 0 ? [] : [{ [name]: list }]));
@@ -141,13 +163,6 @@ const plainNodes = {
     { key: "reserved:kube-apiserver", operator: "DoesNotExist" },
   ],
 };
-
-function otherPods(world: World, peer: Party & { readonly kind: "pod" }): Fields[] {
-  const namespace = namespaceOf(peer);
-  const matchLabels = { [namespaceKey]: namespace };
-  const labels = Object.entries(ownLabels(surroundingsOf(world), peer));
-  return [{ matchExpressions: elsewhere(namespace) }, ...labels.map((label) => ({ matchLabels, matchExpressions: [notIn(...label)] }))];
-}
 
 function otherBlocks({ settings }: World, blocks: readonly Prefix[]): Fields[] {
   const all = [...(settings.ipv4 ? ["0.0.0.0/0"] : []), ...(settings.ipv6 ? ["::/0"] : [])];

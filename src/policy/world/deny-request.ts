@@ -4,7 +4,7 @@ import { type Connection, judge } from "./connection.ts";
 import { excluding } from "./exclude.ts";
 import type { Edit } from "./narrow.ts";
 import type { Remedy } from "./remedy.ts";
-import { type After, sideAfter, titleOf, withObject } from "./trial.ts";
+import { type After, sideAfter, titleOf, withObjects } from "./trial.ts";
 import type { World } from "./world.ts";
 
 /** What would refuse a request that is allowed, and leave all others as they are; else why the rules cannot be changed so. */
@@ -33,7 +33,7 @@ function denialAt(world: World, connection: Connection, direction: Direction): R
     }
     const edit = nextEdit(present, side?.explanation.http?.decidedBy ?? []);
     if ("problem" in edit) return edit;
-    const after = withObject(present.world, present.connection, edit.object);
+    const after = withObjects(present.world, present.connection, [edit.object]);
     if (after === undefined) return { problem: "the rule without it is refused" };
     objects.set(titleOf(edit.object), edit.object);
     summary.push(`changed: ${edit.summary}`);

@@ -159,7 +159,7 @@ const cases: readonly {
     ],
     ask: ["web", "api", "9"],
     allowed: false,
-    patch: /"action":"Pass".*"app":"web".*"number":9.*"action":"Deny"/,
+    patch: /^\[\{[^[]*"name":"pass-web-to-api".*"priority":0,"subject":.*"app":"api".*"action":"Pass".*"app":"web".*"number":9\}/,
   },
   {
     name: "a deny of a ClusterNetworkPolicy for a namespace whose manifest has no labels of the API server's",

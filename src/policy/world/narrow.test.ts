@@ -20,7 +20,13 @@ const cluster = [
 const ports = (...list: object[]) => ({ toPorts: [{ ports: list }] });
 const http = ports({ port: "80", protocol: "TCP" }, { port: "443", protocol: "TCP" });
 
-type Case = { readonly rule: object; readonly ask: readonly [string, string, string]; readonly kind?: string; readonly changed?: RegExp };
+type Case = {
+  readonly rule: object;
+  readonly ask: readonly [string, string, string];
+  readonly kind?: string;
+  readonly subject?: object;
+  readonly changed?: RegExp;
+};
 
 const web = ["shop/web", "shop/api", "80"] as const;
 const address = ["shop/api", "198.51.100.7", "443"] as const;
@@ -66,14 +72,26 @@ const cases: Readonly<Record<string, Case>> = {
   "nodes but that of the API server": { rule: { fromEntities: ["remote-node", "host"], ...http }, ask: ["host", "shop/api", "80"] },
 };
 
+/** Rules whose policies are for others, too. */
+const forMany: typeof cases = {
+  "all pods of the namespace": { rule: { fromEndpoints: [{}], ...http }, ask: web, subject: {} },
+  "pods by a label that others have": { rule: { toEntities: ["world"], ...http }, ask: address, subject: { matchLabels: { tier: "x" } } },
+  "all pods": { rule: { fromEntities: ["all"], ...http }, ask: web, subject: {}, kind: "CiliumClusterwideNetworkPolicy" },
+  "the API server by its service's port": {
+    rule: { toEntities: ["kube-apiserver"], ...http },
+    ask: ["shop/api", "kube-apiserver", "443"],
+    subject: {},
+  },
+};
+
 describe("a patch past a rule that denies", () => {
-  for (const [name, { rule, ask, kind = "CiliumNetworkPolicy", changed }] of Object.entries(cases)) {
+  for (const [name, { rule, ask, kind = "CiliumNetworkPolicy", subject, changed }] of Object.entries({ ...cases, ...forMany })) {
     it(`lets one connection through and changes nothing else: ${name}`, () => {
       const direction = JSON.stringify(rule).includes('"from') || ask[1] === "shop/api" ? "ingress" : "egress";
       const policy = {
         ...{ apiVersion: "cilium.io/v2", kind, metadata: { name: "p", ...(kind === "CiliumNetworkPolicy" ? { namespace: "shop" } : {}) } },
         spec: {
-          endpointSelector: { matchLabels: { app: "api" } },
+          endpointSelector: subject ?? { matchLabels: { app: "api" } },
           [direction]: [{ [direction === "ingress" ? "fromEntities" : "toEntities"]: ["all"] }],
           [`${direction}Deny`]: [rule],
         },

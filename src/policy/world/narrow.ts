@@ -1,24 +1,24 @@
-import { labelKey } from "#labels/label.ts";
+import { matches } from "#labels/selector.ts";
 import { reservedIdentity } from "#types/identity.ts";
-import { protocolNumber } from "#types/proto.ts";
 import { formatFlowPort } from "../explain/near-miss.ts";
 import { listOf, objectOf } from "../parse/fields.ts";
 import type { Fields } from "../parse/reading.ts";
 import { formatRuleRef, policyKey, type Rule, type RuleRef, ruleKey } from "../rule.ts";
-import { ownLabels, surroundingsOf } from "./additive.ts";
+import { freeName, portFields, surroundingsOf } from "./additive.ts";
 import { type Connection, endsOf } from "./connection.ts";
-import { partings, withoutPeers } from "./deny-peers.ts";
+import { partings, selectorsBut, withoutPeers } from "./deny-peers.ts";
 import { isAboutAll, portsWithout } from "./deny-ports.ts";
 import { rulePath } from "./objects.ts";
-import { blocksOf } from "./outside.ts";
 import type { Party } from "./party.ts";
-import type { World } from "./world.ts";
+import { passes } from "./pass.ts";
+import { titleOf } from "./trial.ts";
+import type { World, WorldEndpoint } from "./world.ts";
 
 /** A policy with a rule of it changed. */
 export type Edit = { readonly object: object; readonly summary: string };
 
-/** What a rule that denies is changed into: so many entries from its place on. */
-export type Narrowed = Edit & { readonly entries: number };
+/** A way past a rule that denies: policies to apply, what each does, and how many entries stand in the place of the rule. */
+export type Narrowed = { readonly objects: readonly object[]; readonly summary: readonly string[]; readonly entries: number };
 
 /** Ways to make a rule that denies leave a connection alone, the narrowest first. What each does still has to be tried. */
 export function* narrowed(world: World, connection: Connection, rule: RuleRef): Generator<Narrowed> {
@@ -28,19 +28,13 @@ export function* narrowed(world: World, connection: Connection, rule: RuleRef): 
   // Of a name somewhere in a block nobody knows the address: an exception would be for all of the block.
   if (peer.kind === "outside" && peer.name !== undefined && peer.prefix !== undefined) return;
   const object = withoutServerFields(policy.from.object);
-  const text = formatRuleRef(rule);
-  if (rule.kind === "ClusterNetworkPolicy") {
-    const pass = passBefore(world, object, connection, rule);
-    const summary = `${text} is passed by, for this connection: a rule before it leaves that to the other policies`;
-    if (pass !== undefined) yield { object: pass, summary, entries: 2 };
-  } else {
-    const parsed = policy.parsed.rules.find(({ origin }) => ruleKey(origin) === ruleKey(rule));
-    if (parsed !== undefined) yield* parted(world, connection, parsed, object);
-  }
-  yield { object: withEntries(object, rule, []), summary: `${text} is taken out`, entries: 0 };
+  const parsed = policy.parsed.rules.find(({ origin }) => ruleKey(origin) === ruleKey(rule));
+  if (rule.kind === "ClusterNetworkPolicy") yield* passes(world, object, connection, rule);
+  else if (parsed !== undefined) yield* parted(world, connection, parsed, object);
+  yield { objects: [withEntries(object, rule, [])], summary: [`changed: ${formatRuleRef(rule)} is taken out`], entries: 0 };
 }
 
-/** The rule as entries that deny the other peers as before, and this one on the other ports. */
+/** The rule as entries that deny the other peers as before, and this one on the other ports; with a policy that denies it to the others. */
 function* parted(world: World, connection: Connection, rule: Rule, object: Fields): Generator<Narrowed> {
   const { origin, direction } = rule;
   const { own, peer } = endsOf(connection, direction);
@@ -52,10 +46,35 @@ function* parted(world: World, connection: Connection, rule: Rule, object: Field
       ...others.map((peers) => ({ ...peers, ...withoutPeers(entry) })),
       ...portsWithout(rule, connection, world.settings).map((ports) => ({ ...one, ...ports, ...same })),
     ];
-    const lost = isAboutAll(rule) ? `; on other ports ${what} stays denied, of ICMP just for echo requests` : "";
-    const summary = `${formatRuleRef(origin)} leaves out ${what} on ${port}${lost}`;
-    yield { object: withEntries(object, origin, entries), summary, entries: entries.length };
+    const lost = isAboutAll(rule) ? "; of the other ports it denies those of TCP, UDP and SCTP, and of ICMP the echo requests" : "";
+    const changed = `changed: ${formatRuleRef(origin)} leaves out ${port} of ${what}${lost}`;
+    const rest = forOthers(world, rule, object, own, { ...one, ...portFields(connection, "deny") });
+    yield {
+      objects: [withEntries(object, origin, entries), ...rest],
+      summary: [changed, ...rest.map((made) => `new: ${titleOf(made)}, which denies that to the others that the rule is for`)],
+      entries: entries.length,
+    };
   }
+}
+
+/** A denial for those that the rule is for, but one; none where there are no others. */
+function forOthers(world: World, rule: Rule, object: Fields, own: Party, entry: Fields): object[] {
+  if (own.kind !== "pod" || rule.onNode) return [];
+  const isOther = ({ identity, identityLabels }: WorldEndpoint) =>
+    identity !== own.subject.identity && matches(rule.subject, identityLabels);
+  if (!world.endpoints.some(isOther)) return [];
+  const { kind, namespace, name, section } = rule.origin;
+  const specs = selectorsBut(world, objectOf(specOf(object, rule.origin).endpointSelector), own, namespace !== "", []).map((selector) => ({
+    endpointSelector: selector,
+    enableDefaultDeny: { ingress: false, egress: false },
+    [section]: [entry],
+  }));
+  const metadata = {
+    name: freeName(surroundingsOf(world), kind, namespace, `${name}-others`),
+    ...(namespace === "" ? {} : { namespace }),
+  };
+  if (specs.length === 0) return [];
+  return [{ apiVersion: object.apiVersion, kind, metadata, ...(specs.length === 1 ? { spec: specs[0] } : { specs }) }];
 }
 
 /** The entry of the object that the rule was read from. */
@@ -68,36 +87,6 @@ const inSpecs = (object: Fields, rule: RuleRef) => rulePath(object, rule).starts
 function specOf(object: Fields, rule: RuleRef): Fields {
   return objectOf(inSpecs(object, rule) ? listOf(object.specs)[rule.spec] : object.spec);
 }
-
-const protocolFields: Readonly<Record<number, string>> = {
-  [protocolNumber.TCP]: "tcp",
-  [protocolNumber.UDP]: "udp",
-  [protocolNumber.SCTP]: "sctp",
-};
-
-/** In a ClusterNetworkPolicy the first rule that matches decides, so one that passes on stands before the one that denies. */
-function passBefore(world: World, object: Fields, connection: Connection, rule: RuleRef): Fields | undefined {
-  const field = protocolFields[connection.protocol];
-  const { peer } = endsOf(connection, rule.section === "ingress" ? "ingress" : "egress");
-  const blocks = peer.kind === "outside" && rule.section === "egress" ? blocksOf(peer) : [];
-  if (peer.kind !== "pod" && blocks.length === 0) return undefined;
-  const spec = objectOf(object.spec);
-  const pods = () => ({
-    namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": namespaceOf(peer) } },
-    podSelector: { matchLabels: peer.kind === "pod" ? ownLabels(surroundingsOf(world), peer) : {} },
-  });
-  const entry = {
-    name: "pass-on",
-    action: "Pass",
-    [rule.section === "ingress" ? "from" : "to"]: [blocks.length === 0 ? { pods: pods() } : { networks: blocks }],
-    // It knows no other protocols than these: for ICMP all is passed on.
-    ...(field === undefined ? {} : { protocols: [{ [field]: { destinationPort: { number: connection.port } } }] }),
-  };
-  return { ...object, spec: { ...spec, [rule.section]: listOf(spec[rule.section]).toSpliced(rule.index, 0, entry) } };
-}
-
-const namespaceOf = (peer: Party) =>
-  (peer.kind === "pod" ? peer.subject.labels.get("k8s", labelKey.namespace)?.value : undefined) ?? "default";
 
 /** The object with others, or none, in the place of the rule's entry. A direction that was under default deny stays so. */
 export function withEntries(object: Fields, rule: RuleRef, entries: readonly Fields[]): Fields {

@@ -1,10 +1,10 @@
 import { directions } from "#types/direction.ts";
-import { ruleKey } from "../rule.ts";
+import { type RuleRef, ruleKey } from "../rule.ts";
 import { policyFor, surroundingsOf } from "./additive.ts";
 import { type Connection, judge, type Side } from "./connection.ts";
 import { requestDenial } from "./deny-request.ts";
 import { narrowed } from "./narrow.ts";
-import { sideAfter, titleOf, withObject } from "./trial.ts";
+import { sideAfter, titleOf, withObjects } from "./trial.ts";
 import type { World } from "./world.ts";
 
 /** Policies which, applied, turn a verdict around; tried in memory before anybody sees them. */
@@ -34,13 +34,18 @@ function permission(world: World, connection: Connection): Remedy | undefined {
     const next = nextStep(present, asked, sides.egress?.allowed === false ? sides.egress : sides.ingress);
     if (next === undefined) return undefined;
     [present, asked] = [next.world, next.connection];
-    objects.set(titleOf(next.object), next.object);
-    summary.push(next.summary);
+    for (const one of next.objects) objects.set(titleOf(one), one);
+    summary.push(...next.summary);
   }
   return undefined;
 }
 
-type Step = { readonly world: World; readonly connection: Connection; readonly object: object; readonly summary: string };
+type Step = {
+  readonly world: World;
+  readonly connection: Connection;
+  readonly objects: readonly object[];
+  readonly summary: readonly string[];
+};
 
 /** The first change that gets a denied end further: past the rule that denies it, or out of default deny. */
 function nextStep(world: World, connection: Connection, side: Side | undefined): Step | undefined {
@@ -50,18 +55,24 @@ function nextStep(world: World, connection: Connection, side: Side | undefined):
   if (deny === undefined) {
     const object = policyFor(surroundingsOf(world), connection, direction, "allow");
     if (object === undefined) return undefined;
-    const after = withObject(world, connection, object);
-    return after && sideAfter(after, direction)?.allowed === true ? { ...after, object, summary: `new: ${titleOf(object)}` } : undefined;
+    const after = withObjects(world, connection, [object]);
+    return after && sideAfter(after, direction)?.allowed === true
+      ? { ...after, objects: [object], summary: [`new: ${titleOf(object)}`] }
+      : undefined;
   }
-  for (const { object, summary, entries } of narrowed(world, connection, deny)) {
-    const after = withObject(world, connection, object);
+  for (const { objects, summary, entries } of narrowed(world, connection, deny)) {
+    const after = withObjects(world, connection, objects);
     if (after === undefined) continue;
     const own = Array.from({ length: entries }, (_, i) => ruleKey({ ...deny, index: deny.index + i }));
     const decided = sideAfter(after, direction)?.explanation.decidedBy ?? [];
-    if (!decided.some((one) => own.includes(ruleKey(one)))) return { ...after, object, summary: `changed: ${summary}` };
+    const others = objects.slice(1).map(titleOf);
+    const isOwn = (one: RuleRef) => own.includes(ruleKey(one)) || others.includes(titleOf({ kind: one.kind, metadata: namesOf(one) }));
+    if (!decided.some(isOwn)) return { ...after, objects, summary };
   }
   return undefined;
 }
+
+const namesOf = ({ namespace, name }: RuleRef) => ({ name, ...(namespace === "" ? {} : { namespace }) });
 
 function denial(world: World, connection: Connection): Remedy | undefined {
   const request = connection.http === undefined ? undefined : requestDenial(world, connection);
@@ -69,7 +80,7 @@ function denial(world: World, connection: Connection): Remedy | undefined {
   // The receiver's end first: a deny there holds whoever sends.
   for (const direction of directions) {
     const object = policyFor(surroundingsOf(world), connection, direction, "deny");
-    const after = object && withObject(world, connection, object);
+    const after = object && withObjects(world, connection, [object]);
     if (after && sideAfter(after, direction)?.allowed === false)
       return { verb: "deny", objects: [object], summary: [`new: ${titleOf(object)}`, ...wholePort(connection, request?.problem)] };
   }

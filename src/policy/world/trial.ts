@@ -7,11 +7,11 @@ import { createWorld, type World } from "./world.ts";
 /** A world that is tried, with the connection's ends as they are in it. */
 export type After = { readonly world: World; readonly connection: Connection };
 
-/** The world with a policy added or replaced, and the connection's ends as they are in it; undefined when the engine refuses the policy. */
-export function withObject(world: World, connection: Connection, object: object): After | undefined {
-  const next = createWorld([...world.objects, { object, source: memorySource("proposed") }], world.settings);
-  const issues = next.policies.find(({ from }) => from.object === object)?.parsed.issues;
-  if (issues === undefined || issues.length > 0) return undefined;
+/** The world with policies added or replaced, and the connection's ends as they are in it; undefined when the engine refuses one. */
+export function withObjects(world: World, connection: Connection, objects: readonly object[]): After | undefined {
+  const next = createWorld([...world.objects, ...objects.map((object) => ({ object, source: memorySource("proposed") }))], world.settings);
+  const tried = next.policies.filter(({ from }) => objects.some((object) => object === from.object));
+  if (tried.length < objects.length || tried.some(({ parsed }) => parsed.issues.length > 0)) return undefined;
   return { world: next, connection: { ...connection, from: findSame(next, connection.from), to: findSame(next, connection.to) } };
 }
 
