@@ -79,6 +79,7 @@ function selectsEntry(
   { labels, beside }: IdentityEntry,
   block: Block | undefined,
 ): boolean {
+  if (peer.any || peer.none) return peer.any;
   return !(beside === true && peer.except.length > 0) && selectsBy(peer, left, labels, block);
 }
 
