@@ -122,6 +122,9 @@ describe("errors of hubble observe", () => {
     ["--from-namespace a --from-pod b/c", /namespace conflict: "a" does not contain "b\/c"/],
     ["--pod a/b --service c/d", /namespace of service "c\/d" conflict with pod "a"/],
     ["--field-mask time -o dict", /dict output format is not compatible with custom field mask/],
+    ["--basic-auth-username x", /must specify both basic-auth-username and basic-auth-password/],
+    ["--tls-client-key-file x", /certificate and private key are both required/],
+    ["--tls-client-key-file x --tls-client-cert-file y", /transport layer security required/],
     ["--ip-trace-id 0", /invalid --ip-trace-id value; must be greater than 0/],
     ["--allowlist {", /invalid --allowlist flag: failed to decode '\{'/],
     ["--ip 1.1.1.1 --pod b", /filters --ip and --pod cannot be combined/],
@@ -191,6 +194,8 @@ describe("hubble", () => {
     writeFileSync(config, printed);
     assert.equal(await filters(`--config ${config}`), printed);
   });
+  it("shows the help of a command that needs another word", async () =>
+    assert.match((await hubble("list")).out, /hubble list nodes\|namespaces/));
   it("knows no other command", async () => assert.match((await hubble("record")).err, /unknown command "record"/));
   it("completes for three shells", async () => {
     assert.match((await hubble("completion bash")).out, /complete -F _hubble hubble/);

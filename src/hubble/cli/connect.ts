@@ -2,6 +2,7 @@ import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import { certificateProblem } from "../client/certificate-problem.ts";
 import { type GrpcConnection, openConnection, type TlsOptions } from "../client/transport.ts";
 import { EXPLAIN_HEADER } from "../observer/explain-header.ts";
+import { UsageError } from "./args.ts";
 import type { CommandContext } from "./context.ts";
 import type { Settings } from "./settings.ts";
 
@@ -9,6 +10,7 @@ import type { Settings } from "./settings.ts";
 export function connectServer({ settings, terminal }: Pick<CommandContext, "settings" | "terminal">): GrpcConnection {
   const server = settings.text("server");
   const secure = settings.bool("tls") || server.startsWith("tls://");
+  checkCredentials(settings, secure);
   const tls = tlsOptions(settings);
   return openConnection({
     server,
@@ -16,6 +18,20 @@ export function connectServer({ settings, terminal }: Pick<CommandContext, "sett
     dialTimeoutMs: settings.duration("timeout"),
     interceptors: [ourHeaders(settings, explains({ settings, terminal })), ...(secure ? [explainCertificates(server, tls)] : [])],
   });
+}
+
+/** Throws UsageError for credentials that are half given, or that would not be protected. */
+function checkCredentials(settings: Settings, secure: boolean): void {
+  const given = (flag: string) => settings.text(flag) !== "";
+  const refuse = (wrong: boolean, message: string) => {
+    if (wrong) throw new UsageError(`invalid flag(s): ${message}`);
+  };
+  const user = given("basic-auth-username");
+  const certificate = given("tls-client-cert-file");
+  refuse(user !== given("basic-auth-password"), "must specify both basic-auth-username and basic-auth-password");
+  const half = certificate !== given("tls-client-key-file");
+  refuse(half, "certificate and private key are both required, but only one was provided");
+  refuse((user || certificate) && !secure, "transport layer security required: add --tls or write tls://host:port");
 }
 
 /** What a call fails with when there is no connection, or one that is cut. */

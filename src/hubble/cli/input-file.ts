@@ -13,7 +13,7 @@ import type { FlowTaker } from "./flow-source.ts";
 /** Prints the flows of a file of JSON lines (`-`: standard input) as if a server had sent them. */
 export async function observeFile(context: CommandContext, request: GetFlowsRequest, printer: FlowTaker, file: string): Promise<void> {
   const wanted = wantedOf(request);
-  if (file !== "-" && !existsSync(file)) throw new UsageError(`--input-file ${file} does not exist`);
+  if (file !== "-" && !existsSync(file)) throw new UsageError(`open ${file}: no such file or directory`);
   const input = file === "-" ? context.stdin : createReadStream(file);
   const chosen = choose(request, printer);
   let number = 0;

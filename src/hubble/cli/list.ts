@@ -1,7 +1,9 @@
-import { toJsonString } from "@bufbuild/protobuf";
+import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
-import { GetNamespacesResponseSchema, GetNodesResponseSchema, type Node, Observer } from "#api/gen/observer/observer_pb.ts";
+import { NamespaceSchema, type Node, NodeSchema, Observer } from "#api/gen/observer/observer_pb.ts";
 import { NodeState } from "#api/gen/relay/relay_pb.ts";
+import { goDuration } from "../printer/duration.ts";
+import { escapeMarkup, jsonInOrder } from "../printer/json-line.ts";
 import { alignRows } from "../printer/tabular.ts";
 import { UsageError } from "./args.ts";
 import { callFailure, connectServer } from "./connect.ts";
@@ -14,23 +16,19 @@ export async function list(context: CommandContext): Promise<number> {
   const { settings } = context;
   const format = settings.text("output").toLowerCase();
   if (!["table", "tab", "wide", "json", "dict"].includes(format))
-    throw new UsageError(`invalid output format: ${format}: expected dict, json, table, wide`);
+    throw new UsageError(`unknown output format: ${format}: expected dict, json, table, wide`);
   using connection = connectServer(context);
   const client = createClient(Observer, connection.transport);
   const options = { timeoutMs: settings.duration("request-timeout"), signal: context.signal };
   try {
     if (what === "nodes" || what === "node") {
       const response = await client.getNodes({}, options);
-      context.out(
-        format === "json"
-          ? json(toJsonString(GetNodesResponseSchema, response, { useProtoFieldName: true }), "nodes")
-          : nodes(response.nodes, format),
-      );
+      const found = response.nodes.toSorted((a, b) => (a.name < b.name ? -1 : 1));
+      context.out(format === "json" ? json(NodeSchema, found) : nodes(found, format));
     } else if (what === "namespaces" || what === "namespace" || what === "ns") {
       const response = await client.getNamespaces({}, options);
       const rows = response.namespaces.map(({ namespace, cluster }) => [["NAMESPACE", namespace] as const, ["CLUSTER", cluster] as const]);
-      if (format === "json")
-        context.out(json(toJsonString(GetNamespacesResponseSchema, response, { useProtoFieldName: true }), "namespaces"));
+      if (format === "json") context.out(json(NamespaceSchema, response.namespaces));
       else context.out(rowsText(rows, format, 1, ["NAMESPACE", "CLUSTER"]));
     } else throw new UsageError(`unknown command "${what ?? ""}" for "hubble list": expected nodes or namespaces`);
   } catch (thrown) {
@@ -39,9 +37,10 @@ export async function list(context: CommandContext): Promise<number> {
   return 0;
 }
 
-function json(text: string, field: string): string {
-  const value = (JSON.parse(text) as Record<string, unknown>)[field] ?? [];
-  return `${JSON.stringify(value, null, 2)}\n`;
+/** A list as Go's encoder writes it: one without items is null. */
+function json<Desc extends DescMessage>(schema: Desc, items: readonly MessageShape<Desc>[]): string {
+  const list = items.length === 0 ? null : items.map((item) => jsonInOrder(schema, item));
+  return `${escapeMarkup(JSON.stringify(list, null, 2))}\n`;
 }
 
 const STATES: Readonly<Record<number, string>> = {
@@ -58,7 +57,7 @@ function nodes(found: readonly Node[], format: string): string {
 }
 
 function nodeCells(node: Node): string[] {
-  const seconds = Number(node.uptimeNs) / 1e9;
+  const seconds = Math.round(Number(node.uptimeNs) / 1e9);
   const rate = seconds > 0 ? (Number(node.seenFlows) / seconds).toFixed(2) : "N/A";
   const ratio =
     node.maxFlows > 0n
@@ -67,24 +66,14 @@ function nodeCells(node: Node): string[] {
   const tls = node.tls === undefined ? "N/A" : node.tls.enabled ? "Enabled" : "Disabled";
   return [
     node.name,
-    STATES[node.state] ?? "N/A",
-    seconds > 0 ? age(seconds) : "N/A",
+    STATES[node.state] ?? "Unknown",
+    seconds > 0 ? goDuration(BigInt(seconds) * 1_000_000_000n) : "N/A",
     rate,
     ratio,
     node.version || "N/A",
     node.address || "N/A",
     tls,
   ];
-}
-
-/** Kubernetes' notation: the largest units. */
-function age(seconds: number): string {
-  if (seconds < 120) return `${Math.floor(seconds)}s`;
-  const minutes = Math.floor(seconds / 60);
-  if (minutes < 10) return `${minutes}m${Math.floor(seconds % 60)}s`;
-  if (minutes < 180) return `${minutes}m`;
-  const hours = Math.floor(minutes / 60);
-  return hours < 48 ? `${hours}h${minutes % 60}m` : `${Math.floor(hours / 24)}d`;
 }
 
 type Row = readonly (readonly [string, string])[];

@@ -18,6 +18,9 @@ export async function runHubble(argv: readonly string[], world: Process): Promis
   }
 }
 
+/** Commands that do nothing by themselves: alone they show their help. */
+const NEEDS_WORD: ReadonlySet<string> = new Set(["list", "watch", "config"]);
+
 async function dispatch(argv: readonly string[], world: Process): Promise<number> {
   const [first] = argv;
   if (first === undefined || first === "help" || first === "--help" || first === "-h") {
@@ -30,7 +33,8 @@ async function dispatch(argv: readonly string[], world: Process): Promise<number
   if (found === undefined) throw new UsageError(`unknown command "${first}" for "hubble"\nRun 'hubble --help' for usage.`);
   const { command, rest } = found;
   const args = parseArguments(rest, command.flags);
-  if (args.flags.some(({ spec }) => spec.name === "help")) {
+  const needsWord = NEEDS_WORD.has(command.path.join(" ")) && args.positionals.length === 0;
+  if (needsWord || args.flags.some(({ spec }) => spec.name === "help")) {
     world.out(commandHelp(command));
     return 0;
   }

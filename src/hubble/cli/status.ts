@@ -2,6 +2,7 @@ import { Code, ConnectError, createClient, type Transport } from "@connectrpc/co
 import { Health, HealthCheckResponse_ServingStatus as Serving } from "#api/gen/grpc/health/v1/health_pb.ts";
 import { Observer, type ServerStatusResponse, ServerStatusResponseSchema } from "#api/gen/observer/observer_pb.ts";
 import { type Losses, lossesOf } from "../observer/losses-header.ts";
+import { goDuration } from "../printer/duration.ts";
 import { jsonLine } from "../printer/json-line.ts";
 import { alignRows } from "../printer/tabular.ts";
 import { OBSERVER_HEALTH } from "../server/health.ts";
@@ -15,7 +16,7 @@ export async function status(context: CommandContext): Promise<number> {
   const { settings } = context;
   const server = settings.text("server");
   const format = settings.text("output").toLowerCase();
-  if (!["compact", "dict", "json", "table", "tab"].includes(format))
+  if (!["compact", "dict", "json", "jsonpb", "table", "tab"].includes(format))
     throw new UsageError(`invalid output format: ${format}: expected compact, dict, json, table`);
   using connection = connectServer(context);
   const options = { timeoutMs: settings.duration("request-timeout"), signal: context.signal };
@@ -51,6 +52,7 @@ async function checkHealth(transport: Transport, options: { readonly timeoutMs: 
 function print(response: ServerStatusResponse, lost: Losses, format: string): string {
   switch (format) {
     case "json":
+    case "jsonpb":
       return `${jsonLine(ServerStatusResponseSchema, response)}\n`;
     case "dict":
       return dict(response, lost);
@@ -69,12 +71,13 @@ function flowRate({ flowsRate, seenFlows, uptimeNs }: ServerStatusResponse): str
 
 function compact(response: ServerStatusResponse, lost: Losses): string {
   const { numFlows, maxFlows, numConnectedNodes, numUnavailableNodes = 0, unavailableNodes } = response;
+  const total = response.numUnavailableNodes === undefined ? "" : `/${(numConnectedNodes ?? 0) + numUnavailableNodes}`;
   const lines = [`Current/Max Flows: ${formatRatio(numFlows, maxFlows)}`, `Flows/s: ${flowRate(response)}`];
   if (lost.events > 0n) lines.push(`Lost Events: ${formatCount(lost.events)}`);
   if (lost.history > 0n)
     lines.push(`Lost from History: ${formatCount(lost.history)} (the disk was full or too slow; see the agents' logs)`);
   if (numConnectedNodes !== undefined) {
-    lines.push(`Connected Nodes: ${numConnectedNodes}/${numConnectedNodes + numUnavailableNodes}`);
+    lines.push(`Connected Nodes: ${numConnectedNodes}${total}`);
     if (numUnavailableNodes > 0)
       lines.push(`Unavailable Nodes: ${numUnavailableNodes}`, ...unavailableNodes.toSorted().map((name) => `  - ${name}`));
     const unnamed = numUnavailableNodes - unavailableNodes.length;
@@ -89,7 +92,7 @@ function rowsOf(response: ServerStatusResponse, lost: Losses): (readonly [string
     ["MAX FLOWS", formatCount(response.maxFlows)],
     ["SEEN FLOWS", formatCount(response.seenFlows)],
     ["FLOWS PER SECOND", response.flowsRate > 0 ? response.flowsRate.toFixed(2) : "N/A"],
-    ["UPTIME", uptime(response.uptimeNs)],
+    ["UPTIME", goDuration(response.uptimeNs)],
   ];
   if (lost.events > 0n) rows.push(["LOST EVENTS", formatCount(lost.events)]);
   if (lost.history > 0n) rows.push(["LOST FROM HISTORY", formatCount(lost.history)]);
@@ -108,13 +111,4 @@ function dict(response: ServerStatusResponse, lost: Losses): string {
 function table(response: ServerStatusResponse, lost: Losses): string {
   const rows = rowsOf(response, lost);
   return `${alignRows([rows.map(([key]) => key), rows.map(([, value]) => value)])}\n`;
-}
-
-/** Go's notation, as `3h25m45.5s`. */
-function uptime(nanoseconds: bigint): string {
-  const total = Number(nanoseconds) / 1e9;
-  const hours = Math.floor(total / 3600);
-  const minutes = Math.floor((total % 3600) / 60);
-  const seconds = Number((total % 60).toFixed(3));
-  return `${hours > 0 ? `${hours}h` : ""}${hours > 0 || minutes > 0 ? `${minutes}m` : ""}${seconds}s`;
 }

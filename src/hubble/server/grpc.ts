@@ -10,7 +10,7 @@ import {
 } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { dirname } from "node:path";
-import type { ConnectRouter } from "@connectrpc/connect";
+import { Code, type ConnectRouter } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { errorMessage } from "#runtime/errors.ts";
 import type { Logger } from "#runtime/logger.ts";
@@ -48,7 +48,7 @@ export async function startGrpcServer(
 ): Promise<GrpcServer> {
   await using scope = new AsyncDisposableStack();
   const stop = new AbortController();
-  const connect = connectNodeAdapter({ routes, shutdownSignal: stop.signal });
+  const connect = connectNodeAdapter({ routes, shutdownSignal: stop.signal, fallback: refuse });
   const handler = (request: Http2ServerRequest, response: Http2ServerResponse) => {
     const method = request.method === "POST" && isPlainGrpc(request) ? streams[request.url] : undefined;
     if (method === undefined) connect(request, response);
@@ -67,6 +67,17 @@ export async function startGrpcServer(
   scope.defer(() => stop.abort());
   const running = scope.move();
   return { addresses, [Symbol.asyncDispose]: () => running.disposeAsync() };
+}
+
+/** Answers calls of what is not served here in gRPC's way: clients make nothing of a 404. */
+function refuse(...[request, response]: Parameters<ReturnType<typeof connectNodeAdapter>>): void {
+  request.resume();
+  const isGrpc = request.headers["content-type"]?.startsWith("application/grpc") ?? false;
+  const message = `unknown service or method ${request.url ?? ""}`;
+  if (isGrpc)
+    response.writeHead(200, { "content-type": "application/grpc", "grpc-status": String(Code.Unimplemented), "grpc-message": message });
+  else response.writeHead(404);
+  response.end();
 }
 
 /** Without a certificate no handshake succeeds: that is the state before the files are there. */

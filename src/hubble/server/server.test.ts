@@ -20,6 +20,7 @@ import { lossesOf } from "../observer/losses-header.ts";
 import { type Observer, startObserver } from "../observer/observer.ts";
 import { timestampOf } from "../parser/messages.ts";
 import { formatSocketAddress } from "./address.ts";
+import { startGrpcServer } from "./grpc.ts";
 import { startHubbleServer } from "./hubble.ts";
 import { createPeerTable, type PeerTable } from "./peers.ts";
 
@@ -253,6 +254,14 @@ describe("the other methods", () => {
     assert.equal(lost, 17n);
     assert.deepEqual(await Array.fromAsync(client.getDebugEvents({})), []);
     await assert.rejects(client.getNodes({}), (thrown: unknown) => ConnectError.from(thrown).code === Code.Unimplemented);
+  });
+
+  it("refuse what they do not serve in gRPC's way", async () => {
+    await using bare = await startGrpcServer(() => undefined, ["127.0.0.1:0"]);
+    const [address] = bare.addresses;
+    assert(address !== undefined);
+    using connection = openConnection({ server: formatSocketAddress(address) });
+    await assert.rejects(createClient(Health, connection.transport).check({}), /unimplemented.*unknown service or method \/grpc\.health/);
   });
 
   it("tell health", async () => {
