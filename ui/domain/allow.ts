@@ -1,4 +1,4 @@
-import { type Endpoint, type Flow, portOf, serverSide } from "./flow.ts";
+import { type Endpoint, type Flow, portOf, serverSide, workloadOf } from "./flow.ts";
 
 const NAMESPACE = "io.kubernetes.pod.namespace";
 /** Labels that name a workload, the most telling first; the others change with every rollout or say nothing. */
@@ -12,7 +12,7 @@ export function allowingPolicy(flow: Flow): string | undefined {
   const server = serverSide(flow);
   const client = server === "source" ? "destination" : "source";
   const [subject, peer] = direction === "ingress" ? [flow[server], flow[client]] : [flow[client], flow[server]];
-  const name = subject?.workloads?.[0]?.name ?? subject?.pod_name;
+  const name = subject && workloadOf(subject);
   const selector = subject && labelLines(subject, subject.namespace ?? "");
   const who = peer && peerLines(peer, direction, subject?.namespace ?? "", flow);
   if (!subject?.namespace || !name || !selector?.length || !who) return undefined;

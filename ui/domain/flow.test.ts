@@ -20,6 +20,13 @@ describe("a flow's ends", () => {
     assert.equal(peerOf({ ...world, destination_service: { namespace: "demo", name: "web" } }, "destination").kind, "service");
   });
 
+  it("of one Deployment are one, also where a node does not know whose pod it is", () => {
+    const name = (pod_name: string) => peerOf({ source: { namespace: "demo", pod_name } }, "source").name;
+    assert.equal(name("frontend-6f87496b94-9ltxh"), "frontend");
+    assert.equal(name("web-front-xnqvzdb48m-4mlfl"), "web-front");
+    for (const pod of ["postgres-0", "cilium-lv5sn", "tiefighter", "my-production-shell"]) assert.equal(name(pod), pod);
+  });
+
   it("the served port is that of who was connected to, in replies too", () => {
     assert.equal(servedPort(get), "80/TCP");
     assert.equal(servedPort({ is_reply: true, l4: { UDP: { source_port: 53, destination_port: 40000 } } }), "53/UDP");

@@ -90,10 +90,18 @@ export interface Peer {
   readonly name: string;
 }
 
+// What Kubernetes appends to a Deployment's pods: the ReplicaSet's hash and five letters, of an alphabet that makes no words.
+const OF_A_DEPLOYMENT = /-[bcdfghjklmnpqrstvwxz2456789]{6,10}-[bcdfghjklmnpqrstvwxz2456789]{5}$/;
+
+/** The workload of a pod; by the pod's name where the node that saw it does not know yet whose pod it is. */
+export function workloadOf({ workloads, pod_name }: Endpoint): string | undefined {
+  return workloads?.[0]?.name ?? pod_name?.replace(OF_A_DEPLOYMENT, "");
+}
+
 /** The workload, else pod, service (that has no backend), reserved name, DNS name or address of one side. */
 export function peerOf(flow: Flow, side: Side): Peer {
   const endpoint = flow[side];
-  const workload = endpoint?.workloads?.[0]?.name ?? endpoint?.pod_name;
+  const workload = endpoint && workloadOf(endpoint);
   if (workload) {
     const namespace = endpoint?.namespace ?? "";
     return { id: `${namespace}/${workload}`, kind: "workload", namespace, name: workload };
