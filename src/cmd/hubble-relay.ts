@@ -29,8 +29,8 @@ const flags = defineFlags({
   },
   "sort-buffer-len-max": { type: "number", default: 100, help: "Most flows of a node that wait" },
   "disable-client-tls": { type: "boolean", default: false, help: "Talk to agents in clear text" },
-  "tls-relay-client-cert-file": { type: "string", default: "", help: "Certificate that the relay shows to agents; clear text when empty" },
-  "tls-relay-client-key-file": { type: "string", default: "", help: "Private key of that certificate" },
+  "tls-hubble-client-cert-file": { type: "string", default: "", help: "Certificate that the relay shows to agents; clear text when empty" },
+  "tls-hubble-client-key-file": { type: "string", default: "", help: "Private key of that certificate" },
   "tls-hubble-server-ca-files": { type: "list", default: [], help: "Authorities of the agents' certificates" },
   "disable-server-tls": { type: "boolean", default: false, help: "Serve in clear text" },
   "tls-relay-server-cert-file": { type: "string", default: "", help: "Certificate that clients see; clear text when empty" },
@@ -41,9 +41,9 @@ const flags = defineFlags({
 type Flags = FlagValues<typeof flags>;
 
 function clientTls(config: Flags): TlsOptions | undefined {
-  const certFile = config["tls-relay-client-cert-file"];
+  const certFile = config["tls-hubble-client-cert-file"];
   if (config["disable-client-tls"] || certFile === "") return undefined;
-  return { certFile, keyFile: config["tls-relay-client-key-file"], caFiles: config["tls-hubble-server-ca-files"] };
+  return { certFile, keyFile: config["tls-hubble-client-key-file"], caFiles: config["tls-hubble-server-ca-files"] };
 }
 
 function serverTls(config: Flags): ServerTls | undefined {

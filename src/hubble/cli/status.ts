@@ -22,7 +22,7 @@ export async function status(context: CommandContext): Promise<number> {
   const options = { timeoutMs: settings.duration("request-timeout"), signal: context.signal };
   try {
     const health = await checkHealth(connection.transport, options);
-    if (format === "compact") context.out(`Healthcheck (via ${server}): ${health}\n`);
+    if (format === "compact") context.out(`Healthcheck (via ${server.replace(/^tls:\/\//, "")}): ${health}\n`);
     if (health !== "Ok") throw new Error("not healthy");
     let lost: Losses = { events: 0n, history: 0n };
     const onHeader = (headers: Headers) => {

@@ -10,6 +10,9 @@ import { emptyFlow } from "../parser/messages.ts";
 const NEEDED_BY_PRINTERS = [
   "traffic_direction",
   "policy_match_type",
+  "auth_type",
+  "sock_xlate_point",
+  "debug_capture_point",
   "source_names",
   "destination_names",
   "egress_allowed_by",
