@@ -2,6 +2,7 @@ import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { encodeConfig } from "#datapath/gen/config.ts";
@@ -23,7 +24,9 @@ import { createPlainRouting, type PlainRouting } from "./probe/plain-routing.ts"
 import { type Benchmark, quantile, type Row } from "./row.ts";
 
 const SIZES = [10, 1_000, 10_000, 30_000];
-const CONNECTS = 2_000;
+/** Connections of a turn, and turns: few and many, so that what else the machine does meets both sides of a comparison. */
+const CONNECTS = 50;
+const TURNS = 500;
 const ROUNDS = 3;
 const BACKEND_PORT = 7100;
 const CHANGES = 300;
@@ -104,20 +107,50 @@ function openWorld(): World {
   };
 }
 
-/** Nanoseconds, the median of one round. */
-function connectTime(prefix: readonly string[], address: string, port: number): number {
-  const [command = "", ...args] = [...prefix, buildProbe("connect"), "to", address, String(port), String(CONNECTS)];
-  return Number(execFileSync(command, args, { encoding: "utf8" }).split(" ")[0]);
+/** Connects when it is told to. */
+interface Caller extends AsyncDisposable {
+  /** Nanoseconds of connect(), the median of one turn. */
+  turn(): Promise<number>;
 }
 
-/** The minimum of the rounds of each, measured in turn: what the machine does meanwhile meets all alike. */
-function inTurn(...measures: readonly (() => number)[]): number[] {
-  const rounds = Array.from({ length: ROUNDS }, () => measures.map((measure) => measure()));
-  return measures.map((_, i) => Math.min(...rounds.map((round) => round[i] ?? Number.POSITIVE_INFINITY)));
+function startCaller(prefix: readonly string[], address: string, port: number): Caller {
+  const [command = "", ...args] = [...prefix, buildProbe("connect"), "to", address, String(port), String(CONNECTS)];
+  const child = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"] });
+  const ended = once(child, "close");
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  return {
+    async turn() {
+      child.stdin.write("\n");
+      const { value, done } = await lines.next();
+      if (done) throw new Error(`nobody answers at ${address}:${port}`);
+      return Number(value);
+    },
+    async [Symbol.asyncDispose]() {
+      child.stdin.end();
+      await ended;
+    },
+  };
+}
+
+/** The turns of each, taken one after the other. */
+async function inTurn(...callers: readonly Caller[]): Promise<number[][]> {
+  const turns: number[][] = callers.map(() => []);
+  for (let i = 0; i < TURNS; i++) for (const [who, caller] of callers.entries()) turns[who]?.push(await caller.turn());
+  return turns;
+}
+
+/** What a turn takes while nobody else wants the processor or its caches. */
+function quiet(turns: readonly number[]): number {
+  return quantile(turns, 0.1);
 }
 
 /** A peer's rules in the routing namespace; undefined when its tool is not on this machine. */
-function withRules(tool: readonly string[], rules: string, flush: readonly string[], measure: () => number): number | undefined {
+async function withRules(
+  tool: readonly string[],
+  rules: string,
+  flush: readonly string[],
+  measure: () => Promise<number>,
+): Promise<number | undefined> {
   const inRouter = (command: readonly string[], input = "") =>
     execFileSync("ip", ["netns", "exec", "cilia-bench-router", ...command], { input, stdio: ["pipe", "ignore", "ignore"] });
   try {
@@ -127,7 +160,7 @@ function withRules(tool: readonly string[], rules: string, flush: readonly strin
   }
   inRouter(tool, rules);
   try {
-    return measure();
+    return await measure();
   } finally {
     inRouter(flush);
   }
@@ -165,19 +198,20 @@ async function connectRows(routing: PlainRouting, progress: (text: string) => vo
       world.sync();
       const vip = serviceIp(size >> 1);
       const ruled = services.map((_, i) => ({ ip: serviceIp(i), port: 80, backend: routing.serverAddress, backendPort: BACKEND_PORT }));
-      const [direct = 0, ours = 0] = inTurn(
-        () => connectTime(routing.client, routing.serverAddress, BACKEND_PORT),
-        () => connectTime([...sockets.prefix, ...routing.client], vip, 80),
-      );
-      const peer = () => inTurn(() => connectTime(routing.client, vip, 80))[0] ?? 0;
-      const nft = withRules(["nft", "-f", "-"], nftablesRules(ruled), ["nft", "flush", "ruleset"], peer);
-      const iptables = withRules(["iptables-legacy-restore"], iptablesRules(ruled), ["iptables-legacy-restore"], () => peer());
+      await using direct = startCaller(routing.client, routing.serverAddress, BACKEND_PORT);
+      await using ours = startCaller([...sockets.prefix, ...routing.client], vip, 80);
+      await using peer = startCaller(routing.client, vip, 80);
+      const [without = [], translated = []] = await inTurn(direct, ours);
+      const peerAdds = async () => quiet((await inTurn(peer))[0] ?? []) - quiet(without);
+      const nft = await withRules(["nft", "-f", "-"], nftablesRules(ruled), ["nft", "flush", "ruleset"], peerAdds);
+      const iptables = await withRules(["iptables-legacy-restore"], iptablesRules(ruled), ["iptables-legacy-restore"], peerAdds);
       if (size === SIZES[0] && (nft === undefined || iptables === undefined))
         progress(
           `not on this machine, so not compared with: ${[nft ?? "nft", iptables ?? "iptables-legacy"].filter((one) => typeof one === "string").join(", ")}`,
         );
-      rows.push(...sizeRows(size, { direct, ours, nft, iptables }));
-      withRules(["iptables-legacy-restore"], "*nat\nCOMMIT\n", ["true"], () => 0);
+      const apart = translated.map((time, i) => time - (without[i] ?? time));
+      rows.push(...sizeRows(size, { direct: quiet(without), ours: quiet(translated) - quiet(without), apart, nft, iptables }));
+      await withRules(["iptables-legacy-restore"], "*nat\nCOMMIT\n", ["true"], async () => 0);
     }
   } finally {
     server.kill();
@@ -186,17 +220,22 @@ async function connectRows(routing: PlainRouting, progress: (text: string) => vo
   return rows;
 }
 
+/** Nanoseconds. All but the first are on top of it. */
 interface Times {
   readonly direct: number;
   readonly ours: number;
+  /** Turn by turn: each against the turn without a service just before it. */
+  readonly apart: readonly number[];
   readonly nft: number | undefined;
   readonly iptables: number | undefined;
 }
 
 /** What a service adds to a connection: nobody can be quicker than without one, so the least that is counted is a tenth of a microsecond. */
-function sizeRows(size: number, { direct, ours, nft, iptables }: Times): Row[] {
-  const added = (time: number) => Math.max(0.1, (time - direct) / 1000);
-  const note = `connect() p50 over direct, ${(direct / 1000).toFixed(1)} us`;
+function sizeRows(size: number, { direct, ours, apart, nft, iptables }: Times): Row[] {
+  const added = (time: number) => Math.max(0.1, time / 1000);
+  const [low, middle, high] = [0.25, 0.5, 0.75].map((share) => (quantile(apart, share) / 1000).toFixed(1));
+  const busy = `turn by turn, others' work in between: ${middle}, half of them ${low} to ${high}`;
+  const note = `connect() p50 over direct, ${(direct / 1000).toFixed(1)} us, in the quietest tenth of ${TURNS} turns; ${busy}`;
   const base = { name: `service/connect-added-${size}`, unit: "us", ours: added(ours) };
   const against = (peerName: string, peer: number | undefined, goal: number): Row[] =>
     peer === undefined ? [] : [{ ...base, peer: added(peer), peerName, goal }];

@@ -95,12 +95,12 @@ static __always_inline int from_netdev_to_service(struct __sk_buff *ctx, struct 
 	return ret;
 }
 
-/* A caller is told that a service has no backend. */
+/* A caller is told why, where there is a way to say it. */
 static __always_inline int drop_or_refuse(struct __sk_buff *ctx, const struct packet *packet, const struct flow *flow, int reason)
 {
 	int ret = drop_packet(ctx, packet, flow, reason);
 
-	if (!flow->refuse || refuse(ctx, packet))
+	if (!flow->refuse || refuse(ctx, packet, flow->refuse))
 		return ret;
 	return bpf_redirect(ctx->ifindex, 0);
 }

@@ -137,7 +137,7 @@ static __always_inline int drop_or_refuse(struct __sk_buff *ctx, const struct pa
 {
 	int ret = drop_packet(ctx, packet, flow, reason);
 
-	if (!flow->refuse || refuse(ctx, packet))
+	if (!flow->refuse || refuse(ctx, packet, flow->refuse))
 		return ret;
 	return bpf_redirect_peer(ctx->ifindex, 0);
 }

@@ -95,7 +95,7 @@ __verified_alone int lb_from_pod(struct __sk_buff *ctx, struct packet *packet, s
 	if (ret == NO_SERVICE)
 		return lb_loopback_answer(ctx, packet, flow);
 	if (ret < 0) {
-		flow->refuse = ret == -DROP_SERVICE_BACKEND_NOT_FOUND;
+		flow->refuse = ret == -DROP_SERVICE_BACKEND_NOT_FOUND ? REFUSE_CLOSED : 0;
 		return ret;
 	}
 	if (addr_equal(&choice.backend.address, &packet->source))

@@ -60,7 +60,7 @@ static __always_inline int nodeport_by_nat(struct __sk_buff *ctx, struct packet 
 	return ret;
 }
 
-static __always_inline int nodeport_by_dsr(struct __sk_buff *ctx, struct packet *packet, const struct lb_choice *choice)
+static __always_inline int nodeport_by_dsr(struct __sk_buff *ctx, struct packet *packet, struct flow *flow, const struct lb_choice *choice)
 {
 	int ret = 0;
 
@@ -68,8 +68,10 @@ static __always_inline int nodeport_by_dsr(struct __sk_buff *ctx, struct packet 
 		ret = dsr_add(ctx, packet);
 	else if (packet->protocol == PROTO_UDP && choice->due)
 		ret = dsr_announce(ctx, packet);
-	else if (choice->begins)
+	else if (choice->begins || (packet->protocol == PROTO_TCP && dsr_length(packet))) {
+		flow->refuse = REFUSE_TOO_LONG;
 		return drop_at(packet, FILE_DSR, DROP_FRAGMENTATION_NEEDED);
+	}
 	return ret < 0 ? ret : rewrite_end(ctx, packet, END_DESTINATION, &choice->backend);
 }
 
@@ -90,7 +92,7 @@ __verified_alone int nodeport_forward(struct __sk_buff *ctx, struct packet *pack
 		return nodeport_to_host(ctx, packet, flow, choice);
 	/* A backend out of the cluster understands no options, and would not answer for this node. */
 	if (choice->flags & LB_SERVICE_F_DSR && remote && !addr_is_zero(&remote->tunnel_endpoint))
-		ret = nodeport_by_dsr(ctx, packet, choice);
+		ret = nodeport_by_dsr(ctx, packet, flow, choice);
 	else
 		ret = nodeport_by_nat(ctx, packet, choice);
 	return ret < 0 ? ret : nodeport_send(ctx, packet, flow, remote);
@@ -161,7 +163,7 @@ __verified_alone int nodeport(struct __sk_buff *ctx, struct packet *packet, stru
 	identify_caller(packet, flow);
 	/* With externalTrafficPolicy: Local a node without backends is to be silent: balancers in front of the cluster go by its health check. */
 	if (ret == -DROP_SERVICE_BACKEND_NOT_FOUND && !(choice.flags & LB_SERVICE_F_EXTERNAL_LOCAL))
-		flow->refuse = 1;
+		flow->refuse = REFUSE_CLOSED;
 	/* What goes on to another node passes no policy here, so nothing else would tell of it. */
 	if (choice.begins)
 		flow->report = 1;

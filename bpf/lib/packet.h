@@ -52,6 +52,12 @@ enum packet_origin {
 	ORIGIN_STACK,   /* from this node's stack */
 };
 
+/* What a sender is told of a packet that is dropped. */
+enum refusal {
+	REFUSE_CLOSED = 1,   /* the service has no backend: nobody listens */
+	REFUSE_TOO_LONG = 2, /* no room for the option of direct server return */
+};
+
 /* Who sends to whom, and what was decided. */
 struct flow {
 	__u32 source_id;
@@ -68,7 +74,7 @@ struct flow {
 	__be16 proxy_port;     /* to the proxy: its socket for this connection, else its listener there */
 	__u8 to_upstream;      /* to the proxy's socket for this connection, which must exist */
 	__u8 host_source;      /* sent by the node itself */
-	__u8 refuse;           /* dropped for want of a backend: its sender is to hear of it */
+	__u8 refuse;           /* dropped, and its sender is to hear why: enum refusal, or 0 */
 	__u8 announces;        /* it goes ahead of another packet (dsr_announce.h), and is for nobody */
 	__u32 cookie;          /* rules that decided */
 	__u32 rev_nat;         /* the packet was sent to this service; 0: to whom it says. REV_NAT_CONNECTION: see nat_find_frontend() */

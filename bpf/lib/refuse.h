@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A service without backends says so at once: the packet becomes the answer that a closed port would give, and goes back where it came from. */
+/*
+ * A dropped packet becomes the answer to its sender, and goes back where it came from: a service without backends says so at once, as a
+ * closed port would; who begins with more than fits beside the option of direct server return hears how much does, as from a router.
+ */
 #pragma once
 
+#include "dsr_room.h"
 #include "rewrite.h"
 
 #define ICMP_UNREACHABLE 3
 #define ICMP_PORT_UNREACHABLE 3
+#define ICMP_FRAGMENTATION_NEEDED 4
 #define ICMPV6_UNREACHABLE 1
 #define ICMPV6_PORT_UNREACHABLE 4
+#define ICMPV6_TOO_BIG 2
 #define ANSWER_TTL 64
 #define QUOTED_TRANSPORT 8
 #define FRAGMENT_HEADER 8
@@ -82,7 +88,8 @@ struct icmp_answer_ipv6 {
 	__u8 transport[FRAGMENT_HEADER + QUOTED_TRANSPORT];
 };
 
-__subprogram int refuse_ipv4(struct __sk_buff *ctx)
+/* mtu: what fits, or 0: nobody listens. */
+__subprogram int refuse_ipv4(struct __sk_buff *ctx, __u32 mtu)
 {
 	struct icmp_answer_ipv4 answer = {};
 	const __u32 message = sizeof(answer) - sizeof(answer.ip);
@@ -98,13 +105,14 @@ __subprogram int refuse_ipv4(struct __sk_buff *ctx)
 	answer.ip.daddr = answer.quoted.saddr;
 	answer.ip.check = sum_fold(bpf_csum_diff(NULL, 0, (__be32 *)&answer.ip, sizeof(answer.ip), 0));
 	answer.icmp.type = ICMP_UNREACHABLE;
-	answer.icmp.code = ICMP_PORT_UNREACHABLE;
+	answer.icmp.code = mtu ? ICMP_FRAGMENTATION_NEEDED : ICMP_PORT_UNREACHABLE;
+	answer.icmp.sequence = bpf_htons((__u16)mtu);
 	answer.icmp.checksum = sum_fold(bpf_csum_diff(NULL, 0, (__be32 *)&answer.icmp, message, 0));
 	return bpf_skb_change_tail(ctx, ETH_HEADER + sizeof(answer), 0) || bpf_skb_store_bytes(ctx, ETH_HEADER, &answer, sizeof(answer), 0);
 }
 
 /* A fragment is quoted with its header, or its sender could not tell whose it is. */
-__subprogram int refuse_ipv6(struct __sk_buff *ctx, __u32 fragment)
+__subprogram int refuse_ipv6(struct __sk_buff *ctx, __u32 fragment, __u32 mtu)
 {
 	struct icmp_answer_ipv6 answer = {};
 	const __u32 unused = fragment ? 0 : FRAGMENT_HEADER;
@@ -122,8 +130,9 @@ __subprogram int refuse_ipv6(struct __sk_buff *ctx, __u32 fragment)
 	answer.ip.hop_limit = ANSWER_TTL;
 	answer.ip.saddr = answer.quoted.daddr;
 	answer.ip.daddr = answer.quoted.saddr;
-	answer.icmp.type = ICMPV6_UNREACHABLE;
-	answer.icmp.code = ICMPV6_PORT_UNREACHABLE;
+	answer.icmp.type = mtu ? ICMPV6_TOO_BIG : ICMPV6_UNREACHABLE;
+	answer.icmp.code = mtu ? 0 : ICMPV6_PORT_UNREACHABLE;
+	answer.icmp.sequence = bpf_htons((__u16)mtu);
 	sum = bpf_csum_diff(NULL, 0, (__be32 *)&answer.ip.saddr, 32, 0);
 	sum = bpf_csum_diff(NULL, 0, pseudo, sizeof(pseudo), sum);
 	/* What is unused is zero, and counts for nothing. */
@@ -132,16 +141,28 @@ __subprogram int refuse_ipv6(struct __sk_buff *ctx, __u32 fragment)
 	       (unused && bpf_skb_change_tail(ctx, ETH_HEADER + sizeof(answer) - unused, 0));
 }
 
-/* Turns the packet into its refusal, addressed to its sender. Negative: there is none to give (a reset is not answered, later fragments cannot be). */
-__verified_alone int refuse(struct __sk_buff *ctx, const struct packet *packet)
+/* What fits, so that the option does, too. */
+static __always_inline __u32 refuse_mtu(struct __sk_buff *ctx, const struct packet *packet)
 {
+	__u32 mtu = 0;
+
+	bpf_check_mtu(ctx, 0, &mtu, 0, 0);
+	return mtu - dsr_length(packet);
+}
+
+/* Turns the packet into its refusal, addressed to its sender. Negative: there is none to give (a reset is not answered, later fragments cannot be). */
+__verified_alone int refuse(struct __sk_buff *ctx, const struct packet *packet, enum refusal why)
+{
+	__u32 mtu = 0;
 	int ret = -1;
 
 	if (!packet || packet->flags & PACKET_F_LATER_FRAGMENT)
 		return -1;
-	if (packet->protocol == PROTO_TCP)
+	if (why == REFUSE_TOO_LONG)
+		mtu = refuse_mtu(ctx, packet);
+	if (packet->protocol == PROTO_TCP && why == REFUSE_CLOSED)
 		ret = refuse_tcp(ctx, packet);
-	else if (packet->protocol == PROTO_UDP || packet->protocol == PROTO_SCTP)
-		ret = packet_is_ipv6(packet) ? refuse_ipv6(ctx, packet->flags & PACKET_F_FIRST_FRAGMENT) : refuse_ipv4(ctx);
+	else if (packet->protocol == PROTO_TCP || packet->protocol == PROTO_UDP || packet->protocol == PROTO_SCTP)
+		ret = packet_is_ipv6(packet) ? refuse_ipv6(ctx, packet->flags & PACKET_F_FIRST_FRAGMENT, mtu) : refuse_ipv4(ctx, mtu);
 	return ret || swap_macs(ctx) ? -1 : 0;
 }

@@ -135,12 +135,21 @@ describe("direct server return", () => {
       datapath.maps.setPolicy(server, {});
     });
 
-    it(`an opening of TCP without room for the option is dropped and counted; the next one has no data: ${family}`, async () => {
+    it(`an opening of TCP without room for the option is dropped and counted, and its sender is told what fits: ${family}`, async () => {
       reset();
       datapath.services.set({ ...nodePort(family, TCP, [remotePod]), flags: ["ROUTABLE", "DSR"] });
       const opening = tcp(caller, thisNode, family, [50000, NODE_PORT]);
-      const out = await datapath.fromNetwork({ ...opening, payload: new Uint8Array(MTU - headers - 12) });
-      assert.deepEqual([out.verdict, out.reason], ["drop", "FRAGMENTATION_NEEDED"]);
+      const open = (length: number) => datapath.fromNetwork({ ...opening, payload: new Uint8Array(length - headers - 12) });
+      // Twice: that the connection is known by now makes no room.
+      for (const length of [MTU, room + 1]) {
+        const { verdict, reason, packet, bytes } = await open(length);
+        assert.deepEqual([verdict, reason, packet.ip?.destination], ["redirect", "FRAGMENTATION_NEEDED", caller[family]]);
+        assert.deepEqual([packet.icmp?.type, packet.icmp?.code], family === "ipv4" ? [3, 4] : [2, 0]);
+        const at = family === "ipv4" ? 14 + 20 + 6 : 14 + 40 + 6;
+        assert.equal(Buffer.from(bytes).readUInt16BE(at), room);
+        assert.equal(packet.icmp?.original?.ip?.destination, thisNode[family]);
+      }
+      assert.equal((await open(room)).reason, undefined);
     });
 
     it(`a datagram without the option is of the known call when it has no room for one, and the backend's own when it has: ${family}`, async () => {

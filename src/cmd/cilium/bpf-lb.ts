@@ -67,7 +67,7 @@ function frontendOf({ slots }: LbDump, id: number): string {
 
 function slotRow({ frontend, scope, slot, serviceId, flags, backend, backendId }: LbSlot): string[] {
   const address = `${frontend}${scope === "internal" ? "/i" : ""} (${slot})`;
-  if (slot === 0) return [address, `0.0.0.0:0 (${serviceId}) (0) [${flags.join(", ")}]`];
+  if (slot === 0) return [address, `${frontend.startsWith("[") ? "[::]" : "0.0.0.0"}:0 (${serviceId}) (0) [${flags.join(", ")}]`];
   const words = flags.length > 0 ? ` [${flags.join(", ")}]` : "";
   return [address, `${backend ?? `(backend ${backendId} is missing)`} (${serviceId}) (${slot})${words}`];
 }
