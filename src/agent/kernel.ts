@@ -1,7 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { addr16Text } from "#datapath/addr16.ts";
-import type { Attachments } from "#datapath/attach.ts";
 import { collectTranslations } from "#datapath/conntrack.ts";
 import { writeLbNode } from "#datapath/lb-node.ts";
 import { type Datapath, openDatapath } from "#datapath/loader.ts";
@@ -21,8 +20,9 @@ import { type Netns, netnsCookie } from "#sys/netns.ts";
 import { type IpAddress, parseAddress } from "#types/addr.ts";
 import { identityScope, NumericIdentity } from "#types/identity.ts";
 import { type Prefix, prefixHas, prefixOf } from "#types/prefix.ts";
+import { accelerate } from "./acceleration.ts";
 import type { AgentConfig } from "./config.ts";
-import { type LbSettings, lbSettings } from "./lb-settings.ts";
+import { lbSettings } from "./lb-settings.ts";
 import type { AgentState } from "./state.ts";
 
 /** What the agent holds of the kernel. Disposing closes handles only. */
@@ -103,7 +103,9 @@ export function openKernel({ log }: { readonly log: Logger }, config: AgentConfi
     },
     attachNode() {
       attachments.device(self.device.name, self.device.index);
-      accelerate({ log, attachments, netlink }, self, settings.acceleration);
+      const { name, index } = self.device;
+      const isVeth = netlink.links().some((link) => link.index === index && link.kind === "veth");
+      accelerate({ log, device: { name, isVeth }, put: (mode) => attachments.driver(name, index, mode) }, settings.acceleration);
       if (config["enable-kernel-http"]) attachments.http(cgroupRoot(config));
       else stopHttp(datapath);
       if (settings.sockets === "none") attachments.removeCgroup();
@@ -155,35 +157,6 @@ function nodePortAddresses(netlink: Netlink, config: AgentConfig, self: SelfNode
     .flatMap(({ index, address }) => (indexes.has(index) ? (parseAddress(address.split("/")[0] ?? "") ?? []) : []));
   const enabled = found.filter((ip) => (ip.includes(":") ? config["enable-ipv6"] && !ip.startsWith("fe80:") : config["enable-ipv4"]));
   return blocks.length === 0 ? enabled : enabled.filter((ip) => blocks.some((block) => prefixHas(block, ip)));
-}
-
-const LOST_ON_VETH = "a veth's peer loses what a program at the driver sends, unless the peer has such a program itself, or GRO";
-
-/** The program at the driver, as asked for. Best effort goes without where the driver cannot; TC does the same, later. */
-function accelerate(
-  { log, attachments, netlink }: { readonly log: Logger; readonly attachments: Attachments; readonly netlink: Netlink },
-  { device }: SelfNode,
-  wanted: LbSettings["acceleration"],
-): void {
-  const mode = wanted === "disabled" ? undefined : wanted === "testing-only" ? "generic" : "native";
-  const isVeth = netlink.links().some(({ index, kind }) => index === device.index && kind === "veth");
-  const goWithout = (error: string) => {
-    log.warn("the device's driver takes no program: services are translated after it", { device: device.name, error });
-    attachments.driver(device.name, device.index, undefined);
-  };
-  if (mode === "native" && isVeth) {
-    if (wanted === "best-effort") {
-      goWithout(LOST_ON_VETH);
-      return;
-    }
-    log.warn(LOST_ON_VETH, { device: device.name, flag: "--bpf-lb-acceleration", instead: "testing-only" });
-  }
-  try {
-    attachments.driver(device.name, device.index, mode);
-  } catch (thrown) {
-    if (wanted !== "best-effort") throw thrown;
-    goWithout(String(thrown));
-  }
 }
 
 /** The cgroup v2 directory of the node. Throws `FlagError` when there is none. */

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { execFileSync, spawnSync } from "node:child_process";
-import { mkdirSync, rmdirSync } from "node:fs";
+import { execFile, execFileSync, spawnSync } from "node:child_process";
+import { mkdirSync, readFileSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { isDeepStrictEqual } from "node:util";
+import { isDeepStrictEqual, promisify } from "node:util";
 import { addr16Text } from "#datapath/addr16.ts";
 import { maps } from "#datapath/gen/maps.ts";
 import { openBpf } from "#ebpf/kernel.ts";
@@ -14,7 +14,7 @@ import { canTalk, echoServer } from "./traffic.ts";
 const missing = process.getuid?.() !== 0 ? "root is needed" : false;
 const SLICES = "endpointslices.discovery.k8s.io";
 const REDIRECTS = "ciliumlocalredirectpolicies.cilium.io";
-const [PORT, NODE_PORT] = [80, 31_080];
+const [PORT, NODE_PORT, HOST_PORT] = [80, 31_080, 8890];
 const MANY = 5_000;
 /** The agent looks every 30 s; the machine may have other things to do. */
 const REPAIRED_MS = 120_000;
@@ -57,9 +57,9 @@ function redirect(skipRedirectFromBackend: boolean): object {
 }
 
 /** What the kubelet says of a pod that runs. */
-function setReady(node: TestNode, name: string, ip: string): void {
+function setReady(node: TestNode, name: string, ips: readonly string[]): void {
   const conditions = [{ type: "Ready", status: "True" }];
-  const status = { phase: "Running", podIP: ip, podIPs: [{ ip }], conditions };
+  const status = { phase: "Running", podIP: ips[0], podIPs: ips.map((ip) => ({ ip })), conditions };
   node.api.update("pods", { ...node.api.get<object>("pods", name, "default"), status } as never, { subresource: "status" });
 }
 
@@ -67,12 +67,13 @@ async function services(node: TestNode): Promise<readonly ServiceJson[]> {
   return (await node.agent.get("/v1/service")) as readonly ServiceJson[];
 }
 
-async function addPod(node: TestNode, name: string) {
-  const pod = node.createPod(name, { app: name });
+async function addPod(node: TestNode, name: string, ports: readonly object[] = []) {
+  const pod = node.createPod(name, { app: name }, ports);
   const { code, output } = await node.cni("ADD", pod);
   assert.equal(code, 0, JSON.stringify(output));
   const { ips } = output as { readonly ips: readonly { readonly address: string }[] };
-  return { netns: pod.netns, ip: ips[0]?.address.split("/")[0] ?? "" };
+  const addresses = ips.map(({ address }) => address.split("/")[0] ?? "");
+  return { netns: pod.netns, ip: addresses[0] ?? "", ips: addresses };
 }
 
 describe("an agent beside kube-proxy", { skip: missing }, () => {
@@ -105,7 +106,7 @@ describe("an agent beside kube-proxy", { skip: missing }, () => {
     node.api.create("services", service("cache", "10.96.7.8"));
     node.api.create(SLICES, slice("cache", origin.ip, 8080));
     for (const pod of [local, caller]) await until("the service works", () => canTalk(pod.netns, "10.96.7.8", PORT));
-    setReady(node, "local", local.ip);
+    setReady(node, "local", local.ips);
     // Nobody listens where the redirect leads to: who is redirected is refused.
     const redirects = async (policy: object, expected: object) => {
       node.api.create(REDIRECTS, policy);
@@ -131,7 +132,8 @@ describe("an agent in place of kube-proxy", { skip: missing }, () => {
   before(async () => {
     cgroup = join(findCgroup2() ?? "", `cilia-agent-services-${process.pid}`);
     mkdirSync(cgroup);
-    node = await startNode({ flags: ["--kube-proxy-replacement=true", `--cgroup-root=${cgroup}`] });
+    const flags = ["--kube-proxy-replacement=true", `--cgroup-root=${cgroup}`, "--bpf-lb-acceleration=best-effort"];
+    node = await startNode({ flags, ipv6: true });
     await node.agent.start();
   });
   after(async () => {
@@ -161,6 +163,31 @@ describe("an agent in place of kube-proxy", { skip: missing }, () => {
     await until("all are known", async () => (await services(node)).length >= MANY, 60_000);
     assert.equal(rules(), one);
     assert.equal(await canTalk(client.netns, addressOf(0), PORT, 10_000), true);
+  });
+
+  it("goes without a program at the driver of a veth, and says so", () => {
+    assert.match(readFileSync(node.agent.logFile, "utf8"), /"device":"eth0".*the device's driver takes no program/);
+    assert.doesNotMatch(inNode("ip -d link show eth0"), /xdp/);
+  });
+
+  it("answers the node's own processes at its loopback addresses, too: node ports, and host ports of both families", async () => {
+    const pod = await addPod(node, "hosted", [{ containerPort: 8080, hostPort: HOST_PORT }]);
+    await using _ = await echoServer(pod.netns, 8080);
+    await using __ = await echoServer(pod.netns, 8080, "::");
+    node.api.create("services", service("hosted", "10.96.7.11", { type: "NodePort", ports: [{ port: PORT, nodePort: NODE_PORT }] }));
+    node.api.create(SLICES, slice("hosted", pod.ip, 8080));
+    setReady(node, "hosted", pod.ips);
+    const client = join(import.meta.dirname, "socket-client.pl");
+    const answered = async (address: string, port: number) => {
+      const call = `exec nsenter --net=${node.netns.path} perl ${client} tcp ${address} ${port}`;
+      const { stdout } = await promisify(execFile)("sh", ["-c", `echo $$ > ${cgroup}/cgroup.procs; ${call}`]);
+      return stdout.trim() === `hello from ${address} ${port}`;
+    };
+    for (const address of ["127.0.0.1", "127.0.0.2", node.address]) {
+      await until(`${address} answers at the node port`, () => answered(address, NODE_PORT));
+      await until(`${address} answers at the host port`, () => answered(address, HOST_PORT));
+    }
+    await until("::1 answers at the host port", () => answered("::1", HOST_PORT));
   });
 
   it("puts right what somebody else does to the maps: an entry gone, one changed, one too many, the node forgotten", async () => {

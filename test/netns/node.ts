@@ -27,8 +27,8 @@ export interface TestNode extends AsyncDisposable {
   readonly directory: string;
   readonly api: LocalClient;
   readonly agent: AgentProcess;
-  /** Makes a pod's namespace and object, as scheduler and kubelet would. */
-  createPod(name: string, labels: Record<string, string>): TestPod;
+  /** Makes a pod's namespace and object, as scheduler and kubelet would. `ports` are its container's. */
+  createPod(name: string, labels: Record<string, string>, ports?: readonly object[]): TestPod;
   /** Takes a pod's namespace away under it. */
   destroyPod(pod: TestPod): void;
   /** Runs the real CNI plugin. Resolves with its exit code and what it printed. */
@@ -245,12 +245,12 @@ function destroyNetns(netns: Netns): void {
 
 function createPods(scope: AsyncDisposableStack, prefix: string, nodeName: string, api: LocalClient) {
   let count = 0;
-  return (name: string, labels: Record<string, string>): TestPod => {
+  return (name: string, labels: Record<string, string>, ports: readonly object[] = []): TestPod => {
     count += 1;
     const netns = createNetns(`${prefix}-p${count}`);
     livingNetns.add(netns);
     scope.defer(() => destroyNetns(netns));
-    const spec = { nodeName, containers: [{ name: "main", image: "none" }] };
+    const spec = { nodeName, containers: [{ name: "main", image: "none", ports }] };
     const pod = api.create<{ metadata: { name: string; uid: string } }>("pods", {
       metadata: { name, namespace: "default", labels },
       spec,
