@@ -95,6 +95,35 @@ describe("assignAddresses", () => {
       "other/d": "172.18.255.0",
     });
   });
+  it("lets nobody share where one node could not answer for all, and says why an address asked for is not to be had", () => {
+    const share = (name: string, port: number, spec: Service["spec"], ips?: string) =>
+      service(name, {
+        annotations: { "io.cilium/lb-ipam-sharing-key": "one", ...(ips === undefined ? {} : { "io.cilium/lb-ipam-ips": ips }) },
+        spec: { ports: [{ port }], ...spec },
+      });
+    const local = (app: string) => ({ externalTrafficPolicy: "Local", selector: { app } });
+    const services = [
+      share("a", 80, {}),
+      share("b", 81, local("x")),
+      share("c", 82, local("x")),
+      share("d", 83, local("y")),
+      share("e", 84, {}),
+    ];
+    assert.deepEqual(shown([small], services), {
+      "demo/a": "172.18.255.0",
+      "demo/b": "172.18.255.1",
+      "demo/c": "172.18.255.1",
+      "demo/d": "172.18.255.2",
+      "demo/e": "172.18.255.0",
+    });
+    const { services: assigned } = assignAddresses([small], [share("a", 80, {}), share("b", 81, local("x"), "172.18.255.0")]);
+    assert.deepEqual(assigned.get("demo/b"), {
+      ips: [],
+      satisfied: false,
+      reason: "already_allocated_incompatible_service",
+      message: "172.18.255.0 is the address of a service it cannot share with: different externalTrafficPolicy",
+    });
+  });
   it("gives both families where both are wanted", () => {
     const six = pool("six", { blocks: [{ cidr: "2001:db8:1::/126" }], allowFirstLastIPs: "No" });
     assert.deepEqual(

@@ -2,27 +2,30 @@ import type { CiliumLoadBalancerIPPool as PoolObject, Service } from "#k8s/types
 import { labelSetFromRecord } from "#labels/label-set.ts";
 import { matches, requirementsOf, selectorOf } from "#labels/selector.ts";
 import { type AddressRange, type Conflict, formatNumber, type Pool, parseNumber, readPools } from "./lb-pools.ts";
+import { type Sharer, unshareable } from "./lb-sharing.ts";
 
 /** Which addresses a load balancer service has, and why not others. */
 export interface Assignment {
   readonly ips: readonly string[];
   readonly satisfied: boolean;
-  readonly reason: "satisfied" | "no_pool" | "pool_selector_mismatch" | "already_allocated" | "out_of_ips" | "invalid_ip";
+  readonly reason:
+    | "satisfied"
+    | "no_pool"
+    | "pool_selector_mismatch"
+    | "already_allocated"
+    | "already_allocated_incompatible_service"
+    | "out_of_ips"
+    | "invalid_ip";
   readonly message: string;
 }
 
 /** What a service asks for. */
-interface Wish {
+interface Wish extends Sharer {
   readonly key: string;
-  readonly namespace: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly families: readonly (4 | 6)[];
   /** By annotation or `spec.loadBalancerIP`; any when empty. */
   readonly requested: readonly string[];
-  readonly sharingKey: string;
-  /** Namespaces whose services it shares with; `*` for all. */
-  readonly sharingNamespaces: readonly string[];
-  readonly ports: ReadonlySet<string>;
   readonly current: readonly string[];
 }
 
@@ -40,7 +43,8 @@ export interface PoolUse {
   readonly conflict: Conflict | undefined;
 }
 
-const PREFIX = "lbipam.cilium.io";
+/** Today's names of the annotations, and those of before. */
+const PREFIXES = ["lbipam.cilium.io/", "io.cilium/lb-ipam-"];
 
 /**
  * Gives every load balancer service its addresses. What a service has it keeps, as long as a pool still has it; the others get theirs
@@ -68,7 +72,7 @@ function byAge(a: Service, b: Service): number {
 
 function wishOf({ metadata, spec, status }: Service): Wish {
   const namespace = metadata.namespace ?? "default";
-  const note = (name: string) => metadata.annotations?.[`${PREFIX}/${name}`] ?? "";
+  const note = (name: string) => PREFIXES.map((prefix) => metadata.annotations?.[`${prefix}${name}`]).find((text) => text) ?? "";
   const list = (text: string) =>
     text
       .split(",")
@@ -85,6 +89,10 @@ function wishOf({ metadata, spec, status }: Service): Wish {
     sharingKey: note("sharing-key"),
     sharingNamespaces: [namespace, ...list(note("sharing-cross-namespace"))],
     ports: new Set((spec?.ports ?? []).map(({ port, protocol }) => `${port}/${protocol ?? "TCP"}`)),
+    externalPolicy: spec?.externalTrafficPolicy === "Local" ? "Local" : "Cluster",
+    selector: Object.entries(spec?.selector ?? {})
+      .sort()
+      .join(";"),
     current: (status?.loadBalancer?.ingress ?? []).flatMap(({ ip }) => ip ?? []),
   };
 }
@@ -100,7 +108,9 @@ function createDesk(pools: readonly Pool[]) {
     users.set(ip, [...(users.get(ip) ?? []), wish]);
     return ip;
   };
-  const isFree = (ip: string, wish: Wish) => (users.get(ip) ?? []).every((other) => mayShare(wish, other));
+  const conflict = (ip: string, wish: Wish) =>
+    (users.get(ip) ?? []).map((other) => unshareable(wish, other)).find((reason) => reason !== undefined);
+  const isFree = (ip: string, wish: Wish) => conflict(ip, wish) === undefined;
 
   /** A free address of the first pool that has one. */
   const any = (wish: Wish, family: 4 | 6, from: readonly Pool[]): string | undefined => {
@@ -136,7 +146,7 @@ function createDesk(pools: readonly Pool[]) {
       const ips = [...had];
       let trouble: Omit<Assignment, "ips" | "satisfied"> | undefined;
       for (const ip of wish.requested.filter((one) => !had.includes(one))) {
-        trouble = troubleWith(ip, wish, { open, isFree, owner });
+        trouble = troubleWith(ip, wish, { open, conflict, owner });
         if (trouble === undefined) ips.push(take(ip, wish));
       }
       for (const family of wish.requested.length > 0 ? [] : wish.families) {
@@ -170,7 +180,7 @@ function troubleWith(
   wish: Wish,
   desk: {
     readonly open: readonly Pool[];
-    readonly isFree: (ip: string, wish: Wish) => boolean;
+    readonly conflict: (ip: string, wish: Wish) => string | undefined;
     readonly owner: (ip: string, wish: Wish, from: readonly Pool[]) => Pool | undefined;
   },
 ): Omit<Assignment, "ips" | "satisfied"> | undefined {
@@ -182,16 +192,13 @@ function troubleWith(
   if (!anyone) return { reason: "no_pool", message: `no CiliumLoadBalancerIPPool has ${ip}` };
   if (!desk.owner(ip, wish, desk.open))
     return { reason: "pool_selector_mismatch", message: `the pool of ${ip} does not select this service` };
-  if (!desk.isFree(ip, wish)) return { reason: "already_allocated", message: `${ip} is another service's` };
-  return undefined;
-}
-
-/** Two services on one address: both must want it by the same key, in namespaces that both allow, with ports of their own. */
-function mayShare(a: Wish, b: Wish): boolean {
-  const allows = (one: Wish, other: Wish) => one.sharingNamespaces.includes("*") || one.sharingNamespaces.includes(other.namespace);
-  return (
-    a.sharingKey !== "" && a.sharingKey === b.sharingKey && allows(a, b) && allows(b, a) && [...a.ports].every((port) => !b.ports.has(port))
-  );
+  const conflict = desk.conflict(ip, wish);
+  if (conflict === undefined) return undefined;
+  if (wish.sharingKey === "") return { reason: "already_allocated", message: `${ip} is another service's` };
+  return {
+    reason: "already_allocated_incompatible_service",
+    message: `${ip} is the address of a service it cannot share with: ${conflict}`,
+  };
 }
 
 function matchesLabels({ selector }: Pool, labels: Readonly<Record<string, string>>): boolean {
