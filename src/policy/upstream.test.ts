@@ -352,20 +352,6 @@ describe("what Cilium's sources say and no recorded verdict does", () => {
   for (const [what, policy, settings] of refused)
     it(`refuses ${what}`, () => assert.notDeepEqual(parsePolicy(policy, settingsWith(settings ?? {})).issues, []));
 
-  it("has no way to merge an authentication without a mode with one that has it", () => {
-    const by = (authentication: object) => ({ toEndpoints: [{}], authentication });
-    assert.equal(ask([cnp({ egress: [by({}), by({ mode: "required" })] })], {}, { to: "api" }), "error");
-    assert.equal(ask([cnp({ egress: [by({}), by({})] })], {}, { to: "api" }), "allowed");
-  });
-
-  it("enforces on the host where the mode is always, behind the host firewall only", () => {
-    for (const hostFirewall of [true, false]) {
-      const subject = { identity: NumericIdentity(1), labels: labelSet(["reserved:host"]), namedPorts: [] };
-      const repo = createRepository(settingsWith({ enforcement: "always", hostFirewall }));
-      assert.equal(resolveEndpoint(repo, createSelectorCache(), subject).egress.defaultDeny, hostFirewall);
-    }
-  });
-
   it("has no way to merge server names with a listener", () => {
     const on443 = (more: object) => ({ toPorts: [{ ports: [tcp], ...more }] });
     const both = cnp({

@@ -30,11 +30,13 @@ function secretOf({ secret }: TlsContext): string {
   return `${secret.namespace}/${secret.name}`;
 }
 
-/** The data's rules in the form of `describe`: an end that makes no range is none. */
+/** The data's rules in the form of `describe`: an end that makes no range, at or below the port, is none. */
 export function expectedL7(rules: readonly Record<string, unknown>[]): unknown {
   return canonical(
     rules.map(({ endPort, ...rest }) =>
-      endPort === undefined || endPort === rest.port || (rest.port === 0 && rest.portName === undefined) ? rest : { ...rest, endPort },
+      endPort === undefined || Number(endPort) <= Number(rest.port) || (rest.port === 0 && rest.portName === undefined)
+        ? rest
+        : { ...rest, endPort },
     ),
   );
 }

@@ -1,7 +1,7 @@
 import type { Schema } from "../schema/schema.ts";
 import { flag, list, map, record, selector, text, texts, whole } from "./shapes.ts";
 
-const PROTOCOLS = ["TCP", "UDP", "SCTP", "ICMP", "ICMPv6", "VRRP", "IGMP", "GRE", "IPIP", "IPV6", "ESP", "AH", "ANY"];
+const PROTOCOLS = ["TCP", "UDP", "SCTP", "VRRP", "IGMP", "GRE", "IPIP", "IPV6", "ESP", "AH", "ANY"];
 
 /** 0 to 65535, or a name with a letter in it: what Cilium's own pattern means. */
 const PORT_NUMBER = "0*(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[0-9]{1,4})";

@@ -154,15 +154,15 @@ function readServices(reading: Reading, value: unknown, path: string): ServiceRe
     const at = `${path}[${i}]`;
     checkFields(reading, one, at, ["k8sService", "k8sServiceSelector"]);
     const references: ServiceReference[] = [];
+    // Of the two the selector counts, as in Cilium.
     const named = readObject(reading, one.k8sService, `${at}.k8sService`);
+    const selected = readObject(reading, one.k8sServiceSelector, `${at}.k8sServiceSelector`);
     if (named !== undefined) {
       checkFields(reading, named, `${at}.k8sService`, ["serviceName", "namespace"]);
-      references.push({
-        namespace: readString(reading, named.namespace, `${at}.k8sService.namespace`) ?? "",
-        name: readString(reading, named.serviceName, `${at}.k8sService.serviceName`) ?? "",
-      });
+      const namespace = readString(reading, named.namespace, `${at}.k8sService.namespace`) ?? "";
+      const name = readString(reading, named.serviceName, `${at}.k8sService.serviceName`) ?? "";
+      if (selected === undefined) references.push({ namespace, name });
     }
-    const selected = readObject(reading, one.k8sServiceSelector, `${at}.k8sServiceSelector`);
     if (selected !== undefined) {
       // Cilium does not check this selector; what it can not mean selects nothing.
       const unchecked: Reading = { ...reading, issues: [] };

@@ -173,14 +173,26 @@ function strengthOnly(filters: readonly Filter[], strength: number): readonly Fi
   return filters.filter((one) => precedenceOf(one) === strength);
 }
 
+/** Whether the strongest of a block send traffic to the same listener, if to any: two of equal priority may be different ones. */
+function goesWhere({ filters, strength }: Covered, mine: Filter | undefined): boolean {
+  const listener = mine?.redirect?.listener;
+  return strengthOnly(filters, strength).every((one) => one.redirect?.listener === listener);
+}
+
 /** Whether a row would say nothing new: everybody's row for the same block says it already, or a wider deny does. */
-function isRedundant(keys: readonly number[], strength: number, deny: boolean, own: Chain, outer: Chain): boolean {
+function isRedundant(keys: readonly number[], strength: number, mine: Filter | undefined, own: Chain, outer: Chain): boolean {
+  const deny = mine?.action === "deny";
   for (const [i, key] of keys.entries()) {
     const wider = i > 0;
     if (wider && !deny) return false;
     const others = own === outer ? undefined : outer.blocks.get(key);
     // A row without authentication beside one with it stays: it takes the other's over, but less strictly.
-    if (others !== undefined && others.strength >= strength && highestAuth(others.filters) === undefined) return true;
+    if (
+      others !== undefined &&
+      (others.strength > strength || (others.strength === strength && goesWhere(others, mine))) &&
+      highestAuth(others.filters) === undefined
+    )
+      return true;
     if (wider && (own.blocks.get(key)?.strength ?? -1) >= strength) return true;
   }
   return false;
@@ -196,7 +208,7 @@ function simpleRow({ block, filters: here }: Covered, own: Chain, outer: Chain):
   const mine = strengthOnly(here, strength);
   const asks = own.hasAuth && here.some((one) => one.action === "allow" && one.auth !== undefined);
   if (mine.length > 0) {
-    const keep = asks || !isRedundant(keys, strength, mine[0]?.action === "deny", own, outer);
+    const keep = asks || !isRedundant(keys, strength, mine[0], own, outer);
     return keep ? rowOf(block, mine, strength, own, outer) : undefined;
   }
   const winners = strengthOnly(filters, strength);
