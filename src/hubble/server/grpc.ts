@@ -69,14 +69,17 @@ export async function startGrpcServer(
   return { addresses, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
 
-/** Answers calls of what is not served here in gRPC's way: clients make nothing of a 404. */
+/** Answers calls of what is not served here in gRPC's way, with headers that are the end: clients make nothing of a 404, or of no trailers. */
 function refuse(...[request, response]: Parameters<ReturnType<typeof connectNodeAdapter>>): void {
   request.resume();
   const isGrpc = request.headers["content-type"]?.startsWith("application/grpc") ?? false;
   const message = `unknown service or method ${request.url ?? ""}`;
-  if (isGrpc)
-    response.writeHead(200, { "content-type": "application/grpc", "grpc-status": String(Code.Unimplemented), "grpc-message": message });
-  else response.writeHead(404);
+  if (isGrpc && "stream" in response) {
+    const status = { "grpc-status": String(Code.Unimplemented), "grpc-message": encodeURI(message) };
+    response.stream.respond({ ":status": 200, "content-type": "application/grpc", ...status }, { endStream: true });
+    return;
+  }
+  response.writeHead(404);
   response.end();
 }
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { mkdtempSync, rmSync, statSync } from "node:fs";
-import { connect } from "node:http2";
+import { connect, constants, type IncomingHttpHeaders } from "node:http2";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
@@ -262,6 +263,13 @@ describe("the other methods", () => {
     assert(address !== undefined);
     using connection = openConnection({ server: formatSocketAddress(address) });
     await assert.rejects(createClient(Health, connection.transport).check({}), /unimplemented.*unknown service or method \/grpc\.health/);
+    // Go's client asks that the headers themselves are the end, and says "without sending trailers" else.
+    const session = connect(`http://${formatSocketAddress(address)}`);
+    const call = session.request({ ":method": "POST", ":path": "/peer.Peer/Notify", "content-type": "application/grpc" });
+    const [headers, flags] = (await once(call.end(), "response")) as [IncomingHttpHeaders, number];
+    assert.equal(headers["grpc-status"], "12");
+    assert(flags & constants.NGHTTP2_FLAG_END_STREAM, `flags ${flags}`);
+    session.destroy();
   });
 
   it("tell health", async () => {
