@@ -26,7 +26,7 @@ export function httpAccess(event: HttpEvent, table: PolicyTable): AccessMessage 
   const http: AccessHttp = {
     method,
     url: `http://${hostHeader(event) ?? hostOf(server, event.serverPort)}${redactUrl(path)}`,
-    protocol: event.flags & HttpEventFlags.HTTP10 ? "HTTP/1.0" : "HTTP/1.1",
+    protocol: event.flags & HttpEventFlags.HTTP10 ? "HTTP/1" : "HTTP/1.1",
     code: event.status,
     headers: [],
   };

@@ -275,7 +275,8 @@ export interface AccessHttp {
   readonly method: string;
   /** `http://host/path?query`. */
   readonly url: string;
-  readonly protocol: "HTTP/1.0" | "HTTP/1.1" | "HTTP/2";
+  /** As Cilium's flows have it: `HTTP/1` is HTTP/1.0. */
+  readonly protocol: "HTTP/1" | "HTTP/1.1" | "HTTP/2";
   /** 0 for requests that were forwarded. */
   readonly code: number;
   /** Selected headers; never credentials. */

@@ -122,12 +122,12 @@ describe("connection: requests", () => {
     const kept = "GET /public HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
     const reply = "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\nx";
     const seen: string[] = [];
-    const answer = await exchange(
-      { policy: GET_ONLY, serve: echoServer(seen, () => reply) },
-      `${kept}GET /public HTTP/1.0\r\n\r\n${get("/public/never")}`,
-    );
-    assert.equal(answer, reply + reply);
+    await using proxy = await startLoopback({ policy: GET_ONLY, serve: echoServer(seen, () => reply) });
+    const client = await proxy.open();
+    client.end(`${kept}GET /public HTTP/1.0\r\n\r\n${get("/public/never")}`);
+    assert.equal(await collect(client).ended, reply + reply);
     assert.equal(seen.join("").includes("never"), false);
+    assert.deepEqual(new Set(proxy.records.map(({ http }) => http.protocol)), new Set(["HTTP/1"]));
   });
 
   it("passes on an answer that ends with the connection", async () => {

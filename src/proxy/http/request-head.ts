@@ -14,7 +14,7 @@ export interface RequestHead {
   /** The Host header as sent; empty for HTTP/1.0 without one. */
   readonly host: string;
   readonly minor: 0 | 1;
-  readonly protocol: "HTTP/1.0" | "HTTP/1.1" | "HTTP/2";
+  readonly protocol: "HTTP/1" | "HTTP/1.1" | "HTTP/2";
   readonly headers: readonly HeaderField[];
   readonly framing: Framing;
   readonly keepAlive: boolean;
@@ -175,7 +175,7 @@ export function requestOf({ method, target, minor }: RequestLine, section: Heade
     minor,
     headers,
     framing,
-    protocol: minor === 1 ? "HTTP/1.1" : "HTTP/1.0",
+    protocol: minor === 1 ? "HTTP/1.1" : "HTTP/1",
     keepAlive: !connection.includes("close") && (minor === 1 || connection.includes("keep-alive")),
     upgrade,
     h2c,

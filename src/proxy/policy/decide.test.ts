@@ -52,6 +52,20 @@ describe("decide", () => {
       request("GET", "/"),
       false,
     ],
+    ["a name that ends in a colon is no header's", { headers: ["X-A:"] }, request("GET", "/", { "x-a": "b" }), false],
+    ["a blank in front leaves no name", { headers: [" X-A b"] }, request("GET", "/", { "x-a": "b" }), false],
+    ["an empty name is no header's", { headers: [""] }, request("GET", "/", { "x-a": "b" }), false],
+    ["names are in any case, values are not", { headers: ["x-ENV: Prod"] }, request("GET", "/", { "x-env": "prod" }), false],
+    ["several values are one, joined by a comma", { headers: ["X-A: b,c"] }, request("GET", "/", { "x-a": "b,c" }), true],
+    ["anchors of an expression change nothing", { path: "^/a$", method: "^GET$" }, request("GET", "/a"), true],
+    ["an expression must match the query, too", { path: "/a" }, request("GET", "/a?b=1"), false],
+    ["a host is asked for with its port", { host: "web" }, request("GET", "/", {}, "web:80"), false],
+    [
+      "a value beside a secret that nobody resolved is asked for",
+      { headerMatches: [{ name: "X-R", secret: { name: "s" }, value: "b" }] },
+      request("GET", "/", { "x-r": "b" }),
+      true,
+    ],
     ["all fields must match", { method: "GET", path: "/a", headers: ["X-B"] }, request("GET", "/a"), false],
   ];
   for (const [name, http, view, expected] of CASES) {
