@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { PassThrough } from "node:stream";
 import { describe, it } from "node:test";
 import { issueCertificate } from "#pki/certificate.ts";
@@ -10,6 +10,7 @@ import { demoNames, packetEvent } from "../fixtures.ts";
 import { startObserver } from "../observer/observer.ts";
 import { type RelayConfig, startRelay } from "../relay/relay.ts";
 import { formatSocketAddress } from "../server/address.ts";
+import { startGrpcServer } from "../server/grpc.ts";
 import { startHubbleServer } from "../server/hubble.ts";
 import { createPeerTable, hubbleServerName } from "../server/peers.ts";
 import { runHubble } from "./main.ts";
@@ -29,9 +30,9 @@ function party(directory: string, commonName: string, purpose: "server" | "clien
   const files = { certFile: join(directory, `${commonName}.crt`), keyFile: join(directory, `${commonName}.key`) };
   return {
     files,
-    renew(validity: Validity): void {
+    renew(validity: Validity, issuer = ca): void {
       const names = purpose === "server" ? { names: ["*.default.hubble-grpc.cilium.io", "localhost"] } : {};
-      const { certificate, key } = issueCertificate({ commonName, purpose, ...names, ...validity }, { ...ca, commonName: CA });
+      const { certificate, key } = issueCertificate({ commonName, purpose, ...names, ...validity }, { ...issuer, commonName: CA });
       writeFileSync(files.keyFile, key);
       writeFileSync(files.certFile, certificate);
     },
@@ -63,7 +64,8 @@ async function world(validity: { readonly agent?: Validity; readonly relay?: Val
     return { name, address: bound ? formatSocketAddress(bound) : "", tlsServerName: hubbleServerName(name, "default") };
   };
   const peers = createPeerTable();
-  peers.set([await serve("one", agent), await serve("two", healthy)]);
+  const [one, two] = [await serve("one", agent), await serve("two", healthy)];
+  peers.set([one, two]);
   const config: RelayConfig = {
     listen: ["127.0.0.1:0"],
     clientTls: { ...relay.files, caFiles: [caFile] },
@@ -73,16 +75,16 @@ async function world(validity: { readonly agent?: Validity; readonly relay?: Val
   };
   const [bound] = scope.use(await startRelay({ peers, log: silentLogger, version: "r1" }, config)).addresses;
   const server = `tls://localhost:${bound && "port" in bound ? bound.port : 0}`;
-  const hubble = async (...args: string[]) => {
+  const ask = async (...argv: string[]) => {
     let text = "";
     const write = (part: string) => {
       text += part;
     };
     const more = { stdin: new PassThrough(), terminal: false, signal: new AbortController().signal, version: "1" };
-    const argv = [...args, "--server", server, "--tls-ca-cert-files", caFile];
     const code = await runHubble(argv, { env: { HOME: "/nonexistent" }, out: write, err: write, ...more });
     return `${code} ${text}`;
   };
+  const hubble = (...args: string[]) => ask(...args, "--server", server, "--tls-ca-cert-files", caFile);
   /** Asks until the answer is as wanted. */
   const until = async (wanted: RegExp, ...args: string[]): Promise<void> => {
     let answer = await hubble(...args);
@@ -90,7 +92,7 @@ async function world(validity: { readonly agent?: Validity; readonly relay?: Val
       await new Promise((resolve) => setTimeout(resolve, 50));
     assert.match(answer, wanted);
   };
-  return { agent, relay, front, until, [Symbol.asyncDispose]: () => scope.disposeAsync() };
+  return { agent, relay, front, one, server, caFile, ask, until, [Symbol.asyncDispose]: () => scope.disposeAsync() };
 }
 
 const DATE = String.raw`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`;
@@ -125,4 +127,36 @@ describe("a certificate out of its time", () => {
       await cluster.until(/Connected Nodes: 2\/2/, "status");
     });
   }
+});
+
+describe("TLS that one side does not have, or has too little of", () => {
+  it("is told with the flag that mends it", async () => {
+    await using cluster = await world({});
+    const mutual = [
+      "--server",
+      `tls://${cluster.one.address}`,
+      "--tls-server-name",
+      cluster.one.tlsServerName,
+      "--tls-ca-cert-files",
+      cluster.caFile,
+    ];
+    const shown = (certFile: string, keyFile: string) => ["--tls-client-cert-file", certFile, "--tls-client-key-file", keyFile];
+    assert.match(await cluster.ask("status", ...mutual, ...shown(cluster.relay.files.certFile, cluster.relay.files.keyFile)), /^0 /);
+    const stranger = party(dirname(cluster.caFile), "stranger", "client");
+    stranger.renew(GOOD, issueCertificate({ commonName: CA, purpose: "ca" }));
+    await using bare = await startGrpcServer(() => undefined, ["127.0.0.1:0"]);
+    const [address] = bare.addresses;
+    assert(address !== undefined);
+    for (const [args, wanted] of [
+      [mutual, /wants a certificate of its clients: .*--tls-client-cert-file/],
+      [
+        [...mutual, ...shown(stranger.files.certFile, stranger.files.keyFile)],
+        /refuses the client's certificate \S+stranger\.crt: an authority/,
+      ],
+      [["--server", cluster.server.replace("tls://", "")], /speaks TLS: add --tls, and --tls-ca-cert-files/],
+      [["--server", `tls://${formatSocketAddress(address)}`], /does not speak TLS: .* without --tls/],
+    ] as const)
+      for (const command of ["status", "observe"])
+        assert.match(await cluster.ask(command, ...args), new RegExp(`^1 failed to connect .*:\\d+ ${wanted.source}`));
+  });
 });

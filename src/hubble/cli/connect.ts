@@ -1,5 +1,5 @@
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
-import { certificateProblem } from "../client/certificate-problem.ts";
+import { certificateProblem, clearTextProblem } from "../client/certificate-problem.ts";
 import { type GrpcConnection, openConnection, type TlsOptions } from "../client/transport.ts";
 import { EXPLAIN_HEADER } from "../observer/explain-header.ts";
 import { UsageError } from "./args.ts";
@@ -16,7 +16,10 @@ export function connectServer({ settings, terminal }: Pick<CommandContext, "sett
     server,
     ...(secure ? { tls } : {}),
     dialTimeoutMs: settings.duration("timeout"),
-    interceptors: [ourHeaders(settings, explains({ settings, terminal })), ...(secure ? [explainCertificates(server, tls)] : [])],
+    interceptors: [
+      ourHeaders(settings, explains({ settings, terminal })),
+      explainFailure(() => (secure ? certificateProblem(server, tls) : clearTextProblem(server))),
+    ],
   });
 }
 
@@ -37,14 +40,14 @@ function checkCredentials(settings: Settings, secure: boolean): void {
 /** What a call fails with when there is no connection, or one that is cut. */
 const CUT: ReadonlySet<Code> = new Set([Code.Unavailable, Code.Canceled, Code.Internal, Code.Unknown, Code.Aborted]);
 
-/** Says which certificate it is that a call fails for. */
-function explainCertificates(server: string, tls: TlsOptions): Interceptor {
+/** Says which certificate, or which side's lack of TLS, it is that a call fails for. */
+function explainFailure(findProblem: () => Promise<string | undefined>): Interceptor {
   return (next) => async (request) => {
     try {
       return await next(request);
     } catch (thrown) {
       const error = ConnectError.from(thrown);
-      const problem = CUT.has(error.code) && !request.signal.aborted ? await certificateProblem(server, tls) : undefined;
+      const problem = CUT.has(error.code) && !request.signal.aborted ? await findProblem() : undefined;
       throw problem === undefined ? error : new ConnectError(problem, Code.Unauthenticated, undefined, undefined, thrown);
     }
   };

@@ -1,34 +1,44 @@
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { connect, type TLSSocket } from "node:tls";
+import type { TLSSocket } from "node:tls";
 import { errorMessage } from "#runtime/errors.ts";
 import { formatSocketAddress, parseSocketAddress } from "../server/address.ts";
 import { certificateName, dateProblem } from "../server/certificate-dates.ts";
-import { type TlsOptions, tlsOptions } from "./transport.ts";
-
-const PROBE_MS = 3000;
+import { shakeHands } from "./handshake.ts";
+import type { TlsOptions } from "./transport.ts";
 
 /**
- * Why certificates keep a client from a server: ours, the authorities' or the server's, with its name, its date and what to do.
- * Undefined when they are not the reason, or nobody answers. Asks the server once more; never rejects.
+ * Why TLS keeps a client from a server: certificates of ours, of the authorities or the server's, with name, date and what to do; or that the
+ * server wants none of it. Undefined when that is not the reason, or nobody answers. Asks the server once more; never rejects.
  */
 export async function certificateProblem(server: string, tls: TlsOptions, now = new Date()): Promise<string | undefined> {
   const own = ownCertificateProblem(tls, now);
   if (own !== undefined) return own;
-  const address = parseSocketAddress(server);
-  const target = "path" in address ? { path: address.path } : { host: address.host || "localhost", port: address.port };
-  const socket = connect({ ...target, ...tlsOptions(tls, address), rejectUnauthorized: false });
-  try {
-    return await new Promise<string | undefined>((resolve) => {
-      socket.setTimeout(PROBE_MS, () => resolve(undefined));
-      socket.once("secureConnect", () => resolve(serverProblem(socket, formatSocketAddress(address), now)));
-      socket.once("error", () => resolve(undefined));
-      socket.once("close", () => resolve(undefined));
-    });
-  } finally {
-    socket.destroy();
+  const name = formatSocketAddress(parseSocketAddress(server));
+  const handshake = await shakeHands(server, tls, (socket) => serverProblem(socket, name, now));
+  switch (handshake.kind) {
+    case "judged":
+      return handshake.problem;
+    case "clear-text":
+      return `${name} does not speak TLS: ask it in clear text, without --tls and tls://`;
+    case "refused":
+      return tls.certFile ? `${name} refuses the client's certificate ${tls.certFile}: ${TRUST}` : `${name} ${NEEDS_CERTIFICATE}`;
+    default:
+      return undefined;
   }
 }
+
+/** Why a server does not answer in clear text: it wants TLS. Undefined when that is not the reason. Asks the server once more; never rejects. */
+export async function clearTextProblem(server: string): Promise<string | undefined> {
+  const address = parseSocketAddress(server);
+  if ("path" in address) return undefined;
+  const { kind } = await shakeHands(server, {}, () => "it speaks TLS");
+  if (kind !== "judged" && kind !== "refused" && kind !== "failed") return undefined;
+  return `${formatSocketAddress(address)} speaks TLS: add --tls, and --tls-ca-cert-files with the authority of its certificate`;
+}
+
+const TRUST = "an authority that the server trusts must have signed it, for clients";
+const NEEDS_CERTIFICATE = `wants a certificate of its clients: give one with --tls-client-cert-file and --tls-client-key-file; ${TRUST}`;
 
 /** What is wrong with the certificates that a client has itself. */
 export function ownCertificateProblem({ certFile = "", caFiles = [] }: TlsOptions, now = new Date()): string | undefined {
