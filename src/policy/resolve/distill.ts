@@ -103,27 +103,32 @@ function highestAuth(filters: readonly Filter[]): AuthType | undefined {
   return best;
 }
 
-/** The nearest authentication of allows of one strength at these blocks of one chain. */
-function nearestAuth(chain: Chain, keys: readonly number[], strength: number): AuthType | undefined {
+/** The nearest authentication of these allows at these blocks of one chain. */
+function nearestAuth(chain: Chain, keys: readonly number[], counts: (allow: Filter) => boolean): AuthType | undefined {
   for (const key of keys) {
-    const type = highestAuth(filtersAt(chain, key).filter((one) => one.action === "allow" && precedenceOf(one) === strength));
+    const type = highestAuth(filtersAt(chain, key).filter((one) => one.action === "allow" && counts(one)));
     if (type !== undefined) return type;
   }
   return undefined;
 }
 
+function ofStrength(strength: number): (one: Filter) => boolean {
+  return (one) => precedenceOf(one) === strength;
+}
+
 /**
  * The authentication of an allowed row. What a rule for just this block asks for is explicit; otherwise it is taken over from the nearest
- * wider rule for the peer, or from a rule of the other chain when that asks for more.
+ * wider rule for the peer of the same level, a redirect from a plain one too, or from an equally strong rule of the other chain when that
+ * asks for more.
  */
-function authOf(winners: readonly Filter[], block: Block, strength: number, own: Chain, outer: Chain): Row["auth"] {
+function authOf(winners: readonly Filter[], first: Filter, block: Block, own: Chain, outer: Chain): Row["auth"] {
   if (!own.hasAuth && !outer.hasAuth) return undefined;
   const keys = outwards(block, own.widths | outer.widths);
   const here = filtersAt(own, keys[0] as number).filter((one) => one.action === "allow");
   const explicit = highestAuth([...winners, ...here]);
   if (explicit !== undefined) return { type: explicit, explicit: true };
-  const inherited = nearestAuth(own, keys.slice(1), strength);
-  const other = own === outer ? undefined : nearestAuth(outer, keys, strength);
+  const inherited = nearestAuth(own, keys.slice(1), (one) => one.level === first.level);
+  const other = own === outer ? undefined : nearestAuth(outer, keys, ofStrength(precedenceOf(first)));
   if (other !== undefined && other !== "disabled" && (inherited === undefined || authOrder.indexOf(other) > authOrder.indexOf(inherited))) {
     return { type: other, explicit: false };
   }
@@ -134,7 +139,7 @@ function authOf(winners: readonly Filter[], block: Block, strength: number, own:
 function rowOf(block: Block, winners: readonly Filter[], strength: number, own: Chain, outer: Chain): Row {
   const [first] = winners;
   if (first === undefined) throw new Error("a row needs a filter");
-  const auth = first.action === "allow" ? authOf(winners, block, precedenceOf(first), own, outer) : undefined;
+  const auth = first.action === "allow" ? authOf(winners, first, block, own, outer) : undefined;
   let origins: readonly RuleRef[] = [];
   for (const one of winners) origins = unionOrigins(origins, one.origins);
   return {
@@ -226,7 +231,7 @@ function authRows(own: Chain, outer: Chain): Row[] {
     const keys = outwards(everybody.block, own.widths | outer.widths);
     const best = covering(keys, own, outer);
     if (best !== everybody) continue;
-    const inherited = nearestAuth(own, keys, best.strength);
+    const inherited = nearestAuth(own, keys, ofStrength(best.strength));
     if (inherited === undefined || inherited === "disabled") continue;
     const winners = strengthOnly(best.filters, best.strength);
     if (winners[0]?.action !== "allow" || highestAuth(winners) !== undefined) continue;

@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { labelSet } from "#labels/label-set.ts";
 import { NumericIdentity } from "#types/identity.ts";
 import { parsePolicy } from "../parse/parse.ts";
-import { createSelectorCache } from "../selectors/selector-cache.ts";
+import { createSelectorCache, type SelectorCache } from "../selectors/selector-cache.ts";
 import { settingsWith } from "../settings.ts";
 import { createRepository } from "./repository.ts";
 import { type EndpointPolicy, resolveEndpoint, type Subject } from "./resolve.ts";
@@ -17,12 +17,17 @@ const pod: Subject = {
 
 /** The policy of the pod under these egress rules. */
 function policyOf(...egress: object[]): EndpointPolicy {
+  return policyIn(createSelectorCache(), ...egress);
+}
+
+/** The policy of the pod under these egress rules, among these identities. */
+function policyIn(cache: SelectorCache, ...egress: object[]): EndpointPolicy {
   const metadata = { name: "one", namespace: "shop" };
   const parsed = parsePolicy({
     ...{ apiVersion: "cilium.io/v2", kind: "CiliumNetworkPolicy", metadata, spec: { endpointSelector: {}, egress } },
   });
   assert.deepEqual(parsed.issues, []);
-  return resolveEndpoint(createRepository().with(parsed), createSelectorCache(), pod);
+  return resolveEndpoint(createRepository().with(parsed), cache, pod);
 }
 
 describe("what Cilium's sources say of merging and enforcing", () => {
@@ -43,6 +48,24 @@ describe("what Cilium's sources say of merging and enforcing", () => {
     assert.notEqual(policyOf(by({}), by({ mode: "required" })).error, undefined);
     assert.equal(policyOf(by({}), by({})).error, undefined);
     assert.equal(policyOf({ toEndpoints: [{}] }, by({})).error, undefined);
+  });
+
+  it("asks a redirect for the authentication of the peer's wider rule, plain as that is", () => {
+    const toPorts = [{ ports: [{ port: "80", protocol: "TCP" }], rules: { http: [{ method: "GET" }] } }];
+    const wider = { toEndpoints: [{ matchLabels: { app: "web" } }], authentication: { mode: "required" } };
+    const narrow = { toEndpoints: [{ matchExpressions: [{ key: "app", operator: "NotIn", values: ["db"] }] }], toPorts };
+    const cache = createSelectorCache();
+    const peer = NumericIdentity(1002);
+    cache.update({
+      add: [
+        { id: peer, labels: labelSet(["k8s:app=web", "k8s:io.kubernetes.pod.namespace=shop", "k8s:io.cilium.k8s.policy.cluster=default"]) },
+      ],
+    });
+    const row = policyIn(cache, wider, narrow)
+      .entriesFor(peer)
+      .find((one) => one.port === 80);
+    assert.deepEqual(row?.auth, { type: "spire", explicit: false });
+    assert.equal(row?.proxy?.parser, "http");
   });
 
   it("enforces on the host where the mode is always, behind the host firewall only", () => {
