@@ -28,7 +28,11 @@ const REFUSED_BEFORE: Readonly<Record<string, readonly string[]>> = {
     ...["rule-shape-038", "l7-http-600", "l7-http-601", "l7-http-619", "auth-log-labels-834"],
     ...["combining-peers-504", "combining-peers-509", "combining-peers-510", "to-fqdns-703"],
   ],
-  "null, where there is nothing to be null": ["rule-shape-040", "rule-shape-043", "rule-shape-044", "enable-default-deny-049"],
+  "null, where there is nothing to be null": [
+    ...["rule-shape-013", "rule-shape-040", "rule-shape-042", "rule-shape-043", "rule-shape-044", "enable-default-deny-049"],
+  ],
+  "a list that must not be empty": ["tls-sni-listener-709", "tls-sni-listener-735"],
+  "a line break in what logs say": ["auth-log-labels-839"],
   "a word of an enumeration, spelled in another way": [
     ...["ports-218", "ports-231", "ports-255", "ports-257", "ports-259", "l7-http-606", "l7-other-639"],
     ...["tls-sni-listener-752", "icmp-793", "auth-log-labels-832"],
@@ -112,6 +116,21 @@ describe("the definitions of Cilium's policies", () => {
     assert.match(refusal(to({ networks: ["10.0.0.1"] })) ?? "", /networks\[0\]: .*Invalid CIDR/);
     assert.match(refusal(to({ domainNames: ["a.b"] })) ?? "", /egress\[0\]: .*only be used with action Accept/);
     assert.match(refusal(from(range(2, 2))) ?? "", /range: .*less than End/);
+  });
+
+  it("refuse what Cilium's refuse: no application rules, no server names, null for a selector, control characters for the log", () => {
+    const cnp = (spec: object) => ({ kind: "CiliumNetworkPolicy", spec: { endpointSelector: {}, egress: [], ...spec } });
+    const to = (entry: object) => cnp({ egress: [{ toPorts: [{ ports: [{ port: "443", protocol: "TCP" }], ...entry }] }] });
+    for (const rules of [{ http: [{}] }, { kafka: [{}] }, { l7proto: "x", l7: [] }]) assert.equal(refusal(to({ rules })), undefined);
+    assert.match(refusal(to({ rules: {} })) ?? "", /rules: .*give http or dns or kafka/);
+    assert.match(refusal(to({ rules: { http: [], dns: [] } })) ?? "", /rules: .*one and only one/);
+    assert.match(refusal(to({ serverNames: [] })) ?? "", /serverNames: .*at least 1 items/);
+    assert.match(refusal(cnp({ endpointSelector: null })) ?? "", /endpointSelector: .*must be of type object/);
+    assert.match(refusal(cnp({ egress: [{ toEndpoints: [null] }] })) ?? "", /toEndpoints\[0\]: .*must be of type object/);
+    assert.match(refusal(cnp({ egress: [{ toRequires: [{}] }] })) ?? "", /toRequires/);
+    assert.equal(refusal(cnp({ log: { value: "Wörter – 日本" } })), undefined);
+    for (const value of ["a\nb", "a\u001bb", "a\u200bb"])
+      assert.match(refusal(cnp({ log: { value } })) ?? "", /log.value: .*no control characters/);
   });
 
   it("of ClusterNetworkPolicy refuse just what the engine says that no API server stores", (test) => {

@@ -7,7 +7,7 @@ function peers(direction: "from" | "to", deny: boolean): Record<string, Schema> 
   const where = direction === "from" ? "Traffic from" : "Traffic to";
   return {
     [`${direction}Endpoints`]: list(`${where} endpoints with these labels; {} is every endpoint.`, selector("Endpoints by label.")),
-    [`${direction}Requires`]: list("Must be empty; kept for old manifests.", selector("Endpoints by label."), { maxItems: 0 }),
+    [`${direction}Requires`]: list("Must be empty; kept for old manifests.", { type: "string" }, { maxItems: 0 }),
     [`${direction}CIDR`]: { ...cidrs, description: `${where} these address ranges.` },
     [`${direction}CIDRSet`]: { ...cidrSet, description: `${where} these address ranges.` },
     [`${direction}Entities`]: { ...entities, description: `${where} these.` },
@@ -43,7 +43,9 @@ function rule(clusterwide: boolean): Schema {
         { required: ["key"] },
       ),
     ),
-    log: record("What logs say of the rule.", { value: text("Shown with every flow that it decides.", { maxLength: 32 }) }),
+    log: record("What logs say of the rule.", {
+      value: text("Shown with every flow that it decides; no control characters.", { maxLength: 32, pattern: "^\\P{C}*$" }),
+    }),
   };
   const directions = ["ingress", "ingressDeny", "egress", "egressDeny"].map((name) => ({ required: [name] }));
   const subject = clusterwide

@@ -90,6 +90,18 @@ const listener = record(
   { required: ["envoyConfig", "name"], maxProperties: 0 },
 );
 
+const rules = record(
+  "What may be said; one of the protocols.",
+  {
+    http: list("HTTP requests that are allowed.", http),
+    dns: list("DNS names that may be looked up.", fqdn),
+    kafka: list("Kafka requests that are allowed.", kafka),
+    l7proto: text("Another protocol's parser."),
+    l7: list("Rules for that parser.", map("Keys and values.")),
+  },
+  { oneOf: ["http", "dns", "kafka", "l7proto"].map((name) => ({ required: [name] })) },
+);
+
 /** `toPorts`: which ports, and what is said over them. */
 export const portRules = (layer7: boolean): Schema =>
   list(
@@ -99,16 +111,12 @@ export const portRules = (layer7: boolean): Schema =>
       layer7
         ? {
             ports: list("The ports.", port, { maxItems: 40 }),
-            rules: record("What may be said; one of the protocols.", {
-              http: list("HTTP requests that are allowed.", http),
-              dns: list("DNS names that may be looked up.", fqdn),
-              kafka: list("Kafka requests that are allowed.", kafka),
-              l7proto: text("Another protocol's parser."),
-              l7: list("Rules for that parser.", map("Keys and values.")),
-            }),
+            rules,
             terminatingTLS: tls,
             originatingTLS: tls,
-            serverNames: list("TLS server names (SNI) that are allowed; * as in matchPattern.", text("A name.", dnsPattern)),
+            serverNames: list("TLS server names (SNI) that are allowed; * as in matchPattern.", text("A name.", dnsPattern), {
+              minItems: 1,
+            }),
             listener,
           }
         : { ports: list("The ports.", port, { maxItems: 40 }) },
@@ -196,6 +204,7 @@ export const cidrSet = list(
   ),
 );
 
+/** All that the engine knows: Cilium's engine knows those of one address family and of the mesh too, which its definition leaves out. */
 const ENTITIES = [
   "all",
   "world",

@@ -29,27 +29,23 @@ const OPERATORS = ["In", "NotIn", "Exists", "DoesNotExist"];
 
 const LABEL_VALUE = "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$";
 
-/** A label selector. Cilium's label keys have a source (`k8s:app`), so keys are not checked here; null selects what `{}` does. */
+/** A label selector. Cilium's label keys have a source (`k8s:app`), so keys are not checked here. */
 export const selector = (description: string): Schema =>
-  record(
-    description,
-    {
-      matchLabels: map("Labels and the values that they must have.", { type: "string", maxLength: 63, pattern: LABEL_VALUE }),
-      matchExpressions: list(
-        "Requirements, all of which must be met.",
-        record(
-          "One requirement.",
-          {
-            key: text("The label."),
-            operator: text("How the label's value relates to the values.", { enum: OPERATORS }),
-            values: { ...texts("The values; empty for Exists and DoesNotExist."), nullable: true },
-          },
-          { required: ["key", "operator"] },
-        ),
+  record(description, {
+    matchLabels: map("Labels and the values that they must have.", { type: "string", maxLength: 63, pattern: LABEL_VALUE }),
+    matchExpressions: list(
+      "Requirements, all of which must be met.",
+      record(
+        "One requirement.",
+        {
+          key: text("The label."),
+          operator: text("How the label's value relates to the values.", { enum: OPERATORS }),
+          values: texts("The values; empty for Exists and DoesNotExist."),
+        },
+        { required: ["key", "operator"] },
       ),
-    },
-    { nullable: true },
-  );
+    ),
+  });
 
 export const conditions: Schema = list(
   "The latest observations of the object's state.",
