@@ -42,6 +42,7 @@ async function readObservations(options: FlowOptions): Promise<Observations> {
 /** A line of `hubble observe -o json`; undefined for an empty one. Throws for anything else, also for an object that only looks like a flow. */
 export function flowResponse(text: string): GetFlowsResponse | undefined {
   const response = readFlowLine(text);
+  if (response && response.responseTypes.case === undefined) throw new FlowInputError("no-ends", "it says nothing of any flow");
   const { responseTypes: { case: kind, value } = { case: undefined } } = response ?? {};
   if (kind === "flow" && value.IP === undefined && value.source === undefined && value.destination === undefined)
     throw new FlowInputError("no-ends", "it names neither a source nor a destination");
