@@ -105,11 +105,29 @@ describe("readDocuments", () => {
       ["a: 1\n\t\nb: 2\n", "2:1"],
       ["a:\n- b\n-\tc\n", "3:2"],
     ] as const)
-      assert.match(problems(text).join("\n"), new RegExp(`^${at} `, "m"), JSON.stringify(text));
+      assert.match(problems(text).join("\n"), new RegExp(`^${at} .*$`), JSON.stringify(text));
     assert.deepEqual(problems('a:\t1\nb: "x\n \ty"\nc: |\n  -\tz\n  \t\nd: {\n  e:\t1}\t# f\n'), []);
     assert.match(problems('a: "\\\\/ \\/"\n').join(), /^1:9 in double quotes/);
     assert.deepEqual(problems("a: '\\/'\nb: \\/\n"), []);
     assert.match(problems("a: 1\nb: x\u0001\n").join(), /^2:5 a control character, U\+0001/);
+  });
+
+  it("refuses with one error, and where, what is too deep for a stack, and reads all that is not", () => {
+    const many = 20_000;
+    const block = (levels: number) => Array.from({ length: levels }, (_, i) => `${" ".repeat(i)}a:\n`).join("");
+    for (const [text, at] of [
+      ["[".repeat(many), "1:20"],
+      [`{"a":${"[".repeat(many)}${"]".repeat(many)}}`, "1:20"],
+      [`{"a": 1}\n${'{"a":'.repeat(many)}1${"}".repeat(many)}`, "2:1001"],
+      ["- ".repeat(many), "1:40"],
+      [block(300), "20"],
+    ] as const) {
+      const [only, ...others] = problems(text);
+      assert.match(only ?? "", new RegExp(`^${at}[\\d:]* more than 200 objects and lists stand in one another$`));
+      assert.deepEqual(others, []);
+    }
+    for (const text of [`${"[".repeat(200)}${"]".repeat(200)}`, `${'{"a":'.repeat(200)}1${"}".repeat(200)}`, block(200)])
+      assert.deepEqual(problems(text), []);
   });
 
   it("never throws, whatever the text, and tells a line that is there", (test) => {

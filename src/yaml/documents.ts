@@ -1,9 +1,8 @@
-import { parseDocument } from "yaml";
 import { jsonTexts } from "./json.ts";
 import { offsetOf } from "./locate.ts";
-import { kubectlSchema } from "./scalars.ts";
+import { parseYaml } from "./parse.ts";
 import { ofYaml11 } from "./strict.ts";
-import { documentValue, type NodeProblem, twiceMessage } from "./value.ts";
+import { documentValue, type NodeProblem } from "./value.ts";
 
 /** A place in a text, both numbers from 1. */
 export type Place = { readonly line: number; readonly column: number };
@@ -90,12 +89,12 @@ function placeIn(read: Read, start: number, path: string, lines: (offset: number
 /** JSON is read by a parser that is many times faster; what it refuses may still be YAML. Places are found by reading it again, when asked for. */
 function jsonDocuments({ text, start: from }: Part, lines: (offset: number) => Place): TextDocument[] | undefined {
   try {
-    return jsonTexts(text)?.map(({ start, end, twice }): TextDocument => {
+    return jsonTexts(text)?.map(({ start, end, problems, tooDeep }): TextDocument => {
       const own = text.slice(start, end);
       let read: Read | undefined;
       return {
-        value: JSON.parse(own),
-        problems: twice.map(({ key, offset }) => ({ message: twiceMessage(key), place: lines(from + offset) })),
+        value: tooDeep ? null : JSON.parse(own),
+        problems: problems.map(({ message, offset }) => ({ message, place: lines(from + offset) })),
         locate(path) {
           read ??= readYaml(own);
           return placeIn(read, from + start, path, lines);
@@ -121,22 +120,23 @@ function readYaml(text: string): Read {
   const behind = ending === null ? "" : text.slice(ending.index + ending[0].length);
   if (ending !== null && /^[ \t]*[^\s#]/m.test(behind))
     return unread({ offset: ending.index, message: 'kubectl reads nothing of what follows "...": begin a document with "---"' });
-  try {
-    const document = parseDocument(text, { version: "1.1", schema: kubectlSchema, uniqueKeys: false, prettyErrors: false });
-    const syntax = document.errors.map(({ pos, message }): NodeProblem => ({ offset: pos[0], message: message.split("\n")[0] ?? "" }));
-    const { contents } = document;
-    const { value, problems, targets } = documentValue(contents);
-    return {
-      value,
-      problems: [...syntax, ...problems, ...ofYaml11(document, text)],
-      offsetOf: (path) => offsetOf(contents, path, targets),
-    };
-  } catch (thrown) {
-    // Too deep for the stack.
-    return unread({ offset: 0, message: thrown instanceof Error ? thrown.message : String(thrown) });
-  }
+  const { document, problems: syntax } = parseYaml(text);
+  if (document === undefined) return unread(...syntax);
+  const { contents } = document;
+  const { value, problems, targets } = documentValue(contents);
+  return {
+    value,
+    problems: firstOfEachPlace([...syntax, ...problems, ...ofYaml11(document, text)]),
+    offsetOf: (path) => offsetOf(contents, path, targets),
+  };
 }
 
-function unread(problem: NodeProblem): Read {
-  return { value: null, problems: [problem], offsetOf: () => undefined };
+function unread(...problems: readonly NodeProblem[]): Read {
+  return { value: null, problems, offsetOf: () => undefined };
+}
+
+/** Two readers may stumble over one sign. */
+function firstOfEachPlace(problems: readonly NodeProblem[]): NodeProblem[] {
+  const places = new Set<number>();
+  return problems.filter(({ offset }) => !places.has(offset) && places.add(offset));
 }

@@ -1,8 +1,11 @@
-/** One JSON object of a text, from `start` to before `end`, and the keys that are in one of its objects twice. */
+import { isTooDeep, type NodeProblem, tooDeep, twiceMessage } from "./value.ts";
+
+/** One JSON object of a text, from `start` to before `end`, and what is wrong with it: keys that are in an object twice. The rest of a text when it is too deep. */
 export type JsonText = {
   readonly start: number;
   readonly end: number;
-  readonly twice: readonly { readonly key: string; readonly offset: number }[];
+  readonly problems: readonly NodeProblem[];
+  readonly tooDeep: boolean;
 };
 
 const token = /"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/gy;
@@ -26,15 +29,15 @@ function skip(text: string, at: number): number {
   return space.lastIndex;
 }
 
-/** The objects and lists that are open at a place of a JSON text, and where keys stand in one of them twice. */
+/** The objects and lists that are open at a place of a JSON text, and what is wrong so far. */
 class OpenBraces {
-  readonly twice: { key: string; offset: number }[] = [];
+  readonly problems: NodeProblem[] = [];
   /** The keys of an object so far; null for a list. */
   readonly #open: (Set<string> | null)[] = [];
   #mayBeKey = false;
 
-  get none(): boolean {
-    return this.#open.length === 0;
+  get levels(): number {
+    return this.#open.length;
   }
 
   take(word: string, offset: number): void {
@@ -46,7 +49,7 @@ class OpenBraces {
 
   #key(key: string, offset: number): void {
     const keys = this.#open.at(-1);
-    if (keys?.has(key) === true) this.twice.push({ key, offset });
+    if (keys?.has(key) === true) this.problems.push({ message: twiceMessage(key), offset });
     keys?.add(key);
   }
 }
@@ -60,7 +63,8 @@ function jsonText(text: string, start: number): JsonText | undefined {
     const word = token.exec(text)?.[0];
     if (word === undefined) return undefined;
     braces.take(word, offset);
-    if (braces.none) return { start, end: token.lastIndex, twice: braces.twice };
+    if (isTooDeep(braces.levels)) return { start, end: text.length, problems: [tooDeep(offset)], tooDeep: true };
+    if (braces.levels === 0) return { start, end: token.lastIndex, problems: braces.problems, tooDeep: false };
   }
 }
 

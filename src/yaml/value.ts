@@ -13,6 +13,19 @@ export type DocumentValue = {
 /** Aliases may make this many nodes of few; more is a bomb. Go's yaml.v2 begins to count at the same size. */
 const MOST_NODES = 400_000;
 
+/** So many objects and lists may stand in one another. kubectl gives up at 10,000; before that, the stack of whoever walks the value would end. */
+const MOST_LEVELS = 200;
+
+/** Whether so many objects and lists in one another are too many to be read. */
+export function isTooDeep(levels: number): boolean {
+  return levels > MOST_LEVELS;
+}
+
+/** What is said of the first object or list that is too deep. */
+export function tooDeep(offset: number): NodeProblem {
+  return { offset, message: `more than ${MOST_LEVELS} objects and lists stand in one another` };
+}
+
 /** What is said of a key that is in an object for the second time. */
 export function twiceMessage(key: string): string {
   return `the key "${key}" is there twice: a reader would lose one of the two`;
