@@ -240,7 +240,7 @@ export function readCiliumPolicy(reading: Reading, object: Fields, policy: Polic
   const spec = readObject(reading, object.spec, "spec");
   const specs = readObjects(reading, object.specs, "specs");
   if (spec === undefined && specs === undefined) {
-    refuse(reading, "", "has neither spec nor specs");
+    refuse(reading, "spec", "is not there, and neither is specs: give one of them");
     return [];
   }
   return [
