@@ -11,6 +11,7 @@ runProgram("hubble", async (signal) => {
     err: (text) => void process.stderr.write(text),
     stdin: process.stdin,
     terminal: process.stdout.isTTY === true,
+    errTerminal: process.stderr.isTTY === true,
     signal,
     version: VERSION,
   });

@@ -32,6 +32,7 @@ async function hubble(line: string, flows: readonly Flow[] = FLOWS): Promise<{ c
     },
     stdin,
     terminal: false,
+    errTerminal: false,
     signal: new AbortController().signal,
     version: "1.2.3",
   });

@@ -80,7 +80,7 @@ async function world(validity: { readonly agent?: Validity; readonly relay?: Val
     const write = (part: string) => {
       text += part;
     };
-    const more = { stdin: new PassThrough(), terminal: false, signal: new AbortController().signal, version: "1" };
+    const more = { stdin: new PassThrough(), terminal: false, errTerminal: false, signal: new AbortController().signal, version: "1" };
     const code = await runHubble(argv, { env: { HOME: "/nonexistent" }, out: write, err: write, ...more });
     return `${code} ${text}`;
   };

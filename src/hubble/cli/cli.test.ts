@@ -29,6 +29,7 @@ async function hubble(
     },
     stdin,
     terminal: false,
+    errTerminal: false,
     signal: new AbortController().signal,
     version: "1.2.3",
   });

@@ -11,6 +11,8 @@ export interface CommandContext {
   readonly stdin: NodeJS.ReadableStream;
   /** Standard output is a terminal. */
   readonly terminal: boolean;
+  /** Standard error is a terminal: a person reads hints there. */
+  readonly errTerminal: boolean;
   readonly signal: AbortSignal;
   readonly version: string;
 }

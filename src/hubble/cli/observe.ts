@@ -5,7 +5,8 @@ import { createAggregatePrinter } from "./aggregate.ts";
 import { UsageError } from "./args.ts";
 import { explains } from "./connect.ts";
 import type { CommandContext } from "./context.ts";
-import { takeFlows } from "./flow-source.ts";
+import { type FlowTaker, takeFlows } from "./flow-source.ts";
+import { tellNobody } from "./nobody.ts";
 import { DEFAULT_LAST, flowsRequest, formatRawFilters } from "./request.ts";
 import type { Settings } from "./settings.ts";
 
@@ -29,12 +30,17 @@ export async function observe(context: CommandContext): Promise<number> {
   const { out, err } = context;
   const printer =
     keys.length === 0 ? flowPrinter(context, format) : createAggregatePrinter({ keys, json: format.startsWith("json"), out, err });
-  await takeFlows(
-    context,
-    keys.length > 0 && request.number === DEFAULT_LAST && !settings.has("last") ? { ...request, number: 0n } : request,
-    printer,
-  );
+  let found = false;
+  const taker: FlowTaker = {
+    print(response) {
+      found ||= response.responseTypes.case === "flow";
+      printer.print(response);
+    },
+  };
+  const asked = keys.length > 0 && request.number === DEFAULT_LAST && !settings.has("last") ? { ...request, number: 0n } : request;
+  await takeFlows(context, asked, taker);
   printer.end();
+  if (!found && context.errTerminal && !request.follow && settings.text("input-file") === "") await tellNobody(context);
   return 0;
 }
 
