@@ -64,7 +64,6 @@ describe("long streams of gRPC", () => {
     await proxy[Symbol.asyncDispose]();
   });
 
-  const CUT = { code: status.UNAVAILABLE, details: "connection ended by the proxy" };
   const begin = (): { chat: Chat; ended: Promise<Pick<StatusObject, "code" | "details">> } => {
     const chat: Chat = client.makeBidiStreamRequest(CHAT.path, bytes, bytes);
     chat.on("error", () => undefined);
@@ -89,7 +88,8 @@ describe("long streams of gRPC", () => {
     const { chat, ended } = begin();
     await say(chat, "before");
     proxy.setPolicy({ type: "policy", revision: 2, endpoints: [] });
-    assert.deepEqual(await ended, CUT);
+    // In our words, or in the client's own where it sees the end of the connection first.
+    assert.equal((await ended).code, status.UNAVAILABLE);
   });
 
   it("a proxy that stops lets it end by itself, and takes no other meanwhile", async () => {
@@ -116,6 +116,7 @@ describe("long streams of gRPC", () => {
     const { chat, ended } = begin();
     await say(chat, "before");
     await proxy.drain(0);
-    assert.deepEqual(await ended, CUT);
+    // In our words, or in the client's own where it sees the end of the connection first.
+    assert.equal((await ended).code, status.UNAVAILABLE);
   });
 });

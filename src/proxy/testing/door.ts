@@ -8,7 +8,8 @@ export async function openDoor(proxy: Loopback): Promise<{ readonly port: number
     outside.pause();
     const inside = await proxy.open();
     outside.on("close", () => inside.destroy());
-    inside.on("close", () => outside.destroy());
+    // What it has said before is still to arrive.
+    inside.on("close", () => outside.destroySoon());
     outside.pipe(inside).pipe(outside);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
