@@ -37,13 +37,34 @@ export function parseDuration(text: string): Duration | undefined {
 
 /** Writes Go's notation: `1h30m0s`, `250ms`. */
 export function formatDuration(duration: Duration): string {
-  const sign = duration < 0 ? "-" : "";
-  const ms = Math.abs(duration);
-  if (ms === 0) return "0s";
-  if (ms < 1000) return `${sign}${Number(ms.toFixed(6))}ms`;
-  const hours = Math.floor(ms / 3_600_000);
-  const minutes = Math.floor((ms % 3_600_000) / 60_000);
-  const seconds = Number(((ms % 60_000) / 1000).toFixed(9));
-  if (hours > 0) return `${sign}${hours}h${minutes}m${seconds}s`;
-  return minutes > 0 ? `${sign}${minutes}m${seconds}s` : `${sign}${seconds}s`;
+  const nanoseconds = BigInt(Math.round(Math.abs(duration) * 1e6));
+  return `${duration < 0 ? "-" : ""}${formatNanoseconds(nanoseconds)}`;
+}
+
+const SECOND = 1_000_000_000n;
+const MINUTE = 60n * SECOND;
+const HOUR = 60n * MINUTE;
+/** Units of what is shorter than a second, the largest first. */
+const SMALL: readonly (readonly [string, bigint])[] = [
+  ["ms", 1_000_000n],
+  ["µs", 1_000n],
+  ["ns", 1n],
+];
+
+/** Nanoseconds in Go's notation: `3h25m45.5s`, `1.5ms`, `0s`. Source: Go's `time.Duration.String`. */
+export function formatNanoseconds(nanoseconds: bigint): string {
+  if (nanoseconds === 0n) return "0s";
+  const small = nanoseconds < SECOND ? SMALL.find(([, unit]) => nanoseconds >= unit) : undefined;
+  if (small !== undefined) return decimal(nanoseconds, small[1]) + small[0];
+  const hours = nanoseconds >= HOUR ? `${nanoseconds / HOUR}h` : "";
+  const minutes = nanoseconds >= MINUTE ? `${(nanoseconds % HOUR) / MINUTE}m` : "";
+  return `${hours}${minutes}${decimal(nanoseconds % MINUTE, SECOND)}s`;
+}
+
+function decimal(value: bigint, unit: bigint): string {
+  const digits = String(unit).length - 1;
+  const fraction = String(value % unit)
+    .padStart(digits, "0")
+    .replace(/0+$/, "");
+  return `${value / unit}${digits === 0 || fraction === "" ? "" : `.${fraction}`}`;
 }

@@ -1,4 +1,4 @@
-import { parseDuration } from "#types/duration.ts";
+import { formatDuration, parseDuration, Seconds } from "#types/duration.ts";
 import { askLocalAgent } from "./agents.ts";
 import { formatOutput, formatTable } from "./output.ts";
 import type { AgentStatusShape, ControllerShape, StateShape } from "./shapes.ts";
@@ -148,8 +148,7 @@ function tableLines(headings: readonly string[], rows: readonly (readonly string
 function sinceText(timestamp: string | undefined, now: Date): string {
   if (timestamp === undefined) return "never";
   const seconds = Math.max(0, Math.trunc((now.getTime() - Date.parse(timestamp)) / 1000));
-  const [hours, minutes] = [Math.trunc(seconds / 3600), Math.trunc(seconds / 60) % 60];
-  return `${hours > 0 ? `${hours}h` : ""}${seconds >= 60 ? `${minutes}m` : ""}${seconds % 60}s ago`;
+  return `${formatDuration(Seconds(seconds))} ago`;
 }
 
 function isFailing({ status }: ControllerShape): boolean {

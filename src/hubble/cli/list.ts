@@ -2,7 +2,7 @@ import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
 import { NamespaceSchema, type Node, NodeSchema, Observer } from "#api/gen/observer/observer_pb.ts";
 import { NodeState } from "#api/gen/relay/relay_pb.ts";
-import { goDuration } from "../printer/duration.ts";
+import { formatNanoseconds } from "#types/duration.ts";
 import { escapeMarkup, jsonInOrder } from "../printer/json-line.ts";
 import { alignRows } from "../printer/tabular.ts";
 import { UsageError } from "./args.ts";
@@ -67,7 +67,7 @@ function nodeCells(node: Node): string[] {
   return [
     node.name,
     STATES[node.state] ?? "Unknown",
-    seconds > 0 ? goDuration(BigInt(seconds) * 1_000_000_000n) : "N/A",
+    seconds > 0 ? formatNanoseconds(BigInt(seconds) * 1_000_000_000n) : "N/A",
     rate,
     ratio,
     node.version || "N/A",

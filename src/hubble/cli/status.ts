@@ -1,8 +1,8 @@
 import { Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
 import { Health, HealthCheckResponse_ServingStatus as Serving } from "#api/gen/grpc/health/v1/health_pb.ts";
 import { Observer, type ServerStatusResponse, ServerStatusResponseSchema } from "#api/gen/observer/observer_pb.ts";
+import { formatNanoseconds } from "#types/duration.ts";
 import { type Losses, lossesOf } from "../observer/losses-header.ts";
-import { goDuration } from "../printer/duration.ts";
 import { jsonLine } from "../printer/json-line.ts";
 import { alignRows } from "../printer/tabular.ts";
 import { OBSERVER_HEALTH } from "../server/health.ts";
@@ -92,7 +92,7 @@ function rowsOf(response: ServerStatusResponse, lost: Losses): (readonly [string
     ["MAX FLOWS", formatCount(response.maxFlows)],
     ["SEEN FLOWS", formatCount(response.seenFlows)],
     ["FLOWS PER SECOND", response.flowsRate > 0 ? response.flowsRate.toFixed(2) : "N/A"],
-    ["UPTIME", goDuration(response.uptimeNs)],
+    ["UPTIME", formatNanoseconds(response.uptimeNs)],
   ];
   if (lost.events > 0n) rows.push(["LOST EVENTS", formatCount(lost.events)]);
   if (lost.history > 0n) rows.push(["LOST FROM HISTORY", formatCount(lost.history)]);

@@ -3,13 +3,13 @@ import { describe, it } from "node:test";
 import { fromJson, type JsonObject, type JsonValue } from "@bufbuild/protobuf";
 import { GetFlowsResponseSchema } from "#api/gen/observer/observer_pb.ts";
 import { l7Event } from "#monitor/access.ts";
+import { formatNanoseconds } from "#types/duration.ts";
 import { DEMO_TIME, demoNames, packetEvent, tcpPacket } from "../fixtures.ts";
 import { flowOfAccess } from "../parser/l7.ts";
 import { timestampOf } from "../parser/messages.ts";
 import { flowOfPacket } from "../parser/packet.ts";
 import { createPolicyBook } from "../parser/policies.ts";
 import { terminalColor } from "./color.ts";
-import { goDuration } from "./duration.ts";
 import { escapeTerminal } from "./escape.ts";
 import { createPrinter, type PrinterOptions } from "./printer.ts";
 import { alignRows } from "./tabular.ts";
@@ -264,7 +264,7 @@ describe("pieces", () => {
     ));
   it("writes durations as Go", () => {
     const golden = { 0: "0s", 7: "7ns", 1500: "1.5µs", 2000000: "2ms", 61000000001: "1m1.000000001s", 7200000000000: "2h0m0s" };
-    for (const [nanoseconds, text] of Object.entries(golden)) assert.equal(goDuration(BigInt(nanoseconds)), text);
+    for (const [nanoseconds, text] of Object.entries(golden)) assert.equal(formatNanoseconds(BigInt(nanoseconds)), text);
   });
   it("knows upstream's time formats", () => {
     const shown = timeFormats.map((format) => formatTime(timestampOf(DEMO_TIME), format));
