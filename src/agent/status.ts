@@ -2,7 +2,7 @@ import { availableParallelism } from "node:os";
 import { maps as specs } from "#datapath/gen/maps.ts";
 import type { HealthReport } from "#runtime/health.ts";
 import { VERSION } from "#runtime/version.ts";
-import { formatDuration, Milliseconds } from "#types/duration.ts";
+import { formatNanoseconds } from "#types/duration.ts";
 import { clusterIdentityRange } from "#types/identity.ts";
 import type { AgentConfig } from "./config.ts";
 import type { EdgeDeps } from "./edge-deps.ts";
@@ -112,7 +112,7 @@ function hubbleStatus(hubble: RunningHubble | undefined): unknown {
       "current-flows": flows,
       "max-flows": maxFlows,
       "seen-flows": Number(seenFlows),
-      uptime: formatDuration(Milliseconds(Math.round(Number(uptimeNs) / 1e6))),
+      uptime: formatNanoseconds(uptimeNs),
       "flows-per-second": flowsPerSecond,
     },
   };

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { request } from "node:http";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import type { AgentStatusShape } from "#cmd/cilium/shapes.ts";
 import { openNetlink } from "#netlink/socket.ts";
 import { startNode, type TestNode, type TestPod, until } from "./node.ts";
 import { canTalk, connectFrom, echoServer, udpSocket } from "./traffic.ts";
@@ -97,6 +98,23 @@ describe("cilium-agent on one node", { skip: missing }, () => {
     node.api.delete(CNP, "web", "default");
     await until("everybody may talk again", () => canTalk(other?.pod.netns as never, web?.ip ?? "", 8080, 200));
     console.log(`# policy applied → established flow cut: ${enforcedMs.toFixed(0)} ms (includes a probe of 20 ms)`);
+  });
+
+  it("tells its state and settings in the shapes that upstream's cilium-dbg reads", async () => {
+    const get = async (path: string) => (await node.agent.get(path)) as Readonly<Record<string, never>>;
+    const status = (await get("/v1/healthz")) as AgentStatusShape;
+    // A number there, and upstream's client takes nothing of the whole answer.
+    assert.match(status.hubble?.observer?.uptime ?? "", /^[0-9.hmµns]+$/);
+    assert.equal(status["attach-mode"], "tcx");
+    assert(status.controllers?.some(({ status: counts }) => counts?.["last-success-timestamp"] !== undefined));
+    const { realized, daemonConfigurationMap } = (await get("/v1/config")).status as unknown as Readonly<Record<string, object>>;
+    assert.deepEqual(Object.keys(realized ?? {}), ["options", "policy-enforcement"]);
+    assert.ok(daemonConfigurationMap);
+    const info = await get("/v1/debuginfo");
+    assert.deepEqual([typeof info["cilium-version"], info["environment-variables"]], ["string", []]);
+    assert.deepEqual(Object.keys(info["cilium-status"] ?? {}), Object.keys(status));
+    const { "pod-metadatas": pods } = await get("/v1/cgroup-dump-metadata");
+    assert.equal((pods as unknown as unknown[]).length, ((await node.agent.get("/v1/endpoint")) as unknown[]).length);
   });
 
   it("answers what the kernel has, and lets pass in audit mode what policy denies", async () => {
