@@ -68,6 +68,7 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal): Promis
   const hub = createMonitorHub();
   const inUse = () => (phase.is === "ready" ? loops.policyMaps.cookies() : undefined);
   const usage = createUsage({ log: log.child("usage"), maps: kernel.datapath.maps, state, inUse });
+  scope.defer(usage.flush);
   const record = (message: AccessRecord | DnsAccessMessage) => {
     hub.access(message);
     usage.access(message);

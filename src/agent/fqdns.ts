@@ -1,10 +1,10 @@
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
+import { readFileSync } from "node:fs";
 import { type FqdnSelector, fqdnLabelKey } from "#fqdn/pattern.ts";
 import { label, labelSource } from "#labels/label.ts";
 import { type LabelSet, labelSetOf } from "#labels/label-set.ts";
 import { errorMessage } from "#runtime/errors.ts";
 import type { Logger } from "#runtime/logger.ts";
+import { writeWhole } from "#runtime/whole-file.ts";
 import { NumericIdentity } from "#types/identity.ts";
 import type { Identities } from "./identities.ts";
 
@@ -39,9 +39,7 @@ export function createFqdns(
   const save = () => {
     const rows = [...current.values()].map(({ selector, identity }) => ({ ...selector, identity }));
     try {
-      mkdirSync(dirname(path), { recursive: true });
-      writeFileSync(`${path}.new`, JSON.stringify(rows), { mode: 0o600 });
-      renameSync(`${path}.new`, path);
+      writeWhole(path, JSON.stringify(rows));
     } catch (thrown) {
       log.error("numbers of names are not saved: after a restart names must be resolved anew", { path, error: errorMessage(thrown) });
     }

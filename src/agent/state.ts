@@ -20,6 +20,7 @@ import { lbSettings } from "./lb-settings.ts";
 import { createPolicies } from "./policies.ts";
 import { createPolicyController } from "./policy-controller.ts";
 import { createPrefixes } from "./prefixes.ts";
+import { rememberCookiesIn } from "./remembered-cookies.ts";
 import { rememberPoliciesIn } from "./remembered-policies.ts";
 import { createServices } from "./services.ts";
 
@@ -61,6 +62,7 @@ export function createState({ cluster, log }: { readonly cluster: Cluster; reado
     { db, log: log.child("services"), nodes, onChange: () => controller.setServices(services.views) },
     { nodeName, topology: config["enable-service-topology"], clusterIpOnly: !balancing.enabled, ...balancing },
   );
+  const cookies = createCookies();
   /** CiliumEndpoints that say they are of this node, ours or left over. */
   const ownObjects = new Map<string, CiliumEndpoint>();
   const audit = {
@@ -87,7 +89,8 @@ export function createState({ cluster, log }: { readonly cluster: Cluster; reado
     services,
     ownObjects,
     audit,
-    cookies: createCookies(),
+    cookies,
+    rememberedCookies: rememberCookiesIn(join(config["state-dir"], "rule-numbers.json"), cookies, log.child("usage")),
     dnsNames: createDnsNames(dnsSettings(config)),
   };
 }

@@ -40,7 +40,7 @@ export interface RuleUsage {
   readonly bytes: number;
   /** Packets that passed because of audit mode, and that it would have denied. */
   readonly audited: number;
-  /** Requests that its application rules allowed or denied, or would have denied without audit mode. */
+  /** Requests that its application rules allowed; denied, or would have denied without audit mode, are those that it came nearest to allowing. */
   readonly requests: { readonly allowed: number; readonly denied: number; readonly audited: number };
   /** RFC 3339; empty: never. */
   readonly lastHit: string;

@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, it } from "node:test";
 import { createCookies } from "#datapath/cookies.ts";
 import { UsageOutcome } from "#datapath/gen/enums.ts";
 import { maps as specs } from "#datapath/gen/maps.ts";
@@ -12,9 +15,11 @@ import { createRepository } from "#policy/resolve/repository.ts";
 import { resolveEndpoint } from "#policy/resolve/resolve.ts";
 import type { ParsedPolicy, RuleRef } from "#policy/rule.ts";
 import { createSelectorCache } from "#policy/selectors/selector-cache.ts";
+import type { AccessRecord } from "#proxy/protocol.ts";
 import { silentLogger } from "#runtime/logger.ts";
 import { IpAddress } from "#types/addr.ts";
 import { NumericIdentity } from "#types/identity.ts";
+import { rememberCookiesIn } from "./remembered-cookies.ts";
 import type { AgentState } from "./state.ts";
 import { createUsage } from "./usage.ts";
 import { usageRows, usageSummary } from "./usage-view.ts";
@@ -165,7 +170,31 @@ describe("createUsage", () => {
     ingress: { generation: 1, remoteId: 0, cookie: 0, auditCookie: 0, lxcId: 7, proxyPort: 0 },
     ...change,
   });
+  const denial = (nearest: RuleRef[]) =>
+    ({
+      ...{ kind: "request", direction: "ingress", verdict: "DROPPED" },
+      denied: {
+        origins: [rule("p", 0), rule("p", 1)],
+        nearest: nearest.length === 0 ? [] : [{ origins: nearest, mismatches: [] }],
+        reason: "policy",
+      },
+    }) as unknown as AccessRecord;
+  const restarted = (maps: Parameters<typeof createUsage>[0]["maps"], path: string) => {
+    const cookies = createCookies();
+    const rememberedCookies = rememberCookiesIn(path, cookies, silentLogger);
+    const repository = createRepository().with(cnp("p", [from("client"), from("other")]));
+    const controller = { repository, cache: createSelectorCache(), policyOf: () => undefined, auditedPolicyOf: () => undefined };
+    const tables = { endpoints: { list: () => [] }, policies: { table: { get: () => undefined } } };
+    const state = { cookies, rememberedCookies, controller, ...tables } as unknown as AgentState;
+    const usage = createUsage({ log: silentLogger, maps, state, inUse: () => new Set() });
+    const total = async (index: number) => (await usage.rows()).find((row) => row.name === "p" && row.index === index);
+    return { cookies, usage, total };
+  };
+  const directory = mkdtempSync(join(tmpdir(), "usage-"));
+  after(() => rmSync(directory, { recursive: true }));
+  let files = 0;
   const setUp = () => {
+    const path = join(directory, `${++files}.json`);
     const bpf = createFakeBpf();
     const object = bpf.load("fake.o");
     const maps = {
@@ -173,16 +202,9 @@ describe("createUsage", () => {
       usage: object.perCpuMap(specs.ciliumPolicyUsage),
       settled: bpf.createMap(specs.ciliumPolicySettled),
     };
-    const cookies = createCookies();
-    const repository = createRepository().with(cnp("p", [from("client")]));
-    const controller = { repository, cache: createSelectorCache(), policyOf: () => undefined, auditedPolicyOf: () => undefined };
-    const tables = { endpoints: { list: () => [] }, policies: { table: { get: () => undefined } } };
-    const state = { cookies, controller, ...tables } as unknown as AgentState;
-    const usage = createUsage({ log: silentLogger, maps, state, inUse: () => new Set() });
     const address = (last: number) => ({ bytes: Uint8Array.from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, last]) });
     const key = { low: address(1), high: address(2), lowPort: 1000, highPort: 80, protocol: 6, flags: 0 };
-    const total = async (index: number) => (await usage.rows()).find((row) => row.name === "p" && row.index === index);
-    return { maps, cookies, usage, key, total };
+    return { maps, path, key, ...restarted(maps, path) };
   };
 
   it("counts the same before and after a connection is collected, or its address purged", async () => {
@@ -205,6 +227,42 @@ describe("createUsage", () => {
     access({ ...message, verdict: "AUDIT", origins: undefined, denied: { origins: [rule("p", 0)], nearest: [], reason: "policy" } });
     access({ ...message, kind: "response" });
     assert.deepEqual((await total(0))?.requests, { allowed: 3, denied: 1, audited: 1 });
+  });
+  it("counts a denied request for the rule that came nearest, not for all that were asked", async () => {
+    const { usage, total } = setUp();
+    usage.access(denial([rule("p", 1)]));
+    assert.deepEqual([(await total(0))?.requests.denied, (await total(1))?.requests.denied], [0, 1]);
+    usage.access(denial([]));
+    assert.deepEqual([(await total(0))?.requests.denied, (await total(1))?.requests.denied], [1, 2]);
+  });
+  it("carries on with the counts of requests after a restart, also where no policy map has their rules", async () => {
+    const { maps, path, usage, cookies } = setUp();
+    usage.access(denial([rule("p", 0), rule("p", 1)]));
+    usage.access(denial([rule("p", 1)]));
+    usage.flush();
+    const [both, second] = [cookies.of([rule("p", 0), rule("p", 1)]), cookies.of([rule("p", 1)])];
+    const next = restarted(maps, path);
+    await next.usage.collect();
+    next.usage.access(denial([rule("p", 1)]));
+    assert.deepEqual([(await next.total(0))?.requests.denied, (await next.total(1))?.requests.denied], [1, 3]);
+    // Whatever is asked for first: the numbers are those of before.
+    assert.deepEqual([next.cookies.of([rule("p", 1)]), next.cookies.of([rule("p", 1), rule("p", 0)])], [second, both]);
+  });
+  it("remembers only numbers that count something, and starts without what it cannot read", async () => {
+    const { maps, path, usage, cookies } = setUp();
+    usage.access(denial([rule("gone", 0)]));
+    usage.access(denial([rule("p", 1)]));
+    await usage.collect();
+    const saved = () => (JSON.parse(readFileSync(path, "utf8")) as [number, unknown][]).map(([cookie]) => cookie);
+    assert.equal(saved().length, 2);
+    const kept = cookies.of([rule("p", 1)]);
+    cookies.collect((cookie) => cookie === kept, performance.now() + 10 * 60_000, 5 * 60_000);
+    await usage.collect();
+    assert.deepEqual(saved(), [kept]);
+    for (const junk of ["{", "{}", '[{"cookie":1}]']) {
+      writeFileSync(path, junk);
+      assert.equal(restarted(maps, path).cookies.size, 0);
+    }
   });
   it("keeps the counts of rules that are there, and forgets numbers and counts of those that are gone, after a while", async () => {
     const { maps, cookies, usage, key, total } = setUp();

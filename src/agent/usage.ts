@@ -30,7 +30,7 @@ export interface Usage {
   purge(address: IpAddress): Promise<void>;
   /** Counts a request that the proxy judged. */
   readonly access: (message: AccessRecord | DnsAccessMessage) => void;
-  /** Puts the requests counted so far where they outlive this process. */
+  /** Puts the requests counted so far, and the names of their rules, where they outlive this process. */
   flush(): void;
 }
 
@@ -47,12 +47,14 @@ const NANOSECONDS = 1_000_000_000n;
 
 /** Counts of rules: the datapath's, those of collected connections, and requests. All of them are pinned and outlive the agent. */
 export function createUsage({ log, maps, state, inUse }: UsageDeps): Usage {
-  const { cookies, controller } = state;
+  const { cookies, rememberedCookies, controller } = state;
   const requests = new Map<string, Decided>();
   const lastSweep = { alive: 0, deleted: 0, runs: 0 };
   const flush = () => {
     const counted = [...requests.values()];
     requests.clear();
+    // First, for a count whose rules nobody can name is forgotten.
+    rememberedCookies.add(counted.map(({ cookie }) => cookie));
     settleUsage(maps, counted);
   };
   const settleEntry = (entry: CtEntry) =>
@@ -107,7 +109,9 @@ export function createUsage({ log, maps, state, inUse }: UsageDeps): Usage {
       const isUsed = (cookie: number) =>
         realized.has(cookie) || live.has(cookie) || (counted.has(cookie) && cookies.origins(cookie).every(exists));
       cookies.collect(isUsed, performance.now(), GRACE_MS);
-      const forgotten = forgetUsage(maps, (cookie) => cookie === 0 || cookies.origins(cookie).length > 0);
+      const isKnown = (cookie: number) => cookies.origins(cookie).length > 0;
+      const forgotten = forgetUsage(maps, (cookie) => cookie === 0 || isKnown(cookie));
+      rememberedCookies.keepOnly(counted.values().filter(isKnown));
       log.debug("connections collected", { ...swept, cookies: cookies.size, forgotten });
     },
     async purge(address) {
@@ -116,7 +120,9 @@ export function createUsage({ log, maps, state, inUse }: UsageDeps): Usage {
     access({ kind, direction, verdict, origins, denied }) {
       if (kind !== "request" || verdict === "ERROR") return;
       const outcome = OUTCOMES[verdict];
-      const cookie = cookies.of(((verdict === "FORWARDED" ? origins : denied?.origins) ?? []).flatMap(ruleOf));
+      // A denied request counts where its author would mend it: for the rule that came nearest, the first of equals.
+      const deciding = verdict === "FORWARDED" ? origins : (denied?.nearest[0]?.origins ?? denied?.origins);
+      const cookie = cookies.of((deciding ?? []).flatMap(ruleOf));
       const key = `${cookie} ${direction} ${outcome}`;
       const packets = (requests.get(key)?.packets ?? 0n) + 1n;
       requests.set(key, { cookie, egress: direction === "egress", outcome, layer: 7, packets, bytes: 0n, last: monotonicNs() });

@@ -11,6 +11,8 @@ export interface Cookies {
   /** What a number stands for; empty when we never gave it. */
   origins(cookie: number): readonly CookieOrigin[];
   all(): Iterable<readonly [cookie: number, origins: readonly CookieOrigin[]]>;
+  /** Numbers that an agent before this one gave, before any is given: two sets of rules may have one hash, and then the order decided. */
+  restore(saved: Iterable<readonly [cookie: number, origins: readonly CookieOrigin[]]>): void;
   /**
    * Forgets the numbers that nobody uses and nobody has used for `graceMs`: events that name them may still be on their way.
    * `now` is any clock's milliseconds.
@@ -28,13 +30,17 @@ interface Known {
 export function createCookies(): Cookies {
   const byText = new Map<string, number>();
   const byNumber = new Map<number, Known>();
+  const give = (cookie: number, text: string, origins: readonly CookieOrigin[]) => {
+    byText.set(text, cookie);
+    byNumber.set(cookie, { text, origins, unusedSince: undefined });
+  };
   return {
     get size() {
       return byNumber.size;
     },
     of(origins) {
       if (origins.length === 0) return 0;
-      const text = origins.map(originText).sort().join("\n");
+      const text = textOf(origins);
       const known = byText.get(text);
       if (known !== undefined) {
         const item = byNumber.get(known);
@@ -43,9 +49,11 @@ export function createCookies(): Cookies {
       }
       let cookie = hash(text) || 1;
       while (byNumber.has(cookie)) cookie = (cookie + 1) >>> 0 || 1;
-      byText.set(text, cookie);
-      byNumber.set(cookie, { text, origins, unusedSince: undefined });
+      give(cookie, text, origins);
       return cookie;
+    },
+    restore(saved) {
+      for (const [cookie, origins] of saved) give(cookie, textOf(origins), origins);
     },
     origins: (cookie) => byNumber.get(cookie)?.origins ?? [],
     *all() {
@@ -61,6 +69,10 @@ export function createCookies(): Cookies {
       }
     },
   };
+}
+
+function textOf(origins: readonly CookieOrigin[]): string {
+  return origins.map(originText).sort().join("\n");
 }
 
 function originText(origin: CookieOrigin): string {

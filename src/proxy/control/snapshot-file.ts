@@ -1,26 +1,9 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
-import { dirname } from "node:path";
+import { readFileSync } from "node:fs";
+import { writeWhole } from "#runtime/whole-file.ts";
 import { parsePolicyMessage } from "../policy/parse-policy.ts";
 import type { PolicyMessage } from "../protocol.ts";
 
-/**
- * Writes a file so that a reader finds the old one or the new one, never half of one, even after a crash. Mode 0600: header values in
- * rules can be secret. Throws the file system's error.
- */
-export function writeWhole(path: string, text: string): void {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  const temporary = `${path}.new`;
-  const fd = openSync(temporary, "w", 0o600);
-  try {
-    writeSync(fd, text);
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-  renameSync(temporary, path);
-}
-
-/** Saves the policy. Throws the file system's error. */
+/** Saves the policy; nobody else may read it: header values in rules can be secret. Throws the file system's error. */
 export function saveSnapshot(path: string, policy: PolicyMessage): void {
   writeWhole(path, JSON.stringify(policy));
 }

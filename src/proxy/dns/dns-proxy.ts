@@ -1,10 +1,10 @@
 import { readFileSync } from "node:fs";
 import { setTimeout as wait } from "node:timers/promises";
 import type { Logger } from "#runtime/logger.ts";
+import { writeWhole } from "#runtime/whole-file.ts";
 import type { Netns } from "#sys/netns.ts";
 import type { AccessStream } from "../control/access-stream.ts";
 import type { AgentHandler } from "../control/policy-server.ts";
-import { writeWhole } from "../control/snapshot-file.ts";
 import { createLearnedNames } from "../peer.ts";
 import type { ProxyMessage } from "../protocol.ts";
 import type { ProxySockets } from "../sockets.ts";
