@@ -3,14 +3,14 @@ import { type FlowFilter, FlowFilterSchema } from "#api/gen/flow/flow_pb.ts";
 import { UsageError } from "./args.ts";
 import * as values from "./filter-values.ts";
 
-/** Flags that exclude each other: each speaks of the same end. */
+/** Flags that exclude each other: each speaks of the same end. Upstream excludes `from-pod` beside `namespace`, too; there it says whose pod it is. */
 const CONFLICTS: readonly (readonly string[])[] = [
   ["from-fqdn", "from-ip", "ip", "fqdn", "from-namespace", "namespace", "from-all-namespaces", "all-namespaces"],
   ["from-fqdn", "from-ip", "ip", "fqdn", "from-pod", "pod"],
   ["to-fqdn", "to-ip", "ip", "fqdn", "to-namespace", "namespace", "to-all-namespaces", "all-namespaces"],
   ["to-fqdn", "to-ip", "ip", "fqdn", "to-pod", "pod"],
   ["to-pod", "namespace", "all-namespaces"],
-  ["from-pod", "namespace", "all-namespaces"],
+  ["from-pod", "all-namespaces"],
   ["to-service", "namespace", "all-namespaces"],
   ["from-service", "namespace", "all-namespaces"],
   ["label", "from-label"],
@@ -175,8 +175,10 @@ export class FilterBuilder {
       addNamespaces(filter.destinationPod, filter.destinationService, destination);
       addNamespaces(filter.sourcePod, filter.sourceService, source);
     }
+    const { sourcePod, sourceService, destinationPod, destinationService } = this.#right;
     addNamespaces(this.#left.sourcePod, this.#left.sourceService, any);
-    addNamespaces(this.#right.destinationPod, this.#right.destinationService, any);
+    if (this.#given.has("from-pod")) addNamespaces(sourcePod, sourceService, any);
+    else addNamespaces(destinationPod, destinationService, any);
     return equals(FlowFilterSchema, this.#left, this.#right) ? [this.#left] : filters;
   }
 
