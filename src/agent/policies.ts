@@ -1,7 +1,7 @@
 import type { ReflectorHandler } from "#k8s/reflector.ts";
 import type { PolicyObject } from "#k8s/types.ts";
 import { parsePolicy } from "#policy/parse/parse.ts";
-import { auditAnnotation, l7MergeAnnotation, type ParsedPolicy, policyKey } from "#policy/rule.ts";
+import { auditAnnotation, l7MergeAnnotations, type ParsedPolicy, policyKey } from "#policy/rule.ts";
 import type { PolicySettings } from "#policy/settings.ts";
 import type { Logger } from "#runtime/logger.ts";
 import type { Database } from "#statedb/database.ts";
@@ -100,7 +100,7 @@ function sameMeaning(a: PolicyObject, b: PolicyObject): boolean {
   if (a.metadata.uid !== b.metadata.uid) return false;
   // The annotations with a meaning; changing one makes no new generation.
   const differs = (name: string) => a.metadata.annotations?.[name] !== b.metadata.annotations?.[name];
-  if (differs(auditAnnotation) || differs(l7MergeAnnotation)) return false;
+  if ([auditAnnotation, ...l7MergeAnnotations].some(differs)) return false;
   if (a.metadata.generation !== undefined && a.metadata.generation === b.metadata.generation) return true;
   return JSON.stringify([a.spec, a.specs, a.metadata.labels]) === JSON.stringify([b.spec, b.specs, b.metadata.labels]);
 }

@@ -237,8 +237,8 @@ export type ParsedPolicy = {
 /** On a policy, or on a namespace for all its pods: `enabled` or `disabled`. */
 export const auditAnnotation = "policy.cilium.io/audit-mode";
 
-/** On a policy: `restrict` or `union`, in place of the agent's `policy-l7-merge`. */
-export const l7MergeAnnotation = "policy.cilium.io/l7-merge";
+/** On a policy: `restrict` or `union`, in place of the agent's `policy-l7-merge`, whose name it may have, too. The first that a policy has counts. */
+export const l7MergeAnnotations = ["policy.cilium.io/l7-merge", "policy-l7-merge"] as const;
 
 /** Whether a namespace's pods, or one pod, are in audit mode by their annotations. A misspelt word counts as `disabled`: a slip must not open what policies close. */
 export function scopeAudit(annotations: Readonly<Record<string, unknown>> | undefined): {

@@ -1,4 +1,4 @@
-import { auditAnnotation, auditModeOf, l7MergeAnnotation, type ParsedPolicy, type PolicyRef, type Rule } from "../rule.ts";
+import { auditAnnotation, auditModeOf, l7MergeAnnotations, type ParsedPolicy, type PolicyRef, type Rule } from "../rule.ts";
 import { defaultSettings, type PolicySettings } from "../settings.ts";
 import { readCiliumPolicy } from "./cilium.ts";
 import { readClusterNetworkPolicy } from "./clusternp.ts";
@@ -81,9 +81,11 @@ function checkNames(
 
 /** What the policy's application rules mean beside plain allows; its own word wins over the agent's. */
 function readL7Merge(reading: Reading, metadata: Fields): PolicySettings["l7Merge"] {
-  const path = `metadata.annotations["${l7MergeAnnotation}"]`;
-  const word = readObject(reading, metadata.annotations, "metadata.annotations")?.[l7MergeAnnotation];
-  if (word === undefined) return reading.settings.l7Merge;
+  const annotations = readObject(reading, metadata.annotations, "metadata.annotations");
+  const name = l7MergeAnnotations.find((one) => annotations?.[one] !== undefined);
+  if (name === undefined) return reading.settings.l7Merge;
+  const path = `metadata.annotations["${name}"]`;
+  const word = annotations?.[name];
   if (word === "restrict") warnPortability(reading, path, "every Cilium lets a plain allow widen application rules");
   if (word === "restrict" || word === "union") return word;
   refuse(reading, path, `found ${JSON.stringify(word)}, allowed are restrict and union`);

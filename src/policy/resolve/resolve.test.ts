@@ -138,6 +138,7 @@ describe("resolveEndpoint", () => {
       assert.deepEqual(rulesOf(get, put, object(third, port(80))), [["GET", "PUT"]]);
     }
     assert.deepEqual(rulesOf(object("a", http("GET")), object("b", port(80))), [["GET", "any"]]);
+    assert.deepEqual(rulesOf(object("a", http("GET"), { "policy-l7-merge": "restrict" }), object("b", port(80))), [["GET"]]);
     assert.equal(object("a", http("GET"), { "policy.cilium.io/l7-merge": "narrow" }).issues.length, 1);
   });
 
