@@ -22,14 +22,23 @@ const none: SecretLookup = () => undefined;
 
 describe("rules for the proxy", () => {
   it("take a header's value from the Secret of the policy's namespace, when it has exactly one", () => {
-    const value = (values: Readonly<Record<string, string>> | undefined) => {
-      const [only] = proxyRules(port(header), ({ namespace, name }) => (`${namespace}/${name}` === "demo/token" ? values : undefined));
+    const value = (values: Readonly<Record<string, string>> | undefined, of = header) => {
+      const [only] = proxyRules(port(of), ({ namespace, name }) => (`${namespace}/${name}` === "demo/token" ? values : undefined));
       return only?.rules[0]?.http?.[0]?.headerMatches?.[0];
     };
     const secret = { namespace: "demo", name: "token" };
     assert.deepEqual(value({ any: "s3cret" }), { name: "X-Token", mismatch: "REPLACE", secret, value: "s3cret" });
     for (const values of [undefined, {}, { a: "1", b: "2" }])
       assert.deepEqual(value(values), { name: "X-Token", mismatch: "REPLACE", secret });
+    assert.deepEqual(value({ any: "" }), { name: "X-Token", mismatch: "REPLACE", secret, value: "" }, "there, and empty: any value");
+    const beside = rule({ parser: "http", http: [{ headerMatches: [{ name: "X-Token", secret, value: "own" }] }] });
+    for (const [values, expected] of [
+      [{ any: "s3cret" }, "s3cret"],
+      [{ any: "" }, "own"],
+      [undefined, "own"],
+      [{ a: "1", b: "2" }, "own"],
+    ] as const)
+      assert.deepEqual(value(values, beside), { name: "X-Token", secret, value: expected });
   });
 
   it("take certificates by Cilium's names, or by the policy's", () => {

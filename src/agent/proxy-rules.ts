@@ -67,9 +67,11 @@ function httpRule({ headerMatches, ...rest }: HttpRule, rule: L7Rule, secrets: S
     headerMatches: headerMatches.map(({ secret, ...match }) => {
       if (secret === undefined) return match;
       const ref = placed(secret, rule);
-      // As in Cilium, a Secret for a header has one value. Without it the proxy lets nothing match.
+      // As in Cilium, a Secret for a header has one value, and the policy's own takes the place of one that is not there or empty. With neither the
+      // proxy lets nothing match; an empty one alone asks for the header with any value.
       const values = Object.values(secrets(ref) ?? {});
-      const value = values.length === 1 ? values[0] : undefined;
+      const found = values.length === 1 ? values[0] : undefined;
+      const value = found || (match.value ?? found);
       return { ...match, secret: ref, ...(value === undefined ? {} : { value }) };
     }),
   };

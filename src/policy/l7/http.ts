@@ -1,5 +1,6 @@
 import { RE2JS } from "re2js";
 import type { HttpRule } from "../rule.ts";
+import { isFixedHeader } from "./fixed-headers.ts";
 
 /** A request as rules see it; header names in any case, several values joined by a comma. */
 export type HttpRequest = {
@@ -24,6 +25,9 @@ export type HttpMatchers = { readonly matchers: readonly HttpMatcher[]; readonly
 /** Which condition failed, what it wanted and what was there. */
 export type HttpMismatch = { readonly field: string; readonly wanted: string; readonly found: string };
 
+/** No header value has a line break. */
+const NO_VALUE = "\n";
+
 const onMismatch = { LOG: "continue", ADD: "add", DELETE: "delete", REPLACE: "replace" } as const;
 
 /** `Name: value` asks for that value; without a blank the whole text is the name of a header that must be there. */
@@ -45,7 +49,8 @@ export function compileHttpRule(rule: HttpRule): HttpMatchers {
   for (const text of rule.headers ?? []) matchers.push(headerMatcher(text));
   const actions: HttpAction[] = [];
   for (const { name, value = "", mismatch } of rule.headerMatches ?? []) {
-    if (mismatch !== undefined) actions.push({ name, value, onMismatch: onMismatch[mismatch] });
+    if (mismatch !== undefined && mismatch !== "LOG" && isFixedHeader(name)) matchers.push({ name, kind: "exact", value: NO_VALUE });
+    else if (mismatch !== undefined) actions.push({ name, value, onMismatch: onMismatch[mismatch] });
     else matchers.push(value === "" ? { name, kind: "present" } : { name, kind: "exact", value });
   }
   matchers.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
@@ -58,10 +63,11 @@ export function firstMatchDecides(rules: readonly HttpMatchers[]): boolean {
 }
 
 function valueIn(request: HttpRequest, name: string): string | undefined {
-  if (name === ":path") return request.path;
-  if (name === ":method") return request.method;
-  if (name === ":authority") return request.host;
-  const values = request.headers.filter(([key]) => key.toLowerCase() === name.toLowerCase()).map(([, value]) => value);
+  const wanted = name.toLowerCase();
+  if (wanted === ":path") return request.path;
+  if (wanted === ":method") return request.method;
+  if (wanted === ":authority" || wanted === "host") return request.host || undefined;
+  const values = request.headers.filter(([key]) => key.toLowerCase() === wanted).map(([, value]) => value);
   return values.length === 0 ? undefined : values.join(",");
 }
 

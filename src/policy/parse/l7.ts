@@ -1,5 +1,6 @@
 import { RE2JS } from "re2js";
 import { type FqdnSelector, validateFqdn } from "#fqdn/pattern.ts";
+import { isFixedHeader } from "../l7/fixed-headers.ts";
 import type { HeaderMatch, HttpRule, KafkaRule, L7Rules } from "../rule.ts";
 import {
   checkFields,
@@ -21,21 +22,31 @@ const mismatches = ["LOG", "ADD", "DELETE", "REPLACE"] as const;
 const plainPattern = /^[\w/-]*(\.\*)?$/;
 
 /** What RE2 says against a pattern; undefined when it takes it. */
-export function regexProblem(pattern: string): string | undefined {
+function re2Problem(pattern: string): string | undefined {
   if (plainPattern.test(pattern)) return undefined;
   try {
     RE2JS.compile(pattern);
     return undefined;
   } catch (error) {
-    const problem = error instanceof Error ? error.message : String(error);
-    // Go, which Cilium checks with, lets two groups have one name; the proxy's RE2 does not, so that such a pattern matches nothing.
-    return problem.includes("duplicate capture group name") ? undefined : problem;
+    return error instanceof Error ? error.message : String(error);
   }
 }
 
+/** Go, which Cilium checks with, lets two groups have one name; the proxy's RE2 does not. */
+const isOnlyRe2s = (problem: string) => problem.includes("duplicate capture group name");
+
+/** What Go says against a pattern; undefined when it takes it. */
+export function regexProblem(pattern: string): string | undefined {
+  const problem = re2Problem(pattern);
+  return problem === undefined || isOnlyRe2s(problem) ? undefined : problem;
+}
+
 function checkRegex(reading: Reading, pattern: string | undefined, path: string): void {
-  const problem = pattern === undefined || pattern === "" ? undefined : regexProblem(pattern);
-  if (problem !== undefined) refuse(reading, path, `"${pattern}" is not an RE2 regular expression: ${problem}`);
+  const problem = pattern === undefined || pattern === "" ? undefined : re2Problem(pattern);
+  if (problem === undefined) return;
+  if (isOnlyRe2s(problem))
+    warn(reading, path, `"${pattern}" matches nothing: two of its groups have one name, which the proxy does not take`);
+  else refuse(reading, path, `"${pattern}" is not an RE2 regular expression: ${problem}`);
 }
 
 function readHeaderMatch(reading: Reading, one: Fields, path: string): HeaderMatch {
@@ -47,6 +58,8 @@ function readHeaderMatch(reading: Reading, one: Fields, path: string): HeaderMat
   if (mismatch !== "" && known === undefined) {
     refuse(reading, `${path}.mismatch`, `"${mismatch}" is not one of ${mismatches.join(", ")}${didYouMean(mismatch, mismatches)}`);
   }
+  if (known !== undefined && known !== "LOG" && isFixedHeader(name))
+    warn(reading, `${path}.name`, `${name} says where a request ends or goes; no policy may change it, so this rule matches nothing`);
   const secret = readObject(reading, one.secret, `${path}.secret`);
   const secretName = readString(reading, secret?.name, `${path}.secret.name`) ?? "";
   if (secret !== undefined && secretName === "") refuse(reading, `${path}.secret.name`, "a secret needs a name");

@@ -28,6 +28,21 @@ describe("parsePolicy", () => {
     assert.match(warnings[0]?.message ?? "", /unknown field "fromEndpoint" is ignored; did you mean "fromEndpoints"\?/);
   });
 
+  it("warns of HTTP rules that match nothing and that Cilium takes", () => {
+    const http = [
+      { path: "/(?P<n>a)(?P<n>b)" },
+      { headerMatches: [{ name: "Host", value: "a", mismatch: "REPLACE" }] },
+      { headerMatches: [{ name: "Host", value: "a" }] },
+    ];
+    const toPorts = [{ ports: [{ port: "80", protocol: "TCP" }], rules: { http } }];
+    const { issues, warnings } = parsePolicy(policy({ endpointSelector: {}, ingress: [{ toPorts }] }));
+    assert.deepEqual(issues, []);
+    assert.deepEqual(
+      warnings.map(({ path }) => path.replace(/.*rules\./, "")),
+      ["http[0].path", "http[1].headerMatches[0].name"],
+    );
+  });
+
   it("takes an application rule without protocol as TCP, and refuses it where extensions are off", () => {
     const spec = { endpointSelector: {}, ingress: [{ toPorts: [{ ports: [{ port: "80" }], rules: { http: [{}] } }] }] };
     const parsed = parsePolicy(policy(spec));

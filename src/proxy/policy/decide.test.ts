@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { HttpRule, PeerRule } from "../protocol.ts";
+import type { HttpRule, Mismatch, PeerRule } from "../protocol.ts";
 import { decide } from "./decide.ts";
 import type { RequestView } from "./http-rule.ts";
 import { peerRules } from "./peer-rules.ts";
@@ -15,6 +15,8 @@ const rule = (name: string, identities: readonly number[] | null, ...http: reado
   origins: [{ kind: "CiliumNetworkPolicy", namespace: "d", name, section: "ingress", index: 0 }],
 });
 const allows = (rules: readonly PeerRule[], identity: number, view: RequestView) => decide(peerRules(rules, [identity]).http, view).allowed;
+
+const hasR = request("GET", "/", { "x-r": "b" });
 
 describe("decide", () => {
   const CASES: readonly (readonly [string, HttpRule, RequestView, boolean])[] = [
@@ -66,6 +68,16 @@ describe("decide", () => {
       request("GET", "/", { "x-r": "b" }),
       true,
     ],
+    ["an empty secret asks for presence", { headerMatches: [{ name: "X-R", secret: { name: "s" }, value: "" }] }, hasR, true],
+    ["the host is a header", { headers: ["Host: web"], headerMatches: [{ name: "HOST" }] }, request("GET", "/"), true],
+    ["so are Envoy's parts of the request line", { headers: [":method GET", ":path /a", ":authority: web"] }, request("GET", "/a"), true],
+    ["what is no expression matches nothing", { host: "(" }, request("GET", "/"), false],
+    ["nor does what RE2 takes for none", { path: "(?P<n>/)(?P<n>.*)" }, request("GET", "/a"), false],
+    ["no rule may change the host", { headerMatches: [{ name: "Host", value: "a", mismatch: "REPLACE" }] }, hasR, false],
+    ["nor where a body ends", { headerMatches: [{ name: "Content-Length", mismatch: "DELETE" }] }, hasR, false],
+    ["but it may look at them", { headerMatches: [{ name: "Content-Length", value: "1", mismatch: "LOG" }] }, hasR, true],
+    ["what is no header value cannot be set", { headerMatches: [{ name: "X-R", value: "b\n", mismatch: "REPLACE" }] }, hasR, false],
+    ["nor under what is no name", { headerMatches: [{ name: "X R", value: "b", mismatch: "ADD" }] }, hasR, false],
     ["all fields must match", { method: "GET", path: "/a", headers: ["X-B"] }, request("GET", "/a"), false],
   ];
   for (const [name, http, view, expected] of CASES) {
@@ -91,6 +103,24 @@ describe("decide", () => {
     const decision = decide(peerRules(rules, [1]).http, request("GET", "/a"));
     assert.deepEqual(decision.allowed && decision.actions.map(({ name }) => name), ["x-1", "x-3"]);
   });
+
+  const done = (before: string | undefined, ...asked: readonly [mismatch: Mismatch, value?: string][]) => {
+    const headerMatches = asked.map(([mismatch, value]) => ({ name: "X-R", mismatch, ...(value === undefined ? {} : { value }) }));
+    const view = request("GET", "/", before === undefined ? {} : { "x-r": before });
+    const decision = decide(peerRules([rule("r", null, { headerMatches })], [1]).http, view);
+    return decision.allowed ? decision.actions.map(({ mismatch, value }) => `${mismatch} ${value}`.trim()) : "denied";
+  };
+  const IN_TURN: readonly (readonly [string, ReturnType<typeof done>, string[]])[] = [
+    ["two that agree add one header", done(undefined, ["ADD", "a"], ["REPLACE", "a"], ["ADD", "a"]), ["ADD a"]],
+    ["the last of two replacements stays", done("x", ["REPLACE", "a"], ["REPLACE", "b"]), ["REPLACE b"]],
+    ["what is added and then deleted is gone", done(undefined, ["ADD", "b"], ["DELETE", "a"]), ["DELETE a"]],
+    ["what is deleted can be added", done("c", ["DELETE", "a"], ["ADD", "b"]), ["DELETE a", "ADD b"]],
+    ["what is added stands behind what is there", done("c", ["ADD", "b"], ["REPLACE", "c,b"]), ["ADD b"]],
+    ["what is set is there for the next", done(undefined, ["REPLACE", "a"], ["LOG", "a"], ["LOG"]), ["REPLACE a"]],
+    ["what is wrong is logged, whatever comes after it", done("c", ["LOG", "a"], ["REPLACE", "a"]), ["LOG a", "REPLACE a"]],
+    ["without a value it is about presence", done("c", ["LOG"], ["ADD"], ["DELETE"], ["REPLACE"]), []],
+  ];
+  for (const [name, actions, expected] of IN_TURN) it(`does header actions in turn: ${name}`, () => assert.deepEqual(actions, expected));
 
   it("collects them for every path that the server may read", () => {
     const replace = { headerMatches: [{ name: "X-Role", value: "guest", mismatch: "REPLACE" as const }] };

@@ -1,13 +1,6 @@
 import type { AccessDenial, NearMiss, PeerRule, RuleOrigin, TlsContext } from "../protocol.ts";
-import {
-  actionSatisfied,
-  type CompiledHttpRule,
-  compileHttpRule,
-  type HeaderAction,
-  type RequestView,
-  ruleMatches,
-  ruleMismatches,
-} from "./http-rule.ts";
+import { pendingActions } from "./header-actions.ts";
+import { type CompiledHttpRule, compileHttpRule, type HeaderAction, type RequestView, ruleMatches, ruleMismatches } from "./http-rule.ts";
 import { readingsOf } from "./path-readings.ts";
 import { indexRules, type RuleIndex } from "./rule-index.ts";
 
@@ -91,7 +84,10 @@ function firstMatching({ byPath }: PeerPolicy, request: RequestView, path: strin
 /** What the rules for any of the paths that the server may read have to change. */
 function actionsOn({ byPath }: PeerPolicy, request: RequestView, paths: readonly string[]): readonly HeaderAction[] {
   const rules = paths.flatMap((path) => byPath.candidates(path).filter(({ compiled }) => ruleMatches(compiled, request, path)));
-  return [...new Set(rules)].flatMap(({ compiled }) => compiled.actions).filter((action) => !actionSatisfied(action, request));
+  return pendingActions(
+    [...new Set(rules)].flatMap(({ compiled }) => compiled.actions),
+    request,
+  );
 }
 
 function deny(policy: PeerPolicy, request: RequestView, path: string, reason: "policy" | "ambiguous-path"): Decision {

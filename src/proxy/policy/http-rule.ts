@@ -1,3 +1,5 @@
+import { isFixedHeader } from "#policy/l7/fixed-headers.ts";
+import { isFieldValue, isToken } from "../http/header-fields.ts";
 import type { HeaderMatch, HttpRule, Mismatch, Mismatched } from "../protocol.ts";
 import { compileText, type TextTest } from "./text-test.ts";
 
@@ -36,40 +38,40 @@ export interface CompiledHttpRule {
   readonly actions: readonly HeaderAction[];
 }
 
-/** Compiles one rule. Throws on a bad expression. */
+/** Compiles one rule. What no request can meet, such as an expression that is none, makes a rule that matches nothing. */
 export function compileHttpRule(rule: HttpRule): CompiledHttpRule {
   const matches = rule.headerMatches ?? [];
   return {
     method: rule.method ? compileText(rule.method) : null,
     path: rule.path ? compileText(rule.path) : null,
     host: rule.host ? compileText(rule.host) : null,
-    headers: [
-      ...(rule.headers ?? []).map(parseHeader),
-      ...matches
-        .filter((match) => match.mismatch === undefined || isUnknownSecret(match))
-        .map((match) => ({ name: match.name.toLowerCase(), value: expectedValue(match), shown: shownName(match) })),
-    ],
-    actions: matches.flatMap(({ name, value, mismatch }) =>
-      mismatch === undefined ? [] : [{ name: name.toLowerCase(), value: value ?? "", mismatch }],
-    ),
+    headers: [...(rule.headers ?? []).map(parseHeader), ...matches.flatMap(testsOf)],
+    actions: matches.flatMap(({ name, value, mismatch }) => (mismatch ? [{ name: name.toLowerCase(), value: value ?? "", mismatch }] : [])),
   };
 }
 
-/** A secret that nobody resolved matches no request: no header value has a line break. */
-const UNKNOWN_SECRET = "\n";
+/** No header value has a line break. */
+const NO_VALUE = "\n";
 
-function expectedValue(match: HeaderMatch): string | undefined {
-  return isUnknownSecret(match) ? UNKNOWN_SECRET : match.value || undefined;
+/** What a match decides about the request: nothing when it has an action that can be done. */
+function testsOf(match: HeaderMatch): HeaderTest[] {
+  const name = match.name.toLowerCase();
+  const fault = faultOf(match);
+  if (fault !== undefined) return [{ name, value: NO_VALUE, shown: `${match.name} (${fault})` }];
+  return match.mismatch ? [] : [{ name, value: match.value || undefined, shown: match.name }];
 }
 
-function shownName(match: HeaderMatch): string {
-  if (!isUnknownSecret(match)) return match.name;
-  const { namespace = "", name = "" } = match.secret as { readonly namespace?: string; readonly name?: string };
-  return `${match.name} (Secret ${namespace}/${name} is not there, or has not exactly one value)`;
-}
-
-function isUnknownSecret({ value, secret }: HeaderMatch): boolean {
-  return secret !== undefined && secret !== null && !value;
+/** Why no request can meet it. */
+function faultOf({ name, value, secret, mismatch }: HeaderMatch): string | undefined {
+  if (secret !== undefined && secret !== null && value === undefined) {
+    const { namespace = "", name: of = "" } = secret as { readonly namespace?: string; readonly name?: string };
+    return `Secret ${namespace}/${of} is not there, or has not exactly one value`;
+  }
+  if (mismatch === "LOG") return undefined;
+  if (mismatch && isFixedHeader(name)) return "no rule may change it";
+  if (mismatch && !isToken(name)) return "no header has such a name";
+  const isBad = value !== undefined && !isFieldValue(value);
+  return isBad && mismatch !== "DELETE" ? "its value has a control character, such as a line break at its end" : undefined;
 }
 
 /** `Name: value` asks for that value; without a blank the whole text is a name (also `X-A:b`, as in Cilium). */
@@ -85,11 +87,18 @@ export function ruleMatches(rule: CompiledHttpRule, request: RequestView, path: 
   if (rule.method !== null && !rule.method.test(request.method)) return false;
   if (rule.path !== null && !rule.path.test(path)) return false;
   if (rule.host !== null && !rule.host.test(request.host)) return false;
-  return rule.headers.every((test) => headerMatches(test, request));
+  return rule.headers.every((test) => headerMatches(test, request, path));
 }
 
-function headerMatches(test: HeaderTest, request: RequestView): boolean {
-  const found = request.header(test.name);
+/** A header as Envoy has it, where the parts of the request line are headers, too. */
+function headerOf({ header, method, host }: RequestView, name: string, path: string): string | undefined {
+  if (name === "host" || name === ":authority") return host || undefined;
+  if (name === ":method") return method;
+  return name === ":path" ? path || undefined : header(name);
+}
+
+function headerMatches(test: HeaderTest, request: RequestView, path: string): boolean {
+  const found = headerOf(request, test.name, path);
   return test.value === undefined ? found !== undefined : found === test.value;
 }
 
@@ -102,16 +111,12 @@ export function ruleMismatches(rule: CompiledHttpRule, request: RequestView, pat
   if (rule.path !== null && !rule.path.test(path)) found.push({ field: "path", wanted: rule.path.pattern, found: path });
   if (rule.host !== null && !rule.host.test(request.host)) found.push({ field: "host", wanted: rule.host.pattern, found: request.host });
   for (const test of rule.headers) {
-    if (headerMatches(test, request)) continue;
-    found.push({ field: "header", wanted: test.shown, found: request.header(test.name) === undefined ? "missing" : "another value" });
+    if (headerMatches(test, request, path)) continue;
+    found.push({
+      field: "header",
+      wanted: test.shown,
+      found: headerOf(request, test.name, path) === undefined ? "missing" : "another value",
+    });
   }
   return found;
-}
-
-/** True when the request already is as the action wants it. */
-export function actionSatisfied({ name, value, mismatch }: HeaderAction, request: RequestView): boolean {
-  const found = request.header(name);
-  const isMet = value === "" ? found !== undefined : found === value;
-  // Beside the right header a lookalike may be the one that the server goes by.
-  return isMet && !((mismatch === "DELETE" || mismatch === "REPLACE") && request.hasLookalike(name));
 }

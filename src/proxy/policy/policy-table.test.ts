@@ -90,7 +90,6 @@ describe("parse policy message", () => {
       policy(1, [{ ...port(80, undefined, "/x"), rules: [{ identities: null, http: null, parser: "smtp" as "http", origins: [] }] }]),
       "endpoints[0].ingress[0].rules[0].parser",
     ],
-    ["a bad expression", policy(1, [port(80, undefined, "/(x")]), "endpoints[0].ingress[0].rules[0].http[0]"],
   ];
   for (const [name, message, path] of BAD) {
     it(`refuses ${name} and says where`, () => {
@@ -99,19 +98,22 @@ describe("parse policy message", () => {
     });
   }
 
-  for (const [name, match] of [
-    ["that would change framing", { name: "Content-Length", value: "1", mismatch: "ADD" }],
-    ["with a line break", { name: "X-A", value: "a\r\nb: c", mismatch: "REPLACE" }],
-    ["with a bad name", { name: "X A", mismatch: "DELETE" }],
-    ["with an unknown action", { name: "X-A", mismatch: "PRAY" }],
-  ] as const) {
-    it(`refuses a header action ${name}`, () => {
-      const bad = port(80, undefined, "/x");
-      const message = {
-        ...good,
-        endpoints: [{ ...good.endpoints[0], ingress: [{ ...bad, rules: [{ identities: null, http: [{ headerMatches: [match] }] }] }] }],
-      };
-      assert.ok("issues" in parsePolicyMessage(message));
-    });
-  }
+  const withMatch = (match: object) => {
+    const at80 = { ...port(80, undefined, "/x"), rules: [{ identities: null, http: [{ headerMatches: [match] }] }] };
+    return { ...good, endpoints: [{ ...good.endpoints[0], ingress: [at80] }] };
+  };
+  it("refuses an unknown header action", () => {
+    assert.ok("issues" in parsePolicyMessage(withMatch({ name: "X-A", value: "1", mismatch: "PRAY" })));
+  });
+  it("takes what only matches nothing: one endpoint's odd rule must not hold up the policy of all", () => {
+    const odd = [
+      policy(1, [port(80, undefined, "/(x")]),
+      ...[
+        { name: "Content-Length", value: "1", mismatch: "ADD" },
+        { name: "X-A", value: "a\n", mismatch: "REPLACE" },
+        { name: "X A", mismatch: "DELETE" },
+      ].map(withMatch),
+    ];
+    for (const message of odd) assert.ok("policy" in parsePolicyMessage(message));
+  });
 });

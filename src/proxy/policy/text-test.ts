@@ -12,7 +12,7 @@ export interface TextTest {
 const META = /[\\^$.|?*+()[\]{}]/;
 
 /**
- * Compiles an RE2 expression (linear time, whatever the input). Plain words and `prefix.*` need no engine. Throws re2js's syntax error.
+ * Compiles an RE2 expression (linear time, whatever the input). Plain words and `prefix.*` need no engine. What is no expression matches nothing.
  * `.*` on its own ends the fast path safely because requests never contain line breaks.
  */
 export function compileText(pattern: string): TextTest {
@@ -33,10 +33,19 @@ function compileNew(pattern: string): TextTest {
   const start = pattern.endsWith(".*") ? pattern.slice(0, -2) : undefined;
   if (start !== undefined && !META.test(start)) return { pattern, prefix: start, test: (text) => text.startsWith(start) };
   // First of all, since it knows what is an expression at all.
-  const regex = RE2JS.compile(pattern);
+  const regex = compileRe2(pattern);
+  if (regex === undefined) return { pattern, prefix: "", test: () => false };
   const plain = plainRegExp(pattern);
   if (plain !== undefined) return { pattern, prefix: literalPrefix(pattern), test: (text) => plain.test(text) };
   return { pattern, prefix: literalPrefix(pattern), test: (text) => regex.testExact(text) };
+}
+
+function compileRe2(pattern: string): RE2JS | undefined {
+  try {
+    return RE2JS.compile(pattern);
+  } catch {
+    return undefined;
+  }
 }
 
 const NOT_PLAIN = /[\\^$.|?*+()[\]{}]|[^ -~]/;
