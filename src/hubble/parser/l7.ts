@@ -172,6 +172,8 @@ function nearMissOf(miss: NearMiss, revision: number): Denial["nearest"] {
 }
 
 function mismatchText({ field, wanted, found }: Mismatched): string {
+  // Values of headers are nobody's to show: `wanted` is a name, `found` says what is wrong with it.
+  if (field === "header") return `header ${wanted}: ${found}`;
   return `${field} "${found}" does not match "${wanted}"`;
 }
 

@@ -38,6 +38,21 @@ describe("attacks over several requests", () => {
     }
   });
 
+  it("ends both connections where a server answers without waiting for the body that it was offered", async () => {
+    const seen: string[] = [];
+    const head = `POST /public HTTP/1.1\r\nHost: web\r\nExpect: 100-continue\r\nContent-Length: ${SMUGGLED.length}\r\n\r\n`;
+    const early = (socket: Socket) =>
+      socket.on("data", (chunk: Buffer) => seen.push(chunk.toString("latin1")) === 1 && socket.write(ok("")));
+    await using proxy = await startLoopback({ policy: POLICY, serve: early });
+    const client = await proxy.open();
+    const answer = collect(client);
+    client.write(head);
+    await answer.until("\r\n\r\n");
+    client.end(SMUGGLED + get("/public"));
+    assert.match(await answer.ended, /^HTTP\/1\.1 200 [\s\S]*\r\nconnection: close\r\n\r\n$/);
+    assert.equal(seen.join(""), head);
+  });
+
   it("judges what comes behind a repeated head, wherever segments end", async () => {
     const text = get("/public") + get("/public") + SMUGGLED + get("/public") + get("/publicly", "X-A: b\r\n");
     const wanted = get("/public").repeat(3) + get("/publicly", "X-A: b\r\n");

@@ -53,6 +53,11 @@ export class Exchange {
     return !keepAlive || expectContinue || (framing.kind === "length" && framing.length > drainBytes);
   }
 
+  /** The server has answered without saying that it waits for the body: it may not read it as one, whether the client sends it or not (RFC 9110 §10.1.1). */
+  get leavesBody(): boolean {
+    return this.request.expectContinue && this.request.framing.kind !== "none" && this.interimResponses === 0;
+  }
+
   /** Throws away body bytes from `from` on. Returns where the body ends in them; undefined when it is no body, or too long to wait for its end. */
   drain(input: Buffer, from: number, { drainBytes }: HttpLimits): number | undefined {
     const end = this.requestBody.read(input, from);

@@ -38,6 +38,14 @@ describe("connection: rules that change headers", () => {
     assert.equal((await ask(met)).seen, met);
   });
 
+  it("denies a request that brings the wanted header, and another that a server may take for it", async () => {
+    for (const rule of [{ headers: ["X-Role: guest"] }, { headerMatches: [{ name: "X-Role", value: "guest" }] }]) {
+      const asked = { policy: policyOf([anyPeer(rule)]), serve: echoServer([]) };
+      assert.match(await exchange(asked, get("/", "X-Role: guest\r\n")), /^HTTP\/1\.1 200 /);
+      assert.match(await exchange(asked, get("/", "X-Role: guest\r\nX_Role: admin\r\n")), /^HTTP\/1\.1 403 /);
+    }
+  });
+
   it("lets no client have the next hop take away what they add", async () => {
     const { seen } = await ask(get("/", "Connection: close, X-Role\r\n"));
     assert.equal(seen, get("/", "x-role: guest\r\nconnection: close\r\n"));

@@ -153,7 +153,7 @@ export class Upstream {
   }
 
   #answer(exchange: Exchange, response: ResponseHead, { text, input, start, end }: CompleteHead): void {
-    exchange.isLast ||= this.#events.isLast();
+    exchange.isLast ||= this.#events.isLast() || exchange.leavesBody;
     if (!exchange.isLast || !response.keepAlive) {
       this.#onBody(exchange, start === 0 ? input : input.subarray(start), end - start);
       return;

@@ -131,6 +131,14 @@ describe("decide", () => {
     }
   });
 
+  it("denies a path that nobody can read, where rules go by it to change headers", () => {
+    const replace = { path: "/admin", headerMatches: [{ name: "X-Role", value: "guest", mismatch: "REPLACE" as const }] };
+    const open = { ...rule("l4", null), http: null };
+    const asked = request("GET", "/%2525252561dmin");
+    assert.equal(decide(peerRules([rule("a", null, replace), open], [1]).http, asked).allowed, false);
+    assert.equal(decide(peerRules([open], [1]).http, asked).allowed, true);
+  });
+
   it("names the nearest rules first, with every field that does not match", () => {
     const rules = [
       rule("far", null, { method: "PUT", path: "/other", host: "x" }),

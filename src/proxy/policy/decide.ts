@@ -68,12 +68,13 @@ export function decide(policy: PeerPolicy, request: RequestView): Decision {
   const first = firstMatching(policy, request, request.path);
   if (first === undefined && wildcard === undefined) return deny(policy, request, request.path, "policy");
   const readings = readingsOf(request.path);
+  // Also beside a rule that allows everything: nobody could tell whose headers it is to have.
+  if (readings === null) return deny(policy, request, request.path, "ambiguous-path");
   if (wildcard === undefined) {
-    if (readings === null) return deny(policy, request, request.path, "ambiguous-path");
     const refused = readings.find((path) => firstMatching(policy, request, path) === undefined);
     if (refused !== undefined) return deny(policy, request, refused, "ambiguous-path");
   }
-  const actions = policy.hasActions ? actionsOn(policy, request, [request.path, ...(readings ?? [])]) : NO_ACTIONS;
+  const actions = policy.hasActions ? actionsOn(policy, request, [request.path, ...readings]) : NO_ACTIONS;
   return { allowed: true, origins: first?.origins ?? wildcard?.origins ?? [], actions };
 }
 

@@ -97,9 +97,10 @@ function headerOf({ header, method, host }: RequestView, name: string, path: str
   return name === ":path" ? path || undefined : header(name);
 }
 
-function headerMatches(test: HeaderTest, request: RequestView, path: string): boolean {
-  const found = headerOf(request, test.name, path);
-  return test.value === undefined ? found !== undefined : found === test.value;
+/** Beside the right value a lookalike may be the one that the server goes by. */
+function headerMatches({ name, value }: HeaderTest, request: RequestView, path: string): boolean {
+  const found = headerOf(request, name, path);
+  return value === undefined ? found !== undefined : found === value && !request.hasLookalike(name);
 }
 
 /** Everything that keeps the rule from allowing the request; empty when it allows it. */
@@ -112,11 +113,13 @@ export function ruleMismatches(rule: CompiledHttpRule, request: RequestView, pat
   if (rule.host !== null && !rule.host.test(request.host)) found.push({ field: "host", wanted: rule.host.pattern, found: request.host });
   for (const test of rule.headers) {
     if (headerMatches(test, request, path)) continue;
-    found.push({
-      field: "header",
-      wanted: test.shown,
-      found: headerOf(request, test.name, path) === undefined ? "missing" : "another value",
-    });
+    found.push({ field: "header", wanted: test.shown, found: foundHeader(test, request, path) });
   }
   return found;
+}
+
+function foundHeader({ name, value }: HeaderTest, request: RequestView, path: string): string {
+  const found = headerOf(request, name, path);
+  if (found === undefined) return "missing";
+  return found === value ? "also with _ for -" : "another value";
 }

@@ -29,6 +29,12 @@ const READINGS: readonly (readonly [string, string])[] = [
   ["/..", "/"],
   ["/public/../admin?x=/..", "/admin?x=/.."],
   ["/a%3bx/../admin", "/admin"],
+  // Steps of several servers, or of one, in another order: `%2e%2e` goes up and `%2f` is no slash (URL Standard); parameters are cut before anything is decoded.
+  ["/public/x%2fy/%2e%2e/%2e%2e/admin", "/admin"],
+  ["/public/x;%2fy/%2e%2e/%2e%2e/admin", "/admin"],
+  ["/public/x%5cy/.%2e/%2e./admin", "/admin"],
+  ["/public/x//%2e%2e/../admin", "/admin"],
+  ["/public/x%252fy/%2e%2e/%2e%2e/admin", "/admin"],
 ];
 
 describe("path readings", () => {
@@ -64,6 +70,21 @@ describe("path readings", () => {
   }
 
   it("takes what hides such a path for one, too", () => assert.equal(readingsOf("/public/%25c0%25ae%25c0%25ae/admin"), null));
+
+  it("takes what can be read in more ways than anybody can mean for one", () => {
+    assert.equal(readingsOf(`/${"a;b%2f..%5c//%252e/./".repeat(20)}`), null);
+    assert.equal(readingsOf(`/${"a/../".repeat(60_000)}`), null);
+  });
+
+  it("reads each that the URL Standard reads", () => {
+    const pieces = ["public", "x%2fy", "%2e%2e", "..", ".%2E", "a;b", "", ".", "x%5c"];
+    for (let n = 0; n < pieces.length ** 4; n += 7) {
+      const path = `/public/${[n, n / 9, n / 81, n / 729].map((digit) => pieces[Math.floor(digit) % 9]).join("/")}/admin`;
+      const readings = readingsOf(path);
+      const standard = new URL(path, "http://a").pathname;
+      assert.ok(readings === null || path === standard || readings.includes(standard), `${path} is ${standard}: ${readings}`);
+    }
+  });
 
   it("gives up on paths escaped over and over", () => assert.equal(readingsOf("/%25252525252e/"), null));
 });

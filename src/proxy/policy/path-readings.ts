@@ -1,7 +1,7 @@
 /**
  * Servers read the same path differently: some resolve `..`, decode `%2F`, merge `//`, take it for the start of a host (`new URL(path, base)`, Python's
- * `urlsplit`), take `\` as `/` or cut `;parameters`. A path is therefore only allowed when each of its readings is allowed. Sources: RFC 3986 §4.2,
- * §5.2.4 and §6.2.2, CVE-2021-29492, CVE-2026-73551.
+ * `urlsplit`), take `\` as `/` or cut `;parameters`; and what one of them makes of it goes to the next. A path is therefore only allowed when each of its readings
+ * is allowed. Sources: RFC 3986 §4.2, §5.2.4 and §6.2.2, the URL Standard (`%2e%2e` goes up, `%2f` separates nothing), CVE-2021-29492, CVE-2026-73551.
  */
 
 /** Without any of these there is nothing to read in two ways, which is quick to see. */
@@ -9,13 +9,29 @@ const MARKED = /[%;\\]|\/[/.]/;
 
 const SUSPICIOUS = /\/\/|\/\.|\\|;|%(?:2[def57e]|5[cf]|3[0-9b]|[46][1-9a-f]|[57][0-9a]|7e)/i;
 
-/** Escapes that stand for an unreserved character or for one that gives a path its structure (`/ \ ; . %`). */
+/** Escapes that stand for an unreserved character: whoever writes them out changes nothing but dots (RFC 3986 §6.2.2.2). */
+const UNRESERVED = /%(2[de]|5f|3[0-9]|[46][1-9a-f]|[57][0-9a]|7e)/gi;
+
+/** Those, and escapes of what gives a path its structure (`/ \ ; %`). */
 const DECODABLE = /%(2[def5]|5[cf]|3[0-9b]|[46][1-9a-f]|[57][0-9a]|7e)/gi;
 
 /** What is no UTF-8, but `.` or `/` to who decodes it carelessly (CVE-2008-2938, CVE-2000-0884), and escapes of another kind (`%u002e`). */
 const UNREADABLE = /%c[01]%[89ab]|%e0%[89]|%f0%8|%u[0-9a-f]{4}/i;
 
 const MAX_DECODINGS = 3;
+/** Readings of one path, and characters in all of them: an ordinary path has a few. */
+const [MAX_READINGS, MAX_CHARACTERS] = [128, 256 * 1024];
+
+/** What servers do to a path, in whatever order. */
+const STEPS: readonly ((path: string) => string)[] = [
+  (path) => decoded(path, UNRESERVED),
+  (path) => decoded(path, DECODABLE),
+  (path) => path.replaceAll("\\", "/"),
+  (path) => path.replace(/;[^/]*/g, ""),
+  (path) => path.replace(/\/{2,}/g, "/"),
+  (path) => (path.startsWith("//") ? path.replace(/^\/+[^/]*/, "") || "/" : path),
+  removeDots,
+];
 
 /**
  * Every way in which a server may read `target` (path and query), other than as it stands. Empty for ordinary paths; null when the path
@@ -27,34 +43,32 @@ export function readingsOf(target: string): readonly string[] | null {
   const path = cut < 0 ? target : target.slice(0, cut);
   if (UNREADABLE.test(path)) return null;
   if (!SUSPICIOUS.test(target)) return [];
-  const query = cut < 0 ? "" : target.slice(cut);
-  const found = new Set<string>();
-  let decoded = path;
-  for (let round = 0; ; round++) {
-    addReadings(decoded, found);
-    const next = decoded.replace(DECODABLE, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
-    if (next === decoded) break;
-    if (UNREADABLE.test(next)) return null;
-    if (round === MAX_DECODINGS) return null;
-    decoded = next;
+  if (decodings(path) > MAX_DECODINGS) return null;
+  const found = new Set([path]);
+  let characters = 0;
+  // Those that are found meanwhile have their turn, too.
+  for (const one of found) {
+    characters += one.length;
+    if (found.size > MAX_READINGS || characters > MAX_CHARACTERS || UNREADABLE.test(one)) return null;
+    for (const step of STEPS) found.add(step(one));
   }
   found.delete(path);
+  const query = cut < 0 ? "" : target.slice(cut);
   return [...found].map((reading) => reading + query);
 }
 
-function addReadings(path: string, into: Set<string>): void {
-  for (const slashes of unique(path, path.replaceAll("\\", "/"))) {
-    for (const plain of unique(slashes, slashes.replace(/;[^/]*/g, ""))) {
-      const merged = plain.replace(/\/{2,}/g, "/");
-      const behindHost = plain.startsWith("//") ? plain.replace(/^\/+[^/]*/, "") || "/" : plain;
-      for (const reading of [plain, merged, behindHost, ...[plain, merged, behindHost].map(removeDots)]) into.add(reading);
-      into.add(removeDots(plain).replace(/\/{2,}/g, "/"));
-    }
+/** How often it can be decoded until nothing changes any more. */
+function decodings(path: string): number {
+  let last = path;
+  for (let round = 0; ; round++) {
+    const next = decoded(last, DECODABLE);
+    if (next === last || round > MAX_DECODINGS) return round;
+    last = next;
   }
 }
 
-function unique(a: string, b: string): readonly string[] {
-  return a === b ? [a] : [a, b];
+function decoded(path: string, escapes: RegExp): string {
+  return path.replace(escapes, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
 }
 
 /** RFC 3986 §5.2.4 for absolute paths. */
