@@ -21,14 +21,19 @@ _Static_assert(sizeof(struct fqdn_key) == 20, "fqdn_key is a map key: explicit p
 /* A selector of names that the address was learned for, by the identity that stands for it in policy maps. */
 struct fqdn_grant {
 	__u32 sec_id;  /* 0: none, and none after it */
-	__u32 expires; /* seconds of the monotonic clock: begins nothing from then on; what has begun goes on */
+	__u32 expires; /* seconds of the monotonic clock: begins nothing from then on, unless the entry is in use; what has begun goes on */
 };
 
 struct fqdn_entry {
 	struct fqdn_grant grants[FQDN_GRANTS];
+	/*
+	 * When a connection to the address last began, in seconds of the monotonic clock. Until the proxy has looked for connections and says 0,
+	 * one may live, and where one lives others may begin: so there is no gap between the end of a name and the search.
+	 */
+	__u32 used;
 };
 
-_Static_assert(sizeof(struct fqdn_entry) == 64, "fqdn_entry is a map value");
+_Static_assert(sizeof(struct fqdn_entry) == 68, "fqdn_entry is a map value");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

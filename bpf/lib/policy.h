@@ -99,7 +99,7 @@ static __always_inline const struct policy_entry *policy_decide_named(void *map,
 								      const struct policy_entry *decided, struct policy_answer *answer)
 {
 	const struct policy_scratch *scratch = policy_scratch();
-	const struct fqdn_entry *learned = scratch ? bpf_map_lookup_elem(&cilium_fqdn, &scratch->peer) : NULL;
+	struct fqdn_entry *learned = scratch ? bpf_map_lookup_elem(&cilium_fqdn, &scratch->peer) : NULL;
 
 	if (!learned)
 		return decided;
@@ -109,7 +109,7 @@ static __always_inline const struct policy_entry *policy_decide_named(void *map,
 		key->sec_label = learned->grants[i].sec_id;
 		if (!key->sec_label)
 			break;
-		if (query->now >= learned->grants[i].expires)
+		if (query->now >= learned->grants[i].expires && !learned->used)
 			continue;
 		named = policy_find(map, key);
 		if (!named || !policy_prefers_name(decided, named))
@@ -118,6 +118,9 @@ static __always_inline const struct policy_entry *policy_decide_named(void *map,
 		answer->remote_id = key->sec_label;
 		answer->match_type = policy_match_type(named, 1);
 	}
+	/* Whichever rule lets it begin. */
+	if (query->now && decided && policy_entry_verdict(decided) >= 0 && learned->used != query->now)
+		learned->used = query->now;
 	return decided;
 }
 

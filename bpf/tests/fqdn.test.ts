@@ -78,6 +78,22 @@ describe("addresses learned by name", () => {
       assert.equal((await send(family)).reason, "POLICY_DENIED");
     });
 
+    it(`after its time a connection that may live lets others begin, on the rule's port, for this pod alone: ${family}`, async () => {
+      const usedAt = () => datapath.maps.usedAt(client, outside[family]);
+      begin(allow(NAME));
+      learn(family, [NAME, FOREVER]);
+      await send(family, 80);
+      assert.equal(usedAt(), 0, "what is denied uses nothing");
+      await send(family);
+      const used = usedAt() ?? 0;
+      assert.ok(used > 0);
+      datapath.maps.ct.clear();
+      datapath.maps.learn(client, outside[family], [[NAME, 1]], used);
+      assert.equal((await send(family)).reason, undefined);
+      assert.equal((await send(family, 80)).reason, "POLICY_DENIED");
+      assert.equal((await send(family, PORT, other)).reason, "POLICY_DENIED");
+    });
+
     it(`a rule that is gone ends what it had begun: ${family}`, async () => {
       begin(allow(NAME));
       learn(family, [NAME, FOREVER]);

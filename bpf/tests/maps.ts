@@ -137,10 +137,15 @@ export class NodeMaps implements Disposable {
     this.ipcache.delete(address(text));
   }
 
-  /** An address that the pod has learned by name: pairs of identity and the second at which it ends. */
-  learn(pod: Pod, text: IpAddress, grants: readonly (readonly [number, number])[]): void {
+  /** An address that the pod has learned by name: pairs of identity and the second at which it ends; `used` as in `fqdn_entry`. */
+  learn(pod: Pod, text: IpAddress, grants: readonly (readonly [number, number])[], used = 0): void {
     const slots = Array.from({ length: 8 }, (_, i) => ({ secId: grants[i]?.[0] ?? 0, expires: grants[i]?.[1] ?? 0 }));
-    this.names.set({ address: address(text), lxcId: pod.lxcId }, { grants: slots });
+    this.names.set({ address: address(text), lxcId: pod.lxcId }, { grants: slots, used });
+  }
+
+  /** When a connection to an address that the pod has learned last began. */
+  usedAt(pod: Pod, text: IpAddress): number | undefined {
+    return this.names.get({ address: address(text), lxcId: pod.lxcId })?.used;
   }
 
   /** A prefix the ipcache knows; `bits` of an IPv4 prefix as people write them. */

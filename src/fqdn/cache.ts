@@ -33,18 +33,19 @@ export interface Answer {
   readonly own: readonly { readonly ip: IpAddress; readonly ttl: number }[];
 }
 
-/** An address that no name has any more, and the last one that had it. */
-export interface Gone {
+/** What a name has no more, and until when it would have had it. */
+export interface Lost {
   readonly ip: IpAddress;
   readonly name: string;
+  readonly expires: number;
 }
 
 /** What a lookup changed. */
 export interface Learned {
   /** Addresses that are new, or whose time was extended. */
   readonly changed: readonly IpAddress[];
-  /** Addresses that were given up because there were too many. */
-  readonly evicted: readonly Gone[];
+  /** What was given up because there was too much. */
+  readonly evicted: readonly Lost[];
 }
 
 const NOTHING: Learned = { changed: [], evicted: [] };
@@ -91,41 +92,59 @@ export class NameCache {
     return [...address.grants].map(([identity, expires]) => ({ identity, expires })).sort((a, b) => b.expires - a.expires);
   }
 
-  /** Takes an address from a name. True when no other name has it; the name goes with its last address. */
-  take(known: KnownName, ip: IpAddress): boolean {
+  /** Takes an address from a name, which goes with its last. */
+  take(known: KnownName, ip: IpAddress): Lost {
+    const lost = { ip, name: known.name, expires: known.ips.get(ip) ?? 0 };
     known.ips.delete(ip);
     if (known.ips.size === 0) this.names.delete(known.name);
     const address = this.addresses.get(ip);
-    if (address === undefined) return false;
+    if (address === undefined) return lost;
     address.grants = undefined;
     const heir = address.owner === known ? address.others?.values().next().value : address.owner;
-    if (heir === undefined) return this.addresses.delete(ip);
+    if (heir === undefined) {
+      this.addresses.delete(ip);
+      return lost;
+    }
     address.owner = heir;
     address.others?.delete(known);
     address.others?.delete(heir);
     if (address.others?.size === 0) address.others = undefined;
-    return false;
+    return lost;
   }
 
-  /** Takes from a name what has expired. Gives the addresses that no other name has. */
-  expire(known: KnownName, now: number): IpAddress[] {
-    return [...known.ips].filter(([ip, expires]) => expires <= now && this.take(known, ip)).map(([ip]) => ip);
+  /** Takes from a name what has expired. */
+  expire(known: KnownName, now: number): Lost[] {
+    return [...known.ips].filter(([, expires]) => expires <= now).map(([ip]) => this.take(known, ip));
+  }
+
+  /** The names that have an address. */
+  ownersOf(ip: IpAddress): KnownName[] {
+    const address = this.addresses.get(ip);
+    return address === undefined ? [] : [address.owner, ...(address.others ?? [])];
+  }
+
+  /** Takes an address from all names. */
+  drop(ip: IpAddress): Lost[] {
+    return this.ownersOf(ip).map((one) => this.take(one, ip));
+  }
+
+  /** Makes an address the last to be given up. */
+  refresh(ip: IpAddress): void {
+    const address = this.addresses.get(ip);
+    if (address !== undefined) this.addresses.set(ip, address);
   }
 
   /** Gives up the addresses that were learned least recently, until there are no more than so many. */
-  shrink(addresses: number): Gone[] {
-    const gone: Gone[] = [];
-    for (let oldest = this.addresses.oldest(); oldest && this.addresses.size > addresses; oldest = this.addresses.oldest()) {
-      const [ip, { owner, others }] = oldest;
-      for (const one of [owner, ...(others ?? [])]) this.take(one, ip);
-      gone.push({ ip, name: owner.name });
-    }
-    return gone;
+  shrink(addresses: number): Lost[] {
+    const lost: Lost[] = [];
+    for (let oldest = this.addresses.oldest(); oldest && this.addresses.size > addresses; oldest = this.addresses.oldest())
+      lost.push(...this.drop(oldest[0]));
+    return lost;
   }
 
-  /** Forgets a name. Gives the addresses that no other name has. */
-  forget(known: KnownName): IpAddress[] {
-    return [...known.ips.keys()].filter((ip) => this.take(known, ip));
+  /** Forgets a name. */
+  forget(known: KnownName): Lost[] {
+    return [...known.ips.keys()].map((ip) => this.take(known, ip));
   }
 
   /** Matches all names again: the selectors have changed. Gives the addresses that others may reach now. */
@@ -162,16 +181,14 @@ export class NameCache {
     return made;
   }
 
-  #evict(known: KnownName, limits: CacheLimits): Gone[] {
-    const evicted: Gone[] = [];
+  #evict(known: KnownName, limits: CacheLimits): Lost[] {
+    const evicted: Lost[] = [];
     for (const ip of known.ips.keys()) {
       if (known.ips.size <= limits.ipsPerName) break;
-      if (this.take(known, ip)) evicted.push({ ip, name: known.name });
+      evicted.push(this.take(known, ip));
     }
-    for (let oldest = this.names.oldest(); oldest && this.names.size > limits.names; oldest = this.names.oldest()) {
-      const [name, forgotten] = oldest;
-      evicted.push(...this.forget(forgotten).map((ip) => ({ ip, name })));
-    }
+    for (let oldest = this.names.oldest(); oldest && this.names.size > limits.names; oldest = this.names.oldest())
+      evicted.push(...this.forget(oldest[1]));
     evicted.push(...this.shrink(limits.addresses));
     return evicted;
   }

@@ -9,16 +9,21 @@ import type { Redirected } from "./kernel/transport.ts";
 /** Identities by which rules may be about the other end of a connection: its own, then those of the names it is known by. */
 export type Peer = readonly [own: number, ...named: number[]];
 
-/** Identities that stand for the names by which an endpoint knows an address: those that are good, or were so many seconds ago. Throws as `GrantMap` does. */
+/**
+ * Identities that stand for the names by which an endpoint knows an address: those that are good, as they are beyond their time while a connection may live, or were so
+ * many seconds ago. Throws as `GrantMap` does.
+ */
 export type LearnedNames = (endpointId: number, ip: string, secondsAgo: number) => readonly number[];
 
 /** `now`: seconds of the kernel's monotonic clock. */
-export function createLearnedNames(grants: Pick<GrantMap, "get">, now: () => number): LearnedNames {
-  return (endpointId, ip, secondsAgo) =>
-    grants
-      .get(endpointId, IpAddress(ip))
-      .filter(({ expires }) => expires > now() - secondsAgo)
-      .map(({ identity }) => identity);
+export function createLearnedNames(grants: Pick<GrantMap, "get" | "usedAt">, now: () => number): LearnedNames {
+  return (endpointId, ip, secondsAgo) => {
+    const address = IpAddress(ip);
+    const known = grants.get(endpointId, address);
+    const good = known.filter(({ expires }) => expires > now() - secondsAgo);
+    const isInUse = good.length < known.length && grants.usedAt(endpointId, address) > 0;
+    return (isInUse ? known : good).map(({ identity }) => identity);
+  };
 }
 
 export interface PeerDeps {

@@ -135,6 +135,8 @@ describe("DNS policy through real sockets", { skip: process.getuid?.() === 0 ? f
       for (const [ip, list] of entries) grants.set(id, ip, list);
     },
     get: (id, ip) => granted.get(connectionKey(id, ip)) ?? [],
+    usedAt: () => 0,
+    setUsed: () => undefined,
     delete: (id, ips) => ips.forEach((one) => void granted.delete(connectionKey(id, one))),
     refresh: () => undefined,
     *entries() {},

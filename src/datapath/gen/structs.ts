@@ -589,18 +589,21 @@ export const fqdnGrant: Codec<FqdnGrant> = {
   }),
 };
 
-/** C: `struct fqdn_entry`, 64 bytes. */
+/** C: `struct fqdn_entry`, 68 bytes. */
 export interface FqdnEntry {
   readonly grants: readonly FqdnGrant[];
+  readonly used: number;
 }
 
 export const fqdnEntry: Codec<FqdnEntry> = {
-  size: 64,
+  size: 68,
   encode(value, into, offset) {
     writeEach(fqdnGrant, value.grants, into, offset + 0, 8);
+    into.writeUInt32LE(value.used, offset + 64);
   },
   decode: (from, offset) => ({
     grants: readEach(fqdnGrant, from, offset + 0, 8),
+    used: from.readUInt32LE(offset + 64),
   }),
 };
 

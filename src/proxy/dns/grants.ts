@@ -11,13 +11,20 @@ export interface Grant {
   readonly expires: number;
 }
 
-/** What the kernel lets an endpoint reach by name. Every method throws when the map cannot be reached. */
+/**
+ * What the kernel lets an endpoint reach by name. Every method throws when the map cannot be reached.
+ * The kernel notes when a connection to an address last began; while that is noted, others begin after the time of the grants, too.
+ */
 export interface GrantMap {
-  /** More than eight: those that last longest. */
+  /** More than eight: those that last longest. What is noted of connections stays. */
   set(endpointId: number, ip: IpAddress, grants: readonly Grant[]): void;
   /** Many at once, which takes less than one by one. */
   setMany(endpointId: number, entries: Iterable<readonly [IpAddress, readonly Grant[]]>): void;
   get(endpointId: number, ip: IpAddress): readonly Grant[];
+  /** When a connection to it last began, in seconds of the monotonic clock; 0: none that could live. */
+  usedAt(endpointId: number, ip: IpAddress): number;
+  /** Notes it; 0: no connection lives. */
+  setUsed(endpointId: number, ip: IpAddress, at: number): void;
   delete(endpointId: number, ips: readonly IpAddress[]): void;
   /** The map may have been replaced: opens it again. Throws, and goes on with what it has, when it cannot be opened. */
   refresh(): void;
@@ -31,9 +38,9 @@ function keyOf(endpointId: number, ip: IpAddress): FqdnKey {
   return { address: addr16(addressToBytes(ip)), lxcId: endpointId };
 }
 
-function entryOf(grants: readonly Grant[]): FqdnEntry {
+function entryOf(grants: readonly Grant[], used: number): FqdnEntry {
   const slots = [...grants.slice(0, SLOTS), ...EMPTY.slice(grants.length)];
-  return { grants: slots.map(({ identity, expires }) => ({ secId: identity, expires })) };
+  return { grants: slots.map(({ identity, expires }) => ({ secId: identity, expires })), used };
 }
 
 function grantsOf({ grants }: FqdnEntry): Grant[] {
@@ -42,12 +49,23 @@ function grantsOf({ grants }: FqdnEntry): Grant[] {
 
 /** What there is to do with the map `cilium_fqdn`; `map` gives it. */
 export function createGrants(map: () => BpfMap<FqdnKey, FqdnEntry>): GrantMap {
+  /** A connection that begins between the two steps is found by the next search, as all others are. */
+  const changed = (endpointId: number, ip: IpAddress, grants: readonly Grant[]) => {
+    const key = keyOf(endpointId, ip);
+    return [key, entryOf(grants, map().get(key)?.used ?? 0)] as const;
+  };
   return {
     set(endpointId, ip, grants) {
-      map().set(keyOf(endpointId, ip), entryOf(grants));
+      map().set(...changed(endpointId, ip, grants));
     },
     setMany(endpointId, entries) {
-      map().setMany(Iterator.from(entries).map(([ip, grants]) => [keyOf(endpointId, ip), entryOf(grants)] as const));
+      map().setMany(Iterator.from(entries).map(([ip, grants]) => changed(endpointId, ip, grants)));
+    },
+    usedAt: (endpointId, ip) => map().get(keyOf(endpointId, ip))?.used ?? 0,
+    setUsed(endpointId, ip, at) {
+      const key = keyOf(endpointId, ip);
+      const found = map().get(key);
+      if (found !== undefined) map().set(key, { ...found, used: at });
     },
     get(endpointId, ip) {
       const found = map().get(keyOf(endpointId, ip));

@@ -25,6 +25,7 @@ const endpoint = (id: number, key = `pod${id}`): DnsEndpoint => ({
 /** Names over a kernel of a Map, at a clock that is set by hand. */
 function createWorld(restored: readonly JournalLine[] = []) {
   const kernel = new Map<string, readonly Grant[]>();
+  const used = new Map<string, number>();
   const journal: JournalLine[] = [];
   const world = { now: 100, live: new Set<string>(), kernel, journal };
   const grants: GrantMap = {
@@ -33,7 +34,11 @@ function createWorld(restored: readonly JournalLine[] = []) {
       for (const [address, list] of entries) grants.set(id, address, list);
     },
     get: (id, address) => kernel.get(connectionKey(id, address)) ?? [],
-    delete: (id, addresses) => addresses.forEach((one) => void kernel.delete(connectionKey(id, one))),
+    usedAt: (id, address) => used.get(connectionKey(id, address)) ?? 0,
+    setUsed: (id, address, at) => void used.set(connectionKey(id, address), at),
+    delete: (id, addresses) => {
+      for (const key of addresses.map((one) => connectionKey(id, one))) for (const map of [kernel, used]) map.delete(key);
+    },
     refresh: () => undefined,
     *entries() {
       for (const [key, list] of [...kernel]) {
@@ -47,7 +52,17 @@ function createWorld(restored: readonly JournalLine[] = []) {
   names.adopt(restored);
   names.setPolicy({ settings, endpoints: [endpoint(7), endpoint(8)] });
   const has = (id: number, n: number) => kernel.has(connectionKey(id, ip(n)));
-  return { ...world, world, grants, names, has };
+  /** Whether a connection may begin, as the kernel says. One that does is noted, and lives until it is taken out of `live`. */
+  const connect = (id: number, n: number) => {
+    const key = connectionKey(id, ip(n));
+    const isOpen = (kernel.get(key) ?? []).some(({ expires }) => world.now < expires || (used.get(key) ?? 0) > 0);
+    if (!isOpen) return false;
+    used.set(key, world.now);
+    world.live.add(key);
+    return true;
+  };
+  const end = (id: number, n: number) => world.live.delete(connectionKey(id, ip(n)));
+  return { ...world, world, grants, names, has, connect, end };
 }
 
 describe("Names", () => {
@@ -80,19 +95,75 @@ describe("Names", () => {
     assert.equal(kernel.size, 0);
   });
 
-  it("keeps an expired address while a connection uses it, and lets it go after", async () => {
-    const { names, world, has } = createWorld();
+  it("keeps an expired address open while a connection uses it, without a gap, and closes it after", async () => {
+    const { names, world, has, connect, end } = createWorld();
     names.learn(7, "api.stripe.com.", own(10, 1, 2));
+    assert.ok(connect(7, 1));
+    const pass = (seconds: number) => {
+      world.now += seconds;
+      names.sweep();
+      names.sweep();
+    };
+    pass(20);
+    assert.deepEqual(names.counts(), { names: 0, addresses: 0, deferred: 2 });
+    assert.deepEqual([connect(7, 1), connect(7, 2), connect(8, 1)], [true, false, false], "before anybody has looked");
+    pass(1);
+    await names.collect();
+    assert.deepEqual([has(7, 1), has(7, 2)], [true, false]);
+    assert.ok(connect(7, 1));
+    end(7, 1);
+    pass(1);
+    await names.collect();
+    assert.deepEqual([connect(7, 1), has(7, 1)], [false, true], "closed");
+    await names.collect();
+    assert.ok(!has(7, 1));
+  });
+
+  it("a connection that begins while others are searched for is not overlooked", async () => {
+    const { names, world, has, connect, end } = createWorld();
+    names.learn(7, "api.stripe.com.", own(10, 1));
+    assert.ok(connect(7, 1));
+    world.now += 20;
+    names.sweep();
+    names.sweep();
+    end(7, 1);
+    const searching = names.collect();
+    assert.ok(connect(7, 1));
+    end(7, 1);
+    await searching;
+    assert.ok(connect(7, 1), "the search may have come too early");
+    world.now += 1;
+    await names.collect();
+    assert.ok(has(7, 1));
+  });
+
+  it("opens an address again when a connection is found that nobody had noted", async () => {
+    const { names, world, connect } = createWorld();
+    names.learn(7, "api.stripe.com.", own(10, 1));
     world.live.add(connectionKey(7, ip(1)));
     world.now += 20;
     names.sweep();
     names.sweep();
-    assert.deepEqual(names.counts(), { names: 0, addresses: 0, deferred: 2 });
+    assert.ok(!connect(7, 1));
     await names.collect();
-    assert.deepEqual([has(7, 1), has(7, 2)], [true, false]);
-    world.live.clear();
+    assert.ok(connect(7, 1));
+  });
+
+  it("each of an address's names stands for it beyond its time, for the rules of then and for those to come", async () => {
+    const { names, world, kernel, connect } = createWorld();
+    const identities = () => kernel.get(connectionKey(7, ip(1)))?.map(({ identity }) => identity);
+    names.learn(7, "api.stripe.com.", own(10, 1));
+    names.learn(7, "api.paypal.com.", own(60, 1));
+    assert.ok(connect(7, 1));
+    world.now += 20;
+    names.sweep();
+    names.sweep();
+    names.learn(7, "api.paypal.com.", own(60, 1));
     await names.collect();
-    assert.ok(!has(7, 1));
+    assert.deepEqual(identities(), [PAYPAL, STRIPE]);
+    const selectors = [{ matchName: "api.stripe.com", identity: 9 }];
+    names.setPolicy({ settings, endpoints: [{ ...endpoint(7), selectors }] });
+    assert.deepEqual(identities(), [9]);
   });
 
   it("takes an expired address back when it is learned again", async () => {
@@ -116,17 +187,20 @@ describe("Names", () => {
   });
 
   it("a name's oldest addresses are given up when there are too many, but not while a connection uses them", async () => {
-    const { names, world, has } = createWorld();
+    const { names, world, has, connect, end } = createWorld();
     names.setPolicy({ settings: { ...settings, maxIpsPerName: 2 }, endpoints: [endpoint(7)] });
     names.learn(7, "api.stripe.com.", own(60, 1, 2));
     names.learn(7, "api.stripe.com.", own(60, 3));
     assert.deepEqual([names.evictions, has(7, 1)], [1, true]);
-    world.live.add(connectionKey(7, ip(1)));
     await names.collect();
-    assert.ok(has(7, 1));
-    world.live.clear();
+    assert.ok(connect(7, 1), "its time is not over");
+    world.now += 100;
     await names.collect();
-    assert.ok(!has(7, 1));
+    assert.ok(connect(7, 1));
+    end(7, 1);
+    world.now += 1;
+    await names.collect();
+    assert.ok(!connect(7, 1));
   });
 
   it("of a full map the endpoint that takes most of it gives some up, and the others learn", () => {
@@ -224,5 +298,36 @@ describe("Names", () => {
     assert.deepEqual([after.has(7, 1), after.has(7, 2), after.has(8, 3), after.has(7, 9)], [true, false, false, false]);
     const [entry] = [...after.names.entries()];
     assert.deepEqual([entry?.name, entry?.ttl, entry?.source], ["api.stripe.com.", 60, "lookup"]);
+  });
+
+  it("goes on after a restart with what only connections use, by its name, and with nothing that nobody explains", async () => {
+    const before = createWorld();
+    before.names.learn(7, "api.stripe.com.", own(10, 1));
+    const after = createWorld(before.journal.map((line) => ({ ...line, ips: [[ip(1), 50] as const, [ip(2), 50] as const] })));
+    const grant = [{ identity: STRIPE, expires: 50 }];
+    for (const [id, n] of [
+      [7, 1],
+      [7, 9],
+      [9, 9],
+    ] as const) {
+      after.grants.set(id, ip(n), grant);
+      after.grants.setUsed(id, ip(n), 40);
+      after.world.live.add(connectionKey(id, ip(n)));
+    }
+    await after.names.restored;
+    const known = [...after.names.entries()].map(({ name, ips, source }) => [name, ...ips, source]);
+    assert.deepEqual(known, [
+      ["api.stripe.com.", ip(1), "connection"],
+      ["", ip(9), "connection"],
+    ]);
+    assert.deepEqual([after.connect(7, 1), after.connect(7, 2), after.connect(7, 9)], [true, false, false]);
+    assert.deepEqual([after.has(7, 9), after.has(9, 9)], [true, false], "what has begun goes on, for a pod that is here");
+    const again = createWorld([...after.names.lines()]);
+    again.kernel.set(connectionKey(7, ip(1)), grant);
+    await again.names.restored;
+    assert.deepEqual(
+      [...again.names.entries()].map(({ name }) => name),
+      ["api.stripe.com."],
+    );
   });
 });

@@ -1,34 +1,20 @@
 import { setImmediate as turn } from "node:timers/promises";
-import { AgedMap } from "#fqdn/aged-map.ts";
-import { type KnownName, NameCache } from "#fqdn/cache.ts";
+import type { KnownName, Lost } from "#fqdn/cache.ts";
 import { fqdnMatcher } from "#fqdn/pattern.ts";
 import type { Logger } from "#runtime/logger.ts";
 import { isKernelError } from "#sys/kernel-error.ts";
 import type { IpAddress } from "#types/addr.ts";
+import { EndpointNames } from "./endpoint-names.ts";
 import type { Grant, GrantMap } from "./grants.ts";
 import type { JournalLine } from "./journal.ts";
 import { connectionKey, type FindLive } from "./live-connections.ts";
-import {
-  DEFAULT_DNS_SETTINGS,
-  type DnsCacheEntry,
-  type DnsEndpoint,
-  type DnsPolicyMessage,
-  type DnsSettings,
-  NAME_GRACE,
-  type NamedIdentity,
-} from "./protocol.ts";
-import { isReachable } from "./reachable.ts";
+import { DEFAULT_DNS_SETTINGS, type DnsCacheEntry, type DnsEndpoint, type DnsPolicyMessage, type DnsSettings } from "./protocol.ts";
 
-/** Bounds of one endpoint, whatever it asks. */
-const MAX_ADDRESSES = 65_536;
-const MAX_NAMES = 65_536;
-/** Names looked at in one sweep. */
-const SWEPT = 2000;
 /** Addresses that are closed together, and at most in one sweep: it takes less than one by one, and no query has to wait long. */
 const LET_GO = 64;
 const SWEPT_ADDRESSES = 2000;
-/** Addresses that are restored between two looks at what else there is to do. */
-const RESTORED_AT_ONCE = 256;
+/** Addresses that are restored, or judged, between two looks at what else there is to do. */
+const AT_ONCE = 256;
 /** Addresses that an endpoint gives up at once when the kernel has no room. */
 const GIVEN_UP = 256;
 
@@ -41,21 +27,6 @@ export interface NamesDeps {
   readonly now: () => number;
 }
 
-interface EndpointState {
-  readonly endpoint: DnsEndpoint;
-  readonly cache: NameCache;
-  /**
-   * Addresses in the kernel that are no name's any more, and the last that they had: nothing begins after their time, what has begun goes on. They go when no
-   * connection uses them, the oldest first when there are too many.
-   */
-  readonly deferred: AgedMap<IpAddress, string>;
-  selectors: string;
-  /** Identities of the selectors. */
-  wanted: ReadonlySet<number>;
-  match: (name: string) => readonly number[];
-  sweep: Iterator<KnownName>;
-}
-
 export interface NameCounts {
   names: number;
   addresses: number;
@@ -65,7 +36,7 @@ export interface NameCounts {
 /** What endpoints learned by name: their caches, and through them the kernel's map. */
 export class Names {
   readonly #deps: NamesDeps;
-  readonly #endpoints = new Map<number, EndpointState>();
+  readonly #endpoints = new Map<number, EndpointNames>();
   #settings = DEFAULT_DNS_SETTINGS;
   /** What of the journal is not in the caches yet, the next one last; undefined before it is read. */
   #unread: JournalLine[] | undefined;
@@ -110,18 +81,12 @@ export class Names {
     const state = this.#endpoints.get(endpointId);
     if (state === undefined) return;
     const now = this.#deps.now();
-    const { minTtl, maxIpsPerName, grace } = this.#settings;
-    const until = (ttl: number) => now + Math.max(ttl, minTtl) + Math.max(grace, NAME_GRACE);
-    const reachable = own.filter(({ ip }) => isReachable(ip));
-    const limits = { ipsPerName: maxIpsPerName, addresses: MAX_ADDRESSES, names: MAX_NAMES };
-    const { changed, evicted } = state.cache.learn({ name, own: reachable }, now, until, limits);
+    const { changed, evicted } = state.learn(name, own, now, this.#settings);
     this.evictions += evicted.length;
-    for (const { ip, name: last } of evicted) state.deferred.set(ip, last);
-    if (state.deferred.size >= this.#settings.maxDeferred + LET_GO) this.#letGo(state, this.#settings.maxDeferred);
+    this.#retire(state, evicted);
     for (const ip of changed) this.#grantInRoom(state, ip);
-    if (changed.length === 0) return;
     const known = state.cache.names.get(name);
-    if (known === undefined) return;
+    if (changed.length === 0 || known === undefined) return;
     const ips = changed.map((ip) => [ip, known.ips.get(ip) ?? 0] as const);
     this.#deps.journal({ endpoint: endpointId, key: state.endpoint.key, name, ttl: known.ttl, lookedUp: now, ips });
   }
@@ -130,36 +95,61 @@ export class Names {
   sweep(): void {
     const now = this.#deps.now();
     for (const state of this.#endpoints.values()) {
-      for (let i = 0; i < SWEPT; i++) {
-        const { value, done } = state.sweep.next();
-        if (done) {
-          state.sweep = state.cache.names.values();
-          break;
-        }
-        for (const ip of state.cache.expire(value, now)) state.deferred.set(ip, value.name);
-        if (value.ips.size === 0) this.expired += 1;
-      }
-      this.#letGo(state, Math.max(this.#settings.maxDeferred, state.deferred.size - SWEPT_ADDRESSES));
+      const { lost, names } = state.expire(now);
+      this.expired += names;
+      this.#retire(state, lost);
+      this.#letGo(state, Math.max(this.#settings.maxDeferred, state.zombies.addresses.size - SWEPT_ADDRESSES));
     }
   }
 
-  /** Takes out of the kernel what has expired and no connection uses. Resolves when it is done; a second call meanwhile does nothing. */
+  /** Closes what has expired and no connection uses. Resolves when it is done; a second call meanwhile does nothing. */
   async collect(): Promise<void> {
     const states = [...this.#endpoints.values()];
-    const wanted = new Set(states.flatMap(({ endpoint, deferred }) => [...deferred.keys()].map((ip) => connectionKey(endpoint.id, ip))));
+    const wanted = new Set(
+      states.flatMap(({ endpoint, zombies }) => [...zombies.addresses.keys()].map((ip) => connectionKey(endpoint.id, ip))),
+    );
     if (wanted.size === 0 || this.#searching) return;
     this.#searching = true;
     try {
+      const began = this.#deps.now();
       const live = await this.#deps.findLive(wanted);
-      for (const { endpoint, deferred } of states) {
-        const isOver = (key: string) => wanted.has(key) && !live.has(key);
-        const over = [...deferred.keys()].filter((ip) => isOver(connectionKey(endpoint.id, ip)) && deferred.delete(ip));
-        this.#deps.grants.delete(endpoint.id, over);
-      }
+      for (const state of states) await this.#judge(state, wanted, live, began);
       this.#searched = Date.now();
     } finally {
       this.#searching = false;
     }
+  }
+
+  /** What a search has shown of an endpoint's zombies. */
+  async #judge(state: EndpointNames, wanted: ReadonlySet<string>, live: ReadonlySet<string>, began: number): Promise<void> {
+    const { id } = state.endpoint;
+    const over: IpAddress[] = [];
+    for (const [i, ip] of [...state.zombies.addresses.keys()].entries()) {
+      if (i % AT_ONCE === AT_ONCE - 1) await turn();
+      if (this.#endpoints.get(id) !== state) return;
+      const key = connectionKey(id, ip);
+      if (!wanted.has(key) || !state.zombies.addresses.has(ip)) continue;
+      if (this.#isOver(state, ip, live.has(key), began)) over.push(ip);
+    }
+    for (const ip of over) state.zombies.drop(ip);
+    this.#grantAll(state, over);
+  }
+
+  /**
+   * Whether a zombie goes. An address that no connection uses is closed first, and goes only when the next search finds none either: one may have begun at the last moment,
+   * and it goes on.
+   */
+  #isOver(state: EndpointNames, ip: IpAddress, isLive: boolean, began: number): boolean {
+    const { id } = state.endpoint;
+    const used = this.#deps.grants.usedAt(id, ip);
+    if (isLive) {
+      state.zombies.refresh(ip);
+      if (used === 0) this.#deps.grants.setUsed(id, ip, began);
+      return false;
+    }
+    if (used >= began || state.isAhead(ip, began)) return false;
+    if (used > 0) this.#deps.grants.setUsed(id, ip, 0);
+    return used === 0;
   }
 
   /** Forgets names and what they opened. */
@@ -167,34 +157,29 @@ export class Names {
     const matches = matchPattern === undefined ? () => true : fqdnMatcher({ matchPattern });
     const gone = [...this.entries()].filter(({ name }) => matches(name));
     for (const state of this.#endpoints.values()) {
-      for (const known of [...state.cache.names.values()].filter(({ name }) => matches(name))) {
-        const ips = [...known.ips.keys()];
-        this.#deps.grants.delete(state.endpoint.id, state.cache.forget(known));
-        for (const ip of ips) if (state.cache.addresses.has(ip)) this.#grant(state, ip);
-        this.#deps.journal({ endpoint: state.endpoint.id, key: state.endpoint.key, name: known.name, ttl: 0, lookedUp: 0, ips: [] });
-      }
-      const over = [...state.deferred].filter(([, name]) => matches(name)).map(([ip]) => ip);
-      for (const ip of over) state.deferred.delete(ip);
-      this.#deps.grants.delete(state.endpoint.id, over);
+      const lost = [state.cache, state.zombies].flatMap((cache) =>
+        [...cache.names.values()].filter(({ name }) => matches(name)).flatMap((known) => cache.forget(known)),
+      );
+      this.#grantAll(state, unique(lost));
+      const { id, key } = state.endpoint;
+      for (const name of new Set(lost.map((one) => one.name)))
+        this.#deps.journal({ endpoint: id, key, name, ttl: 0, lookedUp: 0, ips: [] });
     }
     return gone;
   }
 
   *entries(): Generator<DnsCacheEntry> {
     const toWall = Date.now() - this.#deps.now() * 1000;
-    for (const { endpoint, cache, deferred } of this.#endpoints.values()) {
+    const searched = this.#searched;
+    for (const { endpoint, cache, zombies } of this.#endpoints.values()) {
+      const endpointId = endpoint.id;
       for (const { name, ips, ttl, lookedUp } of cache.names.values()) {
         const expires = toWall + Math.max(...ips.values()) * 1000;
-        yield { endpointId: endpoint.id, name, ips: [...ips.keys()], ttl, lookupTime: toWall + lookedUp * 1000, expires, source: "lookup" };
+        yield { endpointId, name, ips: [...ips.keys()], ttl, lookupTime: toWall + lookedUp * 1000, expires, source: "lookup" };
       }
-      const common = {
-        endpointId: endpoint.id,
-        ttl: 0,
-        lookupTime: this.#searched,
-        expires: this.#searched,
-        source: "connection" as const,
-      };
-      for (const [ip, name] of deferred) yield { ...common, name, ips: [ip] };
+      for (const { name, ips } of zombies.names.values())
+        for (const ip of ips.keys())
+          yield { endpointId, name, ips: [ip], ttl: 0, lookupTime: searched, expires: searched, source: "connection" };
     }
   }
 
@@ -206,10 +191,17 @@ export class Names {
       const line = unread[i];
       if (line !== undefined) yield line;
     }
-    for (const { endpoint, cache } of this.#endpoints.values()) {
-      for (const { name, ttl, lookedUp, ips } of cache.names.values()) {
-        yield { endpoint: endpoint.id, key: endpoint.key, name, ttl, lookedUp, ips: [...ips] };
-      }
+    for (const { endpoint, cache, zombies } of this.#endpoints.values()) {
+      const line = ({ name, ttl, lookedUp, ips }: KnownName) => ({
+        endpoint: endpoint.id,
+        key: endpoint.key,
+        name,
+        ttl,
+        lookedUp,
+        ips: [...ips],
+      });
+      for (const known of zombies.names.values()) yield line(known);
+      for (const known of cache.names.values()) yield line(known);
     }
   }
 
@@ -224,26 +216,19 @@ export class Names {
   }
 
   *countsByEndpoint(): Generator<readonly [endpointId: number, counts: NameCounts]> {
-    for (const [id, { cache, deferred }] of this.#endpoints)
-      yield [id, { names: cache.names.size, addresses: cache.addresses.size, deferred: deferred.size }];
+    for (const [id, { cache, zombies }] of this.#endpoints)
+      yield [id, { names: cache.names.size, addresses: cache.addresses.size, deferred: zombies.addresses.size }];
   }
 
   #setEndpoint(endpoint: DnsEndpoint): void {
-    const before = this.#endpoints.get(endpoint.id);
-    const selectors = JSON.stringify(endpoint.selectors);
-    if (before?.selectors === selectors) return;
-    const match = matcherOf(endpoint.selectors);
-    const state: EndpointState = before ?? createState(endpoint, match);
-    state.selectors = selectors;
-    state.match = match;
-    state.wanted = new Set(endpoint.selectors.map(({ identity }) => identity));
+    const state = this.#endpoints.get(endpoint.id) ?? new EndpointNames(endpoint);
     this.#endpoints.set(endpoint.id, state);
-    this.#grantAll(state, state.cache.rematch());
+    this.#grantAll(state, state.select(endpoint.selectors));
   }
 
   #beginRestoring(): void {
     const unread = this.#unread;
-    if (!this.#hasPolicy || this.#isRestoring || unread === undefined || unread.length === 0) return;
+    if (!this.#hasPolicy || this.#isRestoring || unread === undefined) return;
     this.#isRestoring = true;
     this.restored = this.#restore(unread).catch((thrown: unknown) => {
       this.#deps.log.error("not all learned names are restored", { error: String(thrown) });
@@ -257,7 +242,7 @@ export class Names {
   async #restore(unread: JournalLine[]): Promise<void> {
     while (unread.length > 0) {
       await turn();
-      for (let addresses = 0; addresses < RESTORED_AT_ONCE; ) {
+      for (let addresses = 0; addresses < AT_ONCE; ) {
         const line = unread.at(-1);
         if (line === undefined) break;
         this.#restoreLine(line);
@@ -273,49 +258,46 @@ export class Names {
     const found = new Map([...this.#endpoints.keys()].map((id) => [id, new Set<IpAddress>()]));
     let seen = 0;
     for (const { endpointId, ip, grants } of this.#deps.grants.entries()) {
-      if (++seen % RESTORED_AT_ONCE === 0) await turn();
+      if (++seen % AT_ONCE === 0) await turn();
       const state = this.#endpoints.get(endpointId);
-      if (state === undefined) continue;
+      if (state === undefined) {
+        // Its number may be another's one day.
+        this.#deps.grants.delete(endpointId, [ip]);
+        continue;
+      }
       found.get(endpointId)?.add(ip);
-      if (!state.cache.addresses.has(ip)) state.deferred.set(ip, "");
-      else if (!areSame(state.cache.grantsOf(ip), grants)) this.#grantAll(state, [ip]);
+      dropClosed(state, ip, grants);
+      const known = state.grantsOf(ip);
+      if (known.length > 0 ? !areSame(known, grants) : state.cache.addresses.has(ip)) this.#grantAll(state, [ip]);
+      else if (known.length === 0) this.#retireUnknown(state, ip);
     }
     for (const [id, state] of this.#endpoints) {
-      const missing = [...state.cache.addresses.keys()].filter((ip) => !found.get(id)?.has(ip) && state.cache.grantsOf(ip).length > 0);
-      for (let at = 0; at < missing.length; at += RESTORED_AT_ONCE, await turn())
-        this.#grantAll(state, missing.slice(at, at + RESTORED_AT_ONCE));
+      const isMissing = (ip: IpAddress) => !found.get(id)?.has(ip);
+      for (const ip of [...state.zombies.addresses.keys()].filter(isMissing)) state.zombies.drop(ip);
+      const missing = [...state.cache.addresses.keys()].filter((ip) => isMissing(ip) && state.cache.grantsOf(ip).length > 0);
+      for (let at = 0; at < missing.length; at += AT_ONCE, await turn()) this.#grantAll(state, missing.slice(at, at + AT_ONCE));
     }
   }
 
   #restoreLine({ endpoint, key, name, ttl, lookedUp, ips }: JournalLine): void {
     const state = this.#endpoints.get(endpoint);
     if (state?.endpoint.key !== key) return;
-    const now = this.#deps.now();
-    const newer = state.cache.names.get(name);
-    const own = ips.filter(([, expires]) => expires > now).map(([ip, expires]) => ({ ip: ip as IpAddress, ttl: expires }));
-    const limits = { ipsPerName: this.#settings.maxIpsPerName, addresses: MAX_ADDRESSES, names: MAX_NAMES };
-    const told = newer && { ttl: newer.ttl, lookedUp: newer.lookedUp };
-    state.cache.learn({ name, own }, lookedUp, (expires) => expires, limits);
-    const known = state.cache.names.get(name);
-    if (known !== undefined) Object.assign(known, told !== undefined && told.lookedUp > lookedUp ? told : { ttl });
+    const known = ips.map(([ip, expires]) => [ip as IpAddress, expires] as const);
+    state.restore({ name, ttl, lookedUp, ips: known }, this.#deps.now(), this.#settings);
   }
 
-  #grantAll(state: EndpointState, ips: readonly IpAddress[]): void {
+  #grantAll(state: EndpointNames, ips: readonly IpAddress[]): void {
+    const { id } = state.endpoint;
     const grants = ips.map((ip) => [ip, this.#grantsOf(state, ip)] as const);
-    this.#deps.grants.setMany(
-      state.endpoint.id,
-      grants.filter(([, list]) => list.length > 0),
-    );
-    this.#deps.grants.delete(
-      state.endpoint.id,
-      grants.filter(([, list]) => list.length === 0).map(([ip]) => ip),
-    );
-    for (const ip of ips) state.deferred.delete(ip);
+    const isOpen = ([, list]: (typeof grants)[number]) => list.length > 0;
+    this.#deps.grants.setMany(id, grants.filter(isOpen));
+    const closed = grants.filter((one) => !isOpen(one)).map(([ip]) => ip);
+    this.#deps.grants.delete(id, closed);
   }
 
   /** What the names of an address open; with those that are still to be restored, as the kernel knows them. */
-  #grantsOf(state: EndpointState, ip: IpAddress): readonly Grant[] {
-    const known = state.cache.grantsOf(ip);
+  #grantsOf(state: EndpointNames, ip: IpAddress): readonly Grant[] {
+    const known = state.grantsOf(ip);
     if (this.#unread?.length === 0) return known;
     const before = this.#deps.grants.get(state.endpoint.id, ip);
     const identities = new Set(known.map(({ identity }) => identity));
@@ -323,42 +305,59 @@ export class Names {
   }
 
   /** Tells the kernel what the names of an address open. */
-  #grant(state: EndpointState, ip: IpAddress): void {
+  #grant(state: EndpointNames, ip: IpAddress): void {
     const grants = this.#grantsOf(state, ip);
     if (grants.length > 0) this.#deps.grants.set(state.endpoint.id, ip, grants);
     else this.#deps.grants.delete(state.endpoint.id, [ip]);
-    state.deferred.delete(ip);
   }
 
   /** The same; when the kernel has no room for more, the endpoint that takes most of it gives some up, so that none fills it at the others' cost. */
-  #grantInRoom(state: EndpointState, ip: IpAddress): void {
+  #grantInRoom(state: EndpointNames, ip: IpAddress): void {
     try {
       this.#grant(state, ip);
     } catch (thrown) {
       if (!isKernelError(thrown, "E2BIG")) throw thrown;
-      const sizeOf = ({ cache, deferred }: EndpointState) => cache.addresses.size + deferred.size;
-      const largest = [...this.#endpoints.values()].reduce((a, b) => (sizeOf(b) > sizeOf(a) ? b : a));
-      for (const gone of largest.cache.shrink(largest.cache.addresses.size - GIVEN_UP)) largest.deferred.set(gone.ip, gone.name);
+      const largest = [...this.#endpoints.values()].reduce((a, b) => (b.size > a.size ? b : a));
+      this.#retire(largest, largest.cache.shrink(largest.cache.addresses.size - GIVEN_UP));
       this.evictions += GIVEN_UP;
-      this.#letGo(largest, Math.max(0, largest.deferred.size - GIVEN_UP));
+      this.#letGo(largest, Math.max(0, largest.zombies.addresses.size - GIVEN_UP));
       this.#grant(state, ip);
     }
   }
 
-  /** Closes the oldest of those that are kept for connections, until there are no more than so many. */
-  #letGo({ endpoint, deferred }: EndpointState, kept: number): void {
-    const over: IpAddress[] = [];
-    for (let oldest = deferred.oldest(); oldest && deferred.size > kept; oldest = deferred.oldest()) {
-      over.push(oldest[0]);
-      deferred.delete(oldest[0]);
-    }
-    this.#deps.grants.delete(endpoint.id, over);
+  /** What names have lost is kept as long as connections may use it. */
+  #retire(state: EndpointNames, lost: readonly Lost[]): void {
+    if (lost.length === 0) return;
+    const gone = state.retire(lost, this.#settings);
+    if (gone.length > 0) this.#grantAll(state, gone);
+    if (state.zombies.addresses.size >= this.#settings.maxDeferred + LET_GO) this.#letGo(state, this.#settings.maxDeferred);
   }
 
-  #remove(id: number, { cache, deferred }: EndpointState): void {
-    this.#deps.grants.delete(id, [...cache.addresses.keys(), ...deferred.keys()]);
+  /** No name explains the address: what has begun goes on, and nothing begins beyond its time. */
+  #retireUnknown(state: EndpointNames, ip: IpAddress): void {
+    this.#deps.grants.setUsed(state.endpoint.id, ip, 0);
+    this.#retire(state, [{ ip, name: "", expires: 0 }]);
+  }
+
+  /** Gives up the zombies that were used least recently, until there are no more than so many. */
+  #letGo(state: EndpointNames, kept: number): void {
+    if (state.zombies.addresses.size > kept) this.#grantAll(state, unique(state.zombies.shrink(kept)));
+  }
+
+  #remove(id: number, { cache, zombies }: EndpointNames): void {
+    this.#deps.grants.delete(id, [...cache.addresses.keys(), ...zombies.addresses.keys()]);
     this.#endpoints.delete(id);
   }
+}
+
+/** Names that were over for the kernel already stay so. */
+function dropClosed({ zombies }: EndpointNames, ip: IpAddress, grants: readonly Grant[]): void {
+  const isOpen = ({ identities }: KnownName) => identities.some((identity) => grants.some((grant) => grant.identity === identity));
+  for (const known of zombies.ownersOf(ip)) if (!isOpen(known)) zombies.take(known, ip);
+}
+
+function unique(lost: readonly Lost[]): IpAddress[] {
+  return [...new Set(lost.map(({ ip }) => ip))];
 }
 
 function areSame(some: readonly Grant[], others: readonly Grant[]): boolean {
@@ -378,22 +377,4 @@ function present(lines: readonly JournalLine[]): JournalLine[] {
       .map(([line, i]) => [keyOf(line), i]),
   );
   return lines.filter((line, i) => forgotten.size === 0 || i > (forgotten.get(keyOf(line)) ?? -1));
-}
-
-function createState(endpoint: DnsEndpoint, match: (name: string) => readonly number[]): EndpointState {
-  const state: Omit<EndpointState, "cache"> = {
-    endpoint,
-    deferred: new AgedMap(),
-    selectors: "",
-    wanted: new Set(),
-    match,
-    sweep: [].values(),
-  };
-  return Object.assign(state, { cache: new NameCache((name) => state.match(name)) });
-}
-
-/** The identities of the selectors that match a name. */
-function matcherOf(selectors: readonly NamedIdentity[]): (name: string) => readonly number[] {
-  const compiled = selectors.map((one) => ({ identity: one.identity, matches: fqdnMatcher(one) }));
-  return (name) => [...new Set(compiled.filter(({ matches }) => matches(name)).map(({ identity }) => identity))];
 }
