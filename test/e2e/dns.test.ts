@@ -149,6 +149,13 @@ describe("DNS policy in the lab", () => {
     }
   });
 
+  it("lets a connection begin that outlives the time of its name", async () => {
+    const address = (await dig("neighbour", "+short", "api.stripe.com")).trim();
+    void inPod("neighbour", "bash", "-c", `exec 3<>/dev/tcp/${address}/443; sleep 300`);
+    const connections = `ss -Htn state established dst ${address}`;
+    await until("the connection", async () => (await inPod("neighbour", "bash", "-c", connections)).stdout.includes(address));
+  });
+
   it("answers every question when all agents are killed, and new names resolve and connect while they are away", async () => {
     const status = JSON.parse((await cilium("lab", "status", "-o", "json")).stdout) as { nodes: { agent?: { pid?: number } }[] };
     const flooding = flood(5);
@@ -209,4 +216,13 @@ describe("DNS policy in the lab", () => {
       assertServed(await flooding, 5);
     });
   }
+
+  it("lets others begin as long as that connection lives, after the time of the name and of the proxies that had learned it", async () => {
+    const list = async () =>
+      (await run("bin/cilium", ["fqdn", "cache", "list", "-s", "connection", "-o", "wide"], { env: lab.env })).stdout;
+    const used = /connection +api\.stripe\.com\..* (198\.51\.100\.\d+) .*names\/neighbour/;
+    await until("the time of the name is over", async () => used.test(await list()));
+    const [, address = ""] = used.exec(await list()) ?? [];
+    assert.equal(await connect("neighbour", address), true);
+  });
 });
