@@ -5,6 +5,7 @@ export const kafkaRoles: Readonly<Record<"produce" | "consume", readonly string[
   produce: ["produce", "initproducerid", ...both],
   consume: [
     ...["fetch", "offsets", "offsetcommit", "offsetfetch", "findcoordinator", "joingroup", "heartbeat", "leavegroup", "syncgroup"],
+    "offsetforleaderepoch",
     ...both,
   ],
 };

@@ -16,7 +16,7 @@ export function apiName(key: number): string {
 export const API = {
   ...{ produce: 0, fetch: 1, offsets: 2, metadata: 3, offsetCommit: 8, offsetFetch: 9, findCoordinator: 10, joinGroup: 11 },
   ...{ heartbeat: 12, leaveGroup: 13, syncGroup: 14, saslHandshake: 17, apiVersions: 18, createTopics: 19, deleteTopics: 20 },
-  ...{ initProducerId: 22, addPartitionsToTxn: 24, saslAuthenticate: 36 },
+  ...{ initProducerId: 22, offsetForLeaderEpoch: 23, addPartitionsToTxn: 24, saslAuthenticate: 36 },
 } as const;
 
 const numbersOf = (names: readonly string[]): ReadonlySet<number> => new Set(names.map((name) => NAMES.indexOf(name)));
@@ -27,11 +27,15 @@ export const ROLES: Readonly<Record<"produce" | "consume", ReadonlySet<number>>>
   consume: numbersOf(kafkaRoles.consume),
 };
 
-/** Requests about topics that are not read for their topics: no rule with a topic matches them. */
-const UNREAD_TOPICS = new Set([4, 5, 6, 21, 23, 27, 28, 34, 35, 37]);
+/** Requests about topics, or about resources that may be topics, that are not read for them. */
+const UNREAD_TOPICS = new Set([4, 5, 6, 21, 27, 28, 32, 33, 34, 35, 37]);
 
+/** Of the requests that came after those with a name here, the few about no topic: groups, the cluster, transactions and telemetry. */
+const WITHOUT_TOPICS = new Set([42, 60, 66, 71, 72]);
+
+/** Whether a request may be about topics that nobody reads: no rule with a topic matches it. What is not known here may be. */
 export function namesUnreadTopics(key: number): boolean {
-  return UNREAD_TOPICS.has(key);
+  return UNREAD_TOPICS.has(key) || (key >= NAMES.length && !WITHOUT_TOPICS.has(key));
 }
 
 /**
@@ -55,10 +59,11 @@ export const NEWEST: ReadonlyMap<number, number> = new Map([
     [API.syncGroup, 3],
   ] as const),
   ...([
-    [API.apiVersions, 3],
+    [API.apiVersions, 4],
     [API.createTopics, 4],
     [API.deleteTopics, 3],
     [API.initProducerId, 1],
+    [API.offsetForLeaderEpoch, 3],
     [API.addPartitionsToTxn, 2],
   ] as const),
 ]);

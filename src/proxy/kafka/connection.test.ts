@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import type { Socket } from "node:net";
 import { describe, it } from "node:test";
 import { Kafka, type KafkaJSProtocolError, logLevel } from "kafkajs";
@@ -73,6 +74,7 @@ async function receive({ kafka }: Rig, topic: string, count: number): Promise<st
     };
     consumer.run({ eachMessage, autoCommit: false }).catch(reject);
   });
+  await consumer.commitOffsets([{ topic, partition: 0, offset: String(count) }]);
   await consumer.disconnect();
   return values;
 }
@@ -129,14 +131,24 @@ describe("Kafka through kafkajs", () => {
 const request = (key: number, version: number, correlationId = 7) =>
   new KafkaWriter().int16(key).int16(version).int32(correlationId).string("c");
 
-async function exchange(rules: readonly KafkaRule[], bytes: Buffer): Promise<{ readonly answer: Buffer; readonly seen: string[] }> {
+async function exchange(
+  rules: readonly KafkaRule[],
+  ...pieces: readonly Buffer[]
+): Promise<{ readonly answer: Buffer; readonly seen: string[] }> {
   const broker = createKafkaBroker();
   await using proxy = await startLoopback({ policy: policyOf([kafkaRule(...rules)]), serve: broker.serve });
   const client = await proxy.open();
-  client.end(bytes);
+  for (const [i, piece] of pieces.entries()) {
+    // Each in a segment of its own.
+    if (i > 0) await new Promise((sent) => setImmediate(sent));
+    client.write(piece);
+  }
+  client.end();
   const answer = Buffer.from(await collect(client).ended, "latin1");
   return { answer, seen: broker.seen };
 }
+
+const [DESCRIBE_CONFIGS, SHARE_FETCH] = [32, 78];
 
 describe("Kafka, byte by byte", () => {
   const metadata = (correlationId: number, ...topics: readonly string[]) => {
@@ -153,10 +165,51 @@ describe("Kafka, byte by byte", () => {
     assert.equal(seen.length, 2);
   });
 
+  it("reads requests in whatever pieces they come", async () => {
+    const pipeline = Buffer.concat([metadata(1, "yes"), metadata(2, "no"), metadata(3, "yes")]);
+    const whole = await exchange([{ topic: "yes" }], pipeline);
+    for (let at = 1; at < pipeline.length; at++) {
+      const pieces = await exchange([{ topic: "yes" }], pipeline.subarray(0, at), pipeline.subarray(at));
+      assert.deepEqual(pieces, whole, `cut at byte ${at}`);
+    }
+    assert.deepEqual(await exchange([{ topic: "yes" }], ...[...pipeline].map((byte) => Buffer.from([byte]))), whole);
+  });
+
+  it("waits for no answer to a produce without acks that it does not read for its topics", async () => {
+    const produce = (correlationId: number, acks: number) => {
+      const head = request(API.produce, 9, correlationId).int8(1).int8(5).int8(1).int8(0);
+      return head.int8(0).int16(acks).int32(1).int8(1).int8(0).message();
+    };
+    const policy = policyOf([kafkaRule({ apiKey: "produce" })]);
+    await using proxy = await startLoopback({ policy, serve: (socket) => void socket.resume() });
+    const client = await proxy.open();
+    client.write(Buffer.concat([produce(1, 0), metadata(2, "t")]));
+    const [answer] = (await once(client, "data")) as [Buffer];
+    assert.equal(answer.readInt32BE(4), 2, "the denial of the second does not wait for the first");
+    client.destroy();
+  });
+
   it("allows a request of several topics only when every one is", async () => {
     assert.equal((await exchange([{ topic: "a" }, { topic: "b" }], metadata(1, "a", "b"))).seen.length, 1);
     assert.equal((await exchange([{ topic: "a" }], metadata(1, "a", "b"))).seen.length, 0);
   });
+
+  for (const version of [1, 2, 3]) {
+    it(`reads where a leader's epoch ended as a consumer's question about a topic, version ${version}`, async () => {
+      const ask = (topic: string) => {
+        const writer = request(API.offsetForLeaderEpoch, version);
+        if (version >= 3) writer.int32(-1);
+        const partition = () => {
+          for (const part of version >= 2 ? [0, 4, 5] : [0, 5]) writer.int32(part);
+        };
+        return writer.array([topic], (name) => void writer.string(name).array([0], partition)).message();
+      };
+      const rules = [{ role: "consume", topic: "yes" }] as const;
+      assert.deepEqual((await exchange(rules, ask("yes"))).seen, [`23/${version}`]);
+      const { answer, seen } = await exchange(rules, ask("no"));
+      assert.deepEqual([answer.readInt16BE(version >= 2 ? 24 : 20), seen], [29, []]);
+    });
+  }
 
   it("answers nothing to a denied produce without acks, and passes nothing on", async () => {
     const writer = request(API.produce, 3).string(null).int16(0).int32(1);
@@ -206,6 +259,8 @@ describe("Kafka, byte by byte", () => {
 
   for (const [name, bytes] of [
     ["a newer version than it reads", request(API.fetch, 13).int32(0).message()],
+    ["a request that came later and may be about any topic", request(SHARE_FETCH, 1).int32(0).message()],
+    ["one about configurations, of topics perhaps", request(DESCRIBE_CONFIGS, 1).int32(0).message()],
     ["a body longer than it says", metadata(1, "yes").fill(0, 10)],
     ["a negative size", Buffer.from([0xff, 0xff, 0xff, 0xff])],
     ["a huge size", Buffer.from([0x7f, 0, 0, 0])],

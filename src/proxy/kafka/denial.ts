@@ -144,6 +144,17 @@ const WRITERS: Readonly<Record<number, WriteDenial>> = {
     writer.int32(0).int16(CLUSTER_AUTHORIZATION_FAILED).int64(-1).int16(-1);
     return CLUSTER_AUTHORIZATION_FAILED;
   },
+  [API.offsetForLeaderEpoch](writer, version, topics) {
+    throttle(writer, version >= 2);
+    writer.array(topics, ({ name, partitions }) => {
+      writer.string(name).array(partitions, (index) => {
+        writer.int16(TOPIC_AUTHORIZATION_FAILED).int32(index);
+        if (version >= 1) writer.int32(-1);
+        writer.int64(-1);
+      });
+    });
+    return TOPIC_AUTHORIZATION_FAILED;
+  },
   [API.addPartitionsToTxn](writer, _version, topics) {
     throttle(writer, true);
     topicList(writer, topics, () => void writer.int16(TOPIC_AUTHORIZATION_FAILED));

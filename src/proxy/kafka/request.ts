@@ -25,10 +25,17 @@ export function readRequest(message: Buffer): KafkaRequest {
   const head = { apiKey, apiVersion, correlationId, clientId: reader.string() ?? "" };
   const read = READERS[apiKey];
   if (read === undefined) return { ...head, topics: [], silent: false };
-  if (apiVersion > (NEWEST.get(apiKey) ?? -1)) return { ...head, topics: null, silent: false };
+  if (apiVersion > (NEWEST.get(apiKey) ?? -1)) return { ...head, topics: null, silent: apiKey === API.produce && isSilent(reader) };
   const body = read(reader, apiVersion);
   if (!reader.done) throw new KafkaFormatError("the request is longer than it says");
   return { ...head, topics: body.topics, silent: body.silent ?? false };
+}
+
+/** Of a produce request that is not read for its topics (version 9 or later): nobody may wait for an answer that never comes. */
+function isSilent(reader: KafkaReader): boolean {
+  reader.tags();
+  reader.skip(Math.max(reader.varint() - 1, 0));
+  return reader.int16() === 0;
 }
 
 interface Body {
@@ -123,6 +130,10 @@ const READERS: Readonly<Record<number, ReadBody>> = {
     const names = reader.array(() => nameOf(reader)) ?? [];
     reader.skip(4);
     return { topics: names.map((name) => ({ name, partitions: [] })) };
+  },
+  [API.offsetForLeaderEpoch](reader, version) {
+    reader.skip(version >= 3 ? 4 : 0);
+    return { topics: topicsOf(reader, partitionThen(reader, version >= 2 ? 8 : 4)) };
   },
   [API.addPartitionsToTxn](reader) {
     reader.string();

@@ -46,6 +46,25 @@ export class KafkaReader {
     return this.#bytes.toString("utf8", from, from + length);
   }
 
+  /** UNSIGNED_VARINT: seven bits a byte, the lowest first. */
+  varint(): number {
+    let value = 0;
+    for (let shift = 0; shift <= 28; shift += 7) {
+      const byte = this.#bytes.readUInt8(this.#take(1));
+      value += (byte & 0x7f) * 2 ** shift;
+      if (byte < 0x80) return value;
+    }
+    throw new KafkaFormatError("a number is too long");
+  }
+
+  /** Passes over the tagged fields of a flexible version. */
+  tags(): void {
+    for (let left = this.varint(); left > 0; left--) {
+      this.varint();
+      this.skip(this.varint());
+    }
+  }
+
   int64(): number {
     return Number(this.#bytes.readBigInt64BE(this.#take(8)));
   }
