@@ -50,6 +50,7 @@ function dnsIn(world: World) {
     anyAllows: once((rules: readonly Rule[]) => rules.some(allows)),
     isReached: once((policy: EndpointPolicy) => servers.some((identity) => passes(policy, "egress", identity))),
     asks: once((policy: EndpointPolicy) => asks(policy, servers)),
+    asksAnyone: once((policy: EndpointPolicy) => asks(policy, undefined)),
     namesOf: once((receivers: readonly Pods[]) =>
       servicesOf(world)(receivers.filter(({ id }) => !servers.includes(id))).map(
         ({ name, namespace }) => `${name}.${namespace}.svc.cluster.local`,
@@ -102,13 +103,13 @@ function cutBy(
   return by === undefined ? byDefault : { policy: by, how: "it denies" };
 }
 
-/** The names that a policy's DNS rules let its pods ask; undefined when it has none, and they may ask for any. */
-function asks(policy: EndpointPolicy, servers: readonly Pods["id"][]): ((name: string) => boolean) | undefined {
+/** The names that a policy's DNS rules let its pods ask these servers, or some server; undefined when it has none, and they may ask for any. */
+function asks(policy: EndpointPolicy, servers: readonly Pods["id"][] | undefined): ((name: string) => boolean) | undefined {
   const rules = policy
     .l7("egress")
     .filter(({ port, endPort }) => port <= dnsFlow.port && dnsFlow.port <= Math.max(port, endPort))
     .flatMap((one) => one.rules)
-    .filter(({ identities }) => identities === null || servers.some((id) => identities.includes(id)));
+    .filter(({ identities }) => identities === null || servers === undefined || servers.some((id) => identities.includes(id)));
   if (rules.length === 0 || rules.some(({ dns }) => dns === null)) return undefined;
   const matchers = rules.flatMap(({ dns }) => dns ?? []).map(fqdnMatcher);
   const known = new Map<string, { readonly may: boolean }>();
@@ -119,13 +120,14 @@ function asks(policy: EndpointPolicy, servers: readonly Pods["id"][]): ((name: s
 function* namesRefused(world: World, pod: Pods, dns: Dns, pods: readonly Pods[]): Generator<Finding> {
   const mayAsk = dns.asks(pod.policy);
   if (mayAsk === undefined) return;
+  const mayAskAnyone = dns.asksAnyone(pod.policy) ?? (() => true);
   const fix = "name it under rules.dns of the rule for port 53";
   for (const rule of pod.rules) {
     const at = { severity: "warning", policy: rule.policy, rule: rule.origin, fix } as const;
     for (const { fqdn } of rule.peers) {
       // Some name that the pattern takes.
       const name = fqdn?.matchName || fqdn?.matchPattern?.replaceAll(/\*+/g, "x");
-      if (name === undefined || mayAsk(name)) continue;
+      if (name === undefined || mayAskAnyone(name)) continue;
       const message = `${fqdn?.matchName || fqdn?.matchPattern}: the DNS rules of ${pod.name} do not let it ask for that, so no address is ever known`;
       yield { id: "L02", ...at, message };
     }

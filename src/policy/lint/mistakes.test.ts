@@ -339,6 +339,14 @@ describe("lint of mistakes that people make", () => {
     for (const object of right) assert.deepEqual(lint(object), [], JSON.stringify(object));
   });
 
+  it("knows that names may be asked of another server than the cluster's", () => {
+    const rules = { dns: [{ matchPattern: "*.example.org" }] };
+    const outside = { toCIDR: ["203.0.113.53/32"], toPorts: [{ ports: [{ port: "53", protocol: "ANY" }], rules }] };
+    const byName = (name: string) => cnp({ egress: [narrowDns, outside, { toFQDNs: [{ matchName: name }] }] });
+    assert.doesNotMatch(lint(byName("api.example.org")).join("\n"), /do not let it ask/);
+    assert.match(lint(byName("api.example.net")).join("\n"), /do not let it ask/);
+  });
+
   it("knows of a cluster what it does not know of files", () => {
     const elsewhere = from({ "k8s:io.kubernetes.pod.namespace": "kube-node-lease" });
     assert.deepEqual(lint(elsewhere), []);
