@@ -4,8 +4,12 @@ import type { Denial, DenialQuestion, EndpointNames, Names, PolicyNames } from "
 import type { Ipcache, IpcacheRow } from "#ipcache/ipcache.ts";
 import type { Frontend } from "#loadbalancer/types.ts";
 import { type Explanation, explain } from "#policy/explain/explain.ts";
+import type { Repository } from "#policy/resolve/repository.ts";
+import type { EndpointPolicy } from "#policy/resolve/resolve.ts";
+import type { Flow as PolicyFlow } from "#policy/resolve/verdict.ts";
 import { policyKey } from "#policy/rule.ts";
-import { patchFor } from "#policy/world/patch.ts";
+import type { SelectorCache } from "#policy/selectors/selector-cache.ts";
+import { isAllowedByName, patchFor } from "#policy/world/patch.ts";
 import type { Table } from "#statedb/table.ts";
 import { parseAddress } from "#types/addr.ts";
 import { NumericIdentity } from "#types/identity.ts";
@@ -127,7 +131,7 @@ function explainDenial(
   const endpoint = deps.endpoints.get(question.endpointId);
   if (!endpoint) return undefined;
   const { repository, cache } = deps.controller;
-  const { direction, remoteIdentity, protocol, port } = question;
+  const { direction, remoteIdentity, protocol, port, name } = question;
   const flow = { direction, identity: NumericIdentity(remoteIdentity), protocol, port };
   const enforced = deps.controller.policyOf(endpoint);
   const audited = deps.controller.auditedPolicyOf(endpoint);
@@ -136,16 +140,24 @@ function explainDenial(
   if (told === undefined) return undefined;
   const policy = ofEnforced === undefined ? audited : enforced;
   const rules = policy === enforced ? repository.enforced() : repository;
-  const patch = told.decidedBy.length === 0 && policy ? patching(() => patchFor(rules, cache, policy.subject, flow)) : undefined;
+  const fix = told.decidedBy.length === 0 && policy ? patching(() => fixOf(rules, cache, policy, flow, name)) : undefined;
   const origins: readonly CookieOrigin[] = told.decidedBy.length > 0 ? told.decidedBy : told.defaultDenyBy;
   return {
     policies: origins.map(policyNames),
     lines: told.lines,
     nearest: told.nearest.map(({ origin, reasons }) => ({ rule: policyNames(origin), reasons })),
-    // To be pasted into a shell as it is: JSON has no single quotes, and names and labels neither. Not applied but created: a policy that got
-    // the same name in the meantime is not replaced.
-    ...(patch === undefined ? {} : { fix: `kubectl create -f - <<< '${JSON.stringify(patch)}'` }),
+    ...(fix === undefined ? {} : { fix }),
   };
+}
+
+/** What would let through what is denied by default. */
+function fixOf(rules: Repository, cache: SelectorCache, policy: EndpointPolicy, flow: PolicyFlow, name: string | undefined) {
+  if (name !== undefined && isAllowedByName(policy, cache, flow, name))
+    return `a rule allows ${name}: ask DNS for it again, or raise tofqdns-min-ttl if the application keeps addresses for longer`;
+  const patch = patchFor(rules, cache, policy.subject, flow, name);
+  // To be pasted into a shell as it is: JSON has no single quotes, and names and labels neither. Not applied but created: a policy that got
+  // the same name in the meantime is not replaced.
+  return patch && `kubectl create -f - <<< '${JSON.stringify(patch)}'`;
 }
 
 function denied(told: Explanation | undefined): Explanation | undefined {

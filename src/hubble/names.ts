@@ -47,6 +47,8 @@ export interface DenialQuestion {
   readonly protocol: number;
   /** Destination port, or the ICMP type. */
   readonly port: number;
+  /** The name that the endpoint knows the remote address by, or knew it by. */
+  readonly name?: string;
 }
 
 /** Why something was denied, in the words of the policy engine. */

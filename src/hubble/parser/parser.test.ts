@@ -125,6 +125,19 @@ describe("flowOfPacket", () => {
     };
     assert.match(lineOf(0) ?? "", /^(\S+) was 1423\.\1\.example for this pod until 1970-01-01T00:00:00\.000Z: nothing begins after/);
     assert.match(lineOf(8.64e15) ?? "", /^(\S+) is 1423\.\1\.example for this pod until /);
+    const asked: DenialQuestion[] = [];
+    const names = demoNames({
+      learnedName: () => ({ name: "a.example", until: 0 }),
+      explainDenial(question) {
+        asked.push(question);
+        return undefined;
+      },
+    });
+    flowOf({ type: "drop", subtype: 133, direction: "egress" }, names);
+    assert.deepEqual(
+      asked.map(({ name }) => name),
+      ["a.example"],
+    );
   });
 
   it("lets the cookie of an explicit deny win over the engine", () => {

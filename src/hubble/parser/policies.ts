@@ -28,8 +28,8 @@ export function createPolicyBook(names: Names): PolicyBook {
   };
   const denialOf = (question: DenialQuestion, reason: number, cookie: number): Denial => {
     refresh();
-    const { endpointId, direction, remoteIdentity, protocol, port } = question;
-    const key = `${endpointId} ${direction} ${remoteIdentity} ${protocol} ${port} ${reason} ${cookie}`;
+    const { endpointId, direction, remoteIdentity, protocol, port, name = "" } = question;
+    const key = `${endpointId} ${direction} ${remoteIdentity} ${protocol} ${port} ${reason} ${cookie} ${name}`;
     let denial = denials.get(key);
     if (denial === undefined) {
       denial = askDenial(names, question, reason, cookie);
@@ -46,9 +46,9 @@ export function createPolicyBook(names: Names): PolicyBook {
       writeAllowed(flow, allowance);
     },
     denied(flow, question, reason, cookie) {
-      const denial = denialOf(question, reason, cookie);
       const ip = flow.IP?.destination ?? "";
       const learned = question.direction === "egress" ? names.learnedName?.(question.endpointId, ip) : undefined;
+      const denial = denialOf(learned === undefined ? question : { ...question, name: learned.name }, reason, cookie);
       nameDenied(flow, learned === undefined ? denial : { ...denial, lines: [...denial.lines, nameLine(ip, learned, Date.now())] });
     },
   };
