@@ -79,10 +79,18 @@ function dnsLine({ time, kind, verdict, direction, endpointId, protocol, source,
   return (
     `{"type":"dns-access","time":${timeText(time)},"kind":"${kind}","verdict":"${verdict}","direction":"${direction}","endpointId":${endpointId},` +
     `"protocol":"${protocol}","source":${peer(source)},"destination":${peer(destination)},` +
-    `"dns":{"query":${JSON.stringify(query)},"qtypes":${list(qtypes)},"rcode":${rcode},"ips":${list(ips)},"ttl":${ttl},` +
+    `"dns":{"query":${quoted(query)},"qtypes":${list(qtypes)},"rcode":${rcode},"ips":${list(ips)},"ttl":${ttl},` +
     `"cnames":${list(cnames)},"rrtypes":${list(rrtypes)},"source":"${dns.source}"},"latencyNs":${latencyNs},` +
     `${origins === undefined ? "" : `"origins":${shared(origins)},`}"policyRevision":${policyRevision}}\n`
   );
+}
+
+/** What JSON does not escape. */
+const PLAIN = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
+
+/** As `JSON.stringify`, in half the time for most texts. */
+function quoted(text: string): string {
+  return PLAIN.test(text) ? `"${text}"` : JSON.stringify(text);
 }
 
 /** Made anew for each question, so it is not worth remembering. */
@@ -101,6 +109,6 @@ function more({ origins, missingHeaders }: AccessMessage): string {
 
 function httpText({ method, url, protocol, code, headers }: AccessHttp): string {
   let list = "";
-  for (const { key, value } of headers) list += `${list === "" ? "" : ","}{"key":"${key}","value":${JSON.stringify(value)}}`;
-  return `{"method":"${method}","url":${JSON.stringify(url)},"protocol":"${protocol}","code":${code},"headers":[${list}]}`;
+  for (const { key, value } of headers) list += `${list === "" ? "" : ","}{"key":"${key}","value":${quoted(value)}}`;
+  return `{"method":"${method}","url":${quoted(url)},"protocol":"${protocol}","code":${code},"headers":[${list}]}`;
 }
