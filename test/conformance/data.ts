@@ -73,10 +73,11 @@ export type Scenario = {
 /** One line of a file: where it stands, its text, and what it holds or why it can not be read. */
 export type DataLine = { readonly number: number; readonly text: string; readonly value?: unknown; readonly problem?: string };
 
-/** Where a file named on the command line lies: from the current directory (npm tells which it was), then in the shared data. */
+/** Where a file named on the command line lies: from the current directory (npm tells which it was), then in the shared data, where its ending may be left out. */
 export function findFile(name: string): string | undefined {
-  const folders = [process.env.INIT_CWD ?? process.cwd(), process.cwd(), ...(name.includes("/") ? [] : [dataFolder])];
-  return folders.map((folder) => resolve(folder, name)).find(isFile);
+  const here = [process.env.INIT_CWD ?? process.cwd(), process.cwd()].map((folder) => resolve(folder, name));
+  const shared = name.includes("/") ? [] : [name, `${name}.jsonl`].map((one) => resolve(dataFolder, one));
+  return [...here, ...shared].find(isFile);
 }
 
 /** Where a file of the shared data lies; undefined when it is not there. */

@@ -28,7 +28,7 @@ const now = () => Number(monotonicNs() / 1_000_000_000n);
 
 /** What the name server answers; `seen` are the clients as it sees them. */
 type Respond = (query: Packet, via: "UDP" | "TCP") => Answer[];
-/** What it sends in place of one answer. */
+/** What it sends in place of one answer; by TCP it hangs up when that is nothing. */
 type Mangle = (answer: Buffer) => readonly Buffer[];
 
 async function serveDns(pod: Pick<RealPod, "netns">, respond: Respond, mangle: Mangle, seen: string[]): Promise<AsyncDisposable> {
@@ -50,7 +50,11 @@ async function serveDns(pod: Pick<RealPod, "netns">, respond: Respond, mangle: M
         const reader = new MessageReader();
         stream.on("error", () => stream.destroy());
         stream.on("data", (chunk: Buffer) => {
-          for (const message of reader.push(chunk)) stream.write(framed(answer(message, "TCP")));
+          for (const message of reader.push(chunk)) {
+            const said = mangle(answer(message, "TCP"));
+            if (said.length === 0) stream.destroy();
+            for (const one of said) stream.write(framed(one));
+          }
         });
       });
       await new Promise<void>((resolve) => server.listen({ fd: listener({ host, port: 53, netns: pod.netns }) }, resolve));
@@ -102,6 +106,7 @@ async function askByTcp(client: RealPod, server: IpAddress, ...messages: Buffer[
       answers.push(...reader.push(chunk));
       if (answers.length === messages.length) resolve();
     });
+    socket.on("close", () => reject(new Error("closed")));
   });
   socket.destroy();
   return answers;
@@ -299,6 +304,20 @@ describe("DNS policy through real sockets", { skip: process.getuid?.() === 0 ? f
     mangle = (one) => [one];
     assert.equal(answer.questions?.[0]?.name, "true.stripe.com");
     assert.equal(proxy.counters.unasked, before + 2);
+  });
+
+  it("hangs up by TCP when the server does, and says so", async () => {
+    mangle = () => [];
+    records.length = 0;
+    await assert.rejects(askByTcp(pods.client, pods.far.ipv4, question("gone.stripe.com")), /closed/);
+    mangle = (one) => [one];
+    assert.deepEqual(
+      records.map(({ verdict, dns, error }) => [verdict, dns.query, error]),
+      [
+        ["FORWARDED", "gone.stripe.com.", undefined],
+        ["ERROR", "gone.stripe.com.", "the server did not answer"],
+      ],
+    );
   });
 
   it("hands a truncated answer on, and the client comes by TCP", async () => {

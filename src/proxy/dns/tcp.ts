@@ -3,14 +3,14 @@ import type { Netns } from "#sys/netns.ts";
 import { closeFd, spoofedStream, transparentListener } from "#sys/socket.ts";
 import { upstreamMark } from "../kernel/transparent.ts";
 import { endOf } from "./address.ts";
+import { ClientStreams, type StreamLimits } from "./client-streams.ts";
 import type { DnsCounters } from "./counters.ts";
 import type { Asked, Exchange } from "./exchange.ts";
 import { framed, MessageReader } from "./stream.ts";
 
-export interface TcpConfig {
+export interface TcpConfig extends StreamLimits {
   readonly port: number;
   readonly ipv6: boolean;
-  readonly maxConnections: number;
   /** Questions under way on one connection; more wait in the client's socket. */
   readonly maxCalls: number;
   readonly idleMs: number;
@@ -18,7 +18,7 @@ export interface TcpConfig {
   readonly inherited?: readonly number[] | undefined;
 }
 
-export const DEFAULT_TCP_CONFIG = { maxConnections: 2000, maxCalls: 64, idleMs: 15_000 } as const;
+export const DEFAULT_TCP_CONFIG = { maxConnections: 4096, connectionsPerClient: 256, maxCalls: 64, idleMs: 15_000 } as const;
 
 /** DNS by TCP: one connection of ours to the server for each connection of a client. */
 export interface TcpFrontend extends AsyncDisposable {
@@ -37,11 +37,11 @@ interface Deps {
 
 /** Opens the listeners and serves. Rejects with `KernelError`. */
 export async function startTcp(deps: Deps, config: TcpConfig): Promise<TcpFrontend> {
-  const open = new Set<Connection>();
+  const open = new ClientStreams<Connection>(config);
   const accept = (socket: Socket) => {
     const { remoteAddress, localAddress, remotePort = 0, localPort = 0 } = socket;
     // Whoever connects to the listener itself was not redirected.
-    if (open.size >= config.maxConnections || localPort === config.port || !remoteAddress || !localAddress) {
+    if (localPort === config.port || !remoteAddress || !localAddress) {
       deps.counters.overload += 1;
       socket.on("error", () => undefined);
       socket.resetAndDestroy();
@@ -53,8 +53,8 @@ export async function startTcp(deps: Deps, config: TcpConfig): Promise<TcpFronte
       deps,
       config,
     );
-    open.add(connection);
-    socket.on("close", () => open.delete(connection));
+    if (open.add(remoteAddress, connection)) deps.counters.overload += 1;
+    socket.on("close", () => open.delete(remoteAddress, connection));
   };
   const hosts = config.ipv6 ? ["0.0.0.0", "::"] : ["0.0.0.0"];
   const servers: Server[] = [];
@@ -113,7 +113,10 @@ class Connection {
     this.#ends = ends;
     this.#deps = deps;
     this.#config = config;
-    socket.setTimeout(config.idleMs, () => this.close());
+    socket.setTimeout(config.idleMs, () => {
+      this.#giveUp();
+      this.close();
+    });
     socket.on("error", () => this.close());
     socket.on("close", () => this.#upstream?.destroy());
     socket.on("data", (chunk) => {
@@ -130,6 +133,7 @@ class Connection {
   }
 
   close(): void {
+    this.#calls.clear();
     this.#socket.destroy();
     this.#upstream?.destroy();
   }
@@ -172,8 +176,14 @@ class Connection {
     try {
       const upstream = new Socket({ fd, readable: true, writable: true });
       upstream.setNoDelay(true);
-      upstream.on("error", () => this.close());
-      upstream.on("close", () => this.#socket.end());
+      upstream.on("error", () => {
+        this.#giveUp();
+        this.close();
+      });
+      upstream.on("close", () => {
+        this.#giveUp();
+        this.#socket.end();
+      });
       upstream.on("data", (chunk) => {
         for (const message of this.#answers.push(chunk)) this.#answer(message);
       });
@@ -198,6 +208,12 @@ class Connection {
     this.#socket.write(framed(answer));
     if (this.#socket.isPaused()) this.#socket.resume();
     this.#finish();
+  }
+
+  /** The server is gone, or silent: what was asked has no answer any more. */
+  #giveUp(): void {
+    for (const { asked } of this.#calls.values()) this.#deps.exchange.unanswered(asked);
+    this.#calls.clear();
   }
 
   /** The client has said all: when the last answer is there, so have we. */
