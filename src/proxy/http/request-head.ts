@@ -88,7 +88,7 @@ export function parseHeaderSection(text: string, minor: 0 | 1, limits: HttpLimit
   if (!Array.isArray(headers)) return headers;
   const host = requestHost(minor, headers);
   if (typeof host !== "string") return host;
-  const framing = requestFraming(minor, headers);
+  const framing = requestFraming(text, minor, headers);
   if ("status" in framing) return framing;
   const connection = headerItems(headers, "connection");
   // A listed header is removed by the next hop: the server would not see what the policy judged.
@@ -124,12 +124,15 @@ function targetPath(method: string, target: string, host: string): string | Http
 /** What some servers take for the names of the headers that frame a body (as CGI does). */
 const FRAMING_ALIKE = /^(?:content_length|transfer_encoding)$/;
 
-function requestFraming(minor: 0 | 1, headers: readonly HeaderField[]): Framing | HttpError {
+function requestFraming(text: string, minor: 0 | 1, headers: readonly HeaderField[]): Framing | HttpError {
   if (headers.some(({ name }) => FRAMING_ALIKE.test(name)))
     return httpError(400, "a header that may be read as Content-Length or Transfer-Encoding");
   const encodings = headers.filter(({ name }) => name === "transfer-encoding");
   const lengths = headers.filter(({ name }) => name === "content-length");
   if (lengths.length > 1) return httpError(400, "more than one Content-Length");
+  // A blank by the grammar, which some servers take for a part of the value, and others refuse.
+  if ([...encodings, ...lengths].some(({ start, end }) => text.slice(start, end).includes("\t")))
+    return httpError(400, "a tab in Content-Length or Transfer-Encoding");
   if (encodings.length > 0) {
     if (lengths.length > 0) return httpError(400, "both Content-Length and Transfer-Encoding");
     if (minor === 0) return httpError(400, "Transfer-Encoding in HTTP/1.0");

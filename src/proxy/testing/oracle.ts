@@ -26,7 +26,9 @@ type Field = readonly [name: string, value: string];
 
 function splitField(line: string): Field {
   const at = line.indexOf(":");
-  return [line.slice(0, at).toLowerCase(), line.slice(at + 1).replace(/^[ \t]+|[ \t]+$/g, "")];
+  const name = line.slice(0, at).toLowerCase();
+  const around = /^(?:content-length|transfer-encoding)$/.test(name) ? /^ +| +$/g : /^[ \t]+|[ \t]+$/g;
+  return [name, line.slice(at + 1).replace(around, "")];
 }
 
 function valuesOf(headers: readonly Field[], name: string): readonly string[] {
