@@ -52,6 +52,12 @@ static __always_inline int is_framing_alike(const struct http_socket *s)
 	       s->name.second == PACK8('_', 'e', 'n', 'c', 'o', 'd', 'i', 'n') && s->name.third == 'g';
 }
 
+static __always_inline int is_header_encoding(const struct http_socket *s)
+{
+	return s->name_length == 17 && s->name.first == PACK8('t', 'r', 'a', 'n', 's', 'f', 'e', 'r') &&
+	       s->name.second == PACK8('-', 'e', 'n', 'c', 'o', 'd', 'i', 'n') && s->name.third == 'g';
+}
+
 static __always_inline int http_in_length(struct http_socket *s, __u8 c)
 {
 	if (!is_digit(c) || s->blank || s->digits >= HTTP_LENGTH_DIGITS)
@@ -67,6 +73,9 @@ static __always_inline int http_in_value(struct http_socket *s, __u8 c)
 		s->phase = HTTP_VALUE_LF;
 		return 0;
 	}
+	/* A blank by the grammar, which some servers take for a part of the value. */
+	if (c == '\t' && (is_header_length(s) || is_header_encoding(s)))
+		return refuse_with(HTTP_BAD_REQUEST);
 	if (c == ' ' || c == '\t') {
 		s->blank = s->value_length > 0;
 		return 0;
@@ -147,8 +156,7 @@ static __always_inline int http_end_of_field(struct http_socket *s)
 		return refuse_with(HTTP_BAD_REQUEST);
 	if (is_header_length(s))
 		return http_end_of_length(s);
-	if (length == 17 && first == PACK8('t', 'r', 'a', 'n', 's', 'f', 'e', 'r') &&
-	    second == PACK8('-', 'e', 'n', 'c', 'o', 'd', 'i', 'n') && s->name.third == 'g')
+	if (is_header_encoding(s))
 		return http_end_of_encoding(s);
 	if (length == 10 && first == PACK8('c', 'o', 'n', 'n', 'e', 'c', 't', 'i') && second == PACK2('o', 'n'))
 		return http_end_of_connection(s);

@@ -38,7 +38,7 @@ export function flowOfAccess(event: L7Event, names: Names): Flow {
   nameTrace(flow, access);
   if (access.denied !== undefined) nameDenied(flow, denialOf(access));
   else if (access.origins !== undefined) nameAllowed(flow, policiesOfOrigins(access.origins, access.policyRevision));
-  flow.Summary = textOf(access) ?? summaryOf(flow);
+  flow.Summary = textOf(access) ?? withError(summaryOf(flow), access);
   return flow;
 }
 
@@ -100,6 +100,14 @@ function textOf(access: Access): string | undefined {
   if (access.type === "dns-access") return access.error && `DNS ${[access.dns.query, ...access.dns.qtypes].join(" ")}: ${access.error}`;
   if (isUnreadable(access)) return `not ${PROTOCOLS[access.type]}: ${access.error ?? ""}`;
   return access.type === "tls-access" ? tlsSummary(access) : undefined;
+}
+
+/** Why the proxy answered in the server's place, or refused what was no request. */
+function withError(summary: string, access: Access): string {
+  if (access.error === undefined) return summary;
+  return access.type === "access" && access.http.method === ""
+    ? `HTTP ${access.http.code}: ${access.error}`
+    : `${summary}: ${access.error}`;
 }
 
 /** Something else than its port's rules are about, that audit mode let pass. */

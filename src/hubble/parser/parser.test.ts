@@ -246,6 +246,19 @@ describe("flowOfAccess", () => {
     assert.equal(flow.l4?.protocol.case === "TCP" && flow.l4.protocol.value.sourcePort, 80);
   });
 
+  it("says why the proxy answered itself, or refused what is no request", () => {
+    const [response, request] = [{ kind: "response", error: "connection timeout" }, { error: "no Host header" }] as const;
+    const unread = { method: "", url: "", protocol: "HTTP/1.1", code: 400, headers: [] };
+    const summaries = [
+      { ...access, ...response, verdict: "ERROR" as const, latencyNs: 4_200_000, http: { ...access.http, code: 503 } },
+      { ...access, ...request, verdict: "ERROR" as const, http: unread },
+    ].map((one) => flowOfAccess(l7Event(one), demoNames()).Summary);
+    assert.deepEqual(summaries, [
+      "HTTP/1.1 503 4ms (POST http://deathstar/v1/request-landing): connection timeout",
+      "HTTP 400: no Host header",
+    ]);
+  });
+
   it("names the policies of a denial and what to do", () => {
     const denied = {
       origins: [origin],

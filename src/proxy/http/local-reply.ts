@@ -41,12 +41,21 @@ const RESETS: Readonly<Record<string, string>> = {
   ETIMEDOUT: "connection timeout",
   EHOSTUNREACH: "remote connection failure, transport failure reason: delayed connect error: No route to host",
   ENETUNREACH: "remote connection failure, transport failure reason: delayed connect error: Network is unreachable",
+  ESECRET: "remote connection failure, transport failure reason: the Secret of originatingTLS is unknown",
 };
+
+/** What Node calls the faults of a server's certificate. */
+const CERTIFICATE = /CERT|SIGNATURE|ISSUER|ALTNAME|CRL|^INVALID_CA$/;
 
 /** Envoy's words for a server that cannot be reached (`code` of the socket error), or that hung up (`undefined`). */
 export function upstreamFailure(code: string | undefined): string {
-  const reason = code === undefined ? "connection termination" : (RESETS[code] ?? "remote connection failure");
+  const reason = code === undefined ? "connection termination" : (RESETS[code] ?? unknownReset(code));
   return `upstream connect error or disconnect/reset before headers. reset reason: ${reason}`;
+}
+
+function unknownReset(code: string): string {
+  const fault = CERTIFICATE.test(code) ? `the server's certificate is not accepted: ${code}` : code;
+  return `remote connection failure, transport failure reason: ${fault}`;
 }
 
 /** Code and body when a server has not answered in time. */
