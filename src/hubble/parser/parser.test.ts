@@ -248,7 +248,7 @@ describe("flowOfAccess", () => {
 
   it("says why the proxy answered itself, or refused what is no request", () => {
     const [response, request] = [{ kind: "response", error: "connection timeout" }, { error: "no Host header" }] as const;
-    const unread = { method: "", url: "", protocol: "HTTP/1.1", code: 400, headers: [] };
+    const unread = { method: "", url: "", protocol: "HTTP/1.1", code: 400, headers: [] } as const;
     const summaries = [
       { ...access, ...response, verdict: "ERROR" as const, latencyNs: 4_200_000, http: { ...access.http, code: 503 } },
       { ...access, ...request, verdict: "ERROR" as const, http: unread },
