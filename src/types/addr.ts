@@ -125,9 +125,14 @@ function mappedIpv4(text: string): Uint8Array | undefined {
   return readIpv4(text, bytes, 12) ? bytes : undefined;
 }
 
+/** Of the four bytes from `at` on. `join` of a typed array takes five times as long, and every packet that is looked at has two addresses. */
+function formatIpv4(bytes: Uint8Array, at: number): string {
+  return `${bytes[at]}.${bytes[at + 1]}.${bytes[at + 2]}.${bytes[at + 3]}`;
+}
+
 /** The address in 4 or 16 bytes; 16 bytes that hold a mapped IPv4 address give IPv4. Throws RangeError for other lengths. */
 export function addressFromBytes(bytes: Uint8Array): IpAddress {
-  if (bytes.length === 4) return bytes.join(".") as IpAddress;
+  if (bytes.length === 4) return formatIpv4(bytes, 0) as IpAddress;
   if (bytes.length !== 16) throw new RangeError(`an address has 4 or 16 bytes, not ${bytes.length}`);
-  return (isV4Mapped(bytes) ? bytes.subarray(12).join(".") : formatIpv6(bytes)) as IpAddress;
+  return (isV4Mapped(bytes) ? formatIpv4(bytes, 12) : formatIpv6(bytes)) as IpAddress;
 }

@@ -73,8 +73,8 @@ function lineOf(record: AccessMessage): Line {
   return { middle, end: `${more(record)}}\n` };
 }
 
-function dnsLine({ time, kind, verdict, direction, endpointId, protocol, source, destination, dns, ...rest }: DnsAccessMessage): string {
-  const { latencyNs, policyRevision, origins } = rest;
+function dnsLine(record: DnsAccessMessage): string {
+  const { time, kind, verdict, direction, endpointId, protocol, source, destination, dns, latencyNs, policyRevision, origins } = record;
   const { query, qtypes, rcode, ips, ttl, cnames, rrtypes } = dns;
   return (
     `{"type":"dns-access","time":${timeText(time)},"kind":"${kind}","verdict":"${verdict}","direction":"${direction}","endpointId":${endpointId},` +
@@ -99,7 +99,7 @@ function peer({ ip, port, identity }: AccessPeer): string {
 }
 
 function list(texts: readonly string[]): string {
-  return texts.length === 0 ? "[]" : JSON.stringify(texts);
+  return texts.length === 0 ? "[]" : `[${texts.map(quoted).join()}]`;
 }
 
 function more({ origins, missingHeaders }: AccessMessage): string {
