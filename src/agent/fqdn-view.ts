@@ -13,19 +13,17 @@ export function fqdnRoutes({ state, proxy }: { readonly state: AgentState; reado
       throw new ApiError(503, `learned names are the proxy's: ${(thrown as Error).message}`);
     }
   };
-  const list = async ({ query }: ApiRequest, endpointId?: number) => {
-    const matches = patternOf(query);
-    const source = query.get("source");
+  const list = async (request: ApiRequest) => {
+    const isWanted = filterOf(request);
     const entries = await ask({ type: "dns-cache" });
     return entries
-      .filter((entry) => endpointId === undefined || entry.endpointId === endpointId)
-      .filter((entry) => (source === null || entry.source === source) && (matches === undefined || matches(entry.name)))
+      .filter(isWanted)
       .sort((a, b) => a.endpointId - b.endpointId || (a.name < b.name ? -1 : 1))
       .map((entry) => lookupOf(entry, state));
   };
   return {
-    "GET /v1/fqdn/cache": (request) => list(request),
-    "GET /v1/fqdn/cache/{id}": (request) => list(request, Number(request.parameters[0])),
+    "GET /v1/fqdn/cache": list,
+    "GET /v1/fqdn/cache/{id}": list,
     "DELETE /v1/fqdn/cache": async ({ query }) => {
       patternOf(query);
       const matchPattern = query.get("matchpattern");
@@ -42,6 +40,21 @@ export function fqdnRoutes({ state, proxy }: { readonly state: AgentState; reado
       })),
     }),
   };
+}
+
+const SOURCES: readonly (string | null)[] = ["lookup", "connection"];
+
+/** Which entries are asked for. Throws `ApiError` 400 for what no entry can have. */
+export function filterOf({ query, parameters: [id] }: Pick<ApiRequest, "query" | "parameters">): (entry: DnsCacheEntry) => boolean {
+  const matches = patternOf(query);
+  const source = query.get("source") || null;
+  if (source !== null && !SOURCES.includes(source)) throw new ApiError(400, `source: found "${source}", allowed are lookup and connection`);
+  if (id !== undefined && !/^\d{1,5}$/.test(id))
+    throw new ApiError(400, `endpoint: found "${id}", needed is its number, as "cilium endpoint list" shows it`);
+  return (entry) =>
+    (id === undefined || entry.endpointId === Number(id)) &&
+    (source === null || entry.source === source) &&
+    (matches === undefined || matches(entry.name));
 }
 
 /** Throws `ApiError` 400 for what is no pattern. */
