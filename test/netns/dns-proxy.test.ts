@@ -22,6 +22,8 @@ import { dial, type Family, RealNode, type RealPod } from "./nodes.ts";
 
 const [TCP, UDP] = [6, 17];
 const ANY: Readonly<Record<Family, string>> = { ipv4: "0.0.0.0", ipv6: "::" };
+/** Answers of 60 kB that no socket's buffers hold. */
+const MANY = 1000;
 const SETTINGS: DnsSettings = { rejectWith: "refused", minTtl: 0, maxIpsPerName: 1000, maxDeferred: 100, grace: 0, maxCalls: 0 };
 const STRIPE = 0x0100_0001;
 const now = () => Number(monotonicNs() / 1_000_000_000n);
@@ -149,6 +151,7 @@ describe("DNS policy through real sockets", { skip: process.getuid?.() === 0 ? f
   const respond: Respond = (query) => {
     const [{ name = "", type = "A" } = {}] = query.questions ?? [];
     if (type === "AAAA") return [{ type: "AAAA", name, data: "2001:db8::9", ttl: 60 }];
+    if (name.startsWith("huge.")) return [{ type: "TXT", name, data: Array.from({ length: 230 }, () => "x".repeat(255)), ttl: 60 }];
     return [{ type: "A", name, data: addressOf(name), ttl: 60 }];
   };
   const setPolicy = (changes: Partial<DnsEndpoint> = {}, settings = SETTINGS) => {
@@ -304,6 +307,28 @@ describe("DNS policy through real sockets", { skip: process.getuid?.() === 0 ? f
     mangle = (one) => [one];
     assert.equal(answer.questions?.[0]?.name, "true.stripe.com");
     assert.equal(proxy.counters.unasked, before + 2);
+  });
+
+  it("waits by TCP with a client that does not read, and answers all when it does", async () => {
+    const before = proxy.counters.answered;
+    const socket = await dial(pods.client.netns, pods.near.ipv4, 53, 3000);
+    for (let id = 0; id < MANY; id++) socket.write(framed(question("huge.stripe.com", id)));
+    for (let seen = -1; seen !== proxy.counters.answered || seen === before; ) {
+      seen = proxy.counters.answered;
+      await new Promise((resolve) => setTimeout(resolve, 300));
+    }
+    const early = proxy.counters.answered - before;
+    const reader = new MessageReader();
+    let answers = 0;
+    await new Promise<void>((resolve, reject) => {
+      socket.on("close", () => reject(new Error(`${answers} answers`)));
+      socket.on("data", (chunk: Buffer) => {
+        answers += reader.push(chunk).length;
+        if (answers === MANY) resolve();
+      });
+    });
+    socket.destroy();
+    assert.ok(early < MANY / 2, `${early} answers before any was read`);
   });
 
   it("hangs up by TCP when the server does, and says so", async () => {

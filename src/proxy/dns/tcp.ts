@@ -18,7 +18,7 @@ export interface TcpConfig extends StreamLimits {
   readonly inherited?: readonly number[] | undefined;
 }
 
-export const DEFAULT_TCP_CONFIG = { maxConnections: 4096, connectionsPerClient: 256, maxCalls: 64, idleMs: 15_000 } as const;
+export const DEFAULT_TCP_CONFIG = { maxConnections: 2048, connectionsPerClient: 256, maxCalls: 64, idleMs: 15_000 } as const;
 
 /** DNS by TCP: one connection of ours to the server for each connection of a client. */
 export interface TcpFrontend extends AsyncDisposable {
@@ -120,8 +120,10 @@ class Connection {
     socket.on("error", () => this.close());
     socket.on("close", () => this.#upstream?.destroy());
     socket.on("data", (chunk) => {
-      for (const message of this.#questions.push(chunk)) this.#ask(message);
+      for (const message of this.#questions.push(chunk)) if (!socket.destroyed) this.#ask(message);
+      this.#pace();
     });
+    socket.on("drain", () => this.#pace());
     socket.on("end", () => {
       this.#ended = true;
       this.#finish();
@@ -152,7 +154,6 @@ class Connection {
     const id = this.#freeId(judged.asked.id);
     message.writeUInt16BE(id, 0);
     this.#calls.set(id, { asked: judged.asked, started: performance.now() });
-    if (this.#calls.size >= this.#config.maxCalls) this.#socket.pause();
     try {
       this.#upstream ??= this.#connect(judged.asked);
       this.#upstream.write(framed(message));
@@ -186,7 +187,9 @@ class Connection {
       });
       upstream.on("data", (chunk) => {
         for (const message of this.#answers.push(chunk)) this.#answer(message);
+        this.#pace();
       });
+      upstream.on("drain", () => this.#pace());
       upstream.connect({ host: localAddress, port: localPort, family: localAddress.includes(":") ? 6 : 4 });
       return upstream;
     } catch (thrown) {
@@ -206,8 +209,17 @@ class Connection {
     if (answer === undefined) return;
     this.#calls.delete(id);
     this.#socket.write(framed(answer));
-    if (this.#socket.isPaused()) this.#socket.resume();
     this.#finish();
+  }
+
+  /** Reads from each side only what the other takes: who asks without reading answers, or does not read questions, costs no memory. */
+  #pace(): void {
+    const [client, server] = [this.#socket, this.#upstream];
+    const isFull = client.writableNeedDrain;
+    if (isFull) server?.pause();
+    else server?.resume();
+    if (isFull || server?.writableNeedDrain || this.#calls.size >= this.#config.maxCalls) client.pause();
+    else client.resume();
   }
 
   /** The server is gone, or silent: what was asked has no answer any more. */
