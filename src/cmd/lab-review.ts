@@ -6,11 +6,14 @@ import {
 } from "#k8s/resources.ts";
 import type { LabDeps } from "#lab/daemon.ts";
 import { reviewPolicy } from "#policy/lint/review.ts";
+import { lintSubject } from "#policy/lint/selectors.ts";
+import { podsOf } from "#policy/lint/subjects.ts";
 import { objectOf, textOf } from "#policy/parse/fields.ts";
 import { parsePolicy, policyKinds } from "#policy/parse/parse.ts";
 import { type ParsedPolicy, scopeAudit } from "#policy/rule.ts";
 import { memorySource } from "#policy/world/objects.ts";
 import { configOf } from "#policy/world/settings.ts";
+import { createWorld } from "#policy/world/world.ts";
 
 type LabReview = NonNullable<LabDeps["review"]>;
 type Stored = Parameters<LabReview>[1];
@@ -28,9 +31,31 @@ export function createReview(): LabReview {
       return { noun: "object", problems: [], warnings: annotated.flatMap((annotations) => scopeAudit(annotations).problem ?? []) };
     }
     if (!policyKinds.includes(textOf(fields.kind))) return { noun: "object", problems: [], warnings: [] };
-    const { issues, warnings } = reviewPolicy(object, surroundings(stored, textOf(objectOf(fields.metadata).namespace)));
-    return { noun: "policy", problems: issues.map(({ path, message }) => ({ field: path, message })), warnings };
+    const namespace = textOf(objectOf(fields.metadata).namespace);
+    const { issues, warnings } = reviewPolicy(object, surroundings(stored, namespace));
+    const problems = issues.map(({ path, message }) => ({ field: path, message }));
+    return { noun: "policy", problems, warnings: [...warnings, ...subjectWarnings(object, stored, namespace)] };
   };
+}
+
+/** Pods that a policy is compared with: more take longer than a write may. */
+const MAX_PODS = 500;
+
+/** That a policy selects none of the pods that are there: the failure that nobody sees. Silent where there are none yet. */
+function subjectWarnings(object: unknown, stored: Stored, namespace: string): string[] {
+  const pods = stored("pods", namespace);
+  if (pods.length === 0 || pods.length > MAX_PODS) return [];
+  const config = stored("configmaps", "kube-system").map((one) => ({ ...one, kind: "ConfigMap" }));
+  const around = [
+    ...pods.map((pod) => ({ ...pod, kind: "Pod" })),
+    ...stored("namespaces").map((one) => ({ ...one, kind: "Namespace" })),
+    ...config,
+  ];
+  const world = createWorld([objectOf(object), ...around].map((one) => ({ object: one, source: memorySource("cluster") })));
+  const known = podsOf(world);
+  return world.policies.flatMap(({ parsed }) =>
+    [...lintSubject(world, parsed, known)].map(({ path, message }) => (path === undefined ? message : `${path}: ${message}`)),
+  );
 }
 
 /** The policies that may meet one of this namespace (empty: of any), each read once, and the agents' settings. */

@@ -335,6 +335,7 @@ describe("lint of mistakes that people make", () => {
       knp({ ingress: [{ from: [{ namespaceSelector: { matchLabels: { team: "retail" } }, podSelector: {} }], ports: [{ port: 8080 }] }] }),
       nodes({ matchLabels: { role: "worker" } }),
       cnp({ ingress: [{ fromEntities: ["cluster"] }], ingressDeny: [web] }),
+      policy({ endpointSelector: { matchLabels: { "reserved:health": "" } }, ingress: [{}] }, "CiliumClusterwideNetworkPolicy"),
     ];
     for (const object of right) assert.deepEqual(lint(object), [], JSON.stringify(object));
   });

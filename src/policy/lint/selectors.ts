@@ -18,7 +18,7 @@ export function* lintSelectors(world: World, pods: readonly Pods[]): Generator<F
   for (const { parsed } of world.policies) {
     yield* unknownSources(parsed.rules);
     if (pods.length === 0) continue;
-    yield* emptySubjects(world, parsed, pods);
+    yield* lintSubject(world, parsed, pods);
     for (const rule of parsed.rules) {
       for (const peer of rule.peers) {
         const reason = isOfPods(peer) ? emptyPeer(world, rule, peer, pods) : undefined;
@@ -28,7 +28,8 @@ export function* lintSelectors(world: World, pods: readonly Pods[]): Generator<F
   }
 }
 
-function* emptySubjects(world: World, { ref, rules }: ParsedPolicy, pods: readonly Pods[]): Generator<Finding> {
+/** Whom a policy is about: nobody now, or nobody ever. */
+export function* lintSubject(world: World, { ref, rules }: ParsedPolicy, pods: readonly Pods[]): Generator<Finding> {
   for (const [spec, same] of Map.groupBy(rules, ({ origin }) => origin.spec)) {
     const [first] = same;
     if (first === undefined || first.onNode || same.some((rule) => podsByRule(pods).has(rule))) continue;
@@ -67,6 +68,8 @@ function emptySubject(world: World, { subject: { requirements }, policy }: Rule,
     const fix = "write nodeSelector in place of endpointSelector";
     return { id: "L05", severity: "warning", message: "selects no pod: the host is selected by nodeSelector only", fix };
   }
+  // Health, ingress and init endpoints are nobody's pods.
+  if (requirements.some(({ source }) => source === "reserved")) return undefined;
   const places = requirements
     .filter(({ key, operator }) => key === labelKey.namespace && operator === "In")
     .flatMap(({ values }) => values);
