@@ -6,6 +6,7 @@ import { startCniServer } from "#cni/server.ts";
 import { type Cluster, openCluster } from "#k8s/client.ts";
 import { loadClusterConfig } from "#k8s/config.ts";
 import type { DnsAccessMessage } from "#proxy/dns/protocol.ts";
+import { readDeniedReply } from "#proxy/flags.ts";
 import type { AccessRecord } from "#proxy/protocol.ts";
 import { unusedSettings } from "#runtime/flags.ts";
 import { createHealth } from "#runtime/health.ts";
@@ -75,7 +76,8 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal): Promis
   };
   const { datapath, netlink, bpf } = kernel;
   const { httpMaps } = datapath;
-  const httpDeps = { bpf, endpoints: state.endpoints, log: log.child("http"), onAccess: record };
+  const denied = readDeniedReply(config["http-403-msg"], config["http-403-headers"]);
+  const httpDeps = { bpf, endpoints: state.endpoints, log: log.child("http"), denied, onAccess: record };
   const kernelHttp = httpMaps && scope.use(startKernelHttp({ ...httpDeps, maps: httpMaps }));
   const onAccess = (message: AccessRecord | DnsAccessMessage) => {
     if (message.type === "dns-access") state.dnsNames.take(message);

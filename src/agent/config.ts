@@ -1,4 +1,5 @@
 import { hostname } from "node:os";
+import { deniedFlags } from "#proxy/flags.ts";
 import { defineFlags, type FlagValues } from "#runtime/flags.ts";
 import { dnsFlags } from "./dns-settings.ts";
 
@@ -93,6 +94,7 @@ export const agentFlags = defineFlags({
     default: false,
     help: "Decide plain HTTP in the kernel, at the servers' sockets, where rules allow that (not upstream's).",
   },
+  ...deniedFlags,
   "enable-hubble": { type: "boolean", default: true, help: "Observe flows." },
   "hubble-listen-address": { type: "string", default: ":4244", help: "Address of the Hubble server; none when empty." },
   "hubble-socket-path": { type: "string", default: "/var/run/cilium/hubble.sock", help: "Unix socket of the Hubble server." },

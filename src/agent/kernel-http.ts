@@ -7,7 +7,7 @@ import type { Endpoint } from "#endpoint/endpoint.ts";
 import { openSocketDiag } from "#netlink/sock-diag.ts";
 import type { DnsAccessMessage } from "#proxy/dns/protocol.ts";
 import { kernelAnswers } from "#proxy/http/kernel-answers.ts";
-import { DENIED } from "#proxy/http/local-reply.ts";
+import type { DeniedReply } from "#proxy/http/local-reply.ts";
 import { kernelRules } from "#proxy/policy/kernel-rules.ts";
 import { createPolicyTable } from "#proxy/policy/policy-table.ts";
 import type { AccessMessage, AccessRecord, PolicyMessage } from "#proxy/protocol.ts";
@@ -34,6 +34,7 @@ export interface KernelHttpDeps {
   readonly maps: HttpMaps;
   readonly endpoints: Table<Endpoint>;
   readonly log: Logger;
+  readonly denied: DeniedReply;
   /** Takes the records of requests. */
   readonly onAccess: (record: AccessMessage) => void;
 }
@@ -43,11 +44,11 @@ const TEACH_AGAIN_MS = 60_000;
 const MAX_TAUGHT = 10_000;
 
 /** Starts to give the kernel its rules, and to read what it has decided. */
-export function startKernelHttp({ bpf, maps, endpoints, log, onAccess }: KernelHttpDeps): KernelHttp {
+export function startKernelHttp({ bpf, maps, endpoints, log, denied, onAccess }: KernelHttpDeps): KernelHttp {
   const reconciler = createHttpReconciler(maps);
   const table = createPolicyTable();
   const taught = new Map<string, number>();
-  writeHttpAnswers(maps.httpAnswers, kernelAnswers(DENIED));
+  writeHttpAnswers(maps.httpAnswers, kernelAnswers(denied));
   const ring = bpf.openRing(maps.httpEvents, (batch) => {
     for (const record of batch) {
       if (record.length < httpEvent.size) continue;

@@ -5,6 +5,15 @@ import { isFieldValue, isToken } from "./http/header-fields.ts";
 import { DENIED, type DeniedReply } from "./http/local-reply.ts";
 import { DEFAULT_SOCKET_PATH, DEFAULT_STATE_PATH, PROXY_PORTS } from "./protocol.ts";
 
+/** How denied requests are answered: by the proxy, and by the kernel where it decides. */
+export const deniedFlags = defineFlags({
+  "http-403-msg": { type: "string", default: "", help: 'Body of the answer to a denied request, instead of "Access denied".' },
+  "http-403-headers": {
+    ...{ type: "string", default: "" },
+    help: 'More headers of that answer, separated by semicolons: "Name: value; Name: value".',
+  },
+});
+
 /** The settings of `cilium-proxy`. */
 export const proxyFlags = defineFlags({
   "config-dir": { type: "string", default: "", help: "Directory of setting files, one a flag (a mounted ConfigMap)." },
@@ -19,11 +28,7 @@ export const proxyFlags = defineFlags({
   "proxy-connect-timeout": { type: "number", default: 2, help: "Seconds to wait for the server to accept a connection." },
   "http-request-timeout": { type: "number", default: 3600, help: "Seconds to wait for the server to begin a response." },
   "http-idle-timeout": { type: "number", default: 3600, help: "Seconds that a connection may be idle between requests." },
-  "http-403-msg": { type: "string", default: "", help: 'Body of the answer to a denied request, instead of "Access denied".' },
-  "http-403-headers": {
-    ...{ type: "string", default: "" },
-    help: 'More headers of that answer, separated by semicolons: "Name: value; Name: value".',
-  },
+  ...deniedFlags,
   "http-access-log-headers": {
     ...{ type: "list", default: RECORDED_HEADERS },
     help: "Headers that flows carry; * is all but those with credentials, which must be named.",

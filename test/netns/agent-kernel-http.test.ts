@@ -14,6 +14,7 @@ import { listener, stream } from "#sys/socket.ts";
 import { ROOT, startNode, type TestNode, type TestPod, until } from "./node.ts";
 
 const missing = process.getuid?.() !== 0 ? "root is needed" : false;
+const DENIED_TEXT = "--http-403-msg=kept out";
 const CNP = "ciliumnetworkpolicies.cilium.io";
 
 const policyFor = (path: string) => ({
@@ -41,6 +42,7 @@ function startProxy(node: TestNode): ChildProcess {
     `--proxy-state-path=${join(node.directory, "proxy-policy.json")}`,
     "--enable-ipv6=false",
     "--proxy-prometheus-port=0",
+    DENIED_TEXT,
   ];
   return spawn("nsenter", args, { stdio: "ignore" });
 }
@@ -103,6 +105,11 @@ class Client {
     return /^HTTP\/1\.1 (\d+)/.exec(this.#text)?.[1] ?? "closed";
   }
 
+  /** The last answer. */
+  get text(): string {
+    return this.#text;
+  }
+
   [Symbol.dispose](): void {
     this.#socket.destroy();
   }
@@ -134,7 +141,7 @@ describe("agent and kernel", { skip: missing }, () => {
   it("decide HTTP without the proxy for clients that it has seen, follow policy, and leave the rest to it", {
     timeout: 240_000,
   }, async () => {
-    await using node = await startNode({ flags: ["--enable-kernel-http"] });
+    await using node = await startNode({ flags: ["--enable-kernel-http", DENIED_TEXT] });
     let proxy = startProxy(node);
     await using scope = new AsyncDisposableStack();
     scope.defer(() => kill(proxy));
@@ -160,7 +167,9 @@ describe("agent and kernel", { skip: missing }, () => {
     });
 
     using one = connect();
-    assert.deepEqual([await one.ask("/public"), await one.ask("/secret"), await one.ask("/public/x")], ["200", "403", "200"]);
+    assert.deepEqual([await one.ask("/public"), await one.ask("/secret")], ["200", "403"]);
+    assert.match(one.text, /\r\n\r\nkept out\r\n$/);
+    assert.equal(await one.ask("/public/x"), "200");
     // The next request on a live connection is under the policy of now.
     node.api.apply(CNP, policyFor("/other"), { fieldManager: "test", force: true });
     await until("the public is denied", async () => (await one.ask("/public")) === "403");
