@@ -19,6 +19,9 @@ import { Upstream } from "./upstream.ts";
  */
 type State = "head" | "body" | "wait" | "drain" | "tunnel" | "http2" | "closing" | "closed";
 
+/** So many requests of a pipeline are denied in one go: there are other clients. */
+const REQUESTS_AT_ONCE = 64;
+
 /**
  * One redirected client connection and its one connection to the server. Requests are judged and answered one at a time: the next one of a
  * pipeline is not read before the response to the last is through, so answers keep their order and memory its bounds.
@@ -33,6 +36,8 @@ export class HttpConnection {
   #state: State = "head";
   /** `#readRequests` is on the stack and goes on by itself. */
   #reading = false;
+  /** The others have their turn. */
+  #resting = false;
   /** A request was read: what comes now is HTTP/1. */
   #used = false;
   /** Set when the client turned out to speak HTTP/2: from then on it reads what comes. */
@@ -115,11 +120,25 @@ export class HttpConnection {
   }
 
   #readRequests(): void {
-    if (this.#reading) return;
+    if (this.#reading || this.#resting) return;
     this.#reading = true;
-    while (this.#state === "head" && this.#heads.partial && this.#readRequest());
+    let left = REQUESTS_AT_ONCE;
+    while (this.#state === "head" && this.#heads.partial && left > 0 && this.#readRequest()) left--;
     this.#reading = false;
-    if (this.#state === "head" && this.#client.hasEnded) this.#closeGently();
+    if (left === 0 && this.#heads.partial) this.#rest();
+    else if (this.#state === "head" && this.#client.hasEnded) this.#closeGently();
+  }
+
+  /** Who has asked so much that we can answer by ourselves waits until others were heard. */
+  #rest(): void {
+    this.#resting = true;
+    this.#client.pause();
+    setImmediate(() => {
+      this.#resting = false;
+      if (this.#state !== "head") return;
+      this.#client.resume();
+      this.#readRequests();
+    });
   }
 
   /** False when there is not yet a whole head. */
@@ -297,6 +316,9 @@ export class HttpConnection {
         break;
       case "closing":
         this.#client.closeNow();
+        break;
+      case "head":
+        if (!this.#resting) this.#closeGently();
         break;
       case "http2":
         this.#http2?.end();

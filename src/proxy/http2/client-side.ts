@@ -21,6 +21,8 @@ export interface ServerAccess {
 }
 
 const NO_ACTIONS: readonly HeaderAction[] = [];
+/** As many as may be under way: who asks more at once has others wait. */
+const REQUESTS_AT_ONCE = MAX_STREAMS;
 
 /** Reads what the client sends: judges its requests, and passes on what belongs to those that are allowed. */
 export class ClientSide {
@@ -32,6 +34,8 @@ export class ClientSide {
   /** How much of the preface has come. */
   #prefaced = 0;
   #hasSettings = false;
+  /** What has come but waits until other clients were heard. */
+  #late: Buffer | undefined;
   /** Bytes of bodies that nobody wanted, which count in the window that the server has opened. */
   #unwanted = 0;
 
@@ -47,14 +51,21 @@ export class ClientSide {
     return !this.#hasSettings || this.#blocks.partial;
   }
 
+  /** More has come than is read at once: `read` goes on with it. */
+  get waiting(): boolean {
+    return this.#late !== undefined;
+  }
+
   /** Gives why the connection cannot go on, if so. */
   read(bytes: Buffer): Fault | undefined {
-    const rest = this.#readPreface(bytes);
+    const rest = this.#readPreface(this.#late === undefined ? bytes : Buffer.concat([this.#late, bytes]));
     if (rest === undefined) return fault("protocolError", "not HTTP/2");
+    this.#late = undefined;
     this.#frames.lend(rest);
-    while (this.#frames.next()) {
+    for (let left = REQUESTS_AT_ONCE; this.#late === undefined && this.#frames.next(); ) {
       const wrong = frameFault(this.#frames) ?? this.#onFrame(this.#frames);
       if (wrong !== undefined) return wrong;
+      if (this.#frames.type === FRAME.headers && --left === 0) this.#late = this.#frames.rest();
     }
     if (this.#unwanted > 0) this.#relay.toClient.windowUpdate(0, this.#unwanted);
     this.#unwanted = 0;

@@ -29,6 +29,8 @@ export interface Upgraded {
   readonly server: ServerConnection;
 }
 
+const EMPTY = Buffer.alloc(0);
+
 /**
  * A client that speaks HTTP/2, and its one connection to the server. Frames go from one to the other as they are, with the same numbers of streams and the
  * windows that the two ends open to each other; requests are read, judged and said again. The server is called for the first that is allowed.
@@ -41,6 +43,7 @@ export class Http2Connection {
   #server: ServerSide | undefined;
   #fromServer: ServerReader | undefined;
   #clientFull = false;
+  #resting = false;
   #isOver = false;
   #idleSince: number;
   /** When nothing more is taken, once that was asked for. */
@@ -75,6 +78,18 @@ export class Http2Connection {
     // Who does not take our answers is not listened to: its questions would pile them up.
     if (this.#clientFull) this.#client.pause();
     this.#partialSince = this.#fromClient.partial ? (this.#partialSince ?? this.#session.now()) : undefined;
+    if (this.#fromClient.waiting) this.#rest();
+  }
+
+  /** Goes on with what has come when others were heard. */
+  #rest(): void {
+    if (this.#resting) return;
+    this.#resting = true;
+    this.#client.pause();
+    setImmediate(() => {
+      this.#resting = false;
+      this.read(EMPTY);
+    });
   }
 
   /** What was written to the client has been sent. */
@@ -237,7 +252,7 @@ export class Http2Connection {
 
   #pace(): void {
     const server = this.#server;
-    if (server?.full === true) this.#client.pause();
+    if (server?.full === true || this.#fromClient.waiting) this.#client.pause();
     else if (!this.#clientFull) this.#client.resume();
     if (this.#clientFull || this.#fromServer?.waiting === true) server?.pause();
     else server?.resume();

@@ -113,6 +113,27 @@ describe("http2 floods", () => {
     attacker.destroy();
   });
 
+  for (const [protocol, request] of [
+    ["HTTP/2", (i: number) => frame(HEADERS, END_HEADERS | END_STREAM, odd(i), requestBlock("/private"))],
+    ["HTTP/1.1", () => Buffer.from("GET /private HTTP/1.1\r\nHost: web\r\n\r\n")],
+  ] as const) {
+    it(`has others wait for a hundred denied requests in ${protocol} at the most`, async () => {
+      await using proxy = await startLoopback({ policy: POLICY, serve: echoServer([]) });
+      const attacker = await proxy.open();
+      attacker.resume();
+      if (protocol === "HTTP/2") attacker.write(START);
+      attacker.write(Buffer.concat([...repeat(1500, request)]));
+      let [known, most] = [0, 0];
+      while (known < 1500) {
+        await new Promise((resolve) => setImmediate(resolve));
+        most = Math.max(most, proxy.records.length - known);
+        known = proxy.records.length;
+      }
+      assert.ok(most <= 200, `${most} at once`);
+      attacker.destroy();
+    });
+  }
+
   it("answers pings without keeping them", async () => {
     await using proxy = await startLoopback({ policy: POLICY, serve: echoServer([]) });
     const attacker = await proxy.open();

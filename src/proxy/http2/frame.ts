@@ -93,6 +93,14 @@ export class FrameReader implements Frame {
     return rest;
   }
 
+  /** A copy of all behind the present frame, which then was not read. */
+  rest(): Buffer {
+    const rest = Buffer.from(this.#chunk.subarray(this.#at));
+    this.#chunk = EMPTY;
+    this.#at = 0;
+    return rest;
+  }
+
   #finishHeld(): boolean {
     this.#topUp(FRAME_HEAD);
     if (this.#held.length < FRAME_HEAD) return false;

@@ -16,6 +16,8 @@ export interface ListLimits {
 
 /** Blocks up to this length are remembered, and so many. */
 const [MAX_KNOWN_BYTES, MAX_KNOWN] = [512, 16];
+/** Lists longer than the limit are read to their end, but no longer than this: a few bytes can ask for more than anybody can mean. */
+const MAX_LIST = 1 << 20;
 /** Numbers in a block have at most so many bits behind their prefix. */
 const MAX_NUMBER_BITS = 28;
 
@@ -67,6 +69,7 @@ export class HpackDecoder<T> {
       const field = this.#readField(cursor);
       if (field === undefined) return undefined;
       bytes += sizeOf(field);
+      if (bytes > MAX_LIST) return undefined;
       tooLong ||= bytes > this.#limits.bytes || fields.length === this.#limits.count;
       if (!tooLong) fields.push(field);
     }
