@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import { replayDeleteQueue } from "#cni/delete-queue.ts";
 import { installPlugin, writeConflist } from "#cni/install.ts";
 import { startCniServer } from "#cni/server.ts";
+import type { HttpMaps } from "#datapath/loader.ts";
 import { type Cluster, openCluster } from "#k8s/client.ts";
 import { loadClusterConfig } from "#k8s/config.ts";
 import type { DnsAccessMessage } from "#proxy/dns/protocol.ts";
@@ -76,9 +77,12 @@ export async function runAgent(config: AgentConfig, signal: AbortSignal): Promis
   };
   const { datapath, netlink, bpf } = kernel;
   const { httpMaps } = datapath;
-  const denied = readDeniedReply(config["http-403-msg"], config["http-403-headers"]);
-  const httpDeps = { bpf, endpoints: state.endpoints, log: log.child("http"), denied, onAccess: record };
-  const kernelHttp = httpMaps && scope.use(startKernelHttp({ ...httpDeps, maps: httpMaps }));
+  const httpDeps = { bpf, endpoints: state.endpoints, log: log.child("http"), onAccess: record };
+  const startHttp = (maps: HttpMaps) => {
+    const denied = readDeniedReply(config["http-403-msg"], config["http-403-headers"]);
+    return scope.use(startKernelHttp({ ...httpDeps, maps, denied }));
+  };
+  const kernelHttp = httpMaps && startHttp(httpMaps);
   const onAccess = (message: AccessRecord | DnsAccessMessage) => {
     if (message.type === "dns-access") state.dnsNames.take(message);
     kernelHttp?.learn(message);
