@@ -7,6 +7,7 @@
 #include "socket-set.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
 #include <stdlib.h>
@@ -94,7 +95,8 @@ static size_t fill(struct socket_set *set)
 {
 	struct datagrams *d = (struct datagrams *)set;
 	struct epoll_event ready[READY_AT_ONCE];
-	int n = epoll_wait(set->epoll, ready, READY_AT_ONCE, 0);
+	/* Not more than there is room for: those that are told have had their turn, and come last the next time. */
+	int n = epoll_wait(set->epoll, ready, d->count < READY_AT_ONCE ? d->count : READY_AT_ONCE, 0);
 	size_t used = 0;
 	bool more = n > 0;
 	while (more && used < d->count) {
@@ -203,4 +205,21 @@ napi_value udp_send_as(napi_env env, napi_callback_info info)
 				  .msg_iov = parts, .msg_iovlen = 2, .msg_control = control };
 	set_source(&message, from, ipv4);
 	return result(env, sendmsg(fd, &message, MSG_DONTWAIT));
+}
+
+/* shareBySource(fd, offset, sockets) */
+napi_value share_by_source(napi_env env, napi_callback_info info)
+{
+	struct call c = read_call(env, info);
+	int fd = int_arg(&c, 0);
+	uint32_t offset = int_arg(&c, 1), sockets = int_arg(&c, 2);
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, SKF_NET_OFF + offset),
+		BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, sockets),
+		BPF_STMT(BPF_RET | BPF_A, 0),
+	};
+	struct sock_fprog program = { .len = sizeof(code) / sizeof(code[0]), .filter = code };
+	if (!c.failed && sockets == 0)
+		fail_call(&c, "at least one socket is needed");
+	return c.failed ? NULL : result(env, setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof(program)));
 }

@@ -145,7 +145,7 @@ static napi_value js_recv(napi_env env, napi_callback_info info)
 	return c.failed ? NULL : result(env, recv(fd, into.data, into.len, flags));
 }
 
-enum { MAX_RIGHTS = 64 };
+enum { MAX_RIGHTS = 192 };
 
 /** A message with room for descriptors beside its data. */
 struct rights {
@@ -169,7 +169,7 @@ static napi_value js_send_descriptors(napi_env env, napi_callback_info info)
 	struct rights r;
 	struct msghdr message = rights_message(&r, data);
 	if (!c.failed && (fds.len == 0 || fds.len > MAX_RIGHTS * sizeof(int) || fds.len % sizeof(int) != 0))
-		fail_call(&c, "1 to 64 descriptors are needed");
+		fail_call(&c, "1 to 192 descriptors are needed");
 	if (c.failed)
 		return NULL;
 	message.msg_controllen = CMSG_SPACE(fds.len);
@@ -188,7 +188,7 @@ static napi_value js_receive_descriptors(napi_env env, napi_callback_info info)
 	struct rights r;
 	struct msghdr message = rights_message(&r, data);
 	if (!c.failed && fds.len != MAX_RIGHTS * sizeof(int))
-		fail_call(&c, "room for 64 descriptors is needed");
+		fail_call(&c, "room for 192 descriptors is needed");
 	if (c.failed)
 		return NULL;
 	memset(fds.data, 0xff, fds.len);
@@ -269,7 +269,7 @@ static const struct {
 	{ "objectLoad", object_load },
 	{ "ringOpen", ring_open }, { "ringClose", ring_close },
 	{ "socketSetAdd", socket_set_add }, { "socketSetRemove", socket_set_remove }, { "socketSetHold", socket_set_hold }, { "socketSetClose", socket_set_close },
-	{ "datagramsOpen", datagrams_open }, { "udpSendAs", udp_send_as },
+	{ "datagramsOpen", datagrams_open }, { "udpSendAs", udp_send_as }, { "shareBySource", share_by_source },
 	{ "streamsOpen", streams_open }, { "streamsSend", streams_send },
 	{ "setns", js_setns }, { "unshare", js_unshare },
 	{ "mount", js_mount }, { "umount", js_umount },

@@ -71,6 +71,12 @@ export interface Kernel {
   /** A UDP datagram from one end (16 bytes of address, port in network order) to another through a raw socket. */
   udpSendAs(fd: number, data: Uint8Array, source: Uint8Array, destination: Uint8Array): number;
 
+  /**
+   * Of `sockets` UDP sockets that share the address and port of this one, a datagram goes to the one of its source: those of one source stay together. `offset`: of the last
+   * word of the source in the network header.
+   */
+  shareBySource(fd: number, offset: number, sockets: number): number;
+
   /** Moves the calling thread; sockets and children made afterwards are there. */
   setns(fd: number, type: number): number;
   unshare(flags: number): number;
@@ -89,9 +95,9 @@ export interface Kernel {
   /** `send` on the thread pool, of a copy of `data`. */
   sendLater(fd: number, data: Uint8Array, flags: number): Promise<number>;
   recv(fd: number, into: Uint8Array, flags: number): number;
-  /** One message with 1 to 64 descriptors, of 4 bytes each, over a Unix socket; never waits. */
+  /** One message with 1 to 192 descriptors, of 4 bytes each, over a Unix socket; never waits. */
   sendDescriptors(fd: number, data: Uint8Array, descriptors: Uint8Array): number;
-  /** Bytes of data, 0 at the end of the connection. Of 64 places for descriptors those that are not used are -1; the others are close-on-exec. */
+  /** Bytes of data, 0 at the end of the connection. Of 192 places for descriptors those that are not used are -1; the others are close-on-exec. */
   receiveDescriptors(fd: number, data: Uint8Array, descriptors: Uint8Array): number;
   close(fd: number): number;
 

@@ -49,3 +49,4 @@ napi_value socket_set_close(napi_env env, napi_callback_info info);
 napi_value streams_open(napi_env env, napi_callback_info info);
 napi_value streams_send(napi_env env, napi_callback_info info);
 napi_value udp_send_as(napi_env env, napi_callback_info info);
+napi_value share_by_source(napi_env env, napi_callback_info info);

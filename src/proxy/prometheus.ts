@@ -66,7 +66,8 @@ function registerDnsMetrics(dns: DnsProxy, counter: MakeMetric, gauge: MakeMetri
   const { counters } = dns;
   counter("cilium_dns_queries_total", "DNS questions by what became of them", ["outcome"], (set) => {
     const { forwarded, denied, answered, withheld, timeouts, malformed, unasked, unknown, overload } = counters;
-    const outcomes = { forwarded, denied, answered, withheld, timeouts, malformed, unasked, unknown, overload };
+    const { shed } = dns.status();
+    const outcomes = { forwarded, denied, answered, withheld, timeouts, malformed, unasked, unknown, overload, shed };
     for (const [outcome, value] of Object.entries(outcomes)) set({ outcome }, value);
   });
   registerReplyTimes(counters.upstreamSeconds, counter);

@@ -1,18 +1,29 @@
 import type { Netns } from "#sys/netns.ts";
 import { closeFd, listener, redirectedDatagram, type SocketPlace, transparentListener } from "#sys/socket.ts";
 
+/**
+ * Sockets of a family among which the kernel divides questions by UDP, by the last bits of the pods' addresses. A pod that floods fills its own one. All proxies of a node have to
+ * agree on the number.
+ */
+export const DNS_SOCKETS = 64;
+
 const OPENERS = {
   ingress: transparentListener,
   egress: transparentListener,
-  dnsDatagrams: redirectedDatagram,
+  dnsDatagrams: openDnsDatagrams,
   dnsStreams: transparentListener,
   metrics: listener,
 } as const satisfies Record<string, (place: SocketPlace) => number>;
 
+/** One of the sockets for questions by UDP. */
+export function openDnsDatagrams(place: SocketPlace): number {
+  return redirectedDatagram(place, DNS_SOCKETS);
+}
+
 /** What a socket of the proxy is for. */
 export type SocketKind = keyof typeof OPENERS;
 
-/** The sockets of a proxy, open: descriptors for IPv4 and, when there is one, IPv6. Who holds them decides who gets what waits in them. */
+/** The sockets of a proxy, open: descriptors for IPv4 and, when there are any, as many for IPv6. Who holds them decides who gets what waits in them. */
 export type ProxySockets = Readonly<Record<SocketKind, readonly number[]>>;
 
 /** Open sockets by what they are for, address and port. */
@@ -49,11 +60,16 @@ interface Place {
   readonly kind: SocketKind;
   readonly host: string;
   readonly port: number;
+  /** Which of several at one place. */
+  readonly index: number;
 }
 
 function placesOf({ ports, ipv6 }: SocketsConfig): Place[] {
   const kinds = (Object.keys(OPENERS) as SocketKind[]).filter((kind) => ports[kind] > 0);
-  return kinds.flatMap((kind) => hostsOf(kind, ipv6).map((host) => ({ kind, host, port: ports[kind] })));
+  const indexes = (kind: SocketKind) => Array.from({ length: kind === "dnsDatagrams" ? DNS_SOCKETS : 1 }, (_, index) => index);
+  return kinds.flatMap((kind) =>
+    hostsOf(kind, ipv6).flatMap((host) => indexes(kind).map((index) => ({ kind, host, port: ports[kind], index }))),
+  );
 }
 
 /** Whoever reads metrics comes by IPv4, as to all programs of Cilium. */
@@ -61,6 +77,6 @@ function hostsOf(kind: SocketKind, ipv6: boolean): readonly string[] {
   return ipv6 && kind !== "metrics" ? ["0.0.0.0", "::"] : ["0.0.0.0"];
 }
 
-function nameOf({ kind, host, port }: Place): string {
-  return `${kind} ${host} ${port}`;
+function nameOf({ kind, host, port, index }: Place): string {
+  return `${kind} ${host} ${port}${index === 0 ? "" : ` ${index}`}`;
 }

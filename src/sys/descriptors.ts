@@ -5,8 +5,8 @@ const AF_UNIX = 1;
 const SOCK_STREAM = 1;
 const SOCK_NONBLOCK = 0o4000;
 const EAGAIN = -11;
-const MAX_DESCRIPTORS = 64;
-const MAX_TEXT = 4096;
+const MAX_DESCRIPTORS = 192;
+const MAX_TEXT = 16_384;
 
 /** A connection to a Unix socket, as a descriptor. Throws `KernelError`: ENOENT and ECONNREFUSED when nobody listens. */
 export function connectUnix(path: string): number {
@@ -20,7 +20,7 @@ export function connectUnix(path: string): number {
   }
 }
 
-/** Open files under the names by which those who pass them on know them: at most 64, and 4 KiB of names. */
+/** Open files under the names by which those who pass them on know them: at most 192, and 16 KiB of names. */
 export type Descriptors = ReadonlyMap<string, number>;
 
 /** Gives whoever is at the other end of a Unix socket what these descriptors stand for. Throws `KernelError`. */

@@ -18,6 +18,7 @@ const SO_REUSEADDR = 2;
 const SO_REUSEPORT = 15;
 const SO_RCVBUFFORCE = 33;
 const SO_MARK = 36;
+const SO_MEMINFO = 55;
 const SO_COOKIE = 57;
 const IP_TRANSPARENT = 19;
 const IP_RECVORIGDSTADDR = 20;
@@ -69,14 +70,16 @@ export function transparentDatagram(place: SocketPlace): number {
   });
 }
 
-/** Bytes of datagrams that may wait while the reader is busy. */
-const REDIRECTED_BUFFER = 8 << 20;
+/** Bytes of datagrams that may wait in one socket while the reader is busy: more than a thousand of the usual size. */
+const REDIRECTED_BUFFER = 1 << 20;
+/** Where the last word of the source is in the header of IPv4 and IPv6. */
+const SOURCE_OFFSET = { 4: 12, 6: 20 } as const;
 
 /**
- * A UDP socket that takes what BPF hands it, whatever its address, and tells a `DatagramSet` where it was meant to go. Several may be bound to one port.
- * Needs CAP_NET_ADMIN.
+ * A UDP socket that takes what BPF hands it, whatever its address, and tells a `DatagramSet` where it was meant to go. `shared` of them are to be bound to one place: what
+ * one source sends goes to one of them, so that it does not push out what others send. Needs CAP_NET_ADMIN.
  */
-export function redirectedDatagram(place: SocketPlace): number {
+export function redirectedDatagram(place: SocketPlace, shared: number): number {
   return build(SOCK_DGRAM, place, (fd) => {
     const ipv6 = isIPv6(place.host);
     setTransparent(fd, place.host);
@@ -84,7 +87,18 @@ export function redirectedDatagram(place: SocketPlace): number {
     setOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, REDIRECTED_BUFFER);
     setReusePort(fd);
     bindTo(fd, place);
+    check("setsockopt SO_ATTACH_REUSEPORT_CBPF", kernel().shareBySource(fd, SOURCE_OFFSET[ipv6 ? 6 : 4], shared));
   });
+}
+
+/** Of `SO_MEMINFO`: nine words, the last one counts. */
+const [MEMINFO_BYTES, MEMINFO_DROPS] = [36, 32];
+
+/** Datagrams that a socket has had no room for since it was opened. */
+export function droppedDatagrams(fd: number): number {
+  const into = Buffer.alloc(MEMINFO_BYTES);
+  check("getsockopt SO_MEMINFO", kernel().getsockopt(fd, SOL_SOCKET, SO_MEMINFO, into));
+  return into.readUInt32LE(MEMINFO_DROPS);
 }
 
 /** A UDP socket with another's source address and a random port, connected: it takes datagrams of that server alone. */

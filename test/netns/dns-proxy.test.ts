@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { createSocket, type Socket } from "node:dgram";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
@@ -21,6 +22,8 @@ import { reservedIdentity } from "#types/identity.ts";
 import { dial, type Family, RealNode, type RealPod } from "./nodes.ts";
 
 const [TCP, UDP] = [6, 17];
+/** `perl FLOOD ADDRESS PORT COUNT` */
+const FLOOD = new URL("flood.pl", import.meta.url).pathname;
 const ANY: Readonly<Record<Family, string>> = { ipv4: "0.0.0.0", ipv6: "::" };
 /** Answers of 60 kB that no socket's buffers hold. */
 const MANY = 1000;
@@ -130,7 +133,7 @@ describe("DNS policy through real sockets", { skip: process.getuid?.() === 0 ? f
   const records: DnsAccessMessage[] = [];
   const granted = new Map<string, readonly Grant[]>();
   const seen: string[] = [];
-  let pods: { readonly near: RealPod; readonly client: RealPod; readonly far: RealPod };
+  let pods: { readonly near: RealPod; readonly client: RealPod; readonly flooder: RealPod; readonly far: RealPod };
   let proxy: DnsProxy;
   let live: ReadonlySet<string> = new Set();
   let revision = 0;
@@ -202,6 +205,7 @@ describe("DNS policy through real sockets", { skip: process.getuid?.() === 0 ? f
     pods = {
       near: one.addPod("dnsnear", 40_001),
       client: one.addPod("dnsclient", 40_002, { egress: rules }),
+      flooder: one.addPod("dnsflooder", 40_002, { egress: rules }),
       far: two.addPod("dnsfar", 40_003),
     };
     for (const node of nodes) node.learn(nodes);
@@ -396,6 +400,25 @@ describe("DNS policy through real sockets", { skip: process.getuid?.() === 0 ? f
     granted.clear();
     const answer = decode(await ask(pods.client, pods.near.ipv4, chaos("version.stripe.com")));
     assert.deepEqual([answer.answers?.length, granted.size], [1, 0]);
+  });
+
+  it("what one pod asks beyond measure pushes out no other pod's question, and is counted", async () => {
+    const socket = createSocket("udp4");
+    using _closed = { [Symbol.dispose]: () => void socket.close() };
+    const fd = datagram({ host: ANY.ipv4, port: 0, netns: pods.client.netns });
+    await new Promise<void>((resolve) => socket.bind({ fd }, resolve));
+    await new Promise<void>((resolve) => socket.connect(53, pods.near.ipv4, resolve));
+    const answered = new Promise<Buffer>((resolve, reject) => {
+      socket.on("message", resolve);
+      setTimeout(() => reject(new Error("the question was pushed out")), 10_000).unref();
+    });
+    const before = proxy.status().shed;
+    // Nothing is read meanwhile: it is this process that would.
+    const flood = [`--net=${pods.flooder.netns.path}`, "perl", FLOOD, pods.near.ipv4, "53", "20000"];
+    execFileSync("nsenter", flood);
+    socket.send(question("calm.stripe.com"));
+    assert.equal(decode(await answered).answers?.length, 1);
+    assert.ok(proxy.status().shed > before);
   });
 
   it("answers SERVFAIL, and says so, when more is under way than may be", async () => {

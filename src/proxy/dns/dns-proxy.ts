@@ -55,6 +55,8 @@ export interface DnsStatus extends NameCounts {
   readonly calls: number;
   readonly sockets: number;
   readonly connections: number;
+  /** Questions by UDP for which there was no room. */
+  readonly shed: number;
   readonly evictions: number;
   readonly expired: number;
 }
@@ -149,6 +151,7 @@ export async function startDnsProxy(deps: DnsProxyDeps, config: DnsProxyConfig):
       calls: udp.upstream.calls,
       sockets: udp.upstream.sockets,
       connections: tcp.connections,
+      shed: udp.shed(),
       evictions: names.evictions,
       expired: names.expired,
     }),

@@ -1,7 +1,8 @@
 import type { Logger } from "#runtime/logger.ts";
 import { type DatagramSet, openDatagramSet, type Received, sendAs } from "#sys/datagrams.ts";
 import type { Netns } from "#sys/netns.ts";
-import { closeFd, rawUdp, redirectedDatagram } from "#sys/socket.ts";
+import { closeFd, droppedDatagrams, rawUdp } from "#sys/socket.ts";
+import { DNS_SOCKETS, openDnsDatagrams } from "../sockets.ts";
 import { portOfEnd } from "./address.ts";
 import type { DnsCounters } from "./counters.ts";
 import type { Asked, Exchange } from "./exchange.ts";
@@ -16,7 +17,7 @@ export interface UdpConfig {
   readonly inherited?: readonly number[] | undefined;
 }
 
-/** DNS by UDP: what the kernel redirects comes in by one socket a family, answers leave under the servers' addresses by a raw one. */
+/** DNS by UDP: what the kernel redirects comes in by some sockets a family, read in turn, so that each pod has its share; answers leave under the servers' addresses by a raw one. */
 export interface UdpFrontend extends Disposable {
   /** The sockets that the kernel redirects to, for the proxy after us. */
   readonly listeners: readonly number[];
@@ -24,11 +25,13 @@ export interface UdpFrontend extends Disposable {
   /** Takes no more questions; what arrives waits for the next proxy. */
   stop(): void;
   sweep(): void;
+  /** Questions for which there was no room in the sockets, since they were opened: of pods that ask for more than is answered. */
+  shed(): number;
 }
 
 const FAMILIES = [
-  { family: 4, host: "0.0.0.0", tag: 4 },
-  { family: 6, host: "::", tag: 6 },
+  { family: 4, host: "0.0.0.0" },
+  { family: 6, host: "::" },
 ] as const;
 
 interface Deps {
@@ -84,14 +87,20 @@ export function startUdp({ log, exchange, counters, maxCalls }: Deps, config: Ud
   };
 
   const families = FAMILIES.filter(({ family }) => family === 4 || config.ipv6);
-  const listeners = families.map(({ family, host, tag }, i) => {
+  for (const { family } of families) {
     raw[family] = rawUdp({ family, netns: config.netns });
     guard.defer(() => closeFd(raw[family]));
-    const fd = config.inherited?.[i] ?? redirectedDatagram({ host, port: config.port, netns: config.netns });
+  }
+  const places = families.flatMap(({ host }) =>
+    Array.from({ length: DNS_SOCKETS }, () => ({ host, port: config.port, netns: config.netns })),
+  );
+  const listeners = places.map((place, tag) => {
+    const fd = config.inherited?.[tag] ?? openDnsDatagrams(place);
     guard.defer(() => closeFd(fd));
     set.add(fd, tag);
     return fd;
   });
+  const shed = watchShed(listeners, log);
   const handles = guard.move();
   return {
     listeners,
@@ -99,8 +108,10 @@ export function startUdp({ log, exchange, counters, maxCalls }: Deps, config: Ud
     stop() {
       for (const fd of listeners) set.remove(fd);
     },
+    shed: shed.total,
     sweep() {
       upstream.sweep(exchange.unanswered);
+      shed.report();
     },
     [Symbol.dispose]: () => handles.dispose(),
   };
@@ -108,4 +119,25 @@ export function startUdp({ log, exchange, counters, maxCalls }: Deps, config: Ud
 
 function isIpv4(end: Buffer): boolean {
   return end.readUInt32BE(8) === 0xffff && end.readUInt32BE(0) === 0 && end.readUInt32BE(4) === 0;
+}
+
+const REPORT_EVERY_MS = 60_000;
+
+/** Counts what the sockets had no room for, and says so, once a minute as long as it goes on. */
+function watchShed(listeners: readonly number[], log: Logger): { total(): number; report(): void } {
+  const total = () => listeners.reduce((sum, fd) => sum + droppedDatagrams(fd), 0);
+  let known = total();
+  let reported = -Infinity;
+  return {
+    total,
+    report() {
+      const now = performance.now();
+      if (now - reported < REPORT_EVERY_MS) return;
+      const seen = total();
+      if (seen > known) {
+        log.warn("questions are dropped: a pod asks for more than is answered", { questions: seen - known });
+        [known, reported] = [seen, now];
+      }
+    },
+  };
 }

@@ -73,7 +73,7 @@ export interface Upstream<Query> extends Disposable {
 }
 
 /** Tags of sockets begin here; lower ones are the caller's. */
-export const FIRST_UPSTREAM_TAG = 16;
+export const FIRST_UPSTREAM_TAG = 1024;
 
 export interface UpstreamDeps<Query> {
   readonly set: DatagramSet;
