@@ -173,8 +173,11 @@ __subprogram int flow_ask_again(struct __sk_buff *ctx, const struct packet *pack
 	ret = flow_ask(ctx, packet, flow, &now);
 	if (ret < 0)
 		return ret;
-	/* A connection the proxy has taken stays with it: its server knows another one. Audit mode takes none that has begun: that would end it. */
-	if (!now.proxy_port || (scratch && scratch->answer.only_watched) || (flow->from_proxy == MARK_FROM_INGRESS_PROXY >> 8 && !egress))
+	/*
+	 * A connection the proxy has taken stays with it: its server knows another one. Audit mode takes none that has begun: that would end it. Nor
+	 * does the ingress proxy get its own call, whichever side's packet asks (only its calls are uncounted).
+	 */
+	if (!now.proxy_port || (scratch && scratch->answer.only_watched) || (entry->flags & CT_F_UNCOUNTED && !egress))
 		now.proxy_port = side->proxy_port;
 	if (entry->http && !egress && http_find_rules(now.lxc_id, now.remote_id, entry->dport))
 		now.proxy_port = 0;

@@ -100,6 +100,10 @@ static __always_inline int assign(struct __sk_buff *ctx, struct packet *packet, 
 	return drop_at(packet, FILE_PROXY, DROP_SOCKET_ASSIGN_FAILED);
 }
 
+/*
+ * A SYN goes even to a socket in TIME_WAIT, whose connection had the same ports: its answer makes the client reset that and ask again, within
+ * milliseconds. The listener would not do: newer kernels (6.18) let it take no connection while such a socket is there, a minute long.
+ */
 static __always_inline int assign_tcp(struct __sk_buff *ctx, struct packet *packet, __be16 listener)
 {
 	struct bpf_sock_tuple tuple = {};
@@ -107,7 +111,7 @@ static __always_inline int assign_tcp(struct __sk_buff *ctx, struct packet *pack
 	struct bpf_sock *socket = bpf_skc_lookup_tcp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0);
 
 	if (socket) {
-		if (socket->state != BPF_TCP_LISTEN && !(socket->state == BPF_TCP_TIME_WAIT && tcp_is_opening(packet)))
+		if (socket->state != BPF_TCP_LISTEN)
 			return assign(ctx, packet, socket);
 		bpf_sk_release(socket);
 	}

@@ -92,6 +92,15 @@ describe("the proxy's part", () => {
       delivered(await datapath.toPod(server, tcp(client, server, family, [50000, 80], ACK), { mark: FROM_INGRESS_PROXY }));
     });
 
+    it(`… whichever side speaks first after a change of the policy: ${family}`, async () => {
+      const call = [50000, 80] as const;
+      begin({ server: l7 });
+      delivered(await datapath.toPod(server, tcp(client, server, family, call), { mark: FROM_INGRESS_PROXY }));
+      datapath.maps.setPolicy(server, { ingress: l7 });
+      toProxy(await datapath.fromPod(server, tcp(server, client, family, [80, 50000], ACK)));
+      delivered(await datapath.toPod(server, tcp(client, server, family, call, ACK), { mark: FROM_INGRESS_PROXY }));
+    });
+
     it(`… but is denied when the policy no longer allows the client: ${family}`, async () => {
       begin({ server: l7 });
       delivered(await datapath.toPod(server, tcp(client, server, family, [50000, 80]), { mark: FROM_INGRESS_PROXY }));

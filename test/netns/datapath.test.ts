@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { execFile, execFileSync } from "node:child_process";
+import { once } from "node:events";
 import { after, before, describe, it } from "node:test";
 import { promisify } from "node:util";
-import { ask, dial, echo, type Family, RealNode, type RealPod, serve } from "./nodes.ts";
+import { ask, dial, dialFrom, echo, type Family, RealNode, type RealPod, serve } from "./nodes.ts";
 import { datagramProxy, TinyProxy } from "./tiny-proxy.ts";
 
 const BULK = 16 * 1024 * 1024;
@@ -160,6 +161,20 @@ describe("real traffic through the programs", () => {
         client.node.maps.setPolicy(client, { egress: [{ protocol: TCP, port: 80, proxyPort: EGRESS_PROXY }] });
         assert.equal(await talk(to, family), `${to.name}:${client[family]}:hello`);
         assert.deepEqual(proxies[0]?.seen, [`${client[family]}>${to[family]}:80`]);
+      });
+
+      it(`L7 on both sides, ${where}: a client may use a port again whose last connection the proxies ended: ${family}`, async () => {
+        reset();
+        const to = target();
+        client.node.maps.setPolicy(client, { egress: [{ protocol: TCP, port: 80, proxyPort: EGRESS_PROXY }] });
+        to.node.maps.setPolicy(to, { ingress: [{ protocol: TCP, port: 80, proxyPort: INGRESS_PROXY }] });
+        for (const line of ["once", "again"]) {
+          const socket = await dialFrom(client.netns, client[family], 25_000 + index, to[family], 80);
+          assert.equal(await ask(socket, line, 3000), `${to.name}:${client[family]}:${line}`);
+          const closed = once(socket, "close");
+          for (const proxy of proxies) proxy.hangUp();
+          await closed;
+        }
       });
 
       it(`L7 on both sides, ${where}: each proxy sees it once: ${family}`, async () => {

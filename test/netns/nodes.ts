@@ -6,7 +6,7 @@ import { maps as specs } from "#datapath/gen/maps.ts";
 import type { Link, LoadedObject, Program, XdpMode } from "#ebpf/bpf.ts";
 import { openBpf } from "#ebpf/kernel.ts";
 import { createNetnsAt, deleteNetnsAt, inNetns, type Netns, netnsCookie, openNetns } from "#sys/netns.ts";
-import { datagram, listener, stream } from "#sys/socket.ts";
+import { datagram, listener, spoofedStream, stream } from "#sys/socket.ts";
 import type { IpAddress } from "#types/addr.ts";
 import { parseMac } from "#types/mac.ts";
 import { NodeMaps, type Pod, type PolicyOfPod } from "../../bpf/tests/maps.ts";
@@ -299,7 +299,15 @@ export async function echo(netns: Netns, host: string, port: number): Promise<As
 
 /** Opens a connection from a namespace; rejects when it is refused or not there within the time. */
 export function dial(netns: Netns, address: IpAddress, port: number, timeoutMs = 800, signal?: AbortSignal): Promise<Socket> {
-  const socket = new Socket({ fd: stream({ family: address.includes(":") ? 6 : 4, netns }) });
+  return connected(new Socket({ fd: stream({ family: address.includes(":") ? 6 : 4, netns }) }), address, port, timeoutMs, signal);
+}
+
+/** The same from an address and port of the namespace. */
+export function dialFrom(netns: Netns, source: string, sourcePort: number, address: IpAddress, port: number): Promise<Socket> {
+  return connected(new Socket({ fd: spoofedStream({ source, sourcePort, netns }) }), address, port, 3000);
+}
+
+function connected(socket: Socket, address: IpAddress, port: number, timeoutMs: number, signal?: AbortSignal): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => fail(new Error("timeout")), timeoutMs);
     const fail = (error: Error): void => {

@@ -38,6 +38,11 @@ export class TinyProxy implements AsyncDisposable {
     downstream.pipe(upstream).pipe(downstream);
   }
 
+  /** Ends all connections, as the first to do so: their ports rest here. */
+  hangUp(): void {
+    for (const socket of this.#sockets) socket.end();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     for (const socket of this.#sockets) socket.destroy();
     await Promise.all(this.#servers.map((server) => new Promise((resolve) => server.close(resolve))));
