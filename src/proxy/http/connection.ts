@@ -7,6 +7,7 @@ import { badResponse, type Failure, serverGone } from "./failure.ts";
 import { type CompleteHead, HeadReader } from "./head-reader.ts";
 import type { HttpError } from "./http-error.ts";
 import { judge, recordRefusal } from "./judge.ts";
+import { ANSWERS_AT_ONCE } from "./limits.ts";
 import { deniedReply, localReply, timeoutAnswer, upstreamFailure } from "./local-reply.ts";
 import { HTTP2_PREFACE } from "./request-head.ts";
 import { hasStrayBody, rewriteHead } from "./rewrite.ts";
@@ -18,9 +19,6 @@ import { Upstream } from "./upstream.ts";
  * that the proxy answered. tunnel: bytes both ways. http2: see `#http2`. closing: the last answer is on its way. closed.
  */
 type State = "head" | "body" | "wait" | "drain" | "tunnel" | "http2" | "closing" | "closed";
-
-/** So many requests of a pipeline are denied in one go: there are other clients. */
-const REQUESTS_AT_ONCE = 64;
 
 /**
  * One redirected client connection and its one connection to the server. Requests are judged and answered one at a time: the next one of a
@@ -122,7 +120,7 @@ export class HttpConnection {
   #readRequests(): void {
     if (this.#reading || this.#resting) return;
     this.#reading = true;
-    let left = REQUESTS_AT_ONCE;
+    let left = ANSWERS_AT_ONCE;
     while (this.#state === "head" && this.#heads.partial && left > 0 && this.#readRequest()) left--;
     this.#reading = false;
     if (left === 0 && this.#heads.partial) this.#rest();

@@ -20,6 +20,8 @@ export class HeadReader {
   #input: Buffer = EMPTY;
   /** The bytes are the lender's. */
   #borrowed = false;
+  /** The last copy made here: the rest of a pipeline lies in it, and need not be copied for each of its requests. */
+  #copy: Buffer = EMPTY;
   #scanned = 0;
   #started = false;
   /** The head before: the next is often the same. */
@@ -37,7 +39,8 @@ export class HeadReader {
 
   /** Adds a copy of the bytes without looking at them. */
   hold(chunk: Buffer): void {
-    this.#input = Buffer.concat([this.#input, chunk]);
+    if (this.#input.length === 0 && isWithin(chunk, this.#copy)) this.#input = chunk;
+    else this.#input = this.#copy = Buffer.concat([this.#input, chunk]);
     this.#borrowed = false;
   }
 
@@ -50,7 +53,7 @@ export class HeadReader {
   /** Gives back all held bytes: they are not a head. */
   release(): Buffer {
     const held = this.#input;
-    this.#reset(EMPTY);
+    this.#take(held.length);
     return held;
   }
 
@@ -69,7 +72,7 @@ export class HeadReader {
     const input = this.#input;
     // Byte for byte the head before: it ends where that did.
     if (last !== "" && input.length >= last.length && input.toString("latin1", 0, last.length) === last) {
-      this.#reset(EMPTY);
+      this.#take(last.length);
       return { text: last, input, start: 0, end: last.length };
     }
     const start = this.#startOfHead();
@@ -81,7 +84,7 @@ export class HeadReader {
       this.#scanned = scan.scanned;
       return undefined;
     }
-    this.#reset(EMPTY);
+    this.#take(scan.end);
     const text = input.toString("latin1", start, scan.end);
     this.#last = text.length > MAX_REPEATED ? "" : text;
     return { text, input, start, end: scan.end };
@@ -99,9 +102,16 @@ export class HeadReader {
     return start;
   }
 
-  #reset(input: Buffer): void {
-    this.#input = input;
+  /** Gives all away; nothing is kept of a copy that was used to its `end`. */
+  #take(end: number): void {
+    if (end === this.#input.length) this.#copy = EMPTY;
+    this.#input = EMPTY;
     this.#scanned = 0;
     this.#started = false;
   }
+}
+
+function isWithin(part: Buffer, whole: Buffer): boolean {
+  const from = part.byteOffset - whole.byteOffset;
+  return part.buffer === whole.buffer && from >= 0 && from + part.length <= whole.length;
 }

@@ -24,3 +24,6 @@ export const DEFAULT_HTTP_LIMITS: HttpLimits = {
 
 /** Heads up to this many bytes are remembered until the next: connections often repeat theirs. Longer ones are read anew, so that none is kept. */
 export const MAX_REPEATED = 2048;
+
+/** So many requests of one client are answered by the proxy itself in one go: it costs the client next to nothing to ask, and there are others. */
+export const ANSWERS_AT_ONCE = 16;

@@ -1,4 +1,5 @@
 import { judge } from "../http/judge.ts";
+import { ANSWERS_AT_ONCE } from "../http/limits.ts";
 import { upstreamFailure } from "../http/local-reply.ts";
 import type { HeaderAction } from "../policy/http-rule.ts";
 import { BlockReader, type HeaderBlock } from "./block-reader.ts";
@@ -21,8 +22,6 @@ export interface ServerAccess {
 }
 
 const NO_ACTIONS: readonly HeaderAction[] = [];
-/** As many as may be under way: who asks more at once has others wait. */
-const REQUESTS_AT_ONCE = MAX_STREAMS;
 
 /** Reads what the client sends: judges its requests, and passes on what belongs to those that are allowed. */
 export class ClientSide {
@@ -34,6 +33,8 @@ export class ClientSide {
   /** How much of the preface has come. */
   #prefaced = 0;
   #hasSettings = false;
+  /** Requests that may still be answered here before other clients are heard. */
+  #left = 0;
   /** What has come but waits until other clients were heard. */
   #late: Buffer | undefined;
   /** Bytes of bodies that nobody wanted, which count in the window that the server has opened. */
@@ -62,11 +63,12 @@ export class ClientSide {
     if (rest === undefined) return fault("protocolError", "not HTTP/2");
     this.#late = undefined;
     this.#frames.lend(rest);
-    for (let left = REQUESTS_AT_ONCE; this.#late === undefined && this.#frames.next(); ) {
+    this.#left = ANSWERS_AT_ONCE;
+    while (this.#left > 0 && this.#frames.next()) {
       const wrong = frameFault(this.#frames) ?? this.#onFrame(this.#frames);
       if (wrong !== undefined) return wrong;
-      if (this.#frames.type === FRAME.headers && --left === 0) this.#late = this.#frames.rest();
     }
+    if (this.#left === 0) this.#late = this.#frames.rest();
     if (this.#unwanted > 0) this.#relay.toClient.windowUpdate(0, this.#unwanted);
     this.#unwanted = 0;
     return this.#frames.oversized ? fault("frameSizeError", "a frame too long") : undefined;
@@ -131,6 +133,7 @@ export class ClientSide {
     const { request, asker } = head;
     if ("malformed" in request) return this.#refuse(id, CODE.protocolError);
     if ("status" in request) {
+      this.#left--;
       relay.answer(id, endStream, asker, request.status, `${request.reason}\r\n`);
       return undefined;
     }
@@ -141,6 +144,7 @@ export class ClientSide {
     }
     const { exchange, actions } = judged;
     if (actions === undefined) {
+      this.#left--;
       const { body, headers } = relay.session.denied;
       relay.answer(id, endStream, asker, 403, body, headers);
       return undefined;

@@ -117,7 +117,7 @@ describe("http2 floods", () => {
     ["HTTP/2", (i: number) => frame(HEADERS, END_HEADERS | END_STREAM, odd(i), requestBlock("/private"))],
     ["HTTP/1.1", () => Buffer.from("GET /private HTTP/1.1\r\nHost: web\r\n\r\n")],
   ] as const) {
-    it(`has others wait for a hundred denied requests in ${protocol} at the most`, async () => {
+    it(`has others wait for a few denied requests in ${protocol} alone`, async () => {
       await using proxy = await startLoopback({ policy: POLICY, serve: echoServer([]) });
       const attacker = await proxy.open();
       attacker.resume();
@@ -129,7 +129,7 @@ describe("http2 floods", () => {
         most = Math.max(most, proxy.records.length - known);
         known = proxy.records.length;
       }
-      assert.ok(most <= 200, `${most} at once`);
+      assert.ok(most <= 100, `${most} at once`);
       attacker.destroy();
     });
   }
