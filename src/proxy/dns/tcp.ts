@@ -24,7 +24,7 @@ export const DEFAULT_TCP_CONFIG = { maxConnections: 2048, connectionsPerClient: 
 export interface TcpFrontend extends AsyncDisposable {
   readonly listeners: readonly number[];
   readonly connections: number;
-  /** Questions under way. */
+  /** Questions under way, and connections whose first one is on its way. */
   readonly calls: number;
   /** Takes no more connections. */
   stop(): void;
@@ -79,7 +79,7 @@ export async function startTcp(deps: Deps, config: TcpConfig): Promise<TcpFronte
     },
     get calls() {
       let total = 0;
-      for (const connection of open) total += connection.calls;
+      for (const connection of open) total += connection.awaited;
       return total;
     },
     stop,
@@ -106,6 +106,7 @@ class Connection {
   readonly #questions = new MessageReader();
   readonly #answers = new MessageReader();
   #upstream: Socket | undefined;
+  #hasAsked = false;
   #ended = false;
 
   constructor(socket: Socket, ends: Ends, deps: Deps, config: TcpConfig) {
@@ -134,6 +135,11 @@ class Connection {
     return this.#calls.size;
   }
 
+  /** Questions that a client counts on: who has just come has one. */
+  get awaited(): number {
+    return this.#hasAsked || this.#ended ? this.#calls.size : 1;
+  }
+
   close(): void {
     this.#calls.clear();
     this.#socket.destroy();
@@ -141,6 +147,7 @@ class Connection {
   }
 
   #ask(message: Buffer): void {
+    this.#hasAsked = true;
     const judged = this.#deps.exchange.judge(message, this.#ends.client, this.#ends.server, "TCP");
     // On a stream what is no question leaves nothing to hold on to.
     if (judged === undefined) {
