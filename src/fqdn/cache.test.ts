@@ -73,6 +73,16 @@ describe("NameCache", () => {
     for (const { ips } of cache.names.values()) for (const one of ips.keys()) assert.ok(cache.addresses.has(one));
   });
 
+  it("gives up the addresses of a name whose time ends first, also when they are the latest", () => {
+    const cache = new NameCache(match);
+    const limits = { ...LIMITS, ipsPerName: 2 };
+    learn(cache, "a.", 0, own(3600, 1, 2), limits);
+    assert.deepEqual(
+      learn(cache, "a.", 10, own(30, 3), limits).evicted.map((one) => one.ip),
+      [ip(3)],
+    );
+  });
+
   it("matches again when the selectors change", () => {
     let wanted = 1;
     const cache = new NameCache((name) => (name === "a." ? [wanted] : [2]));

@@ -182,16 +182,19 @@ export class NameCache {
   }
 
   #evict(known: KnownName, limits: CacheLimits): Lost[] {
-    const evicted: Lost[] = [];
-    for (const ip of known.ips.keys()) {
-      if (known.ips.size <= limits.ipsPerName) break;
-      evicted.push(this.take(known, ip));
-    }
+    const evicted = firstToEnd(known, limits.ipsPerName).map((ip) => this.take(known, ip));
     for (let oldest = this.names.oldest(); oldest && this.names.size > limits.names; oldest = this.names.oldest())
       evicted.push(...this.forget(oldest[1]));
     evicted.push(...this.shrink(limits.addresses));
     return evicted;
   }
+}
+
+/** The addresses that a name has beyond so many: those whose time ends first, as Cilium gives them up. */
+function firstToEnd({ ips }: KnownName, kept: number): IpAddress[] {
+  if (ips.size <= kept) return [];
+  const byEnd = [...ips].sort(([, a], [, b]) => a - b);
+  return byEnd.slice(0, ips.size - kept).map(([ip]) => ip);
 }
 
 /** Times only grow here, so the later one holds. */

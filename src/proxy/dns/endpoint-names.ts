@@ -8,6 +8,7 @@ import { isReachable } from "./reachable.ts";
 /** Bounds of one endpoint, whatever it asks. */
 const MAX_ADDRESSES = 65_536;
 const MAX_NAMES = 65_536;
+const NO_LIMITS = { ipsPerName: Number.POSITIVE_INFINITY, addresses: Number.POSITIVE_INFINITY, names: Number.POSITIVE_INFINITY };
 /** Names looked at in one sweep. */
 const SWEPT = 2000;
 
@@ -77,10 +78,7 @@ export class EndpointNames {
     const known = this.cache.names.get(name);
     if (known !== undefined) Object.assign(known, told !== undefined && told.lookedUp > lookedUp ? told : { ttl });
     const over = ips.filter(([ip, expires]) => expires <= now && !known?.ips.has(ip));
-    this.retire(
-      over.map(([ip, expires]) => ({ ip, name, expires })),
-      settings,
-    );
+    this.retire(over.map(([ip, expires]) => ({ ip, name, expires })));
   }
 
   /** Forgets some of what has expired: gives it, and how many names went with it. */
@@ -99,12 +97,17 @@ export class EndpointNames {
     return { lost, names };
   }
 
-  /** Keeps what names have lost as long as connections may use it. Gives the addresses that gave way to it. */
-  retire(lost: readonly Lost[], { maxIpsPerName }: DnsSettings): IpAddress[] {
-    const limits = { ipsPerName: maxIpsPerName, addresses: Number.POSITIVE_INFINITY, names: Number.POSITIVE_INFINITY };
-    return lost.flatMap(({ ip, name, expires }) => {
-      const { evicted } = this.zombies.learn({ name, own: [{ ip, ttl: 0 }] }, expires, () => expires, limits);
-      return evicted.map((one) => one.ip);
+  /** Keeps what names have lost as long as connections may use it. */
+  retire(lost: readonly Lost[]): void {
+    for (const { ip, name, expires } of lost) this.zombies.learn({ name, own: [{ ip, ttl: 0 }] }, expires, () => expires, NO_LIMITS);
+  }
+
+  /** Of the names that have more zombies than they may: takes those that no connection uses, then those whose time ended first. */
+  limit(maxIpsPerName: number, isLive: (ip: IpAddress) => boolean): Lost[] {
+    const crowded = [...this.zombies.names.values()].filter(({ name, ips }) => name !== "" && ips.size > maxIpsPerName);
+    return crowded.flatMap((known) => {
+      const byUse = [...known.ips].sort(([a, endOfA], [b, endOfB]) => Number(isLive(a)) - Number(isLive(b)) || endOfA - endOfB);
+      return byUse.slice(0, known.ips.size - maxIpsPerName).map(([ip]) => this.zombies.take(known, ip));
     });
   }
 

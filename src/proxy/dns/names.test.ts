@@ -203,6 +203,17 @@ describe("Names", () => {
     assert.ok(!connect(7, 1));
   });
 
+  it("of a name's expired addresses those in use are kept when there are too many", async () => {
+    const { names, connect } = createWorld();
+    names.setPolicy({ settings: { ...settings, maxIpsPerName: 2 }, endpoints: [endpoint(7)] });
+    names.learn(7, "api.stripe.com.", own(10, 1));
+    assert.ok(connect(7, 1));
+    names.learn(7, "api.stripe.com.", own(60, 2, 3, 4, 5, 6));
+    await names.collect();
+    assert.deepEqual([1, 2, 3, 4, 5, 6].filter((n) => connect(7, n)).length, 4, "as many in their time, as many beyond");
+    assert.ok(connect(7, 1));
+  });
+
   it("of a full map the endpoint that takes most of it gives some up, and the others learn", () => {
     const { names, kernel, grants } = createWorld();
     for (let n = 1; n <= 200; n++) names.learn(7, `n${n}.stripe.com.`, own(60, n));

@@ -132,7 +132,8 @@ export class Names {
       if (this.#isOver(state, ip, live.has(key), began)) over.push(ip);
     }
     for (const ip of over) state.zombies.drop(ip);
-    this.#grantAll(state, over);
+    const beyond = state.limit(this.#settings.maxIpsPerName, (ip) => live.has(connectionKey(id, ip)));
+    this.#grantAll(state, [...new Set([...over, ...unique(beyond)])]);
   }
 
   /**
@@ -328,8 +329,7 @@ export class Names {
   /** What names have lost is kept as long as connections may use it. */
   #retire(state: EndpointNames, lost: readonly Lost[]): void {
     if (lost.length === 0) return;
-    const gone = state.retire(lost, this.#settings);
-    if (gone.length > 0) this.#grantAll(state, gone);
+    state.retire(lost);
     if (state.zombies.addresses.size >= this.#settings.maxDeferred + LET_GO) this.#letGo(state, this.#settings.maxDeferred);
   }
 
