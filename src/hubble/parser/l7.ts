@@ -3,7 +3,16 @@ import { type Flow, FlowType, type HTTP, type Kafka, L7FlowType, type Layer7, Tr
 import { validateFqdn } from "#fqdn/pattern.ts";
 import type { L7Event } from "#monitor/events.ts";
 import type { DnsAccessMessage } from "#proxy/dns/protocol.ts";
-import type { AccessMessage, AccessRecord, KafkaAccess, Mismatched, NearMiss, RuleOrigin, TlsAccess } from "#proxy/protocol.ts";
+import {
+  type AccessMessage,
+  type AccessRecord,
+  HIDDEN_NAME,
+  type KafkaAccess,
+  type Mismatched,
+  type NearMiss,
+  type RuleOrigin,
+  type TlsAccess,
+} from "#proxy/protocol.ts";
 import { EVENT_TYPE } from "../event-types.ts";
 import type { Denial, Names, PolicyNames } from "../names.ts";
 import { enrichFlow, resolveEndpoint } from "./enrich.ts";
@@ -192,7 +201,9 @@ function fixOf(miss: NearMiss, access: Access): string | undefined {
   const place = `${origin.namespace ? `${origin.namespace}/` : ""}${origin.name}`;
   if (wrong.includes("identity")) return `let ${place} also select this peer`;
   if (access.type === "tls-access") {
-    return access.tls.serverName === "" ? undefined : `add "${access.tls.serverName}" to the serverNames of ${place}`;
+    // What the client hides is nothing that a rule could name.
+    const isNamed = access.tls.serverName !== "" && !miss.mismatches.some(({ found }) => found === HIDDEN_NAME);
+    return !isNamed ? undefined : `add "${access.tls.serverName}" to the serverNames of ${place}`;
   }
   if (access.type === "dns-access") {
     const selector = selectorOf(access.dns.query);
@@ -205,7 +216,12 @@ function fixOf(miss: NearMiss, access: Access): string | undefined {
   if (miss.httpIndex !== undefined && wrong.every((field) => field === "header")) {
     return `send ${miss.mismatches.map(({ wanted }) => wanted).join(" and ")} as http rule ${miss.httpIndex} of ${place} asks`;
   }
-  return `add an http rule to ${place} with method: "${access.http.method}" and path: "${pathOf(access.http.url)}"`;
+  const { url, method } = access.http;
+  const reading = access.denied?.reading;
+  // No rule allows what is escaped as in an attack.
+  if (reading !== undefined && pathOf(reading) === pathOf(url)) return undefined;
+  const rule = `add an http rule to ${place} with method: "${method}" and path: ${patternOf(reading ?? url)}`;
+  return reading === undefined ? rule : `ask for ${pathOf(reading)} as it is, and ${rule}`;
 }
 
 /** The field of a rule that takes just this name: only a pattern may hold an underscore, and not every name can be written. */
@@ -216,6 +232,15 @@ function selectorOf(query: string): string | undefined {
   return field && `${field}: "${name}"`;
 }
 
+const PATH = /^(?:[a-z]+:\/\/[^/]*)?(\/[^?#]*)(\?)?/;
+
 function pathOf(url: string): string {
-  return /^[a-z]+:\/\/[^/]*(\/[^?#]*)/.exec(url)?.[1] ?? "/";
+  return PATH.exec(url)?.[1] ?? "/";
+}
+
+/** An expression for the path, with any query if it has one, as YAML. */
+function patternOf(url: string): string {
+  const [, path = "/", query] = PATH.exec(url) ?? [];
+  const pattern = path.replace(/[\\^$.|?*+()[\]{}]/g, "\\$&") + (query === undefined ? "" : "\\?.*");
+  return pattern.includes("\\") ? `'${pattern.replaceAll("'", "''")}'` : `"${pattern}"`;
 }

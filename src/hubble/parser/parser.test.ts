@@ -273,6 +273,21 @@ describe("flowOfAccess", () => {
     assert.equal(explanationOf(flow)?.fix, 'add an http rule to default/rule1 with method: "PUT" and path: "/v1/request-landing"');
   });
 
+  it("proposes an expression that matches the path, or the path that some server would read", () => {
+    const fixFor = (url: string, more: { readonly reason: "policy" | "ambiguous-path"; readonly reading?: string }) => {
+      const denied = { origins: [origin], nearest: [{ origins: [origin], httpIndex: 0, mismatches: [] }], ...more };
+      const nearest = [{ origins: [origin], mismatches: [{ field: "path" as const, wanted: "/", found: "/x" }] }];
+      const flow = flowOfAccess(
+        l7Event({ ...access, verdict: "DROPPED", denied: { ...denied, nearest }, http: { ...access.http, url } }),
+        demoNames(),
+      );
+      return explanationOf(flow)?.fix?.replace(/add an http rule to default\/rule1 with method: "[A-Z]+" and /, "");
+    };
+    assert.equal(fixFor("http://a/file.txt?x=1", { reason: "policy" }), "path: '/file\\.txt\\?.*'");
+    assert.equal(fixFor("http://a/x/../y", { reason: "ambiguous-path", reading: "/y" }), 'ask for /y as it is, and path: "/y"');
+    assert.equal(fixFor("http://a/%c0%af", { reason: "ambiguous-path", reading: "/%c0%af" }), "");
+  });
+
   it("sums up Kafka requests and TLS connections, and says what would let them through", () => {
     const { type: _type, http: _http, ...base } = access;
     const denied = (kafkaIndex: number | undefined, field: "topic" | "serverName") => ({

@@ -63,5 +63,8 @@ describe("explain", () => {
     const request = { method: "GET", path: "/private", host: "backend", headers: [] };
     assert.match(ask(rule, 1001, 80, request).join("\n"), /refused by the proxy with 403.*\n.*path needs \/public\.\*, is \/private/);
     assert.match(ask(rule, 1001, 80, { ...request, path: "/public/x" }).join("\n"), /GET \/public\/x: allowed by shop\/allow-frontend/);
+    const climbing = ask(rule, 1001, 80, { ...request, path: "/public/../private" }).join("\n");
+    assert.match(climbing, /refused by the proxy with 403.*\n.*path needs \/public\.\*, is \/private, as some servers read it/);
+    assert.match(ask(rule, 1001, 80, { ...request, path: "/public/%c0%af" }).join("\n"), /403.*\n.*escaped as in an attack/);
   });
 });

@@ -1,7 +1,7 @@
+import { readingsOf } from "#policy/l7/path-readings.ts";
 import type { AccessDenial, NearMiss, PeerRule, RuleOrigin, TlsContext } from "../protocol.ts";
 import { pendingActions } from "./header-actions.ts";
 import { type CompiledHttpRule, compileHttpRule, type HeaderAction, type RequestView, ruleMatches, ruleMismatches } from "./http-rule.ts";
-import { readingsOf } from "./path-readings.ts";
 import { indexRules, type RuleIndex } from "./rule-index.ts";
 
 /** A rule of the policy, and which of its HTTP rules. */

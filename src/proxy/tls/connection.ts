@@ -115,9 +115,8 @@ export class TlsConnection implements ProxiedConnection {
     this.#follow(this.#decide());
   };
 
-  /** A name that may not be the real one counts as none. */
   #decide(peer = this.#session.policy()?.peer): TlsDecision | undefined {
-    return peer && decideTls(peer.mine, this.#encrypted ? undefined : this.#serverName);
+    return peer && decideTls(peer.mine, this.#serverName, this.#encrypted);
   }
 
   /** What would have denied it without audit mode. */
