@@ -14,6 +14,8 @@ export class Outbox {
   #run: Buffer = EMPTY;
   #from = 0;
   #to = 0;
+  /** Of the last goodbye. */
+  #lastStream = 0x7fff_ffff;
 
   /** `send` must be done with the bytes when it returns. */
   constructor(send: (bytes: Buffer) => void) {
@@ -64,9 +66,11 @@ export class Outbox {
     this.#number(FRAME.windowUpdate, stream, bytes);
   }
 
+  /** The number of the last stream never rises again (RFC 9113 §6.8): two that say goodbye at a time, the server and we, must not contradict each other. */
   goaway(lastStream: number, code: number, reason: string): void {
+    this.#lastStream = Math.min(this.#lastStream, lastStream);
     const payload = Buffer.alloc(8 + reason.length);
-    payload.writeUInt32BE(lastStream, 0);
+    payload.writeUInt32BE(this.#lastStream, 0);
     payload.writeUInt32BE(code, 4);
     payload.write(reason, 8, "latin1");
     this.frame(FRAME.goaway, 0, 0, payload);

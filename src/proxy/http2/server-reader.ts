@@ -165,10 +165,10 @@ export class ServerReader {
   }
 
   /** It will not answer requests beyond a number: the client is told, and may ask them elsewhere. */
-  #onGoaway(frame: Frame): void {
+  #onGoaway({ input, body, end }: Frame): void {
     const relay = this.#relay;
     const { session } = relay;
-    const last = frame.input.readUInt32BE(frame.body) & 0x7fff_ffff;
+    const last = input.readUInt32BE(body) & 0x7fff_ffff;
     relay.limit = Math.min(relay.limit, last);
     for (const stream of relay.streams.values()) {
       if (stream.id <= last) continue;
@@ -176,7 +176,7 @@ export class ServerReader {
       session.record(stream.exchange.errorRecord(session.scope(), 503, upstreamFailure(undefined)));
       relay.toClient.reset(stream.id, CODE.refusedStream);
     }
-    this.#toClient(frame);
+    relay.toClient.goaway(last, input.readUInt32BE(body + 4), input.toString("latin1", body + 8, end));
   }
 
   #toClient({ input, start, end }: Frame): void {
