@@ -316,16 +316,16 @@ describe("DNS policy through real sockets", { skip: process.getuid?.() === 0 ? f
   it("answers by TCP, before it ends, who has connected and is about to ask", async () => {
     const socket = await dial(pods.client.netns, pods.near.ipv4, 53, 3000);
     while (proxy.status().connections === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    const reader = new MessageReader();
+    const answered = new Promise<Packet | undefined>((resolve) => {
+      socket.on("data", (chunk: Buffer) => reader.push(chunk).forEach((one) => void resolve(decode(one))));
+      socket.on("close", () => resolve(undefined));
+    });
     const ended = proxy[Symbol.asyncDispose]();
     await new Promise((resolve) => setTimeout(resolve, 20));
-    const reader = new MessageReader();
-    const answered = new Promise<Packet>((resolve, reject) => {
-      socket.on("data", (chunk: Buffer) => reader.push(chunk).forEach((one) => void resolve(decode(one))));
-      socket.on("close", () => reject(new Error("closed")));
-    });
     socket.write(framed(question("late.stripe.com")));
     try {
-      assert.equal((await answered).answers?.length, 1);
+      assert.equal((await answered)?.answers?.length, 1);
     } finally {
       await ended;
       await start();
