@@ -35,7 +35,7 @@ export function fqdnRoutes({ state, proxy }: { readonly state: AgentState; reado
       DNSPollNames: null,
       FQDNPolicySelectors: state.controller.repository.fqdns().map((selector) => ({
         selectorString: `MatchName: ${selector.matchName ?? ""}, MatchPattern: ${selector.matchPattern ?? ""}`,
-        regexString: `^(?:${fqdnRegex(selector)})$`,
+        regexString: `^${fqdnRegex(selector)}$`,
         identity: state.fqdns.identityOf(selector) ?? 0,
       })),
     }),

@@ -13,7 +13,7 @@ export function normalizeName(name: string): string {
 function patternSource(pattern: string): string {
   const name = normalizeName(pattern.trim());
   const body = name.slice(0, -1);
-  if (/^\*+$/.test(body)) return `(?:${nameChar}+[.])+|[.]`;
+  if (/^\*+$/.test(body)) return `(?:(?:${nameChar}+[.])+|[.])`;
   // Only a leading `**.` crosses dots; elsewhere a run of stars is one star.
   const [deep] = /^\*{2,}\./.exec(body) ?? [];
   const rest = name
@@ -35,7 +35,7 @@ export function fqdnRegex(selector: FqdnSelector): string {
 
 /** A test of names against a selector; give it names made by `normalizeName`. */
 export function fqdnMatcher(selector: FqdnSelector): (name: string) => boolean {
-  const regex = new RegExp(`^(?:${fqdnRegex(selector)})$`);
+  const regex = new RegExp(`^${fqdnRegex(selector)}$`);
   return (name) => regex.test(name);
 }
 

@@ -166,6 +166,18 @@ describe("Names", () => {
     assert.deepEqual(identities(), [9]);
   });
 
+  it("shows the same times at every look", (context) => {
+    const { names } = createWorld();
+    names.learn(7, "api.stripe.com.", own(60, 1));
+    const looks = [0, 300, 999].map((later) => {
+      const clock = context.mock.method(Date, "now", () => 1_000_000_000 + later);
+      const shown = [...names.entries()].map(({ lookupTime, expires }) => [lookupTime, expires]);
+      clock.mock.restore();
+      return JSON.stringify(shown);
+    });
+    assert.equal(new Set(looks).size, 1);
+  });
+
   it("takes an expired address back when it is learned again", async () => {
     const { names, world, has } = createWorld();
     names.learn(7, "api.stripe.com.", own(10, 1));

@@ -45,6 +45,7 @@ export class Names {
   /** Resolves when all is there that was learned before. What is learned meanwhile is allowed at once. */
   restored: Promise<void> = Promise.resolve();
   #searching = false;
+  #began = 0;
   /** When connections were last searched for; milliseconds since 1970. */
   #searched = Date.now();
   /** Addresses that were given up before their time, since an endpoint had too many. */
@@ -170,7 +171,7 @@ export class Names {
   }
 
   *entries(): Generator<DnsCacheEntry> {
-    const toWall = Date.now() - this.#deps.now() * 1000;
+    const toWall = this.#toWall();
     const searched = this.#searched;
     for (const { endpoint, cache, zombies } of this.#endpoints.values()) {
       const endpointId = endpoint.id;
@@ -219,6 +220,13 @@ export class Names {
   *countsByEndpoint(): Generator<readonly [endpointId: number, counts: NameCounts]> {
     for (const [id, { cache, zombies }] of this.#endpoints)
       yield [id, { names: cache.names.size, addresses: cache.addresses.size, deferred: zombies.addresses.size }];
+  }
+
+  /** When the monotonic clock began, milliseconds since 1970. It tells seconds only; the answer stays, so that times are the same at every look, until the wall clock is set. */
+  #toWall(): number {
+    const began = Date.now() - this.#deps.now() * 1000;
+    if (Math.abs(began - this.#began) >= 1000) this.#began = began;
+    return this.#began;
   }
 
   #setEndpoint(endpoint: DnsEndpoint): void {
