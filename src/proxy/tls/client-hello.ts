@@ -17,6 +17,8 @@ export type ClientHello =
 /** How TLS begins. */
 export const HANDSHAKE = 22;
 const CLIENT_HELLO = 1;
+/** Of a handshake message: its type and length. */
+const HEAD_BYTES = 4;
 const SERVER_NAME = 0;
 const ALPN = 16;
 const ENCRYPTED_CLIENT_HELLO = 0xfe0d;
@@ -41,17 +43,21 @@ export function readClientHello(input: Buffer): ClientHello | undefined {
 /** The handshake message in the first records, without its own head. What follows it in its record is nothing that a client may send yet. */
 function joinRecords(input: Buffer): { readonly body: Buffer } | { readonly reason: string } | undefined {
   const parts: Buffer[] = [];
+  let [head, length] = [Buffer.alloc(0), 0];
   for (let at = 0; ; ) {
     const record = readRecord(input, at);
     if (record === undefined || "reason" in record) return record;
     if (parts.push(record.body) > MAX_RECORDS) return { reason: "ClientHello in too many pieces" };
     at = record.end;
-    const message = Buffer.concat(parts);
-    if (message[0] !== CLIENT_HELLO) return { reason: "not a ClientHello" };
-    const wanted = message.length < 4 ? Number.POSITIVE_INFINITY : 4 + message.readUIntBE(1, 3);
-    if (message.length >= 4 && wanted > MAX_HELLO) return { reason: "ClientHello too long" };
-    if (message.length > wanted) return { reason: "more than a ClientHello" };
-    if (message.length === wanted) return { body: message.subarray(4) };
+    length += record.body.length;
+    // Asked again with every segment that comes, so nothing more is copied before all is there.
+    if (head.length < HEAD_BYTES) head = Buffer.concat([head, record.body.subarray(0, HEAD_BYTES - head.length)]);
+    if (head[0] !== CLIENT_HELLO) return { reason: "not a ClientHello" };
+    if (head.length < HEAD_BYTES) continue;
+    const wanted = HEAD_BYTES + head.readUIntBE(1, 3);
+    if (wanted > MAX_HELLO) return { reason: "ClientHello too long" };
+    if (length > wanted) return { reason: "more than a ClientHello" };
+    if (length === wanted) return { body: Buffer.concat(parts).subarray(HEAD_BYTES) };
   }
 }
 
