@@ -134,7 +134,9 @@ export class Names {
     }
     for (const ip of over) state.zombies.drop(ip);
     const beyond = state.limit(this.#settings.maxIpsPerName, (ip) => live.has(connectionKey(id, ip)));
-    this.#grantAll(state, [...new Set([...over, ...unique(beyond)])]);
+    const closed = [...new Set([...over, ...unique(beyond)])];
+    for (let at = 0; at < closed.length && this.#endpoints.get(id) === state; at += AT_ONCE, await turn())
+      this.#grantAll(state, closed.slice(at, at + AT_ONCE));
   }
 
   /**
