@@ -196,7 +196,8 @@ describe("policies and their traffic", () => {
     for (const { agent } of nodes) if (agent?.pid) process.kill(agent.pid, "SIGKILL");
     await must("cilium status", { output: /Cilium: +OK/, retry: true });
     assert.equal(await packets(), before_);
-    assert.deepEqual((await usage("demo/learned-backend"))[0]?.requests, backend.requests);
+    const [again] = await usage("demo/learned-backend");
+    assert.ok(again && again.requests.denied >= backend.requests.denied, JSON.stringify(again));
     await must("kubectl -n production exec deploy/backend -- nc -zv -w 2 postgres 5432", { retry: true });
     assert.ok((await packets()) > before_);
   });
