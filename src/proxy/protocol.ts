@@ -208,9 +208,6 @@ export interface Mismatched {
   readonly found: string;
 }
 
-/** What a denial has found where a client hides the name of its server. */
-export const HIDDEN_NAME = "hidden (ECH)";
-
 export interface AccessDenial {
   /** All rules of this endpoint and port that were asked. */
   readonly origins: readonly RuleOrigin[];

@@ -3,16 +3,7 @@ import { type Flow, FlowType, type HTTP, type Kafka, L7FlowType, type Layer7, Tr
 import { validateFqdn } from "#fqdn/pattern.ts";
 import type { L7Event } from "#monitor/events.ts";
 import type { DnsAccessMessage } from "#proxy/dns/protocol.ts";
-import {
-  type AccessMessage,
-  type AccessRecord,
-  HIDDEN_NAME,
-  type KafkaAccess,
-  type Mismatched,
-  type NearMiss,
-  type RuleOrigin,
-  type TlsAccess,
-} from "#proxy/protocol.ts";
+import type { AccessMessage, AccessRecord, KafkaAccess, Mismatched, NearMiss, RuleOrigin, TlsAccess } from "#proxy/protocol.ts";
 import { EVENT_TYPE } from "../event-types.ts";
 import type { Denial, Names, PolicyNames } from "../names.ts";
 import { enrichFlow, resolveEndpoint } from "./enrich.ts";
@@ -201,9 +192,7 @@ function fixOf(miss: NearMiss, access: Access): string | undefined {
   const place = `${origin.namespace ? `${origin.namespace}/` : ""}${origin.name}`;
   if (wrong.includes("identity")) return `let ${place} also select this peer`;
   if (access.type === "tls-access") {
-    // What the client hides is nothing that a rule could name.
-    const isNamed = access.tls.serverName !== "" && !miss.mismatches.some(({ found }) => found === HIDDEN_NAME);
-    return !isNamed ? undefined : `add "${access.tls.serverName}" to the serverNames of ${place}`;
+    return access.tls.serverName === "" ? undefined : `add "${access.tls.serverName}" to the serverNames of ${place}`;
   }
   if (access.type === "dns-access") {
     const selector = selectorOf(access.dns.query);

@@ -33,8 +33,7 @@ export class TlsWitness implements Witness {
       this.#record({ verdict: "AUDIT", denied: unreadable(audited), error: hello.reason }, "");
       return true;
     }
-    // A name that may not be the real one counts as none.
-    this.#asked = { serverName: hello.encrypted ? undefined : hello.serverName };
+    this.#asked = { serverName: hello.serverName };
     const decision = decideTls(audited?.mine ?? [], this.#asked.serverName);
     const denied = decision.action === "deny" ? decision.denied : undefined;
     const origins = decision.action === "deny" ? [] : decision.origins;

@@ -1,5 +1,5 @@
 import { fqdnMatcher, normalizeName } from "#fqdn/pattern.ts";
-import { type AccessDenial, HIDDEN_NAME, type NearMiss, type PeerRule, type RuleOrigin, type TlsContext } from "../protocol.ts";
+import type { AccessDenial, NearMiss, PeerRule, RuleOrigin, TlsContext } from "../protocol.ts";
 import { parserOf } from "./peer-rules.ts";
 
 /** What becomes of a TLS connection that asks for a name. */
@@ -18,9 +18,8 @@ export type TlsDecision =
 
 const MAX_NEAREST = 3;
 
-/** Judges a name by the rules for the peer. A client that names nobody, or whose name `isHidden` (the one outside need not be the real one), passes only where every name does. */
-export function decideTls(rules: readonly PeerRule[], given: string | undefined, isHidden = false): TlsDecision {
-  const serverName = isHidden ? undefined : given;
+/** Judges a name by the rules for the peer. A client that names nobody passes only where every name does. */
+export function decideTls(rules: readonly PeerRule[], serverName: string | undefined): TlsDecision {
   const matching = rules.filter((rule) => acceptsName(rule, serverName));
   const terminating = matching.find((rule) => rule.terminatingTls !== undefined);
   if (terminating?.terminatingTls !== undefined) {
@@ -30,7 +29,7 @@ export function decideTls(rules: readonly PeerRule[], given: string | undefined,
   }
   const passing = matching.find((rule) => rule.originatingTls === undefined && (parserOf(rule) ?? "tls") === "tls");
   if (passing !== undefined) return { action: "pass", origins: passing.origins };
-  return { action: "deny", denied: denialOf(rules, isHidden ? HIDDEN_NAME : (serverName ?? "")) };
+  return { action: "deny", denied: denialOf(rules, serverName ?? "") };
 }
 
 function acceptsName({ serverNames }: PeerRule, name: string | undefined): boolean {

@@ -37,7 +37,7 @@ const hello = (...extensions: readonly Buffer[]) => record(message(...extensions
 describe("client hello", () => {
   it("reads the name of a real client, and waits for all of it, however it is cut", async () => {
     const real = await realHello("Shop.Example.org");
-    assert.deepEqual(readClientHello(real), { serverName: "shop.example.org", encrypted: false, protocols: [] });
+    assert.deepEqual(readClientHello(real), { serverName: "shop.example.org", protocols: [] });
     for (let end = 0; end < real.length; end++) assert.equal(readClientHello(real.subarray(0, end)), undefined, String(end));
   });
 
@@ -45,20 +45,20 @@ describe("client hello", () => {
     const whole = message(sni("a.example"));
     for (let cut = 1; cut < whole.length; cut++) {
       const input = Buffer.concat([record(whole.subarray(0, cut)), record(whole.subarray(cut))]);
-      assert.deepEqual(readClientHello(input), { serverName: "a.example", encrypted: false, protocols: [] });
+      assert.deepEqual(readClientHello(input), { serverName: "a.example", protocols: [] });
     }
     const bytes = Buffer.concat([...whole].map((byte) => record(Buffer.from([byte]))));
     assert.deepEqual(readClientHello(bytes), { reason: "ClientHello in too many pieces" });
   });
 
   for (const [name, input, expected] of [
-    ["no name", hello(extension(23, Buffer.alloc(0))), { serverName: undefined, encrypted: false, protocols: [] }],
+    ["no name", hello(extension(23, Buffer.alloc(0))), { serverName: undefined, protocols: [] }],
     [
-      "an encrypted ClientHello",
+      "a name outside what is encrypted",
       hello(sni("public.example"), extension(0xfe0d, Buffer.alloc(9))),
-      { serverName: "public.example", encrypted: true, protocols: [] },
+      { serverName: "public.example", protocols: [] },
     ],
-    ["a final dot", hello(sni("a.example.")), { serverName: "a.example", encrypted: false, protocols: [] }],
+    ["a final dot", hello(sni("a.example.")), { serverName: "a.example", protocols: [] }],
     ["two names", hello(extension(0, vector(2, Buffer.concat([nameBody("a").subarray(2), nameBody("b").subarray(2)])))), "bad server name"],
     ["the name extension twice", hello(sni("a.example"), sni("b.example")), "an extension comes twice"],
     ["a name of another type", hello(extension(0, nameBody("a", 1))), "bad server name"],

@@ -5,10 +5,11 @@
 
 export type ClientHello =
   | {
-      /** In lower case, without a final dot; undefined when the client names nobody. */
+      /**
+       * In lower case, without a final dot; undefined when the client names nobody. The name outside where there may be another inside (ECH), as Cilium's proxy goes by: browsers
+       * send that extension even where they hide nothing.
+       */
       readonly serverName: string | undefined;
-      /** The client hides its real message (ECH): the name outside need not be the one inside. */
-      readonly encrypted: boolean;
       /** The protocols that it can speak inside, by their names in ALPN; empty when it does not say. */
       readonly protocols: readonly string[];
     }
@@ -21,7 +22,6 @@ const CLIENT_HELLO = 1;
 const HEAD_BYTES = 4;
 const SERVER_NAME = 0;
 const ALPN = 16;
-const ENCRYPTED_CLIENT_HELLO = 0xfe0d;
 const MAX_RECORD = 16_384;
 const MAX_RECORDS = 64;
 /** Of one message: real ones have a few kilobytes at most, with post-quantum keys. */
@@ -76,7 +76,7 @@ function parseHello(hello: Reader): ClientHello {
   hello.vector(1);
   hello.vector(2);
   hello.vector(1);
-  if (hello.done) return { serverName: undefined, encrypted: false, protocols: [] };
+  if (hello.done) return { serverName: undefined, protocols: [] };
   const extensions = hello.vector(2);
   if (!hello.done) return { reason: "malformed ClientHello" };
   const seen = new Set<number>();
@@ -94,7 +94,7 @@ function parseHello(hello: Reader): ClientHello {
     if (name === undefined) return { reason: "bad server name" };
     serverName = name;
   }
-  return { serverName, encrypted: seen.has(ENCRYPTED_CLIENT_HELLO), protocols };
+  return { serverName, protocols };
 }
 
 function readProtocols(body: Reader): readonly string[] {

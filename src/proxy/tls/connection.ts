@@ -48,7 +48,6 @@ export class TlsConnection implements ProxiedConnection {
   #deadline: number;
   #held: Buffer = EMPTY;
   #serverName: string | undefined;
-  #encrypted = false;
   /** What the client can speak inside. */
   #protocols: readonly string[] = [];
   /** The server, while it is asked what it speaks. */
@@ -110,13 +109,12 @@ export class TlsConnection implements ProxiedConnection {
       return;
     }
     this.#serverName = hello.serverName;
-    this.#encrypted = hello.encrypted;
     this.#protocols = hello.protocols;
     this.#follow(this.#decide());
   };
 
   #decide(peer = this.#session.policy()?.peer): TlsDecision | undefined {
-    return peer && decideTls(peer.mine, this.#serverName, this.#encrypted);
+    return peer && decideTls(peer.mine, this.#serverName);
   }
 
   /** What would have denied it without audit mode. */
