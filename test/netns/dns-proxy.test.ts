@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { createSocket, type Socket } from "node:dgram";
+import { createSocket } from "node:dgram";
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { type Answer, decode, encode, type Packet } from "dns-packet";
+import { decode, encode, type Packet } from "dns-packet";
 import { createAccessStream } from "#proxy/control/access-stream.ts";
 import { DEFAULT_DNS_PROXY_CONFIG, type DnsProxy, startDnsProxy } from "#proxy/dns/dns-proxy.ts";
 import type { Grant, GrantMap } from "#proxy/dns/grants.ts";
@@ -16,9 +15,10 @@ import { framed, MessageReader } from "#proxy/dns/stream.ts";
 import { createIpcacheLookup } from "#proxy/kernel/identities.ts";
 import { silentLogger } from "#runtime/logger.ts";
 import { monotonicNs } from "#sys/clock.ts";
-import { datagram, listener } from "#sys/socket.ts";
+import { datagram } from "#sys/socket.ts";
 import type { IpAddress } from "#types/addr.ts";
 import { reservedIdentity } from "#types/identity.ts";
+import { ask, askByTcp, type Mangle, question, type Respond, serveDns } from "./dns-peers.ts";
 import { dial, type Family, RealNode, type RealPod } from "./nodes.ts";
 
 const [TCP, UDP] = [6, 17];
@@ -30,92 +30,6 @@ const MANY = 1000;
 const SETTINGS: DnsSettings = { rejectWith: "refused", minTtl: 0, maxIpsPerName: 1000, maxDeferred: 100, grace: 0, maxCalls: 0 };
 const STRIPE = 0x0100_0001;
 const now = () => Number(monotonicNs() / 1_000_000_000n);
-
-/** What the name server answers; `seen` are the clients as it sees them. */
-type Respond = (query: Packet, via: "UDP" | "TCP") => Answer[];
-/** What it sends in place of one answer; by TCP it hangs up when that is nothing. */
-type Mangle = (answer: Buffer) => readonly Buffer[];
-
-async function serveDns(pod: Pick<RealPod, "netns">, respond: Respond, mangle: Mangle, seen: string[]): Promise<AsyncDisposable> {
-  const answer = (message: Buffer, via: "UDP" | "TCP") => {
-    const query = decode(message);
-    return encode({ ...query, type: "response", flags: 0x180, additionals: [], answers: respond(query, via) });
-  };
-  const sockets: Socket[] = [];
-  const servers = await Promise.all(
-    Object.values(ANY).map(async (host) => {
-      const socket = createSocket(host.includes(":") ? "udp6" : "udp4");
-      socket.on("message", (message, from) => {
-        seen.push(from.address);
-        for (const one of mangle(answer(message, "UDP"))) socket.send(one, from.port, from.address);
-      });
-      await new Promise<void>((resolve) => socket.bind({ fd: datagram({ host, port: 53, netns: pod.netns }) }, resolve));
-      sockets.push(socket);
-      const server = createServer((stream) => {
-        const reader = new MessageReader();
-        stream.on("error", () => stream.destroy());
-        stream.on("data", (chunk: Buffer) => {
-          for (const message of reader.push(chunk)) {
-            const said = mangle(answer(message, "TCP"));
-            if (said.length === 0) stream.destroy();
-            for (const one of said) stream.write(framed(one));
-          }
-        });
-      });
-      await new Promise<void>((resolve) => server.listen({ fd: listener({ host, port: 53, netns: pod.netns }) }, resolve));
-      return server;
-    }),
-  );
-  return {
-    async [Symbol.asyncDispose]() {
-      for (const socket of sockets) socket.close();
-      for (const server of servers) server.close();
-    },
-  };
-}
-
-const question = (name: string, id = 77, type: "A" | "AAAA" = "A") =>
-  encode({ type: "query", id, flags: 0x100, questions: [{ type, name }] });
-
-/** One question by UDP. Rejects when there is no answer in time. */
-async function ask(client: RealPod, server: IpAddress, message: Buffer, timeoutMs = 3000): Promise<Buffer> {
-  let timer: NodeJS.Timeout | undefined;
-  const family: Family = server.includes(":") ? "ipv6" : "ipv4";
-  const socket = createSocket(family === "ipv6" ? "udp6" : "udp4");
-  await new Promise<void>((resolve) => socket.bind({ fd: datagram({ host: ANY[family], port: 0, netns: client.netns }) }, resolve));
-  try {
-    return await new Promise<Buffer>((resolve, reject) => {
-      setTimeout(() => reject(new Error("no answer")), timeoutMs).unref();
-      socket.connect(53, server, () => {
-        socket.on("message", resolve);
-        socket.on("error", reject);
-        socket.send(message);
-      });
-      // The first packet between two nodes waits for their neighbour entries.
-      timer = setInterval(() => socket.send(message), 500);
-    });
-  } finally {
-    clearInterval(timer);
-    socket.close();
-  }
-}
-
-async function askByTcp(client: RealPod, server: IpAddress, ...messages: Buffer[]): Promise<Buffer[]> {
-  const socket = await dial(client.netns, server, 53, 3000);
-  const reader = new MessageReader();
-  const answers: Buffer[] = [];
-  socket.write(Buffer.concat(messages.map(framed)));
-  await new Promise<void>((resolve, reject) => {
-    setTimeout(() => reject(new Error(`${answers.length} answers`)), 3000).unref();
-    socket.on("data", (chunk: Buffer) => {
-      answers.push(...reader.push(chunk));
-      if (answers.length === messages.length) resolve();
-    });
-    socket.on("close", () => reject(new Error("closed")));
-  });
-  socket.destroy();
-  return answers;
-}
 
 /** The id of a message that may not be readable. */
 const idOf = (message: Buffer) => message.readUInt16BE(0);
